@@ -1,0 +1,239 @@
+"""The result: scenes or acts, their scores, and everything needed to decide again without running the model."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from megaseg.engine import decision
+from megaseg.errors import FeatureError
+
+SCHEMA = "megaseg.segmentation/1"
+# The five of screenwriting theory, in order (Papalampidi et al. 2019, Table 1).
+TURNING_POINTS = ("opportunity", "change of plans", "point of no return", "major setback", "climax")
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A scene or an act: first and last shot (both inside), and the score of the decision that ends it.
+
+    ``score`` is P(boundary) after ``last_shot`` for a scene, the turning point's probability for an act, and 1 for the
+    last one, which the movie's end closes. Ticks are in units of the result's ``time_base``.
+    """
+
+    first_shot: int
+    last_shot: int
+    score: float
+    start_ticks: int | None = None
+    end_ticks: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TurningPoint:
+    """One turning point: its name, its shot, and its probability o_in among all shots (Eq. 7)."""
+
+    name: str
+    shot: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """How scores became segments; ``threshold`` and the two after it are for scenes, ``ordered`` for acts."""
+
+    threshold: float = 0.5
+    min_scene_length: int = 1
+    num_scenes: int | None = None
+    ordered: bool = False
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """Scenes (task ``scene``) or acts (task ``act``) of one movie.
+
+    ``scores`` is float32: (shots,) P(boundary after the shot), or (shots, N_c) probabilities over shots for each turning
+    point. ``boundaries`` are the shots that end a scene or an act, the movie's last shot left out.
+    """
+
+    task: str
+    scores: NDArray[np.float32]
+    decision: Decision
+    boundaries: NDArray[np.int64]
+    scenes: tuple[Segment, ...] = ()
+    acts: tuple[Segment, ...] = ()
+    turning_points: tuple[TurningPoint, ...] = ()
+    times: NDArray[np.int64] | None = None
+    time_base: Fraction | None = None
+
+    @classmethod
+    def from_scores(
+        cls,
+        task: str,
+        scores: NDArray[np.float32],
+        decision_: Decision,
+        times: NDArray[np.int64] | None = None,
+        time_base: Fraction | None = None,
+    ) -> Segmentation:
+        """Decide on kept scores.
+
+        Raises:
+            FeatureError: a decision that the movie's length does not allow.
+        """
+        if task == "scene":
+            boundaries = decision.scene_boundaries(
+                scores,
+                threshold=decision_.threshold,
+                min_scene_length=decision_.min_scene_length,
+                num_scenes=decision_.num_scenes,
+            )
+            scenes = _segments(boundaries, scores[boundaries], len(scores), times)
+            return cls(task, scores, decision_, boundaries, scenes=scenes, times=times, time_base=time_base)
+        shots = decision.turning_points(scores.astype(np.float64), ordered=decision_.ordered)
+        names = TURNING_POINTS if len(shots) == len(TURNING_POINTS) else [f"{k + 1}" for k in range(len(shots))]
+        points = tuple(
+            TurningPoint(name, int(shot), float(scores[shot, k]))
+            for k, (name, shot) in enumerate(zip(names, shots, strict=True))
+        )
+        # A turning point ends its act; two on one shot end one, and one on the last shot ends none.
+        strongest = {shot: float(scores[shot, shots == shot].max()) for shot in sorted(set(shots.tolist()))}
+        boundaries = np.array([shot for shot in strongest if shot < len(scores) - 1], dtype=np.int64)
+        acts = _segments(boundaries, [strongest[shot] for shot in boundaries.tolist()], len(scores), times)
+        return cls(task, scores, decision_, boundaries, (), acts, points, times, time_base)
+
+    @property
+    def num_shots(self) -> int:
+        """Number of shots n of the movie."""
+        return len(self.scores)
+
+    def redecide(
+        self,
+        *,
+        threshold: float | None = None,
+        min_scene_length: int | None = None,
+        num_scenes: int | None = None,
+        ordered: bool | None = None,
+    ) -> Segmentation:
+        """Another decision on the same scores, without running the model; what is not given stays as it was.
+
+        A new ``threshold`` drops an earlier ``num_scenes``.
+
+        Raises:
+            FeatureError: a decision that the movie's length does not allow.
+        """
+        given = {
+            "threshold": threshold,
+            "min_scene_length": min_scene_length,
+            "num_scenes": num_scenes,
+            "ordered": ordered,
+        }
+        changes: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+        if threshold is not None:
+            changes.setdefault("num_scenes", None)
+        changed = dataclasses.replace(self.decision, **changes)
+        return Segmentation.from_scores(self.task, self.scores, changed, self.times, self.time_base)
+
+    def seconds(self, ticks: int) -> float:
+        """Ticks of the time base as seconds, for reading.
+
+        Raises:
+            FeatureError: the movie has no times.
+        """
+        if self.time_base is None:
+            raise FeatureError("times: expected features with times and time_base, got none")
+        return float(ticks * self.time_base)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result as plain values, as ``megaseg/engine/segmentation.schema.json`` describes them."""
+        return {
+            "schema": SCHEMA,
+            "task": self.task,
+            "num_shots": self.num_shots,
+            "time_base": None if self.time_base is None else list(self.time_base.as_integer_ratio()),
+            "decision": dataclasses.asdict(self.decision),
+            "boundaries": self.boundaries.tolist(),
+            "scenes": [self._segment_dict(segment) for segment in self.scenes],
+            "acts": [self._segment_dict(segment) for segment in self.acts],
+            "turning_points": [self._point_dict(point) for point in self.turning_points],
+            "scores": [float(score) for score in self.scores] if self.task == "scene" else self.scores.tolist(),
+            "times": None if self.times is None else self.times.tolist(),
+        }
+
+    def _segment_dict(self, segment: Segment) -> dict[str, Any]:
+        values = dataclasses.asdict(segment)
+        if segment.start_ticks is None or segment.end_ticks is None:
+            return {**values, "start_seconds": None, "end_seconds": None}
+        seconds = {
+            "start_seconds": self.seconds(segment.start_ticks),
+            "end_seconds": self.seconds(segment.end_ticks),
+        }
+        return {**values, **seconds}
+
+    def _point_dict(self, point: TurningPoint) -> dict[str, Any]:
+        ticks = None if self.times is None else int(self.times[point.shot, 0])
+        return {
+            **dataclasses.asdict(point),
+            "start_ticks": ticks,
+            "start_seconds": None if ticks is None else self.seconds(ticks),
+        }
+
+    def to_json(self, indent: int | None = None) -> str:
+        """``to_dict`` as JSON text."""
+        return json.dumps(self.to_dict(), indent=indent)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Segmentation:
+        """Read ``to_dict`` back: the same scores, decided in the same way.
+
+        Raises:
+            FeatureError: not a result of this schema version.
+        """
+        schema = values.get("schema") if isinstance(values, Mapping) else None
+        if schema != SCHEMA:
+            raise FeatureError(f"schema: expected {SCHEMA!r}, got {schema!r}")
+        try:
+            task, base, times = values["task"], values["time_base"], values["times"]
+            scores = np.asarray(values["scores"], dtype=np.float32)
+            if task not in ("scene", "act") or scores.ndim != (1 if task == "scene" else 2) or not scores.size:
+                raise ValueError(f"task {task!r} with scores of shape {scores.shape}")
+            return cls.from_scores(
+                task,
+                scores,
+                Decision(**values["decision"]),
+                None if times is None else np.asarray(times, dtype=np.int64),
+                None if base is None else Fraction(*base),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise FeatureError(f"result: expected the fields of {SCHEMA}, got: {error}") from error
+
+    @classmethod
+    def from_json(cls, text: str) -> Segmentation:
+        """Read ``to_json`` back.
+
+        Raises:
+            FeatureError: not JSON, or not a result of this schema version.
+        """
+        try:
+            return cls.from_dict(json.loads(text))
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise FeatureError(f"result: expected JSON, got: {error}") from error
+
+
+def _segments(
+    boundaries: NDArray[np.int64], scores: Iterable[float], shots: int, times: NDArray[np.int64] | None
+) -> tuple[Segment, ...]:
+    lasts = [*boundaries.tolist(), shots - 1]
+    firsts = [0, *(boundaries + 1).tolist()]
+    ends = [*(float(score) for score in scores), 1.0]
+    return tuple(
+        Segment(first, last, score)
+        if times is None
+        else Segment(first, last, score, int(times[first, 0]), int(times[last, 1]))
+        for first, last, score in zip(firsts, lasts, ends, strict=True)
+    )

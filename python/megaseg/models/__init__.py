@@ -1,0 +1,6 @@
+"""The trainable reference model in torch (extra ``train``). Its state-dict names are the checkpoint's tensor names."""
+
+from megaseg.models.mega import Mega, from_checkpoint, to_checkpoint
+from megaseg.models.presets import PRESETS, preset
+
+__all__ = ["PRESETS", "Mega", "from_checkpoint", "preset", "to_checkpoint"]

@@ -1,0 +1,69 @@
+"""The paper's three models (supplementary, Table 1b); head counts, which it does not print, are chosen here."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from megaseg.engine.config import Modality, ModelConfig
+
+SCENE = ModelConfig(
+    task="scene",
+    modalities=(Modality("bassl", 2048), Modality("place", 2048), Modality("clip", 512)),
+    max_length=17,
+    num_bottleneck=2,
+    hidden_size=768,
+    ffn_size=3072,
+    num_heads=12,
+    num_unimodal_layers=2,
+    num_fusion_layers=1,
+    num_classes=2,
+    dropout=0.1,
+)
+ACT = ModelConfig(
+    task="act",
+    modalities=(
+        Modality("appr", 2048),
+        Modality("clip", 512),
+        Modality("action", 2048),
+        Modality("place", 2048),
+        Modality("audio", 2048),
+        Modality("subtitle", 768),
+    ),
+    max_length=3000,
+    num_bottleneck=100,
+    hidden_size=128,
+    ffn_size=128,
+    num_heads=4,
+    num_unimodal_layers=1,
+    num_fusion_layers=1,
+    num_classes=5,
+    dropout=0.5,
+)
+# The synopsis model is as wide as the act model's fused rows: C = 128 M, 2 M heads, for its M = 6 modalities.
+SYNOPSIS = ModelConfig(
+    task="synopsis",
+    modalities=(Modality("sentence", 768),),
+    max_length=60,
+    num_bottleneck=20,
+    hidden_size=128 * len(ACT.modalities),
+    ffn_size=128 * len(ACT.modalities),
+    num_heads=2 * len(ACT.modalities),
+    num_unimodal_layers=1,
+    num_fusion_layers=0,
+    num_classes=5,
+    dropout=0.1,
+)
+PRESETS = {"scene": SCENE, "act": ACT, "synopsis": SYNOPSIS}
+
+
+def preset(name: str, *, modalities: Sequence[tuple[str, int]] | None = None, **overrides: Any) -> ModelConfig:
+    """A preset with any key replaced, for example ``preset("scene", modalities=[("clip", 512)], num_heads=8)``.
+
+    Raises:
+        KeyError: no such preset. CheckpointError: values that do not fit each other.
+    """
+    if modalities is not None:
+        overrides["modalities"] = tuple(Modality(key, size) for key, size in modalities)
+    return dataclasses.replace(PRESETS[name], **overrides)
