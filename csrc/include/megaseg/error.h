@@ -1,0 +1,17 @@
+#pragma once
+
+#include <stdexcept>
+
+namespace megaseg {
+
+// A target, compute type or situation that cannot be served here; the message lists what can.
+struct Unsupported : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+// The work does not fit the given memory limit.
+struct ResourceLimit : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+}  // namespace megaseg
