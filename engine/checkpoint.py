@@ -17,18 +17,30 @@ from typing import Any
 
 import numpy as np
 import safetensors
+import safetensors.numpy
 from numpy.typing import NDArray
 
 from megaseg.engine.config import FORMAT, Modality, ModelConfig
-from megaseg.engine.files import atomic_write
+from megaseg.engine.files import atomic_write, resolve, shipped
 from megaseg.errors import CheckpointError
 
-__all__ = ["Checkpoint", "Modality", "ModelConfig", "load_checkpoint", "resolve_checkpoint", "save_checkpoint"]
+__all__ = [
+    "Checkpoint",
+    "Modality",
+    "ModelConfig",
+    "load_checkpoint",
+    "resolve_checkpoint",
+    "save_checkpoint",
+]
 
 Array = NDArray[Any]
 # bfloat16 is read as its 16 bits; NumPy has no such type.
-_STORAGE = {"F64": np.dtype("<f8"), "F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "BF16": np.dtype("<u2")}
-_SHIPPED = Path(__file__).resolve().parent.parent / "checkpoints"
+_STORAGE: dict[str, np.dtype[Any]] = {
+    "F64": np.dtype("<f8"),
+    "F32": np.dtype("<f4"),
+    "F16": np.dtype("<f2"),
+    "BF16": np.dtype("<u2"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +70,7 @@ class Checkpoint:
 
 
 class _FileTensors(Mapping[str, Array]):
-    """Tensors of a validated file, read on access. Plain reads, not a map: mapped pages would count as memory in use."""
+    """Tensors of a validated file, read on access. No map: its pages would count as memory in use."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -92,7 +104,8 @@ class _FileTensors(Mapping[str, Array]):
             values = values.astype(np.float32)
         if not np.isfinite(values).all():
             raise CheckpointError(f"{self._path}: {name}: expected finite values, got NaN or Inf")
-        return values.reshape(shape)
+        result: Array = values.reshape(shape)
+        return result
 
 
 def resolve_checkpoint(name_or_path: str | os.PathLike[str]) -> Path:
@@ -101,16 +114,13 @@ def resolve_checkpoint(name_or_path: str | os.PathLike[str]) -> Path:
     Raises:
         CheckpointError: neither a file nor a shipped name; lists the shipped ones.
     """
-    path = Path(name_or_path)
-    if path.is_file():
-        return path
-    shipped = {file.stem: file for file in sorted(_SHIPPED.glob("*.safetensors"))}
-    if str(name_or_path) in shipped:
-        return shipped[str(name_or_path)]
-    kind = "a folder" if path.is_dir() else "no such file"
-    raise CheckpointError(
-        f"{name_or_path}: expected a .safetensors file or a shipped checkpoint ({', '.join(shipped)}), got {kind}"
-    )
+    path = resolve(name_or_path, "checkpoints")
+    if path is None:
+        names = ", ".join(shipped("checkpoints"))
+        raise CheckpointError(
+            f"{name_or_path}: expected a .safetensors file or a shipped checkpoint ({names}), got none"
+        )
+    return path
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
@@ -126,7 +136,9 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
             metadata = dict(file.metadata() or {})
         tensors = _FileTensors(path)
     except (safetensors.SafetensorError, OSError, ValueError) as error:
-        hint = "; for a torch state dict run: megaseg convert" if path.suffix in {".pt", ".pth", ".bin", ".ckpt"} else ""
+        hint = (
+            "; for a torch state dict run: megaseg convert" if path.suffix in {".pt", ".pth", ".bin", ".ckpt"} else ""
+        )
         raise CheckpointError(f"{path}: expected a safetensors file, got: {error}{hint}") from error
     if metadata.get("format") != FORMAT:
         raise CheckpointError(f"{path}: metadata format must be {FORMAT!r}, got {metadata.get('format')!r}")
@@ -167,27 +179,20 @@ def check_tensors(config: ModelConfig, header: Mapping[str, Mapping[str, Any]]) 
 
 
 def save_checkpoint(path: str | os.PathLike[str], checkpoint: Checkpoint, *, storage: str = "F32") -> None:
-    """Write a checkpoint, whole or not at all; ``storage`` is F64, F32, F16 or BF16 (rounded to nearest even).
+    """Write a checkpoint, whole or not at all; ``storage`` is F64, F32 or F16.
 
     Raises:
         CheckpointError: tensors that do not fit the config, or values that are not finite in that storage.
     """
-    dtype = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}[storage]
     header = {name: {"shape": array.shape, "dtype": "F32"} for name, array in checkpoint.tensors.items()}
     check_tensors(checkpoint.config, header)
-    specs = {}
-    for name, array in checkpoint.tensors.items():
-        stored = _store(np.asarray(array), storage)
-        if not np.isfinite(array).all() or (storage == "F16" and not np.isfinite(stored).all()):
+    with np.errstate(over="ignore"):  # an overflow is found and named below
+        stored = {
+            name: np.ascontiguousarray(array, dtype=_STORAGE[storage]) for name, array in checkpoint.tensors.items()
+        }
+    for name, array in stored.items():
+        if not np.isfinite(array).all():
             raise CheckpointError(f"{name}: expected values that are finite in {storage}, got NaN, Inf or an overflow")
-        specs[name] = {"dtype": dtype, "shape": list(array.shape), "data": stored.tobytes()}
     metadata = {**checkpoint.metadata, "format": FORMAT, "config": json.dumps(checkpoint.config.to_dict())}
     with atomic_write(path) as temporary:
-        temporary.write_bytes(safetensors.serialize(specs, metadata))
-
-
-def _store(array: Array, storage: str) -> Array:
-    if storage != "BF16":
-        return array.astype(_STORAGE[storage])
-    bits = array.astype("<f4").view(np.uint32)
-    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype("<u2")
+        safetensors.numpy.save_file(stored, temporary, metadata)

@@ -19,7 +19,11 @@ def softmax(logits: NDArray[np.floating], axis: int) -> NDArray[np.float64]:
 
 
 def scene_boundaries(
-    scores: NDArray[np.floating], *, threshold: float, min_scene_length: int = 1, num_scenes: int | None = None
+    scores: NDArray[np.floating],
+    *,
+    threshold: float,
+    min_scene_length: int = 1,
+    num_scenes: int | None = None,
 ) -> Shots:
     """Shots after which a scene ends; the movie's own last shot is not among them.
 
@@ -83,7 +87,7 @@ def turning_points(probabilities: NDArray[np.float64], *, ordered: bool = False)
         FeatureError: fewer shots than turning points with ``ordered``.
     """
     if not ordered:
-        return probabilities.argmax(axis=0).astype(np.int64)
+        return np.argmax(probabilities, axis=0)
     shots, classes = probabilities.shape
     if shots < classes:
         raise FeatureError(f"ordered: expected at least {classes} shots for {classes} turning points, got {shots}")

@@ -18,7 +18,7 @@ import safetensors
 from numpy.typing import NDArray
 
 from megaseg.engine.config import ModelConfig
-from megaseg.engine.files import atomic_write
+from megaseg.engine.files import atomic_write, resolve, shipped
 from megaseg.errors import FeatureError
 
 RESERVED = ("times", "time_base", "labels", "recipe")
@@ -28,8 +28,8 @@ RESERVED = ("times", "time_base", "labels", "recipe")
 class Features:
     """Features of one movie.
 
-    ``modalities`` maps a name to a float32 or float16 array (shots, feature_size); ``times`` are int64 (shots, 2), first
-    and one-past-last tick of each shot in units of ``time_base`` seconds; ``labels`` are uint8 (shots,), 1 = the last
+    ``modalities`` maps a name to a float32 or float16 array (shots, feature_size); ``times`` are int64 (shots, 2), start
+    and end tick of each shot in units of ``time_base`` seconds; ``labels`` are uint8 (shots,), 1 = the last
     shot of its scene; ``recipe`` names the extraction that made the arrays. Checked when made.
 
     Raises:
@@ -66,7 +66,9 @@ class Features:
             raise FeatureError(f"times: expected int64 ({self.num_shots}, 2), got {times.dtype} {times.shape}")
         late = np.flatnonzero((times[:, 1] < times[:, 0]) | (times[:, 0] < np.r_[times[0, 0], times[:-1, 0]]))
         if late.size:
-            raise FeatureError(f"times: expected start <= end and rising starts, got {times[late[0]]} at shot {late[0]}")
+            raise FeatureError(
+                f"times: expected start <= end and rising starts, got {times[late[0]]} at shot {late[0]}"
+            )
 
     @property
     def num_shots(self) -> int:
@@ -163,19 +165,32 @@ def as_features(source: Features | Mapping[str, Any] | str | os.PathLike[str]) -
     raise FeatureError(f"features: expected a mapping of modality to array, or a path, got {type(source).__name__}")
 
 
+def resolve_features(name_or_path: str | os.PathLike[str]) -> Path:
+    """A path, or the name of a sample that ships with megaseg.
+
+    Raises:
+        FeatureError: neither a file nor a shipped name; lists the shipped ones.
+    """
+    path = resolve(name_or_path, "samples")
+    if path is None:
+        names = ", ".join(shipped("samples"))
+        raise FeatureError(f"{name_or_path}: expected a feature file or the name of a sample ({names}), got none")
+    return path
+
+
 def load_features(path: str | os.PathLike[str]) -> Features:
-    """Read a ``.npz`` or ``.safetensors`` feature file.
+    """Read a ``.npz`` or ``.safetensors`` feature file, or a shipped sample by its name.
 
     Raises:
         FeatureError: names the file, and the array in it that is not as expected.
     """
-    path = Path(path)
+    path = resolve_features(path)
     readers = {".npz": _read_npz, ".safetensors": _read_safetensors}
     if path.suffix not in readers:
         raise FeatureError(f"{path}: expected a .npz or .safetensors file, got {path.suffix or 'no suffix'!r}")
     try:
         mapping = readers[path.suffix](path)
-    except (Exception, RecursionError) as error:  # every fault of zip, header or type that a parser can raise
+    except Exception as error:
         raise FeatureError(f"{path}: expected a readable {path.suffix} file, got: {error}") from error
     try:
         return Features.from_mapping(mapping)
@@ -184,7 +199,7 @@ def load_features(path: str | os.PathLike[str]) -> Features:
 
 
 def _read_npz(path: Path) -> dict[str, Any]:
-    with np.load(path, allow_pickle=False) as file:
+    with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
         return dict(file)
 
 

@@ -1,4 +1,4 @@
-"""Crash-safe writing: a reader sees the old file or the whole new one, never a part."""
+"""Files: crash-safe writing, and those that ship inside the package."""
 
 from __future__ import annotations
 
@@ -8,10 +8,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+_PACKAGE = Path(__file__).absolute().parent.parent
+
 
 @contextmanager
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary path beside ``path``; on success it is fsynced and renamed onto it, on failure removed."""
+    """Yield a temporary path beside ``path``; on success it is fsynced and renamed onto it, on failure removed.
+
+    A reader sees the old file or the whole new one, never a part.
+    """
     target = Path(path)
     handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=target.suffix, dir=target.parent)
     os.close(handle)
@@ -28,3 +33,14 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def shipped(folder: str) -> dict[str, Path]:
+    """Files that ship inside the package, by name without suffix; ``folder`` is checkpoints or samples."""
+    return {file.stem: file for file in sorted((_PACKAGE / folder).glob("[!_.]*.*")) if file.suffix != ".py"}
+
+
+def resolve(name_or_path: str | os.PathLike[str], folder: str) -> Path | None:
+    """An existing file, else the shipped file of that name, else None."""
+    path = Path(name_or_path)
+    return path if path.is_file() else shipped(folder).get(str(name_or_path))

@@ -58,8 +58,8 @@ class Decision:
 class Segmentation:
     """Scenes (task ``scene``) or acts (task ``act``) of one movie.
 
-    ``scores`` is float32: (shots,) P(boundary after the shot), or (shots, N_c) probabilities over shots for each turning
-    point. ``boundaries`` are the shots that end a scene or an act, the movie's last shot left out.
+    ``scores`` is float32: (shots,) P(boundary after the shot), or (shots, N_c) probabilities over shots for each
+    turning point. ``boundaries`` are the shots that end a scene or an act, the movie's last shot left out.
     """
 
     task: str

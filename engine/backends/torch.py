@@ -31,7 +31,9 @@ class TorchBackend:
         if device == "cuda" and not torch.cuda.is_available():
             raise UnsupportedError("device 'cuda': torch sees no CUDA device here; supported: cpu")
         if compute_type not in COMPUTE_TYPES:
-            raise UnsupportedError(f"compute_type {compute_type!r}: backend 'torch' supports {', '.join(COMPUTE_TYPES)}")
+            raise UnsupportedError(
+                f"compute_type {compute_type!r}: backend 'torch' supports {', '.join(COMPUTE_TYPES)}"
+            )
         self._torch = torch
         self._dtype = getattr(torch, compute_type)
         self._model = models.from_checkpoint(checkpoint, self._dtype).to(device)

@@ -1,0 +1,57 @@
+"""The command line: ``megaseg segment``, ``info``, ``convert``, ``features``, ``train``, ``eval``, ``doctor``."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from megaseg import __version__
+from megaseg.cli import checkpoint, doctor, evaluate, features, segment, train
+from megaseg.cli.console import console
+from megaseg.errors import MegasegError
+
+app = typer.Typer(
+    name="megaseg",
+    help="Scenes and acts of movies from per-shot features.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("segment")(segment.segment)
+app.command("redecide")(segment.redecide)
+app.command("info")(checkpoint.info)
+app.command("convert")(checkpoint.convert)
+app.add_typer(features.app, name="features")
+app.add_typer(train.app, name="train")
+app.add_typer(evaluate.app, name="eval")
+app.command("doctor")(doctor.doctor)
+
+
+def _version(show: bool) -> None:
+    if show:
+        print(f"megaseg {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line; an error that megaseg foresees is one line on stderr and exit code 2."""
+    try:
+        app()
+    except MegasegError as error:
+        console.print(f"[bold red]error:[/] {_escaped(str(error))}", soft_wrap=True, highlight=False)
+        sys.exit(2)
+
+
+def _escaped(text: str) -> str:
+    return text.replace("[", "\\[")

@@ -1,0 +1,36 @@
+"""What every command shares: streams, progress bars, options and JSON. Results on stdout, all else on stderr."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+console = Console(stderr=True)
+output = Console()
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
+CheckpointOption = Annotated[
+    str, typer.Option("--checkpoint", "-c", help="A checkpoint file, or the name of a shipped one.")
+]
+ThreadsOption = Annotated[int, typer.Option("--threads", help="Threads; 0 takes every core.", min=0)]
+BackendOption = Annotated[str, typer.Option("--backend", help="auto, native or torch.")]
+
+
+def print_json(value: Any) -> None:
+    """One JSON value on one line of stdout."""
+    print(json.dumps(value), flush=True)
+
+
+@contextmanager
+def progress(description: str, total: int | None) -> Iterator[Progress]:
+    """A rich progress bar with one task (``advance(task_ids[0])``); nothing is drawn when stderr is not a terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        bar.add_task(description, total=total)
+        yield bar

@@ -1,0 +1,76 @@
+"""``megaseg doctor``: what runs on this machine, and what to install for the rest."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import sys
+from typing import Any
+
+from rich.table import Table
+
+from megaseg import __version__
+from megaseg.cli.console import JsonOption, output, print_json
+from megaseg.engine.files import shipped
+from megaseg.errors import UnsupportedError
+
+# Extra -> the packages that it needs, by import name and by distribution name.
+EXTRAS = {
+    "train": {"torch": "torch", "sklearn": "scikit-learn"},
+    "text": {"torch": "torch", "tokenizers": "tokenizers"},
+    "plot": {"matplotlib": "matplotlib"},
+}
+
+
+def doctor(json: JsonOption = False) -> None:
+    """Show which target, compute types, extras and shipped checkpoints are active here."""
+    report: dict[str, Any] = {
+        "megaseg": __version__,
+        "python": platform.python_version(),
+        "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "native": _native(),
+        "extras": {extra: _extra(packages) for extra, packages in EXTRAS.items()},
+        "checkpoints": sorted(shipped("checkpoints")),
+        "samples": sorted(shipped("samples")),
+    }
+    if json:
+        print_json(report)
+    else:
+        _print(report)
+    if "error" in report["native"]:
+        sys.exit(1)
+
+
+def _native() -> dict[str, Any]:
+    try:
+        from megaseg.engine.backends import native
+    except UnsupportedError as error:
+        return {"error": str(error)}
+    try:
+        return native.capabilities()
+    except UnsupportedError as error:
+        return {"error": str(error)}
+
+
+def _extra(packages: dict[str, str]) -> dict[str, str | None]:
+    return {
+        distribution: importlib.metadata.version(distribution) if importlib.util.find_spec(name) else None
+        for name, distribution in packages.items()
+    }
+
+
+def _print(report: dict[str, Any]) -> None:
+    table = Table(show_header=False, title=f"megaseg {report['megaseg']} on Python {report['python']}")
+    for key, value in report["native"].items():
+        table.add_row(f"native {key}", ", ".join(value) if isinstance(value, list) else str(value))
+    table.add_row("cpus", str(report["cpus"]))
+    for extra, packages in report["extras"].items():
+        missing = [name for name, version in packages.items() if version is None]
+        found = ", ".join(f"{name} {version}" for name, version in packages.items() if version)
+        advice = f"[yellow]not installed: pip install 'megaseg\\[{extra}]'[/]"
+        table.add_row(f"extra {extra}", advice if missing else found)
+    table.add_row("checkpoints", ", ".join(report["checkpoints"]))
+    table.add_row("samples", ", ".join(report["samples"]))
+    output.print(table)

@@ -1,0 +1,1 @@
+"""Into and out of megaseg: torch state dicts to checkpoints, results to pictures."""

@@ -1,0 +1,33 @@
+"""Fixtures of all tests: checkpoints on disk, and the optional reference material of ``../shared``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from support import random_checkpoint, small_config
+
+from megaseg.engine.checkpoint import save_checkpoint
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture
+def shared() -> Path:
+    if not SHARED.is_dir():
+        pytest.skip("the reference material ../shared is not here")
+    return SHARED
+
+
+@pytest.fixture
+def scene_checkpoint(tmp_path: Path) -> Path:
+    path = tmp_path / "scene.safetensors"
+    save_checkpoint(path, random_checkpoint(small_config()))
+    return path
+
+
+@pytest.fixture
+def act_checkpoint(tmp_path: Path) -> Path:
+    path = tmp_path / "act.safetensors"
+    save_checkpoint(path, random_checkpoint(small_config("act")))
+    return path

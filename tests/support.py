@@ -1,0 +1,47 @@
+"""Small random models and features for every test."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from megaseg.engine.checkpoint import Checkpoint, ModelConfig
+from megaseg.engine.config import Modality
+
+
+def small_config(task: str = "scene", **changes: Any) -> ModelConfig:
+    config = ModelConfig(
+        task=task,
+        modalities=(Modality("clip", 13), Modality("audio", 7)),
+        max_length=5 if task == "scene" else 40,
+        num_bottleneck=2,
+        hidden_size=24,
+        ffn_size=20,
+        num_heads=3,
+        num_unimodal_layers=1,
+        num_fusion_layers=1,
+        num_classes=2 if task == "scene" else 5,
+    )
+    return dataclasses.replace(config, **changes)
+
+
+def random_checkpoint(config: ModelConfig, seed: int = 0) -> Checkpoint:
+    """Weights at the scale of a trained model: norms near one, the rest of width sqrt(1 / inputs)."""
+    rng = np.random.default_rng(seed)
+    tensors = {}
+    for name, shape in config.tensor_shapes().items():
+        values = rng.standard_normal(shape) / np.sqrt(shape[-1] if len(shape) > 1 else 16)
+        if "norm" in name and name.endswith("weight"):
+            values += 1
+        tensors[name] = values.astype(np.float32)
+    return Checkpoint(config, tensors)
+
+
+def random_features(config: ModelConfig, shots: int, seed: int = 0) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return {
+        modality.name: rng.standard_normal((shots, modality.feature_size)).astype(np.float32)
+        for modality in config.modalities
+    }
