@@ -193,6 +193,6 @@ def save_checkpoint(path: str | os.PathLike[str], checkpoint: Checkpoint, *, sto
     for name, array in stored.items():
         if not np.isfinite(array).all():
             raise CheckpointError(f"{name}: expected values that are finite in {storage}, got NaN, Inf or an overflow")
-    metadata = {**checkpoint.metadata, "format": FORMAT, "config": json.dumps(checkpoint.config.to_dict())}
+    metadata = {**checkpoint.metadata, "format": FORMAT, "config": checkpoint.config.to_json()}
     with atomic_write(path) as temporary:
         safetensors.numpy.save_file(stored, temporary, metadata)

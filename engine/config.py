@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -124,6 +125,10 @@ class ModelConfig:
         """The JSON object of the checkpoint's ``config`` metadata; unset optional keys are left out."""
         values = {key: value for key, value in dataclasses.asdict(self).items() if value is not None}
         return {"format": FORMAT, **values, "modalities": [dataclasses.asdict(m) for m in self.modalities]}
+
+    def to_json(self) -> str:
+        """``to_dict`` as the text of the checkpoint's metadata."""
+        return json.dumps(self.to_dict())
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ModelConfig:

@@ -28,8 +28,8 @@ RESERVED = ("times", "time_base", "labels", "recipe")
 class Features:
     """Features of one movie.
 
-    ``modalities`` maps a name to a float32 or float16 array (shots, feature_size); ``times`` are int64 (shots, 2), start
-    and end tick of each shot in units of ``time_base`` seconds; ``labels`` are uint8 (shots,), 1 = the last
+    ``modalities`` maps a name to a float32 or float16 array (shots, feature_size); ``times`` are int64 (shots, 2),
+    start and end tick of each shot in units of ``time_base`` seconds; ``labels`` are uint8 (shots,), 1 = the last
     shot of its scene; ``recipe`` names the extraction that made the arrays. Checked when made.
 
     Raises:
@@ -51,23 +51,12 @@ class Features:
         if len(set(lengths.values())) > 1:
             raise FeatureError(f"features: expected the same number of shots in every modality, got {lengths}")
         if self.times is not None:
-            self._check_times(self.times)
+            check_times(self.times, self.time_base, self.num_shots)
         if self.labels is not None and (
             self.labels.shape != (self.num_shots,) or self.labels.dtype != np.uint8 or self.labels.max() > 1
         ):
             raise FeatureError(
                 f"labels: expected {self.num_shots} values 0 or 1, got {self.labels.dtype} {self.labels.shape}"
-            )
-
-    def _check_times(self, times: NDArray[np.int64]) -> None:
-        if self.time_base is None or self.time_base <= 0:
-            raise FeatureError(f"time_base: expected a positive fraction of a second with times, got {self.time_base}")
-        if times.dtype != np.int64 or times.shape != (self.num_shots, 2):
-            raise FeatureError(f"times: expected int64 ({self.num_shots}, 2), got {times.dtype} {times.shape}")
-        late = np.flatnonzero((times[:, 1] < times[:, 0]) | (times[:, 0] < np.r_[times[0, 0], times[:-1, 0]]))
-        if late.size:
-            raise FeatureError(
-                f"times: expected start <= end and rising starts, got {times[late[0]]} at shot {late[0]}"
             )
 
     @property
@@ -114,6 +103,21 @@ class Features:
             None if labels is None else _labels(labels),
             None if recipe is None else str(recipe),
         )
+
+
+def check_times(times: NDArray[np.int64], time_base: Fraction | None, shots: int) -> None:
+    """Times are int64 (shots, 2): start <= end, starts never fall, and a time base says what a tick is.
+
+    Raises:
+        FeatureError: they are not.
+    """
+    if time_base is None or time_base <= 0:
+        raise FeatureError(f"time_base: expected a positive fraction of a second with times, got {time_base}")
+    if times.dtype != np.int64 or times.shape != (shots, 2):
+        raise FeatureError(f"times: expected int64 ({shots}, 2), got {times.dtype} {times.shape}")
+    late = np.flatnonzero((times[:, 1] < times[:, 0]) | (times[:, 0] < np.r_[times[0, 0], times[:-1, 0]]))
+    if late.size:
+        raise FeatureError(f"times: expected start <= end and rising starts, got {times[late[0]]} at shot {late[0]}")
 
 
 def _check_modality(name: str, array: Any) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megaseg.engine import decision
+from megaseg.engine.features import check_times
 from megaseg.errors import FeatureError
 
 SCHEMA = "megaseg.segmentation/1"
@@ -52,6 +53,13 @@ class Decision:
     min_scene_length: int = 1
     num_scenes: int | None = None
     ordered: bool = False
+
+    def __post_init__(self) -> None:
+        kinds = {"threshold": (int, float), "min_scene_length": int, "num_scenes": (int, type(None)), "ordered": bool}
+        for name, kind in kinds.items():
+            value = getattr(self, name)
+            if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+                raise FeatureError(f"{name}: expected {Decision.__annotations__[name]}, got {value!r:.40}")
 
 
 @dataclass(frozen=True)
@@ -198,18 +206,18 @@ class Segmentation:
         if schema != SCHEMA:
             raise FeatureError(f"schema: expected {SCHEMA!r}, got {schema!r}")
         try:
-            task, base, times = values["task"], values["time_base"], values["times"]
+            task = values["task"]
             scores = np.asarray(values["scores"], dtype=np.float32)
             if task not in ("scene", "act") or scores.ndim != (1 if task == "scene" else 2) or not scores.size:
                 raise ValueError(f"task {task!r} with scores of shape {scores.shape}")
-            return cls.from_scores(
-                task,
-                scores,
-                Decision(**values["decision"]),
-                None if times is None else np.asarray(times, dtype=np.int64),
-                None if base is None else Fraction(*base),
-            )
-        except (KeyError, TypeError, ValueError) as error:
+            if not ((scores >= 0) & (scores <= 1)).all():
+                raise ValueError("scores outside 0 to 1")
+            base = None if values["time_base"] is None else Fraction(*values["time_base"])
+            times = None if values["times"] is None else np.asarray(values["times"], dtype=np.int64)
+            if times is not None:
+                check_times(times, base, len(scores))
+            return cls.from_scores(task, scores, Decision(**values["decision"]), times, base)
+        except (KeyError, TypeError, ValueError, OverflowError, ZeroDivisionError) as error:
             raise FeatureError(f"result: expected the fields of {SCHEMA}, got: {error}") from error
 
     @classmethod

@@ -32,7 +32,7 @@ def test_a_bfloat16_file_is_read_exactly(tmp_path: Path) -> None:
 
     saved = random_checkpoint(small_config())
     tensors = {name: torch.from_numpy(array).bfloat16() for name, array in saved.tensors.items()}
-    metadata = {"format": "megaseg/1", "config": json.dumps(saved.config.to_dict())}
+    metadata = {"format": "megaseg/1", "config": saved.config.to_json()}
     save_file(tensors, tmp_path / "a.safetensors", metadata)
     loaded = load_checkpoint(tmp_path / "a.safetensors")
     for name, tensor in tensors.items():
@@ -41,7 +41,7 @@ def test_a_bfloat16_file_is_read_exactly(tmp_path: Path) -> None:
 
 def test_config_round_trip_and_unknown_keys() -> None:
     config = small_config("act")
-    assert ModelConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+    assert ModelConfig.from_dict(json.loads(config.to_json())) == config
     with pytest.raises(CheckpointError, match=r"unknown keys \['hidden'\]"):
         ModelConfig.from_dict({**config.to_dict(), "hidden": 3})
 
