@@ -41,7 +41,7 @@ class ModalityEncoder(nn.Module):
         return hidden[:, :tokens], hidden[:, tokens:]
 
     def fuse(self, bottlenecks: Tensor, latents: Tensor) -> Tensor:
-        """All modalities' bottleneck tokens (batch, M L_n, C) and own latents (batch, n, C) to latents (batch, n, C)."""
+        """Bottleneck tokens of all modalities (batch, M L_n, C) and own latents (batch, n, C) to (batch, n, C)."""
         hidden = torch.cat([bottlenecks, latents], dim=1)
         for layer in self.fusion:
             hidden = layer(hidden)
@@ -64,7 +64,7 @@ class Mega(nn.Module):
         nn.init.normal_(self.align.weight, std=0.02)
 
     def fused(self, features: Mapping[str, Tensor]) -> Tensor:
-        """Features, each (batch, n, D_m), to the fused rows before the head (batch, n, M C): the embeddings of Eq. 5."""
+        """Features, each (batch, n, D_m), to fused rows before the head (batch, n, M C): the embeddings of Eq. 5."""
         encoders: dict[str, ModalityEncoder] = dict(self.modalities.items())  # type: ignore[arg-type]
         encoded = {name: encoder.encode(features[name], self.align.weight) for name, encoder in encoders.items()}
         bottlenecks = torch.cat([tokens for tokens, _ in encoded.values()], dim=1)
