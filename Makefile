@@ -1,0 +1,46 @@
+# make demo and make test are all a newcomer needs; the rest is what CI runs too (.ci/run).
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test lint sanitize targets fuzz bench clean
+
+.venv/pyvenv.cfg:
+	$(PYTHON) -c 'import sys; assert (3, 10) <= sys.version_info < (3, 14), "megaseg needs Python 3.10 to 3.13: make PYTHON=python3.12"'
+	$(PYTHON) -m venv .venv
+
+# The package with its run-time needs only: numpy, safetensors, typer and rich.
+.venv/demo: .venv/pyvenv.cfg pyproject.toml CMakeLists.txt $(shell find csrc -type f)
+	$(BIN)/pip install --quiet -e .
+	touch $@
+
+.venv/test: .venv/demo
+	$(BIN)/pip install --quiet -e '.[test,train,text,plot]'
+	touch $@
+
+# Segment a sample of real features with the shipped checkpoint: a table here, JSON in demo-output/.
+demo: .venv/demo
+	$(BIN)/megaseg segment sample -o demo-output/scenes.json
+
+test: .venv/test
+	$(BIN)/pytest
+
+lint: .venv/test
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+	git ls-files 'csrc/*.cpp' 'csrc/*.h' | xargs $(BIN)/clang-format --dry-run --Werror
+
+# The kernel tests on every CPU target of this machine, forced in turn.
+targets: .venv/test
+	for target in $$($(BIN)/python -c 'from megaseg import _C; print(*_C.available_targets())'); do \
+	    echo "target $$target" && MEGASEG_ISA=$$target $(BIN)/pytest tests/kernels tests/engine || exit 1; done
+
+# Coverage-guided fuzzing of every kind of file; a finding stops it and is left in tests/fuzz/corpus/.
+FUZZ_SECONDS ?= 30
+fuzz: .venv/test
+	for target in checkpoint npz safetensors result; do \
+	    $(BIN)/python tests/fuzz/run.py $$target $(FUZZ_SECONDS) || exit 1; done
+
+bench: .venv/test
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf .venv build demo-output

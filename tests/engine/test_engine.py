@@ -1,0 +1,139 @@
+"""The Engine's contract, the same for every backend that runs here."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from support import random_checkpoint, random_features, small_config
+
+import megaseg
+from megaseg import Engine, Features, save_features
+from megaseg.engine.decision import softmax
+from megaseg.errors import FeatureError, UnsupportedError
+
+needs_torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")
+BACKENDS = ["native", pytest.param("torch", marks=needs_torch)]
+CONFIG = small_config(threshold=0.4)
+
+
+def engine(backend: str = "native", **changes: Any) -> Engine:
+    config = small_config(**{"threshold": 0.4, **changes})
+    return Engine.from_checkpoint(random_checkpoint(config), backend=backend)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("task", ["scene", "act", "synopsis"])
+@pytest.mark.parametrize("shots", [1, 2, 5, 23])
+def test_logits_are_float32_one_row_a_shot(backend: str, task: str, shots: int) -> None:
+    model = engine(backend, task=task, max_length=39 if task != "scene" else 5, num_classes=2)
+    logits = model.logits(random_features(CONFIG, shots))
+    assert logits.dtype == np.float32
+    assert logits.shape == (shots, 2)
+    assert np.isfinite(logits).all()
+
+
+@needs_torch
+@pytest.mark.parametrize("task", ["scene", "act"])
+@pytest.mark.parametrize("shots", [1, 3, 31])
+def test_backends_agree_with_the_float64_reference(task: str, shots: int) -> None:
+    checkpoint = random_checkpoint(small_config(task, max_length=33))
+    features = random_features(checkpoint.config, shots)
+    exact = Engine.from_checkpoint(checkpoint, backend="torch", compute_type="float64").logits(features)
+    for backend in ("native", "torch"):
+        logits = Engine.from_checkpoint(checkpoint, backend=backend).logits(features)
+        assert (np.abs(logits - exact) <= 2e-5 * np.maximum(1, np.abs(exact))).all()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_edge_shots_are_repeated(backend: str) -> None:
+    features = random_features(CONFIG, 6)
+    padded = {name: np.concatenate([array[:1]] * 2 + [array] + [array[-1:]] * 2) for name, array in features.items()}
+    model = engine(backend)
+    np.testing.assert_allclose(model.logits(features), model.logits(padded)[2:-2], atol=1e-5)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_segment_decides_on_the_softmax_of_the_logits(backend: str) -> None:
+    model = engine(backend)
+    features = random_features(CONFIG, 40)
+    result = model.segment(features)
+    scores = softmax(model.logits(features), axis=1)[:, 1]
+    np.testing.assert_allclose(result.scores, scores, rtol=1e-6)
+    assert result.decision.threshold == 0.4
+    assert result.boundaries.tolist() == np.flatnonzero(scores[:-1] >= 0.4).tolist()
+    assert model.segment(features, num_scenes=4).redecide(num_scenes=7).boundaries.size == 6
+    assert len(model.segment(features, threshold=0.0, min_scene_length=10).scenes) == 4
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_acts(backend: str) -> None:
+    model = Engine.from_checkpoint(random_checkpoint(small_config("act")), backend=backend)
+    result = model.segment(random_features(CONFIG, 30), ordered=True)
+    shots = [point.shot for point in result.turning_points]
+    assert shots == sorted(set(shots))
+    assert len(shots) == 5
+    np.testing.assert_allclose(result.scores.sum(axis=0), 1, rtol=1e-5)
+    assert [act.first_shot for act in result.acts] == [0] + [shot + 1 for shot in shots if shot < 29]
+
+
+def test_features_from_a_mapping_a_file_and_themselves_agree(tmp_path: Path) -> None:
+    model, arrays = engine(), random_features(CONFIG, 12)
+    times = np.arange(24).reshape(12, 2)
+    mapping = {**arrays, "times": times, "time_base": "1/24", "labels": np.zeros(12, int)}
+    save_features(tmp_path / "movie.npz", Features.from_mapping(mapping))
+    results = [model.segment(source) for source in (mapping, tmp_path / "movie.npz", Features.from_mapping(mapping))]
+    assert results[0].to_json() == results[1].to_json() == results[2].to_json()
+    assert json.loads(results[0].to_json())["scenes"][0]["start_seconds"] == 0.0
+
+
+def test_describe_says_what_runs() -> None:
+    report = engine().describe()
+    assert report["backend"] == "native"
+    assert report["device"] == "cpu"
+    assert report["compute_type"] == "float32"
+    assert report["target"] in ("portable", "avx2", "avx512")
+    assert report["num_threads"] >= 1
+    assert report["weight_bytes"] > 0
+    assert report["modalities"] == {"clip": 13, "audio": 7}
+    json.dumps(report)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"device": "tpu"}, "device: expected one of auto, cpu, cuda, got 'tpu'"),
+        ({"compute_type": "int3"}, "compute_type: expected one of .*float32.*, got 'int3'"),
+        ({"compute_type": "float64"}, "compute_type.*float32.*float64"),
+        ({"backend": "onnx"}, "backend: expected one of auto, native, torch, got 'onnx'"),
+        ({"device": "cuda", "backend": "native"}, "expected one of cpu, got 'cuda'"),
+        pytest.param({"device": "cuda"}, "device 'cuda': torch sees no CUDA device here", marks=needs_torch),
+    ],
+)
+def test_what_is_not_there_is_refused_with_what_is(options: dict[str, str], message: str) -> None:
+    if options == {"device": "cuda"}:
+        torch = pytest.importorskip("torch")
+        if torch.cuda.is_available():
+            pytest.skip("this machine has a CUDA device")
+    with pytest.raises(UnsupportedError, match=message):
+        Engine.from_checkpoint(random_checkpoint(CONFIG), **options)  # type: ignore[arg-type]
+
+
+def test_a_synopsis_model_has_nothing_to_segment() -> None:
+    model = engine(task="synopsis", num_classes=5)
+    with pytest.raises(UnsupportedError, match="got a synopsis model; use logits"):
+        model.segment(random_features(CONFIG, 3))
+
+
+def test_a_movie_longer_than_an_act_model(act_checkpoint: Path) -> None:
+    with pytest.raises(FeatureError, match="the model takes up to 40 shots, got 41"):
+        Engine.from_checkpoint(act_checkpoint).segment(random_features(CONFIG, 41))
+
+
+def test_the_public_names() -> None:
+    assert len(megaseg.__all__) <= 10
+    assert all(hasattr(megaseg, name) for name in megaseg.__all__)
