@@ -1,0 +1,5 @@
+"""``python -m megaseg`` is the command ``megaseg``."""
+
+from megaseg.cli import main
+
+main()

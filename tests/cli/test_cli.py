@@ -1,0 +1,172 @@
+"""The command line as a user and a program meet it: exit codes, streams, files."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from support import random_features, small_config
+
+from megaseg import Features, Segmentation, cli, load_checkpoint, save_features
+
+CONFIG = small_config()
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    def call(*arguments: str | Path) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["megaseg", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit_:
+            cli.main()
+        captured = capsys.readouterr()
+        return int(exit_.value.code or 0), captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture
+def movie(tmp_path: Path) -> Path:
+    times = np.stack([np.arange(20) * 90, np.arange(20) * 90 + 90], axis=1)
+    mapping = {**random_features(CONFIG, 20), "times": times, "time_base": "1/24"}
+    save_features(tmp_path / "movie.npz", Features.from_mapping(mapping))
+    return tmp_path / "movie.npz"
+
+
+def test_segment_prints_a_table_and_writes_json(run: Run, scene_checkpoint: Path, movie: Path, tmp_path: Path) -> None:
+    code, out, err = run("segment", movie, "-c", scene_checkpoint, "-o", tmp_path / "new" / "scenes.json")
+    assert (code, err) == (0, "")
+    result = Segmentation.from_json((tmp_path / "new" / "scenes.json").read_text())
+    assert f"movie: {len(result.scenes)} scenes in 20 shots" in out
+    assert "0:00:00.0" in out
+    assert str(result.scenes[-1].first_shot) in out
+
+
+def test_json_is_one_result_a_line_and_nothing_else(run: Run, scene_checkpoint: Path, movie: Path) -> None:
+    code, out, _ = run("segment", movie, movie, "-c", scene_checkpoint, "--json", "--num-scenes", "3")
+    results = [json.loads(line) for line in out.splitlines()]
+    assert code == 0
+    assert [len(result["scenes"]) for result in results] == [3, 3]
+
+
+def test_a_folder_of_movies_gives_a_folder_of_results(
+    run: Run, scene_checkpoint: Path, movie: Path, tmp_path: Path
+) -> None:
+    save_features(tmp_path / "other.npz", Features(random_features(CONFIG, 4)))
+    code, _, _ = run("segment", tmp_path, "-c", scene_checkpoint, "-o", tmp_path / "out", "--json")
+    # The checkpoint itself lies in the folder too: it is no feature file, and says so before anything is written.
+    assert code == 2
+    scene_checkpoint.rename(tmp_path / "scene.model")
+    code, _, _ = run("segment", tmp_path, "-c", tmp_path / "scene.model", "-o", tmp_path / "out", "--json")
+    assert code == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["movie.json", "other.json"]
+
+
+def test_redecide_needs_no_model(run: Run, scene_checkpoint: Path, movie: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "scenes.json"
+    run("segment", movie, "-c", scene_checkpoint, "-o", kept)
+    code, out, _ = run("redecide", kept, "--num-scenes", "5", "--json")
+    assert code == 0
+    assert len(json.loads(out)["scenes"]) == 5
+    assert json.loads(out)["scores"] == json.loads(kept.read_text())["scores"]
+
+
+def test_acts(run: Run, act_checkpoint: Path, movie: Path) -> None:
+    code, out, _ = run("segment", movie, "-c", act_checkpoint, "--ordered")
+    assert code == 0
+    assert "point of no return" in out
+
+
+@pytest.mark.parametrize("name", ["scores.png", "scores.svg"])
+@pytest.mark.parametrize("task", ["scene", "act"])
+def test_plot_writes_a_picture(
+    run: Run, scene_checkpoint: Path, act_checkpoint: Path, movie: Path, tmp_path: Path, name: str, task: str
+) -> None:
+    pytest.importorskip("matplotlib")
+    checkpoint = scene_checkpoint if task == "scene" else act_checkpoint
+    code, _, _ = run("segment", movie, "-c", checkpoint, "--plot", tmp_path / name)
+    assert code == 0
+    start = (tmp_path / name).read_bytes()[:8]
+    assert start == b"\x89PNG\r\n\x1a\n" if name.endswith("png") else start.startswith(b"<?xml")
+
+
+def test_info_describes_and_checks_a_checkpoint(run: Run, scene_checkpoint: Path) -> None:
+    code, out, _ = run("info", scene_checkpoint, "--json")
+    report = json.loads(out)
+    assert code == 0
+    assert report["config"]["modalities"] == [
+        {"name": "clip", "feature_size": 13},
+        {"name": "audio", "feature_size": 7},
+    ]
+    assert report["parameters"] == load_checkpoint(scene_checkpoint).num_parameters
+    assert len(report["sha256"]) == len(report["weights_sha256"]) == 64
+    code, out, _ = run("info", scene_checkpoint)
+    assert "hidden_size" in out
+
+
+def test_convert(run: Run, scene_checkpoint: Path, tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    tensors = load_checkpoint(scene_checkpoint).tensors
+    state: dict[str, Any] = {f"module.{name}": torch.from_numpy(tensors[name]) for name in tensors}
+    torch.save(state, tmp_path / "model.pt")
+    (tmp_path / "config.json").write_text(CONFIG.to_json())
+    target = tmp_path / "out.safetensors"
+    code, _, err = run("convert", tmp_path / "model.pt", target, "--config", tmp_path / "config.json")
+    assert code == 0
+    assert "out.safetensors" in err
+    assert load_checkpoint(target).weights_sha256() == load_checkpoint(scene_checkpoint).weights_sha256()
+    state["module.extra"] = state.pop("module.head.bias")
+    torch.save(state, tmp_path / "model.pt")
+    code, _, err = run("convert", tmp_path / "model.pt", target, "--config", tmp_path / "config.json")
+    assert code == 2
+    assert "head.bias" in err
+    assert "unexpected" in err
+
+
+def test_doctor_says_what_runs(run: Run) -> None:
+    code, out, _ = run("doctor", "--json")
+    report = json.loads(out)
+    assert code == 0
+    assert report["native"]["target"] in report["native"]["targets"]
+    assert "float32" in report["native"]["compute_types"]
+    assert "screenplay-scenes" in report["checkpoints"]
+    assert set(report["extras"]) == {"train", "text", "plot"}
+    code, out, _ = run("doctor")
+    assert report["native"]["target"] in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("segment", "missing.npz"), "missing.npz: expected a feature file or the name of a sample"),
+        (("segment", "{movie}", "-c", "missing"), "missing: expected a .safetensors file or a shipped checkpoint"),
+        (("segment", "{movie}", "-c", "{scene}", "--device", "tpu"), "device: expected one of auto, cpu, cuda"),
+        (("segment", "{movie}", "-c", "{scene}", "--threshold", "2"), "threshold: expected a probability"),
+        (("segment", "{movie}", "-c", "{scene}", "--plot", "a.txt"), "a.txt: expected a picture"),
+        (("info", "{movie}"), "movie.npz: expected a safetensors file"),
+        (("redecide", "{movie}"), "movie.npz: "),
+    ],
+)
+def test_errors_are_one_line_and_exit_code_2(
+    run: Run, scene_checkpoint: Path, movie: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    code, out, err = run(*(argument.format(movie=movie, scene=scene_checkpoint) for argument in arguments))
+    assert code == 2
+    assert out == ""
+    assert message in err
+    assert "Traceback" not in err
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_the_console_script_and_its_help_load_no_torch() -> None:
+    code = "import sys; from megaseg import cli; assert 'torch' not in sys.modules and 'sklearn' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    shown = subprocess.run([sys.executable, "-m", "megaseg", "--help"], check=True, capture_output=True, text=True)
+    for command in ("segment", "redecide", "info", "convert", "features", "train", "eval", "doctor"):
+        assert command in shown.stdout
