@@ -1,0 +1,123 @@
+#include "core/thread_pool.h"
+
+#include <sched.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+#include <set>
+#include <string>
+
+#include "megaseg/error.h"
+
+namespace megaseg {
+namespace {
+
+// Sections follow each other within microseconds; sleeping in between would cost more than the wait.
+constexpr int kSpins = 4000;
+
+void pause() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#endif
+}
+
+// Waits until `value` is no longer `old`: a short spin, then sleep.
+template <typename T>
+void wait_while(const std::atomic<T>& value, T old) {
+  for (int i = 0; i < kSpins; ++i) {
+    if (value.load(std::memory_order_acquire) != old) return;
+    pause();
+  }
+  value.wait(old, std::memory_order_acquire);
+}
+
+// CPUs' worth of time that the cgroup grants, or infinity.
+double cgroup_quota() {
+  double quota = INFINITY;
+  std::string first;
+  double period = 0;
+  if (std::ifstream v2("/sys/fs/cgroup/cpu.max"); v2 >> first >> period && first != "max") {
+    quota = std::stod(first) / period;
+  }
+  double limit = 0;
+  std::ifstream v1("/sys/fs/cgroup/cpu/cpu.cfs_quota_us");
+  std::ifstream v1_period("/sys/fs/cgroup/cpu/cpu.cfs_period_us");
+  if (v1 >> limit && v1_period >> period && limit > 0 && period > 0) quota = std::min(quota, limit / period);
+  return quota;
+}
+
+}  // namespace
+
+int usable_cores() {
+  cpu_set_t affinity;
+  CPU_ZERO(&affinity);
+  if (sched_getaffinity(0, sizeof affinity, &affinity) != 0) return 1;
+  std::set<std::string> cores;
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (!CPU_ISSET(cpu, &affinity)) continue;
+    std::string siblings;
+    std::ifstream("/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/thread_siblings_list") >> siblings;
+    cores.insert(siblings.empty() ? std::to_string(cpu) : siblings);
+  }
+  const double available = std::min(static_cast<double>(cores.size()), std::ceil(cgroup_quota()));
+  return std::max(1, static_cast<int>(available));
+}
+
+ThreadPool::ThreadPool(int num_threads) : workers_(new std::vector<std::thread>), process_(getpid()) {
+  const int threads = num_threads > 0 ? num_threads : usable_cores();
+  for (int thread = 1; thread < threads; ++thread) workers_->emplace_back([this, thread] { work(thread); });
+}
+
+ThreadPool::~ThreadPool() {
+  if (getpid() != process_) return;
+  stop_ = true;
+  round_.fetch_add(1, std::memory_order_release);
+  round_.notify_all();
+  for (std::thread& worker : *workers_) worker.join();
+  delete workers_;
+}
+
+void ThreadPool::check_process() const {
+  if (getpid() != process_) {
+    throw Unsupported("engine used in a forked process: its threads stayed with the parent; load the checkpoint after "
+                      "the fork, or start the process with the 'spawn' method");
+  }
+}
+
+void ThreadPool::run(int count, const Task& task) {
+  if (count <= 1 || workers_->empty()) {
+    for (int i = 0; i < count; ++i) task(i, 0);
+    return;
+  }
+  task_ = &task;
+  count_ = count;
+  next_.store(0, std::memory_order_relaxed);
+  busy_.store(static_cast<int>(workers_->size()), std::memory_order_relaxed);
+  round_.fetch_add(1, std::memory_order_release);
+  round_.notify_all();
+  drain(0);
+  for (int left = busy_.load(std::memory_order_acquire); left != 0; left = busy_.load(std::memory_order_acquire)) {
+    wait_while(busy_, left);
+  }
+}
+
+void ThreadPool::work(int thread) {
+  std::uint32_t seen = 0;
+  while (true) {
+    wait_while(round_, seen);
+    ++seen;
+    if (stop_) return;
+    drain(thread);
+    if (busy_.fetch_sub(1, std::memory_order_acq_rel) == 1) busy_.notify_all();
+  }
+}
+
+void ThreadPool::drain(int thread) {
+  for (int i = next_.fetch_add(1, std::memory_order_relaxed); i < count_; i = next_.fetch_add(1, std::memory_order_relaxed)) {
+    (*task_)(i, thread);
+  }
+}
+
+}  // namespace megaseg

@@ -1,0 +1,90 @@
+// out = activation(in W^T + bias + residual) over packed weight panels.
+#include "cpu/ops.h"
+#include "cpu/tile.h"
+
+namespace {
+
+using megaseg::cpu::Activation;
+using megaseg::cpu::LinearArgs;
+
+// Rows of k beyond this are split, so that a panel's block (200 KiB with AVX-512) stays in the L2 cache; partial sums
+// wait in `out`.
+constexpr int kBlock = 768;
+
+struct Block {
+  int begin;
+  int size;
+  bool first;
+  bool last;
+};
+
+template <int Rows>
+MEGASEG_INLINE void start(const LinearArgs& args, int row, int column, bool first, Vec (&acc)[Rows][kTileVecs]) {
+  MEGASEG_UNROLL
+  for (int j = 0; j < kTileVecs; ++j) {
+    const int at = column + j * kLanes;
+    const int width = args.n - at < kLanes ? args.n - at : kLanes;
+    MEGASEG_UNROLL
+    for (int i = 0; i < Rows; ++i) {
+      const float* from = first ? args.residual : args.out;
+      const ptrdiff_t stride = first ? args.residual_stride : args.out_stride;
+      acc[i][j] = first ? load(args.bias + at) : Vec{};
+      if (!from || width <= 0) continue;
+      const float* p = from + (row + i) * stride + at;
+      acc[i][j] += width == kLanes ? load(p) : load_partial(p, width);
+    }
+  }
+}
+
+template <int Rows>
+MEGASEG_INLINE void finish(const LinearArgs& args, int row, int column, bool last, Vec (&acc)[Rows][kTileVecs]) {
+  const bool activate = last && args.activation == Activation::gelu;
+  MEGASEG_UNROLL
+  for (int j = 0; j < kTileVecs; ++j) {
+    const int at = column + j * kLanes;
+    const int width = args.n - at < kLanes ? args.n - at : kLanes;
+    if (width <= 0) continue;
+    for (int i = 0; i < Rows; ++i) {
+      const Vec value = activate ? gelu(acc[i][j]) : acc[i][j];
+      float* p = args.out + (row + i) * args.out_stride + at;
+      width == kLanes ? store(p, value) : store_partial(p, value, width);
+    }
+  }
+}
+
+template <int Rows>
+void tile(const LinearArgs& args, int row, int column, const Block& block) {
+  const float* weight = args.weight + static_cast<ptrdiff_t>(column) * args.k + static_cast<ptrdiff_t>(block.begin) * kPanel;
+  Vec acc[Rows][kTileVecs];
+  start<Rows>(args, row, column, block.first, acc);
+  multiply<Rows, kTileVecs>(args.in + row * args.in_stride + block.begin, args.in_stride, weight, kPanel, block.size, acc);
+  finish<Rows>(args, row, column, block.last, acc);
+}
+
+void rows_of(const LinearArgs& args, int row, int end, int column, const Block& block) {
+  for (; row + kTileRows <= end; row += kTileRows) tile<kTileRows>(args, row, column, block);
+  switch (end - row) {
+    case 1: return tile<1>(args, row, column, block);
+    case 2: return tile<2>(args, row, column, block);
+    case 3: return tile<3>(args, row, column, block);
+    case 4: return tile<4>(args, row, column, block);
+    case 5: return tile<5>(args, row, column, block);
+    default: return;
+  }
+}
+
+}  // namespace
+
+namespace megaseg::cpu::MEGASEG_TARGET {
+
+void linear(const LinearArgs& args, int row_begin, int row_end, int panel_begin, int panel_end) {
+  for (int panel = panel_begin; panel < panel_end; ++panel) {
+    for (int begin = 0; begin < args.k; begin += kBlock) {
+      const int size = args.k - begin < kBlock ? args.k - begin : kBlock;
+      const Block block{begin, size, begin == 0, begin + size == args.k};
+      rows_of(args, row_begin, row_end, panel * kPanel, block);
+    }
+  }
+}
+
+}  // namespace megaseg::cpu::MEGASEG_TARGET
