@@ -102,6 +102,33 @@ Array bottleneck_attention(const Array& q, const Array& k, const Array& v, int b
   return out;
 }
 
+// shot: (shots, 3 size) with row i the table of shot i; windows are centred on shots first, first + 1, ...
+Array window_attention(const Array& shot, const Array& position, const Array& shift, const Array& bottleneck,
+                       const Array& inverse_sigma, int heads, int first, const std::string& target, int num_threads) {
+  check(shot.ndim() == 2 && position.ndim() == 2 && shift.ndim() == 1 && bottleneck.ndim() == 2 && inverse_sigma.ndim() == 2,
+        "window_attention: shot (shots, 3 size), position (length, 3 size), shift (3 size), bottleneck (tokens, 3 size), "
+        "inverse_sigma (windows, length)");
+  const int wide = size_of(shot, 1);
+  const int length = size_of(position, 0);
+  check(size_of(shot, 0) > 0 && size_of(position, 1) == wide && size_of(shift, 0) == wide && size_of(bottleneck, 1) == wide &&
+            size_of(inverse_sigma, 1) == length && length > 0 && heads > 0 && wide % (3 * heads) == 0,
+        "window_attention: one width of 3 * heads * head_size for all, one position for every column of inverse_sigma");
+  const int windows = size_of(inverse_sigma, 0);
+  const int tokens = size_of(bottleneck, 0);
+  const int d = wide / 3 / heads;
+  const int shots = size_of(shot, 0);
+  Array out({static_cast<py::ssize_t>(windows) * (tokens + length), static_cast<py::ssize_t>(wide / 3)});
+  float* to = out.mutable_data();
+  const py::gil_scoped_release release;
+  megaseg::Ops ops = ops_of(target, num_threads);
+  const megaseg::Buffer scratch(ops.window_attention_scratch(tokens + length, d));
+  ops.window_attention({shot.data(), position.data(), shift.data(), bottleneck.data(), inverse_sigma.data(), to,
+                        {first, length / 2, shots, 0}, windows, length, tokens, heads, d,
+                        1.0F / std::sqrt(static_cast<float>(d))},
+                       scratch.data());
+  return out;
+}
+
 Array query_attention(const Array& query, const Array& bottleneck_rows, const Array& latent_rows, float scale,
                       const std::string& target) {
   check(query.ndim() == 3 && bottleneck_rows.ndim() == 3 && latent_rows.ndim() == 3, "query_attention: three axes");
@@ -134,6 +161,8 @@ void bind_ops(py::module_& m) {
         "windows"_a, "target"_a = "");
   m.def("bottleneck_attention", bottleneck_attention, "q"_a, "k"_a, "v"_a, py::kw_only(), "batch"_a, "heads"_a,
         "bottlenecks"_a, "latent_queries"_a = false, "target"_a = "", "num_threads"_a = 1);
+  m.def("window_attention", window_attention, "shot"_a, "position"_a, "shift"_a, "bottleneck"_a, "inverse_sigma"_a,
+        py::kw_only(), "heads"_a, "first"_a = 0, "target"_a = "", "num_threads"_a = 1);
   m.def("query_attention", query_attention, "query"_a, "bottleneck_rows"_a, "latent_rows"_a, py::kw_only(), "scale"_a,
         "target"_a = "");
 }
