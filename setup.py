@@ -34,9 +34,11 @@ class CMakeBuild(build_ext):
         build_dir = ROOT / "build" / str(sys.implementation.cache_tag)
         generator = ["-G", "Ninja"] if shutil.which("ninja") else []
         subprocess.check_call(
-            ["cmake", "-S", ROOT, "-B", build_dir, *generator]
-            + [f"-DPython_EXECUTABLE={sys.executable}", f"-Dpybind11_DIR={pybind11.get_cmake_dir()}"]
-            + [f"-DMEGASEG_OUTPUT_DIR={target_dir}", *os.environ.get("CMAKE_ARGS", "").split()]
+            [
+                *["cmake", "-S", ROOT, "-B", build_dir, *generator],
+                *[f"-DPython_EXECUTABLE={sys.executable}", f"-Dpybind11_DIR={pybind11.get_cmake_dir()}"],
+                *[f"-DMEGASEG_OUTPUT_DIR={target_dir}", *os.environ.get("CMAKE_ARGS", "").split()],
+            ]
         )
         subprocess.check_call(["cmake", "--build", build_dir, "--parallel"])
 

@@ -12,19 +12,19 @@ def linear(
     x: Tensor, weight: Tensor, bias: Tensor | None = None, residual: Tensor | None = None, gelu: bool = False
 ) -> Tensor:
     """As ``megaseg.kernels.linear``."""
-    import torch.nn.functional as F
+    from torch.nn import functional
 
-    out = F.linear(x, weight, bias)
+    out = functional.linear(x, weight, bias)
     if residual is not None:
         out = out + residual
-    return F.gelu(out) if gelu else out
+    return functional.gelu(out) if gelu else out
 
 
 def layer_norm(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = 1e-5) -> Tensor:
     """As ``megaseg.kernels.layer_norm``."""
-    import torch.nn.functional as F
+    from torch.nn import functional
 
-    return F.layer_norm(x, gamma.shape, gamma, beta, eps)
+    return functional.layer_norm(x, gamma.shape, gamma, beta, eps)
 
 
 def _windows(shots: int, length: int, windows: int, first: int) -> Tensor:

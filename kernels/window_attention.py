@@ -20,7 +20,7 @@ def window_attention(
     """Self-attention of windows whose latents' QKV is ``(shot_i + position_j) * inverse_sigma_wj + shift``.
 
     shot (shots, 3 C), position (L, 3 C), shift (3 C,), bottleneck (L_n, 3 C) the bottleneck tokens' own QKV,
-    inverse_sigma (windows, L); windows as in ``embed``. Result (windows * L_n + windows * L, C), bottleneck tokens first.
+    inverse_sigma (windows, L); windows as in ``embed``. Result (windows * (L_n + L), C), all bottleneck tokens first.
     Source: LayerNorm is affine in its row once sigma is known.
 
     Raises:

@@ -2,26 +2,30 @@
 #pragma once
 
 #include <cstddef>
-#include <memory>
+#include <utility>
 
 namespace megaseg {
 
-struct FreeAligned {
-  void operator()(float* p) const;
-};
-
-// `count` uninitialised floats, cache-line aligned; large ones are offered to the kernel as huge pages.
+// `count` floats, cache-line aligned, zero until written. Straight from the kernel, in huge pages where it grants them, and
+// straight back: large blocks never fragment the heap.
 class Buffer {
  public:
   Buffer() = default;
-  explicit Buffer(std::size_t count);
+  explicit Buffer(std::size_t count);  // throws std::bad_alloc
+  ~Buffer();
+  Buffer(Buffer&& other) noexcept : data_(std::exchange(other.data_, nullptr)), count_(std::exchange(other.count_, 0)) {}
+  Buffer& operator=(Buffer&& other) noexcept {
+    std::swap(data_, other.data_);
+    std::swap(count_, other.count_);
+    return *this;
+  }
 
-  float* data() const { return data_.get(); }
+  float* data() const { return data_; }
   std::size_t size() const { return count_; }
   std::size_t bytes() const { return count_ * sizeof(float); }
 
  private:
-  std::unique_ptr<float[], FreeAligned> data_;
+  float* data_ = nullptr;
   std::size_t count_ = 0;
 };
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from megaseg.engine.checkpoint import Checkpoint
 from megaseg.errors import UnsupportedError
-
-if TYPE_CHECKING:
-    from megaseg import _C
 
 COMPUTE_TYPES = ("float32",)
 
@@ -53,7 +52,8 @@ class NativeBackend:
         Raises:
             UnsupportedError: in a process forked after the checkpoint was loaded.
         """
-        return self._plan.run(list(features))
+        logits: NDArray[np.float32] = self._plan.run(list(features))
+        return logits
 
     def describe(self) -> dict[str, Any]:
         """Backend, device, target, compute_type, num_threads, weight_bytes and the most workspace that a run takes."""
@@ -68,7 +68,22 @@ class NativeBackend:
         }
 
 
-def _extension() -> type[_C] | Any:
+def capabilities() -> dict[str, Any]:
+    """What the extension offers on this machine: the target that runs, all targets, and compute types.
+
+    Raises:
+        UnsupportedError: no extension, or a ``MEGASEG_ISA`` that this machine or build does not have.
+    """
+    extension = _extension()
+    return {
+        "target": extension.target(),
+        "targets": extension.available_targets(),
+        "compute_types": list(COMPUTE_TYPES),
+        "forced": os.environ.get("MEGASEG_ISA"),
+    }
+
+
+def _extension() -> ModuleType:
     try:
         from megaseg import _C
     except ImportError as error:
