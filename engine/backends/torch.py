@@ -44,7 +44,8 @@ class TorchBackend:
     def run(self, features: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
         torch = self._torch
         tensors = {
-            name: torch.from_numpy(array).to(self._device, self._dtype)
+            # A copy: of one shot read backwards, NumPy keeps the negative stride, which torch refuses.
+            name: torch.from_numpy(array.copy()).to(self._device, self._dtype)
             for name, array in zip(self._names, features, strict=True)
         }
         with torch.inference_mode():

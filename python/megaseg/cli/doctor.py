@@ -13,6 +13,7 @@ from rich.table import Table
 
 from megaseg import __version__
 from megaseg.cli.console import JsonOption, output, print_json
+from megaseg.engine.backends import native
 from megaseg.engine.files import shipped
 from megaseg.errors import UnsupportedError
 
@@ -44,10 +45,6 @@ def doctor(json: JsonOption = False) -> None:
 
 
 def _native() -> dict[str, Any]:
-    try:
-        from megaseg.engine.backends import native
-    except UnsupportedError as error:
-        return {"error": str(error)}
     try:
         return native.capabilities()
     except UnsupportedError as error:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich import box
 from rich.table import Table
 
 from megaseg.cli.console import (
@@ -20,7 +21,7 @@ from megaseg.cli.console import (
 from megaseg.engine.engine import Engine
 from megaseg.engine.features import resolve_features
 from megaseg.engine.files import atomic_write
-from megaseg.engine.segmentation import Segment, Segmentation
+from megaseg.engine.segmentation import Segment, Segmentation, TurningPoint
 from megaseg.errors import FeatureError
 
 ThresholdOption = Annotated[
@@ -124,24 +125,28 @@ def _deliver(result: Segmentation, name: str, target: Path | None, plot: Path | 
 
 def _table(result: Segmentation, name: str) -> Table:
     kind, segments = ("scene", result.scenes) if result.task == "scene" else ("act", result.acts)
-    table = Table(title=f"{name}: {len(segments)} {kind}s in {result.num_shots} shots")
-    columns = [kind, "first shot", "last shot", "shots"] + (["start", "end"] if result.times is not None else [])
-    for column in [*columns, "score"]:
-        table.add_column(column, justify="right")
-    table.add_column("", style="cyan")
+    table = Table(title=f"{name}: {len(segments)} {kind}s in {result.num_shots} shots", box=box.SIMPLE_HEAD)
+    table.add_column(kind, no_wrap=True)
+    for column in ["first", "last", "shots"] + ["start", "end"] * (result.times is not None) + ["score"]:
+        table.add_column(column, justify="right", no_wrap=True)
+    if result.task == "scene":
+        table.add_column("", style="cyan", no_wrap=True)
     for number, part in enumerate(segments, start=1):
-        table.add_row(*_row(result, number, part))
+        shots = (part.first_shot, part.last_shot, part.last_shot - part.first_shot + 1)
+        table.add_row(str(number), *map(str, shots), *_clocks(result, part.start_ticks, part.end_ticks), *_score(part, bar=not result.acts))
     for point in result.turning_points:
-        blanks = [""] * (len(columns) - 2)
-        table.add_row("", str(point.shot), *blanks, f"{point.score:.3f}", point.name, style="bold")
+        start = None if result.times is None else int(result.times[point.shot, 0])
+        clock = [*_clocks(result, start), ""] if result.times is not None else []
+        table.add_row(point.name, str(point.shot), "", "", *clock, *_score(point), style="bold")
     return table
 
 
-def _row(result: Segmentation, number: int, part: Segment) -> list[str]:
-    row = [str(number), str(part.first_shot), str(part.last_shot), str(part.last_shot - part.first_shot + 1)]
-    if part.start_ticks is not None and part.end_ticks is not None:
-        row += [_clock(result.seconds(part.start_ticks)), _clock(result.seconds(part.end_ticks))]
-    return [*row, f"{part.score:.3f}", "━" * round(12 * part.score)]
+def _clocks(result: Segmentation, *ticks: int | None) -> list[str]:
+    return [_clock(result.seconds(tick)) for tick in ticks if tick is not None]
+
+
+def _score(part: Segment | TurningPoint, bar: bool = False) -> list[str]:
+    return [f"{part.score:.3f}"] + ["━" * round(12 * part.score)] * bar
 
 
 def _clock(seconds: float) -> str:
