@@ -50,7 +50,7 @@ megaseg::Config config_of(const py::object& config) {
 megaseg::TensorSource source_of(const py::object& tensors) {
   return [tensors](const std::string& name) {
     auto array = std::make_shared<py::array_t<float, py::array::c_style | py::array::forcecast>>(tensors[name.c_str()]);
-    return megaseg::Tensor{array->data(), array};
+    return megaseg::Tensor{array->data(), static_cast<std::size_t>(array->size()), array};
   };
 }
 

@@ -1,6 +1,7 @@
 #include "core/weights.h"
 
 #include <algorithm>
+#include <stdexcept>
 
 namespace megaseg {
 namespace {
@@ -40,10 +41,20 @@ std::size_t FoldedQuery::bytes() const {
   return total;
 }
 
-Buffer Loader::copy(const std::string& name, int count) const {
-  const Tensor tensor = source_(name);
-  Buffer buffer(static_cast<std::size_t>(count));
-  std::copy_n(tensor.data, count, buffer.data());
+Tensor Loader::fetch(const std::string& name, int rows, int columns) const {
+  Tensor tensor = source_(name);
+  const std::size_t expected = static_cast<std::size_t>(rows) * static_cast<std::size_t>(columns);
+  if (tensor.size != expected) {
+    throw std::invalid_argument(name + ": expected " + std::to_string(expected) + " values, got " +
+                                std::to_string(tensor.size));
+  }
+  return tensor;
+}
+
+Buffer Loader::copy(const std::string& name, int rows, int columns) const {
+  const Tensor tensor = fetch(name, rows, columns);
+  Buffer buffer(tensor.size);
+  std::copy_n(tensor.data, tensor.size, buffer.data());
   return buffer;
 }
 
@@ -52,8 +63,8 @@ Norm Loader::norm(const std::string& name) const {
 }
 
 Linear Loader::linear(const std::string& prefix, int n, int k) const {
-  const Tensor weight = source_(prefix + ".weight");
-  const Tensor bias = source_(prefix + ".bias");
+  const Tensor weight = fetch(prefix + ".weight", n, k);
+  const Tensor bias = fetch(prefix + ".bias", n);
   return ops_.pack(weight.data, bias.data, n, k, k);
 }
 
@@ -66,8 +77,8 @@ ShotEncoder Loader::shot_encoder(const std::string& modality, const Buffer& alig
   const auto is_this = [&](const Modality& m) { return m.name == modality; };
   const int width = std::find_if(config_.modalities.begin(), config_.modalities.end(), is_this)->feature_size;
   const int size = config_.hidden_size;
-  ShotEncoder encoder{linear(prefix + ".proj", size, width), copy(prefix + ".position.weight", config_.max_length * size),
-                      norm(prefix + ".norm"), copy(prefix + ".bottleneck", config_.num_bottleneck * size)};
+  ShotEncoder encoder{linear(prefix + ".proj", size, width), copy(prefix + ".position.weight", config_.max_length, size),
+                      norm(prefix + ".norm"), copy(prefix + ".bottleneck", config_.num_bottleneck, size)};
   for (std::size_t i = 0; i < encoder.bottleneck.size(); ++i) encoder.bottleneck.data()[i] += align.data()[i];
   return encoder;
 }
@@ -81,8 +92,8 @@ LayerTail Loader::tail(const std::string& prefix) const {
 
 EncoderLayer Loader::encoder_layer(const std::string& prefix) const {
   const int size = config_.hidden_size;
-  const Tensor weight = source_(prefix + ".self_attn.in_proj_weight");
-  const Tensor bias = source_(prefix + ".self_attn.in_proj_bias");
+  const Tensor weight = fetch(prefix + ".self_attn.in_proj_weight", 3 * config_.hidden_size, config_.hidden_size);
+  const Tensor bias = fetch(prefix + ".self_attn.in_proj_bias", 3 * config_.hidden_size);
   const std::ptrdiff_t keys = static_cast<std::ptrdiff_t>(size) * size;
   return {ops_.pack(weight.data, bias.data, size, size, size),
           ops_.pack(weight.data + keys, bias.data + size, 2 * size, size, size), tail(prefix)};
@@ -93,8 +104,8 @@ WindowTables Loader::window_tables(const std::string& prefix, const ShotEncoder&
   const int size = config_.hidden_size;
   const int wide = 3 * size;
   const int length = config_.max_length;
-  const Tensor weight = source_(prefix + ".self_attn.in_proj_weight");
-  const Tensor bias = source_(prefix + ".self_attn.in_proj_bias");
+  const Tensor weight = fetch(prefix + ".self_attn.in_proj_weight", 3 * config_.hidden_size, config_.hidden_size);
+  const Tensor bias = fetch(prefix + ".self_attn.in_proj_bias", 3 * config_.hidden_size);
   const Buffer scaled = centred(weight.data, encoder.norm.gamma.data(), wide, size);
   WindowTables tables{ops_.pack(scaled.data(), nullptr, wide, size, size),
                       Buffer(static_cast<std::size_t>(length) * static_cast<std::size_t>(wide)),
@@ -119,8 +130,8 @@ FoldedQuery Loader::folded_query(const std::string& prefix, LayerTail& rest) con
   const std::ptrdiff_t size = config_.hidden_size;
   const int c = config_.hidden_size;
   const int d = c / config_.num_heads;
-  const Tensor weight = source_(prefix + ".self_attn.in_proj_weight");
-  const Tensor bias = source_(prefix + ".self_attn.in_proj_bias");
+  const Tensor weight = fetch(prefix + ".self_attn.in_proj_weight", 3 * config_.hidden_size, config_.hidden_size);
+  const Tensor bias = fetch(prefix + ".self_attn.in_proj_bias", 3 * config_.hidden_size);
   FoldedQuery folded{ops_.pack(weight.data, bias.data, c, c, size), {}, {}};
   for (int h = 0; h < config_.num_heads; ++h) {
     const float* keys = weight.data + (size + static_cast<std::ptrdiff_t>(h) * d) * size;
@@ -128,7 +139,7 @@ FoldedQuery Loader::folded_query(const std::string& prefix, LayerTail& rest) con
     folded.value.push_back(ops_.pack(keys + size * size, nullptr, d, c, size));
   }
   rest = tail(prefix);
-  const Tensor out = source_(prefix + ".self_attn.out_proj.weight");
+  const Tensor out = fetch(prefix + ".self_attn.out_proj.weight", c, c);
   for (std::ptrdiff_t r = 0; r < size; ++r) {
     rest.out.bias.data()[r] += static_cast<float>(dot(out.data + r * size, bias.data + 2 * size, c));
   }

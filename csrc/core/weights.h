@@ -69,7 +69,7 @@ class Loader {
  public:
   Loader(const Config& config, const TensorSource& source, Ops& ops) : config_(config), source_(source), ops_(ops) {}
 
-  Buffer align() const { return copy("align.weight", config_.num_bottleneck * config_.hidden_size); }
+  Buffer align() const { return copy("align.weight", config_.num_bottleneck, config_.hidden_size); }
   Linear head() const;
   ShotEncoder shot_encoder(const std::string& modality, const Buffer& align) const;
   EncoderLayer encoder_layer(const std::string& prefix) const;
@@ -79,7 +79,8 @@ class Loader {
   FoldedQuery folded_query(const std::string& prefix, LayerTail& tail) const;
 
  private:
-  Buffer copy(const std::string& name, int count) const;
+  Tensor fetch(const std::string& name, int rows, int columns = 1) const;
+  Buffer copy(const std::string& name, int rows, int columns = 1) const;
   Norm norm(const std::string& name) const;
   Linear linear(const std::string& prefix, int n, int k) const;
   LayerTail tail(const std::string& prefix) const;

@@ -35,6 +35,7 @@ struct Config {
 // Values of one named tensor, alive as long as `owner`.
 struct Tensor {
   const float* data;
+  std::size_t size;
   std::shared_ptr<const void> owner;
 };
 
@@ -60,7 +61,8 @@ struct Options {
 
 class Plan {
  public:
-  // Throws Unsupported, ResourceLimit, std::bad_alloc, and whatever the source throws.
+  // Throws Unsupported, ResourceLimit, std::invalid_argument (a tensor of the wrong size), std::bad_alloc, and whatever
+  // the source throws.
   Plan(const Config& config, const TensorSource& tensors, const Options& options);
   ~Plan();
 

@@ -1,0 +1,58 @@
+"""One engine, many threads: results are those of a serial run, bit for bit."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from support import random_checkpoint, random_features, small_config
+
+from megaseg import Engine
+from megaseg.errors import UnsupportedError
+
+
+@pytest.mark.parametrize("task", ["scene", "act"])
+def test_eight_threads_of_mixed_requests_equal_a_serial_run(task: str) -> None:
+    config = small_config(task)
+    engine = Engine.from_checkpoint(random_checkpoint(config), num_threads=2)
+    lengths = [1 + (17 * i) % 40 for i in range(200)]
+    requests = [random_features(config, shots, seed) for seed, shots in enumerate(lengths)]
+    serial = [engine.logits(request) for request in requests]
+
+    def client(seed: int) -> bool:
+        order = np.random.default_rng(seed).permutation(len(requests))
+        return all(np.array_equal(engine.logits(requests[i]), serial[i]) for i in order)
+
+    with ThreadPoolExecutor(8) as threads:
+        assert all(threads.map(client, range(8)))
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.parametrize("num_threads", [1, 2])
+def test_use_after_fork_raises_and_does_not_hang(num_threads: int) -> None:
+    config = small_config()
+    engine = Engine.from_checkpoint(random_checkpoint(config), num_threads=num_threads)
+    features = random_features(config, 9)
+    before = engine.logits(features)
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:  # a hang ends with the alarm, an escape with another status
+        import signal
+
+        signal.alarm(10)
+        try:
+            engine.logits(features)
+        except UnsupportedError as error:
+            os.write(write, str(error).encode())
+            del engine, error  # gives the plan back: must not wait for threads that are not here
+            os._exit(7)
+        os._exit(1)
+    os.close(write)
+    _, status = os.waitpid(child, 0)
+    message = os.read(read, 1000).decode()
+    os.close(read)
+    assert os.waitstatus_to_exitcode(status) == 7
+    assert "fork" in message
+    assert np.array_equal(engine.logits(features), before)

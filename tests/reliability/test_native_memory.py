@@ -1,0 +1,102 @@
+"""Memory: what a plan says it takes bounds what it takes, and requests leave nothing behind."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).resolve().parents[1]
+CHILD = """
+import resource, sys
+import numpy as np
+sys.path.insert(0, {tests!r})
+from support import random_checkpoint, random_features, small_config
+from megaseg import _C
+from megaseg.engine.checkpoint import load_checkpoint, save_checkpoint
+
+def status(key):  # KiB
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith(key))
+
+def reset_peak():
+    with open("/proc/self/clear_refs", "w") as file:
+        file.write("5")
+
+size = dict(hidden_size=384, ffn_size=1536, num_heads=6)
+scene = small_config(max_length=17, **size)
+act = small_config("act", max_length=3000, num_bottleneck=100, hidden_size=96, ffn_size=96)
+"""
+
+
+def child(code: str) -> str:
+    script = CHILD.format(tests=str(TESTS)) + code
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("model", ["scene", "act"])
+def test_peak_is_within_a_tenth_of_the_plan(tmp_path: Path, model: str) -> None:
+    output = child(f"""
+path = {str(tmp_path / "model.safetensors")!r}
+save_checkpoint(path, random_checkpoint({model}))
+features = list(random_features({model}, 2500).values())
+warm = small_config({model}.task)  # code pages and thread stacks belong to the process, not to the plan
+_C.Plan(warm, random_checkpoint(warm).tensors, num_threads=2).run(list(random_features(warm, 3).values()))
+checkpoint = load_checkpoint(path)
+reset_peak()
+before = status("VmHWM")
+plan = _C.Plan(checkpoint.config, checkpoint.tensors, num_threads=2)
+logits = plan.run(features)
+print(status("VmHWM") - before, plan.weight_bytes + plan.workspace_bytes + logits.nbytes)
+""")
+    used_kib, planned = (int(value) for value in output.split())
+    assert used_kib * 1024 <= 1.1 * planned + (2 << 20)  # 2 MiB: the last tensor read and the heap's slack
+    assert used_kib * 1024 >= 0.5 * planned  # the figure is of this run, not of something smaller
+
+
+def test_a_memory_limit_holds_under_an_address_space_limit(tmp_path: Path) -> None:
+    """With the limit the movie is processed in smaller chunks and fits; without it the same child fails."""
+    code = """
+tensors = random_checkpoint(scene).tensors
+features = list(random_features(scene, 400).values())
+free = _C.Plan(scene, tensors, num_threads=1)
+expected = free.run(features)
+weights, workspace = free.weight_bytes, free.workspace_bytes
+del free
+limit = weights + workspace // 8
+resource.setrlimit(resource.RLIMIT_AS, (status("VmSize") * 1024 + limit * 11 // 10,) * 2)
+plan = _C.Plan(scene, tensors, num_threads=1, memory_limit=limit)
+assert plan.weight_bytes + plan.workspace_bytes <= limit
+assert np.array_equal(plan.run(features), expected)
+del plan
+try:
+    _C.Plan(scene, tensors, num_threads=1).run(features)
+except MemoryError:
+    print("refused without the limit")
+"""
+    assert "refused without the limit" in child(code)
+
+
+@pytest.mark.parametrize("leak", [False, True])
+def test_two_thousand_requests_leave_memory_flat(leak: bool) -> None:
+    """With a control that leaks 16 KiB a request, which the same threshold must catch."""
+    output = child(f"""
+config = small_config()
+plan = _C.Plan(config, random_checkpoint(config).tensors, num_threads=2)
+requests = [list(random_features(config, shots).values()) for shots in (1, 5, 40)]
+kept = []
+def serve(count):
+    for i in range(count):
+        logits = plan.run(requests[i % 3])
+        if {leak}:
+            kept.append(np.ones(4096, np.float32))
+serve(500)
+before = status("VmRSS")
+serve(2000)
+print(status("VmRSS") - before)
+""")
+    assert (int(output) > 2048) == leak
