@@ -45,3 +45,24 @@ def random_features(config: ModelConfig, shots: int, seed: int = 0) -> dict[str,
         modality.name: rng.standard_normal((shots, modality.feature_size)).astype(np.float32)
         for modality in config.modalities
     }
+
+
+def odd_config(seed: int) -> ModelConfig:
+    """A random model of odd sizes; over 20 seeds every branch of the executors is taken."""
+    rng = np.random.default_rng(seed)
+    task = ("scene", "act", "synopsis")[seed % 3]
+    head_size = int(rng.choice([5, 16, 17, 24, 32, 48, 64, 96, 128]))
+    heads = int(rng.integers(1, 5)) if head_size < 64 else int(rng.integers(1, 3))
+    modalities = tuple(Modality(f"m{i}", int(rng.choice([1, 7, 13, 33, 130]))) for i in range(rng.integers(1, 7)))
+    return small_config(
+        task,
+        modalities=modalities,
+        max_length=int(rng.choice([1, 3, 7, 17])) if task == "scene" else int(rng.integers(20, 300)),
+        num_bottleneck=int(rng.integers(1, 8)),
+        hidden_size=heads * head_size,
+        ffn_size=int(rng.choice([1, 30, 65, 200])),
+        num_heads=heads,
+        num_unimodal_layers=int(rng.integers(0, 3)),
+        num_fusion_layers=int(rng.integers(0, 3)),
+        layer_norm_eps=float(rng.choice([1e-5, 1e-3])),
+    )

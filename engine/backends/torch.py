@@ -12,14 +12,14 @@ from megaseg.engine.checkpoint import Checkpoint
 from megaseg.errors import UnsupportedError
 
 COMPUTE_TYPES = ("float32", "float64")
-# Windows a forward pass: the best batch size of torch eager on the scene preset, and a bound on memory.
-_BATCH = 128
 
 
 class TorchBackend:
-    """Runs ``megaseg.models.Mega`` as written, window by window for a scene model, in eager mode."""
+    """Runs ``megaseg.models.Mega`` as written, ``batch`` windows at a time for a scene model, in eager mode."""
 
-    def __init__(self, checkpoint: Checkpoint, *, device: str = "cpu", compute_type: str = "float32") -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, *, device: str = "cpu", compute_type: str = "float32", batch: int = 128
+    ) -> None:
         try:
             import torch
 
@@ -34,6 +34,7 @@ class TorchBackend:
             raise UnsupportedError(
                 f"compute_type {compute_type!r}: backend 'torch' supports {', '.join(COMPUTE_TYPES)}"
             )
+        self.batch = batch  # 128 is the fastest on the scene preset and bounds memory
         self._torch = torch
         self._dtype = getattr(torch, compute_type)
         self._model = models.from_checkpoint(checkpoint, self._dtype).to(device)
@@ -59,8 +60,8 @@ class TorchBackend:
     def _windows(self, shots: int) -> Any:
         """Shot indices (windows, L) of each batch: centred, edge shots repeated at the movie's ends."""
         offsets = np.arange(self._config.max_length) - self._config.max_length // 2
-        for start in range(0, shots, _BATCH):
-            centres = np.arange(start, min(start + _BATCH, shots))
+        for start in range(0, shots, self.batch):
+            centres = np.arange(start, min(start + self.batch, shots))
             yield self._torch.from_numpy((centres[:, None] + offsets).clip(0, shots - 1))
 
     def _centre_logits(self, tensors: dict[str, Any], windows: Any) -> Any:

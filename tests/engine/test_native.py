@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support import random_checkpoint, random_features, small_config
+from support import odd_config, random_checkpoint, random_features, small_config
 
 from megaseg import _C
 from megaseg.engine.backends.native import NativeBackend
 from megaseg.engine.checkpoint import Checkpoint, load_checkpoint
-from megaseg.engine.config import Modality, ModelConfig
+from megaseg.engine.config import ModelConfig
 from megaseg.errors import ResourceLimitError, UnsupportedError
 
 TARGETS = _C.available_targets()
@@ -38,27 +38,6 @@ def reference(checkpoint: Checkpoint, features: list[np.ndarray]) -> np.ndarray:
     from megaseg.engine.backends.torch import TorchBackend
 
     return TorchBackend(checkpoint, compute_type="float64").run(features)
-
-
-def odd_config(seed: int) -> ModelConfig:
-    """A random model of odd sizes; over 20 seeds every branch of the executors is taken."""
-    rng = np.random.default_rng(seed)
-    task = ("scene", "act", "synopsis")[seed % 3]
-    head_size = int(rng.choice([5, 16, 17, 24, 32, 48, 64, 96, 128]))
-    heads = int(rng.integers(1, 5)) if head_size < 64 else int(rng.integers(1, 3))
-    modalities = tuple(Modality(f"m{i}", int(rng.choice([1, 7, 13, 33, 130]))) for i in range(rng.integers(1, 7)))
-    return small_config(
-        task,
-        modalities=modalities,
-        max_length=int(rng.choice([1, 3, 7, 17])) if task == "scene" else int(rng.integers(20, 300)),
-        num_bottleneck=int(rng.integers(1, 8)),
-        hidden_size=heads * head_size,
-        ffn_size=int(rng.choice([1, 30, 65, 200])),
-        num_heads=heads,
-        num_unimodal_layers=int(rng.integers(0, 3)),
-        num_fusion_layers=int(rng.integers(0, 3)),
-        layer_norm_eps=float(rng.choice([1e-5, 1e-3])),
-    )
 
 
 def shot_counts(config: ModelConfig) -> list[int]:

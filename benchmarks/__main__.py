@@ -1,0 +1,54 @@
+"""``python -m benchmarks [CASE...] [--json FILE] [--table FILE]``: run cases, print rows, keep them."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import pkgutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import cases
+from benchmarks.report import markdown, number
+from benchmarks.rows import Row, as_dict, environment
+
+NAMES = [module.name for module in pkgutil.iter_modules(cases.__path__)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"all without any; one of {', '.join(NAMES)}")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows, with machine, versions and commit")
+    parser.add_argument("--table", type=Path, metavar="FILE", help="write the rows of benchmarks/results as Markdown")
+    arguments = parser.parse_args()
+    unknown = sorted(set(arguments.cases) - set(NAMES))
+    if unknown:
+        parser.error(f"expected one of {', '.join(NAMES)}, got {', '.join(unknown)}")
+    if arguments.table:
+        arguments.table.write_text(markdown(), encoding="utf-8")
+        if not arguments.cases:
+            return
+    document: dict[str, Any] = {"environment": environment(), "rows": []}
+    for name in arguments.cases or NAMES:
+        rows = importlib.import_module(f"benchmarks.cases.{name}").run()
+        show(rows)
+        document["rows"] += [as_dict(row) for row in rows]
+    if arguments.json:
+        arguments.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+def show(rows: list[Row]) -> None:
+    table = Table("case", "subject", "p20", "p50", "p80", "unit", "facts")
+    for row in rows:
+        facts = ", ".join(f"{key} {number(value)}" for key, value in row.facts.items())
+        table.add_row(row.case, row.subject, f"{row.p20:.4g}", f"{row.p50:.4g}", f"{row.p80:.4g}", row.unit, facts)
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,38 @@
+"""docs/benchmarks.md from the committed rows: nothing in it is typed by hand."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from benchmarks.rows import ROOT
+
+RESULTS = ROOT / "benchmarks" / "results"
+HEADER = """# Benchmarks
+
+Written by `python -m benchmarks --table docs/benchmarks.md` from the rows in `benchmarks/results/`; measure your own
+with `python -m benchmarks` (about ten minutes) and keep them with `--json FILE`. Times are p20 / p50 / p80 of runs taken
+in turns with the other subject; errors are against the float64 reference in the same run, as a share of
+max(1, |logit|). Torch eager runs the model as written, at its fastest batch size.
+"""
+_SHOWN = ("shots_per_s", "speedup", "error", "of_torch", "gflop_per_s", "allowed", "target", "batch")
+
+
+def markdown() -> str:
+    parts = [HEADER]
+    for path in sorted(RESULTS.glob("*.json")):
+        document = json.loads(path.read_text(encoding="utf-8"))
+        where = ", ".join(f"{key} {value}" for key, value in document["environment"].items() if value is not None)
+        parts += [f"\n## {path.stem}\n\n{where}\n\n| case | subject | p20 / p50 / p80 | | |\n|---|---|---|---|---|"]
+        parts += [_line(row) for row in document["rows"]]
+    return "\n".join(parts) + "\n"
+
+
+def _line(row: dict[str, Any]) -> str:
+    times = " / ".join(number(row[key]) for key in ("p20", "p50", "p80"))
+    facts = ", ".join(f"{key} {number(row['facts'][key])}" for key in _SHOWN if key in row["facts"])
+    return f"| {row['case']} | {row['subject']} | {times} | {row['unit']} | {facts} |"
+
+
+def number(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

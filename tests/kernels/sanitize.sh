@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Kernel and native-engine tests against a build with AddressSanitizer and UBSan.
+# Usage: sanitize.sh [python] [pytest arguments]
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+python=${1:-python3}
+shift || true
+build=build/sanitize
+package=$PWD/$build/python
+
+cmake -S . -B "$build" -DMEGASEG_SANITIZE=address,undefined -DMEGASEG_OUTPUT_DIR="$package/megaseg" \
+    -DPython_EXECUTABLE="$(command -v "$python")" -DCMAKE_CXX_FLAGS_RELEASE="-O1" \
+    -Dpybind11_DIR="$("$python" -m pybind11 --cmakedir)" >"$build.log" 2>&1 || { cat "$build.log"; exit 1; }
+cmake --build "$build" --parallel >>"$build.log" 2>&1 || { tail -40 "$build.log"; exit 1; }
+
+# The package as it is, with the instrumented extension in the place of the ordinary one.
+rm -rf "$package/megaseg/engine"  # a stale copy must not serve
+cp -rLf python/megaseg/*.py python/megaseg/engine python/megaseg/kernels python/megaseg/models "$package/megaseg/"
+export PYTHONPATH=$package
+export ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 # the interpreter's own leaks are not ours
+export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
+export LD_PRELOAD="$(${CXX:-c++} -print-file-name=libasan.so):$(${CXX:-c++} -print-file-name=libubsan.so)"
+"$python" - <<'CHECK'
+from megaseg import _C
+assert "build/sanitize" in _C.__file__ and b"__asan_init" in open(_C.__file__, "rb").read(), _C.__file__
+CHECK
+"$python" -m pytest -p no:cacheprovider -p no:benchmark tests/kernels tests/engine/test_native.py "$@"
