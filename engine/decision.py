@@ -87,7 +87,7 @@ def turning_points(probabilities: NDArray[np.float64], *, ordered: bool = False)
         FeatureError: fewer shots than turning points with ``ordered``.
     """
     if not ordered:
-        return np.argmax(probabilities, axis=0)
+        return np.asarray(probabilities.argmax(axis=0), dtype=np.int64)
     shots, classes = probabilities.shape
     if shots < classes:
         raise FeatureError(f"ordered: expected at least {classes} shots for {classes} turning points, got {shots}")

@@ -55,10 +55,15 @@ class Decision:
     ordered: bool = False
 
     def __post_init__(self) -> None:
-        kinds = {"threshold": (int, float), "min_scene_length": int, "num_scenes": (int, type(None)), "ordered": bool}
+        kinds: dict[str, tuple[type, ...]] = {
+            "threshold": (int, float),
+            "min_scene_length": (int,),
+            "num_scenes": (int, type(None)),
+            "ordered": (bool,),
+        }
         for name, kind in kinds.items():
             value = getattr(self, name)
-            if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            if not isinstance(value, kind) or (isinstance(value, bool) and bool not in kind):
                 raise FeatureError(f"{name}: expected {Decision.__annotations__[name]}, got {value!r:.40}")
 
 

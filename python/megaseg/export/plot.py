@@ -29,7 +29,7 @@ def plot_segmentation(result: Segmentation, path: str | os.PathLike[str], *, tit
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     _draw(axes, result)
-    axes.set_title(title or None)
+    axes.set_title(title)
     figure.savefig(path, dpi=150)
 
 
