@@ -1,0 +1,55 @@
+"""``megaseg features``: sources to feature files."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from megaseg.cli.console import JsonOption, output, print_json, progress
+from megaseg.features import build_features
+from megaseg.features.extractor import Extractor
+
+app = typer.Typer(help="Turn sources into per-shot feature files.", no_args_is_help=True)
+
+
+@app.callback()
+def _features() -> None:
+    """Keeps ``screenplay`` a named subcommand."""
+
+
+@app.command("screenplay")
+def screenplay(
+    inputs: Annotated[list[Path], typer.Argument(help="JSONL packs (.jsonl, .jsonl.gz), Fountain or plain text.")],
+    folder: Annotated[Path, typer.Option("--output", "-o", help="Folder for one .npz a movie.")],
+    encoder: Annotated[Path | None, typer.Option(help="Folder of all-MiniLM-L6-v2; default: its wheel.")] = None,
+    reader: Annotated[Path | None, typer.Option(help="Reader file; default: the shipped one.")] = None,
+    compute_type: Annotated[str, typer.Option(help="float32 or bfloat16 (about three times as fast).")] = "float32",
+    json: JsonOption = False,
+) -> None:
+    """One .npz of per-block features a screenplay: description, dialogue, structure, and labels when known.
+
+    Runs again for free: files that are up to date stay as they are.
+    """
+    with progress("Reading", None) as bar:
+        task = bar.task_ids[0]
+
+        def advance(name: str, blocks: int) -> None:
+            bar.update(task, advance=blocks, description=name)
+
+        built = build_features(
+            inputs,
+            folder,
+            Extractor(minilm=encoder, reader=reader, compute_type=compute_type),
+            advance=advance,
+        )
+    if json:
+        print_json({"folder": str(folder), "movies": [asdict(movie) for movie in built]})
+        return
+    table = Table("movie", "status", "blocks", "scenes")
+    for movie in built:
+        table.add_row(movie.name, movie.status, str(movie.blocks), "-" if movie.scenes is None else str(movie.scenes))
+    output.print(table)

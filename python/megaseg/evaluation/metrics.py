@@ -1,0 +1,119 @@
+"""Metrics of scene segmentation, as BaSSL and LGSS report them. A movie's last shot is never scored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from megaseg.errors import FeatureError, UnsupportedError
+
+_LEAST_THRESHOLD = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class SceneMetrics:
+    """Percentages are left to the printer: every figure here lies in [0, 1].
+
+    ``ap`` and the F1 figures pool the shots of all movies; ``map`` and ``miou`` are means over movies. ``f1`` and
+    ``miou`` are taken at ``threshold``, ``f1_at_half`` at the paper's 0.5.
+    """
+
+    movies: int
+    shots: int
+    boundaries: int
+    ap: float
+    map: float
+    f1: float
+    precision: float
+    recall: float
+    f1_at_half: float
+    miou: float
+    threshold: float
+
+
+def scene_metrics(
+    labels: Mapping[str, NDArray[np.uint8]], scores: Mapping[str, NDArray[np.float32]], threshold: float
+) -> SceneMetrics:
+    """Score P(boundary) of each movie, (shots,), against its labels, (shots,), 1 = last shot of its scene.
+
+    Raises:
+        FeatureError: no movie, or none with a boundary before its last shot.
+        UnsupportedError: scikit-learn is not installed.
+    """
+    names = [name for name in labels if len(labels[name]) > 1]
+    if not any(labels[name][:-1].any() for name in names):
+        raise FeatureError("evaluation: expected a labelled movie with at least one boundary, got none")
+    truth = np.concatenate([labels[name][:-1] for name in names])
+    score = np.concatenate([scores[name][:-1] for name in names])
+    per_movie = [average_precision(labels[n][:-1], scores[n][:-1]) for n in names if labels[n][:-1].any()]
+    precision, recall, f1 = _precision_recall_f1(truth, score >= threshold)
+    return SceneMetrics(
+        movies=len(names),
+        shots=len(truth),
+        boundaries=int(truth.sum()),
+        ap=average_precision(truth, score),
+        map=float(np.mean(per_movie)),
+        f1=f1,
+        precision=precision,
+        recall=recall,
+        f1_at_half=_precision_recall_f1(truth, score >= 0.5)[2],
+        miou=float(np.mean([mean_iou(labels[name], scores[name] >= threshold) for name in names])),
+        threshold=threshold,
+    )
+
+
+def average_precision(truth: ArrayLike, scores: ArrayLike) -> float:
+    """Area under the precision-recall steps, scikit-learn's definition."""
+    try:
+        from sklearn.metrics import average_precision_score
+    except ImportError as error:
+        raise UnsupportedError("evaluation needs scikit-learn: pip install 'megaseg[train]'") from error
+    return float(average_precision_score(truth, scores))
+
+
+def _precision_recall_f1(truth: NDArray[np.uint8], found: NDArray[np.bool_]) -> tuple[float, float, float]:
+    hits, expected, claimed = int((truth.astype(bool) & found).sum()), int(truth.sum()), int(found.sum())
+    return hits / max(1, claimed), hits / max(1, expected), 2 * hits / max(1, expected + claimed)
+
+
+def best_threshold(truth: NDArray[np.uint8], scores: NDArray[np.float32]) -> float:
+    """The threshold of highest F1, half-way between neighbouring scores; in (0, 1) for scores in [0, 1].
+
+    Raises:
+        FeatureError: no shot or no boundary to choose by.
+    """
+    if not truth.any():
+        raise FeatureError("threshold: expected labels with at least one boundary, got none")
+    order = np.argsort(-scores, kind="stable")
+    ranked = scores[order].astype(np.float64)
+    claimed = np.arange(1, len(ranked) + 1)
+    f1 = 2 * np.cumsum(truth[order]) / (claimed + truth.sum())
+    f1[:-1][ranked[:-1] == ranked[1:]] = -1  # equal scores cannot be parted
+    f1[ranked <= _LEAST_THRESHOLD] = -1
+    best = int(np.argmax(f1))
+    following = ranked[best + 1] if best + 1 < len(ranked) else 0.0
+    return float(np.clip((ranked[best] + following) / 2, _LEAST_THRESHOLD, 1 - _LEAST_THRESHOLD))
+
+
+def mean_iou(labels: ArrayLike, boundaries: ArrayLike) -> float:
+    """Mean best intersection over union of true with predicted scenes, averaged with the same the other way round.
+
+    Both arguments mark the last shot of each scene, (shots,); the movie's last shot ends a scene whatever it says.
+    """
+    true, found = _edges(labels), _edges(boundaries)
+    starts = np.maximum(true[:-1, None], found[None, :-1])
+    ends = np.minimum(true[1:, None], found[None, 1:])
+    overlap = np.maximum(ends - starts, 0)
+    sizes = np.diff(true)[:, None] + np.diff(found)[None, :]
+    iou = overlap / (sizes - overlap)  # [true scenes, predicted scenes]
+    return float((iou.max(1).mean() + iou.max(0).mean()) / 2)
+
+
+def _edges(last: ArrayLike) -> NDArray[np.int64]:
+    """Marks of last shots -> first shot of each scene and, at the end, the number of shots."""
+    marks = np.asarray(last).astype(bool)
+    inner = np.flatnonzero(marks[:-1]) + 1
+    return np.concatenate([[0], inner, [len(marks)]]).astype(np.int64)

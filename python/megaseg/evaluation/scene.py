@@ -1,0 +1,44 @@
+"""Run a scene model over labelled movies through the Engine, and score it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from megaseg.engine.engine import Engine
+from megaseg.engine.features import Features
+from megaseg.errors import FeatureError
+from megaseg.evaluation.metrics import SceneMetrics, scene_metrics
+
+
+def boundary_scores(
+    engine: Engine, movies: Mapping[str, Features], advance: Callable[[str], None] = lambda name: None
+) -> dict[str, NDArray[np.float32]]:
+    """P(boundary after each shot), (shots,), by movie; ``advance(name)`` is called after each movie.
+
+    Raises:
+        FeatureError: not a scene model, or features that do not fit it; names the movie.
+    """
+    if engine.config.task != "scene":
+        raise FeatureError(f"evaluation: expected a scene model, got task {engine.config.task!r}")
+    scores = {}
+    for name, movie in movies.items():
+        try:
+            logits = engine.logits(movie).astype(np.float64)
+        except FeatureError as error:
+            raise FeatureError(f"{name}: {error}") from error
+        scores[name] = (1 / (1 + np.exp(logits[:, 0] - logits[:, 1]))).astype(np.float32)
+        advance(name)
+    return scores
+
+
+def evaluate_scenes(
+    engine: Engine, movies: Mapping[str, Features], advance: Callable[[str], None] = lambda name: None
+) -> SceneMetrics:
+    """Metrics of a scene model on labelled movies, at the threshold of its checkpoint (0.5 where it has none)."""
+    scores = boundary_scores(engine, movies, advance)
+    labels = {name: movie.labels for name, movie in movies.items() if movie.labels is not None}
+    threshold = 0.5 if engine.config.threshold is None else engine.config.threshold
+    return scene_metrics(labels, scores, threshold)

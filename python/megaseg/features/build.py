@@ -1,0 +1,91 @@
+"""Screenplay files to a folder of feature files, one ``.npz`` a movie; a second run redoes only what changed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from megaseg.engine.features import save_features
+from megaseg.engine.files import atomic_write
+from megaseg.errors import FeatureError
+from megaseg.features.extractor import Extractor
+from megaseg.features.recipe import RECIPE
+from megaseg.features.screenplay import Screenplay, read_screenplays
+
+INDEX = "index.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What became of one screenplay; ``status`` is ``written``, ``kept`` (up to date) or ``empty`` (no blocks)."""
+
+    name: str
+    file: str | None
+    status: str
+    blocks: int
+    scenes: int | None
+
+
+def build_features(
+    inputs: Sequence[str | Path],
+    folder: str | Path,
+    extractor: Extractor,
+    *,
+    advance: Callable[[str, int], None] = lambda name, blocks: None,
+) -> list[Built]:
+    """Write features of every screenplay of ``inputs`` to ``folder``; each file appears whole or not at all.
+
+    ``advance(name, blocks)`` is called as blocks are done.
+
+    Raises:
+        FeatureError: an input that cannot be read or parsed, or two screenplays of the same name.
+        UnsupportedError: a missing extra.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    index = _read_index(folder / INDEX)
+    built: dict[str, Built] = {}
+    for play in (play for path in inputs for play in read_screenplays(path)):
+        file = _file_name(play.name)
+        if file in built:
+            raise FeatureError(f"{play.name}: expected screenplays of different names, got two for {file}")
+        if not play.blocks:
+            built[file] = Built(play.name, None, "empty", 0, None)
+            continue
+        digest = _digest(play, extractor.identity)
+        scenes = None if play.labels is None else int(play.labels.sum())
+        current = index.get(file) == digest and (folder / file).is_file()
+        if not current:
+            save_features(folder / file, extractor.features(play, partial(advance, play.name)))
+            index[file] = digest
+            with atomic_write(folder / INDEX) as temporary:
+                temporary.write_text(json.dumps(index, indent=0, sort_keys=True))
+        else:
+            advance(play.name, len(play.blocks))
+        built[file] = Built(play.name, file, "kept" if current else "written", len(play.blocks), scenes)
+    return list(built.values())
+
+
+def _file_name(name: str) -> str:
+    """A file name that every system takes: letters, digits, dot, dash and underscore."""
+    return (re.sub(r"[^\w.-]+", "_", name).strip("._") or "screenplay") + ".npz"
+
+
+def _digest(play: Screenplay, identity: str) -> str:
+    labels = None if play.labels is None else play.labels.tolist()
+    content = [RECIPE, identity, [[b.kind, b.speaker, b.text] for b in play.blocks], labels]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def _read_index(path: Path) -> dict[str, Any]:
+    try:
+        index = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}  # no index or a damaged one: every file is rebuilt
+    return index if isinstance(index, dict) else {}

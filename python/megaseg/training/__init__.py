@@ -1,0 +1,1 @@
+"""Training of the scene task: what ``megaseg train`` runs. Needs the extra ``megaseg[train]``."""

@@ -1,0 +1,74 @@
+"""Everything that fixes a training run, besides its data: one frozen dataclass, one JSON file."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from megaseg.errors import CheckpointError
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingConfig:
+    """Model sizes (see ``ModelConfig``), optimisation and augmentation of a scene model.
+
+    ``position_std`` is the spread of the initial position embeddings: near the projections' own, or the model is slow
+    to learn which row is the neighbour. ``positive_weight`` weighs boundaries in the loss. ``window_stride`` is the
+    distance between training windows; every row of a window is trained on, only the centre row serves.
+    ``input_dropout``, ``noise`` and ``block_dropout`` augment: single features to zero, Gaussian noise in units of a
+    feature's spread, and whole blocks left out of a window.
+    """
+
+    max_length: int = 17
+    num_bottleneck: int = 2
+    hidden_size: int = 128
+    ffn_size: int = 256
+    num_heads: int = 4
+    num_unimodal_layers: int = 1
+    num_fusion_layers: int = 1
+    dropout: float = 0.2
+    position_std: float = 0.5
+    epochs: int = 6
+    patience: int = 3
+    batch_size: int = 64
+    window_stride: int = 17
+    learning_rate: float = 1e-3
+    warmup: float = 0.05
+    weight_decay: float = 0.05
+    gradient_clip: float = 1.0
+    ema_decay: float = 0.99
+    positive_weight: float = 1.0
+    input_dropout: float = 0.0
+    noise: float = 0.0
+    block_dropout: float = 0.0
+    seed: int = 0
+
+    @classmethod
+    def read(cls, path: str | Path) -> TrainingConfig:
+        """Parse a JSON object of any of the fields.
+
+        Raises:
+            CheckpointError: an unreadable file, an unknown key or a value of the wrong type.
+        """
+        try:
+            values = json.loads(Path(path).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"{path}: expected a JSON training config, got: {error}") from error
+        if not isinstance(values, dict):
+            raise CheckpointError(f"{path}: expected a JSON object, got {type(values).__name__}")
+        return cls.from_dict(values, str(path))
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any], where: str = "training config") -> TrainingConfig:
+        """Check names and types of the keys; missing keys take their defaults."""
+        types = {field.name: field.type for field in dataclasses.fields(cls)}
+        for key, value in values.items():
+            if key not in types:
+                raise CheckpointError(f"{where}: unknown key {key!r}, expected some of {', '.join(types)}")
+            fits = type(value) is int or (types[key] == "float" and type(value) is float)
+            if not fits:
+                raise CheckpointError(f"{where}: {key} must be {types[key]}, got {value!r}")
+        return cls(**values)

@@ -1,0 +1,105 @@
+"""The feature folder: one file a movie, redone only when its script or the extraction changed, whole or not at all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from megaseg import load_features
+from megaseg.engine.features import Features
+from megaseg.errors import FeatureError, UnsupportedError
+from megaseg.features import Screenplay, build_features, screenplay_features
+from megaseg.features.extractor import Extractor
+
+SCRIPT = "INT. A - DAY\n\nHe waits.\n\nBEN\nHello.\n\nEXT. B - DAY\n\nRain falls.\n\nBEN\nBye.\n"
+
+
+class CountingExtractor(Extractor):
+    """Zero vectors for every block; counts its calls and can fail at one of them."""
+
+    def __init__(self, identity: str = "test", fail_at: int | None = None) -> None:
+        self.calls, self._identity, self._fail_at = 0, identity, fail_at
+
+    @property
+    def identity(self) -> str:  # type: ignore[override]
+        return self._identity
+
+    def features(self, play: Screenplay, advance: Callable[[int], None] = lambda blocks: None) -> Features:
+        if self.calls == self._fail_at:
+            raise KeyboardInterrupt
+        self.calls += 1
+        advance(len(play.blocks))
+        n = len(play.blocks)
+        return screenplay_features(play, np.zeros((n, 384), np.float32), np.zeros(n, np.float32))
+
+
+@pytest.fixture
+def scripts(tmp_path: Path) -> list[Path]:
+    paths = [tmp_path / f"movie {i}.txt" for i in range(3)]
+    for path in paths:
+        path.write_text(SCRIPT)
+    return paths
+
+
+def test_builds_once_and_again_only_what_changed(tmp_path: Path, scripts: list[Path]) -> None:
+    out = tmp_path / "out"
+    built = build_features(scripts, out, CountingExtractor())
+    assert (built[0].name, built[0].file, built[0].status) == ("movie 0", "movie_0.npz", "written")
+    assert (built[0].blocks, built[0].scenes) == (4, 2)
+    features = load_features(out / "movie_0.npz")
+    assert features.labels is not None
+    np.testing.assert_array_equal(features.labels, [0, 1, 0, 1])
+
+    again = CountingExtractor()
+    assert {b.status for b in build_features(scripts, out, again)} == {"kept"}
+    assert again.calls == 0
+
+    scripts[1].write_text(SCRIPT.replace("Rain", "Snow"))
+    changed = CountingExtractor()
+    assert [b.status for b in build_features(scripts, out, changed)] == ["kept", "written", "kept"]
+
+    (out / "movie_2.npz").unlink()
+    assert [b.status for b in build_features(scripts, out, CountingExtractor())] == ["kept", "kept", "written"]
+    assert {b.status for b in build_features(scripts, out, CountingExtractor("other"))} == {"written"}
+
+
+def test_an_interrupted_run_goes_on_where_it_was(tmp_path: Path, scripts: list[Path]) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        build_features(scripts, out, CountingExtractor(fail_at=2))
+    assert sorted(path.name for path in out.iterdir()) == ["index.json", "movie_0.npz", "movie_1.npz"]
+    rest = CountingExtractor()
+    assert [b.status for b in build_features(scripts, out, rest)] == ["kept", "kept", "written"]
+    assert rest.calls == 1
+
+
+def test_a_damaged_index_means_a_rebuild(tmp_path: Path, scripts: list[Path]) -> None:
+    out = tmp_path / "out"
+    build_features(scripts, out, CountingExtractor())
+    (out / "index.json").write_text("{")
+    assert {b.status for b in build_features(scripts, out, CountingExtractor())} == {"written"}
+    assert len(json.loads((out / "index.json").read_text())) == 3
+
+
+def test_two_movies_of_one_name_are_refused(tmp_path: Path, scripts: list[Path]) -> None:
+    (tmp_path / "b").mkdir()
+    twin = tmp_path / "b" / scripts[0].name
+    twin.write_text(SCRIPT)
+    with pytest.raises(FeatureError, match="movie 0"):
+        build_features([scripts[0], twin], tmp_path / "out", CountingExtractor())
+
+
+def test_a_pack_row_without_blocks_is_reported_not_written(tmp_path: Path) -> None:
+    pack = tmp_path / "pack.jsonl"
+    pack.write_text(json.dumps({"name": "Empty", "blocks": []}))
+    (built,) = build_features([pack], tmp_path / "out", CountingExtractor())
+    assert (built.status, built.file) == ("empty", None)
+
+
+def test_a_missing_reader_is_named(tmp_path: Path, scripts: list[Path]) -> None:
+    with pytest.raises(UnsupportedError, match="nowhere"):
+        build_features(scripts, tmp_path / "out", Extractor(reader=tmp_path / "nowhere"))
