@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from megaseg import __version__
-from megaseg.cli import checkpoint, doctor, evaluate, features, segment, train
+from megaseg.cli import checkpoint, doctor, evaluate, features, reader, segment, train
 from megaseg.cli.console import console
 from megaseg.errors import MegasegError
 
@@ -24,6 +24,7 @@ app.command("redecide")(segment.redecide)
 app.command("info")(checkpoint.info)
 app.command("convert")(checkpoint.convert)
 app.add_typer(features.app, name="features")
+train.app.command("reader")(reader.reader)
 app.add_typer(train.app, name="train")
 app.add_typer(evaluate.app, name="eval")
 app.command("doctor")(doctor.doctor)

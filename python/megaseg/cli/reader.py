@@ -1,0 +1,42 @@
+"""``megaseg train reader``: labelled screenplays to the reader that ``megaseg features screenplay`` uses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from megaseg.cli.console import JsonOption, console, print_json, progress
+from megaseg.errors import UnsupportedError
+from megaseg.features.screenplay import read_screenplays
+
+
+def reader(
+    inputs: Annotated[list[Path], typer.Argument(help="Labelled screenplays: JSONL packs, Fountain or plain text.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Reader to write (.safetensors).")],
+    folds: Annotated[int, typer.Option(help="Folds by movie name, trained side by side.", min=2)] = 3,
+    epochs: Annotated[int, typer.Option(help="Passes over the boundaries.", min=1)] = 2,
+    seed: Annotated[int, typer.Option(help="Seed.")] = 0,
+    encoder: Annotated[Path | None, typer.Option(help="Folder of all-MiniLM-L6-v2; default: its wheel.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Train the text model that reads across gaps, one adapter a fold, so that no movie is read by what has seen it.
+
+    Interrupted, it keeps the folds that have finished.
+    """
+    try:
+        from megaseg.training.reader import ReaderConfig, train_reader
+    except ImportError as error:
+        raise UnsupportedError(f"training needs {error.name}: pip install 'megaseg[train,text]'") from error
+    plays = [play for path in inputs for play in read_screenplays(path)]
+    config = ReaderConfig(folds=folds, epochs=epochs, seed=seed)
+    with progress("Training the reader (gaps)", None) as bar:
+        precisions = train_reader(
+            plays, output, config, minilm=encoder, advance=lambda gaps: bar.advance(bar.task_ids[0], gaps)
+        )
+    if json:
+        print_json({"reader": str(output), "held_out_ap": precisions})
+    else:
+        figures = ", ".join(f"{ap:.4f}" for ap in precisions)
+        console.print(f"{output}: AP over the gaps of the movies that each fold held out: {figures}", highlight=False)
