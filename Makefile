@@ -33,6 +33,10 @@ targets: .venv/test
 	for target in $$($(BIN)/python -c 'from megaseg import _C; print(*_C.available_targets())'); do \
 	    echo "target $$target" && MEGASEG_ISA=$$target $(BIN)/pytest tests/kernels tests/engine || exit 1; done
 
+# The extension under AddressSanitizer and UBSan, and the kernel tests on it.
+sanitize: .venv/test
+	bash tests/kernels/sanitize.sh $(BIN)/python
+
 # Coverage-guided fuzzing of every kind of file; a finding stops it and is left in tests/fuzz/corpus/.
 FUZZ_SECONDS ?= 30
 fuzz: .venv/test

@@ -133,7 +133,8 @@ def _table(result: Segmentation, name: str) -> Table:
         table.add_column("", style="cyan", no_wrap=True)
     for number, part in enumerate(segments, start=1):
         shots = (part.first_shot, part.last_shot, part.last_shot - part.first_shot + 1)
-        table.add_row(str(number), *map(str, shots), *_clocks(result, part.start_ticks, part.end_ticks), *_score(part, bar=not result.acts))
+        clocks = _clocks(result, part.start_ticks, part.end_ticks)
+        table.add_row(str(number), *map(str, shots), *clocks, *_score(part, bar=not result.acts))
     for point in result.turning_points:
         start = None if result.times is None else int(result.times[point.shot, 0])
         clock = [*_clocks(result, start), ""] if result.times is not None else []
