@@ -66,7 +66,8 @@ struct BoundPlan {
     std::vector<const float*> pointers;
     for (std::size_t m = 0; m < features.size(); ++m) {
       const FloatArray& array = features[m];
-      const bool fits = array.ndim() == 2 && array.shape(0) == shots && array.shape(1) == sizes.modalities[m].feature_size;
+      const bool fits =
+          array.ndim() == 2 && array.shape(0) == shots && array.shape(1) == sizes.modalities[m].feature_size;
       if (!fits || shots < 1 || shots > longest) {
         throw py::value_error("features[" + sizes.modalities[m].name + "]: a (shots, feature_size) array expected");
       }
@@ -100,8 +101,8 @@ PYBIND11_MODULE(_C, m) {
              return std::make_unique<BoundPlan>(config, tensors,
                                                 megaseg::Options{num_threads, memory_limit, passes, target});
            }),
-           py::arg("config"), py::arg("tensors"), py::kw_only(), py::arg("num_threads") = 0, py::arg("memory_limit") = 0,
-           py::arg("passes") = megaseg::passes::all, py::arg("target") = "")
+           py::arg("config"), py::arg("tensors"), py::kw_only(), py::arg("num_threads") = 0,
+           py::arg("memory_limit") = 0, py::arg("passes") = megaseg::passes::all, py::arg("target") = "")
       .def("run", &BoundPlan::run, py::arg("features"))
       .def_property_readonly("target", [](const BoundPlan& self) { return std::string(self.plan.target()); })
       .def_property_readonly("num_threads", [](const BoundPlan& self) { return self.plan.num_threads(); })

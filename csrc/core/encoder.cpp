@@ -18,7 +18,8 @@ std::size_t encoder_workspace(const Ops& ops, const EncoderShape& shape, const T
 void run_layer_tail(Ops& ops, const EncoderShape& shape, const LayerTail& tail, ConstMatrix context, Matrix h, int rows,
                     float* hidden) {
   const auto normalise = [&](const Norm& norm) {
-    ops.layer_norm({h.data, h.stride, norm.gamma.data(), norm.beta.data(), h.data, h.stride, shape.size, shape.eps}, rows);
+    ops.layer_norm({h.data, h.stride, norm.gamma.data(), norm.beta.data(), h.data, h.stride, shape.size, shape.eps},
+                   rows);
   };
   ops.linear(context, tail.out, h, rows, cpu::Activation::none, &h);
   normalise(tail.norm1);
@@ -40,9 +41,10 @@ void run_encoder_layer(Ops& ops, const EncoderShape& shape, const EncoderLayer& 
   ops.linear(h.from(first), layer.q, q, rows);
   ops.linear(h, layer.kv, kv, tokens.count());
   // Each task reads its queries before it writes the same rows and columns: the context replaces them.
-  ops.attention({q.data, kv.data, kv.data + size, q.data, size, 2 * size, size, tokens.batch, shape.head_size(),
-                 latents_only ? 0 : tokens.bottlenecks, tokens.latents, tokens.bottlenecks, tokens.latents, shape.scale()},
-                shape.heads, scratch);
+  ops.attention(
+      {q.data, kv.data, kv.data + size, q.data, size, 2 * size, size, tokens.batch, shape.head_size(),
+       latents_only ? 0 : tokens.bottlenecks, tokens.latents, tokens.bottlenecks, tokens.latents, shape.scale()},
+      shape.heads, scratch);
   run_layer_tail(ops, shape, layer.tail, q, h.from(first), rows, workspace);
 }
 

@@ -34,8 +34,8 @@ std::size_t encoder_workspace(const Ops& ops, const EncoderShape& shape, const T
 void run_encoder_layer(Ops& ops, const EncoderShape& shape, const EncoderLayer& layer, const Tokens& tokens,
                        bool latents_only, float* workspace);
 
-// The layer after its attention: out projection of `context` and all that follows, `h` in and out. `hidden` has room for
-// rows * ffn floats and may overlap `context`.
+// The layer after its attention: out projection of `context` and all that follows, `h` in and out. `hidden` has room
+// for rows * ffn floats and may overlap `context`.
 void run_layer_tail(Ops& ops, const EncoderShape& shape, const LayerTail& tail, ConstMatrix context, Matrix h, int rows,
                     float* hidden);
 

@@ -23,7 +23,8 @@ Linear Ops::pack(const float* weight, const float* bias, int n, int k, std::ptrd
   for (int row = 0; row < padded; ++row) {
     float* to = packed.weight.data() + static_cast<std::ptrdiff_t>(row / panel) * panel * k + row % panel;
     for (int column = 0; column < k; ++column) {
-      to[static_cast<std::ptrdiff_t>(column) * panel] = row < n ? weight[row * row_stride + column * column_stride] : 0.0F;
+      to[static_cast<std::ptrdiff_t>(column) * panel] =
+          row < n ? weight[row * row_stride + column * column_stride] : 0.0F;
     }
     packed.bias.data()[row] = row < n && bias ? bias[row] : 0.0F;
   }
@@ -32,9 +33,17 @@ Linear Ops::pack(const float* weight, const float* bias, int n, int k, std::ptrd
 
 void Ops::linear(ConstMatrix in, const Linear& weight, Matrix out, int rows, cpu::Activation activation,
                  const Matrix* residual) {
-  const cpu::LinearArgs args{in.data, in.stride, weight.weight.data(), weight.bias.data(),
-                             residual ? residual->data : nullptr, residual ? residual->stride : 0,
-                             out.data, out.stride, weight.n, weight.k, activation};
+  const cpu::LinearArgs args{in.data,
+                             in.stride,
+                             weight.weight.data(),
+                             weight.bias.data(),
+                             residual ? residual->data : nullptr,
+                             residual ? residual->stride : 0,
+                             out.data,
+                             out.stride,
+                             weight.n,
+                             weight.k,
+                             activation};
   // Threads take neighbouring row blocks of the same panel: it comes from memory once for all of them.
   const int panels = ceil_div(weight.n, kernels_.panel);
   const int wanted = 4 * threads();
@@ -98,7 +107,8 @@ void Ops::attention(const cpu::AttentionArgs& args, int heads, float* scratch) {
     const int pair = task / query_tasks;
     const int begin = task % query_tasks * kQueriesPerTask;
     kernels_.attention(args, pair / heads, pair % heads, begin, std::min(queries, begin + kQueriesPerTask),
-                       scratch + static_cast<std::size_t>(pair) * packed, rest + static_cast<std::size_t>(thread) * one);
+                       scratch + static_cast<std::size_t>(pair) * packed,
+                       rest + static_cast<std::size_t>(thread) * one);
   });
 }
 
@@ -107,9 +117,11 @@ std::size_t Ops::window_attention_scratch(int tokens, int head_size) const {
 }
 
 void Ops::window_attention(const cpu::WindowAttentionArgs& args, float* scratch) {
-  const std::size_t one = whole_lines(kernels_.window_attention_scratch_size(args.bottlenecks + args.length, args.head_size));
+  const std::size_t one =
+      whole_lines(kernels_.window_attention_scratch_size(args.bottlenecks + args.length, args.head_size));
   pool_.run(args.windows * args.heads, [&](int task, int thread) {
-    kernels_.window_attention(args, task / args.heads, task % args.heads, scratch + static_cast<std::size_t>(thread) * one);
+    kernels_.window_attention(args, task / args.heads, task % args.heads,
+                              scratch + static_cast<std::size_t>(thread) * one);
   });
 }
 
@@ -118,7 +130,8 @@ std::size_t Ops::query_attention_scratch(int heads, int keys) const {
 }
 
 void Ops::query_attention(const cpu::QueryAttentionArgs& args, int windows, float* scratch) {
-  const std::size_t one = whole_lines(kernels_.query_attention_scratch_size(args.heads, args.bottlenecks + args.latents));
+  const std::size_t one =
+      whole_lines(kernels_.query_attention_scratch_size(args.heads, args.bottlenecks + args.latents));
   pool_.run(windows, [&](int window, int thread) {
     kernels_.query_attention(args, window, scratch + static_cast<std::size_t>(thread) * one);
   });

@@ -47,7 +47,9 @@ void Plan::run(const std::vector<const float*>& features, int shots, float* logi
   const std::lock_guard<std::mutex> lock(state_->turn);
   const std::size_t needed = state_->executor->workspace_floats(shots);
   if (state_->workspace.size() < needed) {
-    { const Buffer old = std::move(state_->workspace); }  // it goes before the larger one comes
+    {
+      const Buffer old = std::move(state_->workspace);
+    }  // it goes before the larger one comes
     state_->workspace = Buffer(needed);
   }
   state_->executor->run(features, shots, state_->workspace, logits);

@@ -84,14 +84,15 @@ class SceneExecutor final : public Executor {
       for (std::size_t m = 0; m < modalities_.size(); ++m) encode(m, features[m], chunk, at);
       collect_bottlenecks(chunk, at);
       for (std::size_t m = 0; m < modalities_.size(); ++m) fuse(m, chunk, at);
-      ops_.linear({at.fused, width}, head_, {logits + static_cast<std::ptrdiff_t>(first) * config_.num_classes,
-                                             config_.num_classes}, chunk.windows);
+      ops_.linear({at.fused, width}, head_,
+                  {logits + static_cast<std::ptrdiff_t>(first) * config_.num_classes, config_.num_classes},
+                  chunk.windows);
     }
   }
 
  private:
   struct Chunk {
-    int first;    // centre of the first window
+    int first;  // centre of the first window
     int windows;
     int shots;
   };
@@ -121,7 +122,8 @@ class SceneExecutor final : public Executor {
     }
     const int last = config_.num_fusion_layers - 1;
     const bool centred = on(passes::centre_queries) && last >= 0;
-    for (int i = 0; i < (centred ? last : last + 1); ++i) plan.fusion.push_back(loader.encoder_layer(layer("fusion", i)));
+    for (int i = 0; i < (centred ? last : last + 1); ++i)
+      plan.fusion.push_back(loader.encoder_layer(layer("fusion", i)));
     if (!centred) return plan;
     plan.centre.emplace();
     if (on(passes::folded_query)) {
@@ -189,29 +191,32 @@ class SceneExecutor final : public Executor {
     const ModalityPlan& plan = modalities_[m];
     const Tokens tokens = own_tokens(m, chunk, at);
     const WindowRows rows{chunk.first, half(), chunk.shots, std::max(0, chunk.first - half())};
-    const float* projected = on(passes::project_once) ? project(m, features, rows, chunk, at)
-                                                      : project_windows(plan, features, chunk, at);
+    const float* projected =
+        on(passes::project_once) ? project(m, features, rows, chunk, at) : project_windows(plan, features, chunk, at);
     const ShotEncoder& encoder = plan.encoder;
     ops_.embed({projected, encoder.position.data(), align_.data(), encoder.norm.gamma.data(), encoder.norm.beta.data(),
                 tokens.rows + tokens.latent_begin() * size(), at.inverse_sigma, rows, !on(passes::project_once),
                 config_.max_length, config_.num_bottleneck, config_.hidden_size, shape_.eps},
                chunk.windows * config_.max_length);
     for (std::ptrdiff_t w = 0; w < chunk.windows; ++w) {
-      std::memcpy(tokens.rows + w * config_.num_bottleneck * size(), encoder.bottleneck.data(), encoder.bottleneck.bytes());
+      std::memcpy(tokens.rows + w * config_.num_bottleneck * size(), encoder.bottleneck.data(),
+                  encoder.bottleneck.bytes());
     }
     if (plan.tables) first_layer(m, tokens, rows, at);
     for (const EncoderLayer& layer : plan.unimodal) run_encoder_layer(ops_, shape_, layer, tokens, false, at.layer);
   }
 
   // Projects the shots that no earlier chunk has projected; those that both chunks see move to the front.
-  const float* project(std::size_t m, const float* features, const WindowRows& rows, const Chunk& chunk, const Layout& at) {
+  const float* project(std::size_t m, const float* features, const WindowRows& rows, const Chunk& chunk,
+                       const Layout& at) {
     const ModalityPlan& plan = modalities_[m];
     const int end = std::min(chunk.shots, chunk.first + chunk.windows + half());
     const int done = chunk.first == 0 ? 0 : std::min(chunk.shots, chunk.first + half());
     const auto slide = [&](float* matrix, std::ptrdiff_t width) {
       const int before = std::max(0, chunk.first - windows_ - half());  // shot in row 0 during the previous chunk
       if (done > rows.stored) {
-        std::memmove(matrix, matrix + (rows.stored - before) * width, floats((done - rows.stored) * width) * sizeof(float));
+        std::memmove(matrix, matrix + (rows.stored - before) * width,
+                     floats((done - rows.stored) * width) * sizeof(float));
       }
       return Matrix{matrix + (done - rows.stored) * width, width};
     };
@@ -281,8 +286,8 @@ class SceneExecutor final : public Executor {
   }
 
   // The last fusion layer on `centre`, in place; every other row is only read.
-  void run_centre(const CentreLayer& layer, const float* bottleneck_rows, const float* latents, Matrix centre, int windows,
-                  float* workspace) {
+  void run_centre(const CentreLayer& layer, const float* bottleneck_rows, const float* latents, Matrix centre,
+                  int windows, float* workspace) {
     const std::ptrdiff_t c = size();
     const std::ptrdiff_t d = shape_.head_size();
     Arena arena;
@@ -303,7 +308,8 @@ class SceneExecutor final : public Executor {
         ops_.linear(q.from(0, h * d), layer.folded->key[floats(h)], query.from(0, h * c), windows);
       }
       ops_.query_attention({query.data, bottleneck_rows, latents, sums.data, config_.num_heads, config_.hidden_size,
-                            bottlenecks_, config_.max_length, shape_.scale()}, windows, take(0));
+                            bottlenecks_, config_.max_length, shape_.scale()},
+                           windows, take(0));
       for (int h = 0; h < config_.num_heads; ++h) {
         ops_.linear(sums.from(0, h * c), layer.folded->value[floats(h)], context.from(0, h * d), windows);
       }
@@ -314,7 +320,8 @@ class SceneExecutor final : public Executor {
       ops_.linear({bottleneck_rows, c}, layer.kv, kv, keys);
       ops_.linear({latents, c}, layer.kv, kv.from(keys), latent_keys);
       ops_.attention({q.data, kv.data, kv.data + c, context.data, c, 2 * c, c, windows, shape_.head_size(), 0, 1,
-                      bottlenecks_, config_.max_length, shape_.scale()}, config_.num_heads, take(0));
+                      bottlenecks_, config_.max_length, shape_.scale()},
+                     config_.num_heads, take(0));
     }
     run_layer_tail(ops_, shape_, layer.tail, context, centre, windows, hidden);
   }
@@ -333,7 +340,8 @@ class SceneExecutor final : public Executor {
 
 }  // namespace
 
-std::unique_ptr<Executor> make_scene_executor(const Config& config, const TensorSource& tensors, Ops& ops, unsigned passes) {
+std::unique_ptr<Executor> make_scene_executor(const Config& config, const TensorSource& tensors, Ops& ops,
+                                              unsigned passes) {
   return std::make_unique<SceneExecutor>(config, tensors, ops, passes);
 }
 

@@ -107,8 +107,19 @@ class SequenceExecutor final : public Executor {
     const ShotEncoder& encoder = plan.encoder;
     ops_.linear({features, plan.feature_size}, encoder.projection, {at.layer, c}, tokens.latents);
     float* latents = tokens.rows + tokens.latent_begin() * c;
-    ops_.embed({at.layer, encoder.position.data(), align_.data(), encoder.norm.gamma.data(), encoder.norm.beta.data(),
-                latents, nullptr, {}, true, tokens.latents, config_.num_bottleneck, config_.hidden_size, shape_.eps},
+    ops_.embed({at.layer,
+                encoder.position.data(),
+                align_.data(),
+                encoder.norm.gamma.data(),
+                encoder.norm.beta.data(),
+                latents,
+                nullptr,
+                {},
+                true,
+                tokens.latents,
+                config_.num_bottleneck,
+                config_.hidden_size,
+                shape_.eps},
                tokens.latents);
     std::memcpy(tokens.rows, encoder.bottleneck.data(), encoder.bottleneck.bytes());
     for (const EncoderLayer& layer : plan.unimodal) run_encoder_layer(ops_, shape_, layer, tokens, false, at.layer);

@@ -81,8 +81,9 @@ ThreadPool::~ThreadPool() {
 
 void ThreadPool::check_process() const {
   if (getpid() != process_) {
-    throw Unsupported("engine used in a forked process: its threads stayed with the parent; load the checkpoint after "
-                      "the fork, or start the process with the 'spawn' method");
+    throw Unsupported(
+        "engine used in a forked process: its threads stayed with the parent; load the checkpoint after "
+        "the fork, or start the process with the 'spawn' method");
   }
 }
 
@@ -115,7 +116,8 @@ void ThreadPool::work(int thread) {
 }
 
 void ThreadPool::drain(int thread) {
-  for (int i = next_.fetch_add(1, std::memory_order_relaxed); i < count_; i = next_.fetch_add(1, std::memory_order_relaxed)) {
+  for (int i = next_.fetch_add(1, std::memory_order_relaxed); i < count_;
+       i = next_.fetch_add(1, std::memory_order_relaxed)) {
     (*task_)(i, thread);
   }
 }

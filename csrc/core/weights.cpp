@@ -77,8 +77,9 @@ ShotEncoder Loader::shot_encoder(const std::string& modality, const Buffer& alig
   const auto is_this = [&](const Modality& m) { return m.name == modality; };
   const int width = std::find_if(config_.modalities.begin(), config_.modalities.end(), is_this)->feature_size;
   const int size = config_.hidden_size;
-  ShotEncoder encoder{linear(prefix + ".proj", size, width), copy(prefix + ".position.weight", config_.max_length, size),
-                      norm(prefix + ".norm"), copy(prefix + ".bottleneck", config_.num_bottleneck, size)};
+  ShotEncoder encoder{linear(prefix + ".proj", size, width),
+                      copy(prefix + ".position.weight", config_.max_length, size), norm(prefix + ".norm"),
+                      copy(prefix + ".bottleneck", config_.num_bottleneck, size)};
   for (std::size_t i = 0; i < encoder.bottleneck.size(); ++i) encoder.bottleneck.data()[i] += align.data()[i];
   return encoder;
 }
@@ -120,7 +121,8 @@ WindowTables Loader::window_tables(const std::string& prefix, const ShotEncoder&
   ops_.linear({positions.data(), size}, tables.shot, {tables.position.data(), wide}, length);
   project(weight.data, bias.data, encoder.norm.beta.data(), wide, size, tables.shift.data());
   for (std::ptrdiff_t t = 0; t < config_.num_bottleneck; ++t) {
-    project(weight.data, bias.data, encoder.bottleneck.data() + t * size, wide, size, tables.bottleneck.data() + t * wide);
+    project(weight.data, bias.data, encoder.bottleneck.data() + t * size, wide, size,
+            tables.bottleneck.data() + t * wide);
   }
   rest = tail(prefix);
   return tables;

@@ -58,7 +58,7 @@ struct FoldedQuery {
 
 struct ShotEncoder {
   Linear projection;
-  Buffer position;    // [max_length, C]
+  Buffer position;  // [max_length, C]
   Norm norm;
   Buffer bottleneck;  // bottleneck_m + align [bottlenecks, C]
 

@@ -18,18 +18,25 @@ struct Block {
   bool last;
 };
 
+// Floats of vector j of a panel that lie within the matrix.
+MEGASEG_INLINE int width_of(const LinearArgs& args, int column) {
+  const int left = args.n - column;
+  return left < 0 ? 0 : left < kLanes ? left : kLanes;
+}
+
 template <int Rows>
 MEGASEG_INLINE void start(const LinearArgs& args, int row, int column, bool first, Vec (&acc)[Rows][kTileVecs]) {
+  const float* from = first ? args.residual : args.out;
+  const ptrdiff_t stride = first ? args.residual_stride : args.out_stride;
   MEGASEG_UNROLL
   for (int j = 0; j < kTileVecs; ++j) {
     const int at = column + j * kLanes;
-    const int width = args.n - at < kLanes ? args.n - at : kLanes;
+    const int width = from ? width_of(args, at) : 0;
+    const Vec bias = first ? load(args.bias + at) : Vec{};
     MEGASEG_UNROLL
     for (int i = 0; i < Rows; ++i) {
-      const float* from = first ? args.residual : args.out;
-      const ptrdiff_t stride = first ? args.residual_stride : args.out_stride;
-      acc[i][j] = first ? load(args.bias + at) : Vec{};
-      if (!from || width <= 0) continue;
+      acc[i][j] = bias;
+      if (width == 0) continue;
       const float* p = from + (row + i) * stride + at;
       acc[i][j] += width == kLanes ? load(p) : load_partial(p, width);
     }
@@ -37,28 +44,48 @@ MEGASEG_INLINE void start(const LinearArgs& args, int row, int column, bool firs
 }
 
 template <int Rows>
-MEGASEG_INLINE void finish(const LinearArgs& args, int row, int column, bool last, Vec (&acc)[Rows][kTileVecs]) {
-  const bool activate = last && args.activation == Activation::gelu;
+MEGASEG_INLINE void finish(const LinearArgs& args, int row, int column, const Vec (&acc)[Rows][kTileVecs]) {
   MEGASEG_UNROLL
   for (int j = 0; j < kTileVecs; ++j) {
     const int at = column + j * kLanes;
-    const int width = args.n - at < kLanes ? args.n - at : kLanes;
-    if (width <= 0) continue;
+    const int width = width_of(args, at);
+    MEGASEG_UNROLL
     for (int i = 0; i < Rows; ++i) {
-      const Vec value = activate ? gelu(acc[i][j]) : acc[i][j];
       float* p = args.out + (row + i) * args.out_stride + at;
-      width == kLanes ? store(p, value) : store_partial(p, value, width);
+      if (width == kLanes) {
+        store(p, acc[i][j]);
+      } else if (width > 0) {
+        store_partial(p, acc[i][j], width);
+      }
+    }
+  }
+}
+
+// In place, while the rows are in the L1 cache.
+MEGASEG_INLINE void activate(const LinearArgs& args, int row, int rows, int column) {
+  for (int i = 0; i < rows; ++i) {
+    float* out = args.out + (row + i) * args.out_stride;
+    for (int at = column; at < column + kPanel && at < args.n; at += kLanes) {
+      const int width = width_of(args, at);
+      if (width == kLanes) {
+        store(out + at, gelu(load(out + at)));
+      } else {
+        store_partial(out + at, gelu(load_partial(out + at, width)), width);
+      }
     }
   }
 }
 
 template <int Rows>
 void tile(const LinearArgs& args, int row, int column, const Block& block) {
-  const float* weight = args.weight + static_cast<ptrdiff_t>(column) * args.k + static_cast<ptrdiff_t>(block.begin) * kPanel;
+  const float* weight =
+      args.weight + static_cast<ptrdiff_t>(column) * args.k + static_cast<ptrdiff_t>(block.begin) * kPanel;
   Vec acc[Rows][kTileVecs];
   start<Rows>(args, row, column, block.first, acc);
-  multiply<Rows, kTileVecs>(args.in + row * args.in_stride + block.begin, args.in_stride, weight, kPanel, block.size, acc);
-  finish<Rows>(args, row, column, block.last, acc);
+  multiply<Rows, kTileVecs>(args.in + row * args.in_stride + block.begin, args.in_stride, weight, kPanel, block.size,
+                            acc);
+  finish<Rows>(args, row, column, acc);
+  if (block.last && args.activation == Activation::gelu) activate(args, row, Rows, column);
 }
 
 void rows_of(const LinearArgs& args, int row, int end, int column, const Block& block) {

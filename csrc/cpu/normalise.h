@@ -27,7 +27,8 @@ MEGASEG_INLINE float variance_of(const float* row, int size, float mean) {
 }
 
 // out = (in - mean) / sqrt(variance + eps) * gamma + beta; returns 1 / sqrt(variance + eps). in may be out.
-MEGASEG_INLINE float normalise(const float* in, const float* gamma, const float* beta, float* out, int size, float eps) {
+MEGASEG_INLINE float normalise(const float* in, const float* gamma, const float* beta, float* out, int size,
+                               float eps) {
   const float mean = mean_of(in, size);
   const float scale = 1.0F / __builtin_sqrtf(variance_of(in, size, mean) + eps);
   int i = 0;

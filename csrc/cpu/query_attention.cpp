@@ -72,8 +72,6 @@ MEGASEG_INLINE void gather(const float* weights, ptrdiff_t stride, const Tokens&
   }
 }
 
-constexpr int round_up(int n, int to) { return (n + to - 1) / to * to; }
-
 }  // namespace
 
 namespace megaseg::cpu::MEGASEG_TARGET {

@@ -1,6 +1,6 @@
 // The register tile under every product: up to kTileRows rows of A, broadcast, times up to kTileVecs vectors of B.
-// Each element of C is one chain of multiply-adds over k in order, whatever the tile's shape: results never depend on how
-// rows are split between tiles, tasks or threads.
+// Each element of C is one chain of multiply-adds over k in order, whatever the tile's shape: results never depend on
+// how rows are split between tiles, tasks or threads.
 #pragma once
 
 #include "cpu/vec.h"

@@ -2,8 +2,13 @@
 // in an anonymous namespace, so that the linker can never swap one target's code for another's.
 #pragma once
 
+#if defined(MEGASEG_TARGET_avx512) || defined(MEGASEG_TARGET_avx2)
+#include <immintrin.h>
+#endif
+
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 
 namespace {
 
@@ -17,9 +22,10 @@ constexpr int kLanes = 8;
 constexpr int kLanes = 4;
 #endif
 
+constexpr int round_up(int n, int to) { return (n + to - 1) / to * to; }
+
 using Vec = float __attribute__((vector_size(kLanes * 4)));
 using IntVec = std::int32_t __attribute__((vector_size(kLanes * 4)));
-using UnalignedVec = float __attribute__((vector_size(kLanes * 4), aligned(4), may_alias));
 
 #define MEGASEG_INLINE [[gnu::always_inline]] inline
 #if defined(__clang__)
@@ -30,8 +36,12 @@ using UnalignedVec = float __attribute__((vector_size(kLanes * 4), aligned(4), m
 #define MEGASEG_NO_UNROLL _Pragma("GCC unroll 1")
 #endif
 
-MEGASEG_INLINE Vec load(const float* p) { return *reinterpret_cast<const UnalignedVec*>(p); }
-MEGASEG_INLINE void store(float* p, Vec v) { *reinterpret_cast<UnalignedVec*>(p) = v; }
+MEGASEG_INLINE Vec load(const float* p) {
+  Vec v;
+  __builtin_memcpy(&v, p, sizeof v);
+  return v;
+}
+MEGASEG_INLINE void store(float* p, Vec v) { __builtin_memcpy(p, &v, sizeof v); }
 MEGASEG_INLINE Vec splat(float x) { return x - Vec{}; }
 
 // The first `count` floats, 0 in the other lanes; nothing past them is touched.
@@ -48,25 +58,36 @@ MEGASEG_INLINE void store_partial(float* p, Vec v, int count) {
   }
 }
 
+// One instruction where `a > b ? a : b` would be a comparison and a blend.
+#if defined(MEGASEG_TARGET_avx512)
+MEGASEG_INLINE Vec max(Vec a, Vec b) { return _mm512_max_ps(a, b); }
+MEGASEG_INLINE Vec min(Vec a, Vec b) { return _mm512_min_ps(a, b); }
+#elif defined(MEGASEG_TARGET_avx2)
+MEGASEG_INLINE Vec max(Vec a, Vec b) { return _mm256_max_ps(a, b); }
+MEGASEG_INLINE Vec min(Vec a, Vec b) { return _mm256_min_ps(a, b); }
+#else
 MEGASEG_INLINE Vec max(Vec a, Vec b) { return a > b ? a : b; }
 MEGASEG_INLINE Vec min(Vec a, Vec b) { return a < b ? a : b; }
+#endif
 
-// Sum and maximum of the lanes, always in the same order.
-MEGASEG_INLINE float sum(Vec v) {
-  float lanes[kLanes];
-  store(lanes, v);
-  for (int width = kLanes / 2; width > 0; width /= 2) {
-    for (int i = 0; i < width; ++i) lanes[i] += lanes[i + width];
-  }
-  return lanes[0];
+// Lane i of the result is lane i ^ kDistance.
+template <int kDistance, int... kIndex>
+MEGASEG_INLINE Vec swap_lanes(Vec v, std::integer_sequence<int, kIndex...>) {
+  return __builtin_shufflevector(v, v, (kIndex ^ kDistance)...);
 }
+
+// Sum and maximum of the lanes, always in the same order: halves, quarters, ...
+template <int kDistance = kLanes / 2>
+MEGASEG_INLINE float sum(Vec v) {
+  v = v + swap_lanes<kDistance>(v, std::make_integer_sequence<int, kLanes>());
+  if constexpr (kDistance > 1) return sum<kDistance / 2>(v);
+  return v[0];
+}
+template <int kDistance = kLanes / 2>
 MEGASEG_INLINE float maximum(Vec v) {
-  float lanes[kLanes];
-  store(lanes, v);
-  for (int width = kLanes / 2; width > 0; width /= 2) {
-    for (int i = 0; i < width; ++i) lanes[i] = lanes[i] > lanes[i + width] ? lanes[i] : lanes[i + width];
-  }
-  return lanes[0];
+  v = max(v, swap_lanes<kDistance>(v, std::make_integer_sequence<int, kLanes>()));
+  if constexpr (kDistance > 1) return maximum<kDistance / 2>(v);
+  return v[0];
 }
 
 // sum over i of c[i] x^i.
@@ -85,21 +106,23 @@ MEGASEG_INLINE Vec exp2(Vec x) {
   x = max(x, splat(-126.0F));
   const Vec shifted = x + kRound;
   const Vec f = x - (shifted - kRound);
-  const Vec p = polynomial(f, {1.0F, 0.6931472F, 0.24022646F, 0.055503286F, 0.009618489F, 0.0013399931F, 1.5345812e-4F});
+  const Vec p =
+      polynomial(f, {1.0F, 0.6931472F, 0.24022646F, 0.055503286F, 0.009618489F, 0.0013399931F, 1.5345812e-4F});
   return reinterpret_cast<Vec>(reinterpret_cast<IntVec>(p) + (reinterpret_cast<IntVec>(shifted) << 23));
 }
 
-// x Phi(x) = max(x, 0) - t Q(t), t = |x|, Q(t) = erfc(t / sqrt 2) / 2: absolute error below 3e-7 |x| / 4 + 4e-8 without a
-// division. Q is a minimax polynomial in s = 2 t / 5.5 - 1 of the absolute error of t Q(t); t Q(t) < 2e-7 past 5.5.
+// x Phi(x) = max(x, 0) - t Q(t), t = |x|, Q(t) = erfc(t / sqrt 2) / 2: absolute error below 3e-7 |x| / 4 + 4e-8 without
+// a division. Q is a minimax polynomial in s = 2 t / 5.5 - 1 of the absolute error of t Q(t); t Q(t) < 2e-7 past 5.5.
 MEGASEG_INLINE Vec gelu(Vec x) {
   constexpr float kEnd = 5.5F;
   const Vec zero{};
   const Vec t = min(max(x, -x), splat(kEnd));
   const Vec s = t * (2.0F / kEnd) - 1.0F;
-  const Vec q = polynomial(
-      s, {2.979769139e-03F, -2.500749193e-02F, 9.455805272e-02F, -2.068358958e-01F, 2.719026506e-01F, -1.767834872e-01F,
-          -5.165712163e-02F, 2.161794454e-01F, -1.612882912e-01F, -2.822224051e-02F, 1.275409460e-01F, -5.956739932e-02F,
-          -3.424079716e-02F, 3.837737441e-02F, -2.169643063e-03F, -8.141599596e-03F, 2.375727054e-03F});
+  const Vec q =
+      polynomial(s, {2.979769139e-03F, -2.500749193e-02F, 9.455805272e-02F, -2.068358958e-01F, 2.719026506e-01F,
+                     -1.767834872e-01F, -5.165712163e-02F, 2.161794454e-01F, -1.612882912e-01F, -2.822224051e-02F,
+                     1.275409460e-01F, -5.956739932e-02F, -3.424079716e-02F, 3.837737441e-02F, -2.169643063e-03F,
+                     -8.141599596e-03F, 2.375727054e-03F});
   return max(x, zero) - t * q;
 }
 

@@ -44,10 +44,11 @@ using TensorSource = std::function<Tensor(const std::string& name)>;
 
 // Exact rewrites of the model; each may be switched off alone.
 namespace passes {
-inline constexpr unsigned project_once = 1;    // features of a shot once, not once per window
-inline constexpr unsigned window_tables = 2;   // first layer's QKV from per-shot and per-position tables; needs project_once
+inline constexpr unsigned project_once = 1;  // features of a shot once, not once per window
+inline constexpr unsigned window_tables =
+    2;  // first layer's QKV from per-shot and per-position tables; needs project_once
 inline constexpr unsigned centre_queries = 4;  // last fusion layer of a scene model on the centre rows alone
-inline constexpr unsigned folded_query = 8;    // its key and value projections around the one query; needs centre_queries
+inline constexpr unsigned folded_query = 8;  // its key and value projections around the one query; needs centre_queries
 inline constexpr unsigned latent_queries = 16;  // last fusion layer without the bottleneck tokens' queries
 inline constexpr unsigned all = 31;
 }  // namespace passes
