@@ -68,6 +68,40 @@ def test_a_folder_of_movies_gives_a_folder_of_results(
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["movie.json", "other.json"]
 
 
+def test_where_results_go_is_settled_before_anything_runs(
+    run: Run, scene_checkpoint: Path, movie: Path, tmp_path: Path
+) -> None:
+    code, _, err = run("segment", movie, movie, "-c", scene_checkpoint, "-o", tmp_path / "one.json")
+    assert code == 2
+    assert "expected a folder for 2 movies" in err
+    code, _, err = run("segment", movie, movie, "-c", scene_checkpoint, "-o", tmp_path / "out")
+    assert code == 2
+    assert "two of movie" in err
+    code, _, _ = run("segment", movie, "-c", scene_checkpoint, "-o", tmp_path / "out", "--json")
+    assert code == 0
+    assert (tmp_path / "out" / "movie.json").is_file()
+    (tmp_path / "file").touch()
+    code, _, err = run("segment", movie, "-c", scene_checkpoint, "-o", tmp_path / "file" / "out.json")
+    assert code == 2
+    assert str(tmp_path / "file") in err.replace("\n", "")
+
+
+def test_a_screenplay_is_segmented_in_one_command(
+    run: Run, scene_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = "INT. HOUSE - DAY\n\nAnna opens the door.\n\nANNA\nHello?\n\nEXT. ROAD - NIGHT\n\nRain.\n"
+    (tmp_path / "mine.fountain").write_text(script)
+
+    def features(_: Any, play: Any) -> dict[str, Any]:
+        return random_features(CONFIG, len(play.blocks))
+
+    monkeypatch.setattr("megaseg.features.extractor.Extractor.features", features)
+    code, out, _ = run("segment", tmp_path / "mine.fountain", "-c", scene_checkpoint, "--threshold", "0")
+    assert code == 0
+    assert "mine: 3 scenes in 3 shots" in out
+    assert "Anna opens the door." in out
+
+
 def test_redecide_needs_no_model(run: Run, scene_checkpoint: Path, movie: Path, tmp_path: Path) -> None:
     kept = tmp_path / "scenes.json"
     run("segment", movie, "-c", scene_checkpoint, "-o", kept)

@@ -46,10 +46,10 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line; an error that megaseg foresees is one line on stderr and exit code 2."""
+    """Run the command line; what the user can mend (input, files) is one line on stderr and exit code 2."""
     try:
         app()
-    except MegasegError as error:
+    except (MegasegError, OSError) as error:
         console.print(f"[bold red]error:[/] {_escaped(str(error))}", soft_wrap=True, highlight=False)
         sys.exit(2)
 

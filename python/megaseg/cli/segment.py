@@ -21,8 +21,12 @@ from megaseg.cli.console import (
 from megaseg.engine.engine import Engine
 from megaseg.engine.features import resolve_features
 from megaseg.engine.files import atomic_write
-from megaseg.engine.segmentation import Segment, Segmentation, TurningPoint
+from megaseg.engine.segmentation import Segmentation
 from megaseg.errors import FeatureError
+from megaseg.features.extractor import Extractor
+from megaseg.features.screenplay import Screenplay, read_screenplays
+
+SCREENPLAYS = (".fountain", ".txt", ".jsonl", ".jsonl.gz")
 
 ThresholdOption = Annotated[
     float | None, typer.Option(help="Least P(boundary) of a boundary; default: the checkpoint's own.")
@@ -30,14 +34,18 @@ ThresholdOption = Annotated[
 LengthOption = Annotated[int | None, typer.Option("--min-scene-length", help="Shortest scene, in shots.")]
 ScenesOption = Annotated[int | None, typer.Option("--num-scenes", help="Exactly this many scenes.")]
 OrderedOption = Annotated[bool, typer.Option("--ordered", help="Acts: turning points in increasing order.")]
-OutputOption = Annotated[Path | None, typer.Option("--output", "-o", help="JSON file; with several inputs, a folder.")]
+OutputOption = Annotated[
+    Path | None, typer.Option("--output", "-o", help="Where results go: a .json file, or a folder.")
+]
 PlotOption = Annotated[
     Path | None, typer.Option("--plot", help="Picture of scores and boundaries (.png, .svg); extra plot.")
 ]
 
 
 def segment(
-    inputs: Annotated[list[str], typer.Argument(help="Feature files, folders of them, or the name of a sample.")],
+    inputs: Annotated[
+        list[str], typer.Argument(help="Feature files or screenplays, folders of feature files, or a sample's name.")
+    ],
     checkpoint: CheckpointOption = "screenplay-scenes",
     threshold: ThresholdOption = None,
     min_scene_length: LengthOption = None,
@@ -51,27 +59,29 @@ def segment(
     threads: ThreadsOption = 0,
     json: JsonOption = False,
 ) -> None:
-    """Find the scenes (or acts) of movies from their features.
+    """Find the scenes (or acts) of movies, from their features or from screenplays (Fountain, plain text, JSONL).
 
     Prints a table, or with --json one result a line.
     """
-    files = [file for name in inputs for file in _feature_files(name)]
-    if plot is not None and len(files) > 1:
-        raise FeatureError(f"--plot: expected one input, got {len(files)}")
+    movies = [movie for name in inputs for movie in _movies(name)]
+    targets = _targets([name for name, _ in movies], output_path)
+    if plot is not None and len(movies) > 1:
+        raise FeatureError(f"--plot: expected one movie, got {len(movies)}")
     engine = Engine.from_checkpoint(
         checkpoint, device=device, compute_type=compute_type, num_threads=threads, backend=backend
     )
-    with progress("segmenting", len(files)) as bar:
-        for file in files:
+    extractor = Extractor()
+    with progress("segmenting", len(movies)) as bar:
+        for (name, movie), target in zip(movies, targets, strict=True):
+            play = movie if isinstance(movie, Screenplay) else None
             result = engine.segment(
-                file,
+                extractor.features(movie) if isinstance(movie, Screenplay) else movie,
                 threshold=threshold,
                 min_scene_length=1 if min_scene_length is None else min_scene_length,
                 num_scenes=num_scenes,
                 ordered=ordered,
             )
-            target = output_path / f"{file.stem}.json" if output_path and len(files) > 1 else output_path
-            _deliver(result, file.stem, target, plot, json)
+            _deliver(result, name, target, plot, json, play)
             bar.advance(bar.task_ids[0])
 
 
@@ -98,17 +108,37 @@ def redecide(
     _deliver(changed, result.stem, output_path, plot, json)
 
 
-def _feature_files(name: str) -> list[Path]:
+def _movies(name: str) -> list[tuple[str, Path | Screenplay]]:
+    """Name and source of each movie behind one argument."""
     path = Path(name)
-    if not path.is_dir():
-        return [resolve_features(name)]
-    files = sorted(file for file in path.iterdir() if file.suffix in {".npz", ".safetensors"})
-    if not files:
-        raise FeatureError(f"{path}: expected .npz or .safetensors feature files in the folder, got none")
-    return files
+    if path.is_dir():
+        files = sorted(file for file in path.iterdir() if file.suffix in {".npz", ".safetensors"})
+        if not files:
+            raise FeatureError(f"{path}: expected .npz or .safetensors feature files in the folder, got none")
+        return [(file.stem, file) for file in files]
+    if name.endswith(SCREENPLAYS):
+        return [(play.name, play) for play in read_screenplays(path)]
+    file = resolve_features(name)
+    return [(file.stem, file)]
 
 
-def _deliver(result: Segmentation, name: str, target: Path | None, plot: Path | None, json: bool) -> None:
+def _targets(names: list[str], output_path: Path | None) -> list[Path | None]:
+    """The JSON file of each movie: the given one, or one a movie in the given folder."""
+    if output_path is None:
+        return [None] * len(names)
+    if output_path.suffix == ".json":
+        if len(names) > 1:
+            raise FeatureError(f"{output_path}: expected a folder for {len(names)} movies, got a .json file")
+        return [output_path]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise FeatureError(f"{output_path}: expected movies of different names, got two of {', '.join(twice)}")
+    return [output_path / f"{name.replace('/', '_')}.json" for name in names]
+
+
+def _deliver(
+    result: Segmentation, name: str, target: Path | None, plot: Path | None, json: bool, play: Screenplay | None = None
+) -> None:
     if target is not None:
         target.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(target) as temporary:
@@ -120,34 +150,35 @@ def _deliver(result: Segmentation, name: str, target: Path | None, plot: Path | 
     if json:
         print_json(result.to_dict())
     else:
-        output.print(_table(result, name))
+        output.print(_table(result, name, play))
 
 
-def _table(result: Segmentation, name: str) -> Table:
+def _table(result: Segmentation, name: str, play: Screenplay | None) -> Table:
     kind, segments = ("scene", result.scenes) if result.task == "scene" else ("act", result.acts)
     table = Table(title=f"{name}: {len(segments)} {kind}s in {result.num_shots} shots", box=box.SIMPLE_HEAD)
     table.add_column(kind, no_wrap=True)
     for column in ["first", "last", "shots"] + ["start", "end"] * (result.times is not None) + ["score"]:
         table.add_column(column, justify="right", no_wrap=True)
-    if result.task == "scene":
+    if play:
+        table.add_column("begins", no_wrap=True)
+    elif result.scenes:
         table.add_column("", style="cyan", no_wrap=True)
     for number, part in enumerate(segments, start=1):
         shots = (part.first_shot, part.last_shot, part.last_shot - part.first_shot + 1)
         clocks = _clocks(result, part.start_ticks, part.end_ticks)
-        table.add_row(str(number), *map(str, shots), *clocks, *_score(part, bar=not result.acts))
+        last = (
+            play.blocks[part.first_shot].text[:40] if play else "━" * round((12 if result.scenes else 6) * part.score)
+        )
+        table.add_row(str(number), *map(str, shots), *clocks, f"{part.score:.3f}", last)
     for point in result.turning_points:
         start = None if result.times is None else int(result.times[point.shot, 0])
         clock = [*_clocks(result, start), ""] if result.times is not None else []
-        table.add_row(point.name, str(point.shot), "", "", *clock, *_score(point), style="bold")
+        table.add_row(point.name, str(point.shot), "", "", *clock, f"{point.score:.3f}", style="bold")
     return table
 
 
 def _clocks(result: Segmentation, *ticks: int | None) -> list[str]:
     return [_clock(result.seconds(tick)) for tick in ticks if tick is not None]
-
-
-def _score(part: Segment | TurningPoint, bar: bool = False) -> list[str]:
-    return [f"{part.score:.3f}"] + ["━" * round(12 * part.score)] * bar
 
 
 def _clock(seconds: float) -> str:
