@@ -11,7 +11,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 HEADER = """# Benchmarks
 
 Written by `python -m benchmarks --table docs/benchmarks.md` from the rows in `benchmarks/results/`; measure your own
-with `python -m benchmarks` (about ten minutes) and keep them with `--json FILE`. Times are p20 / p50 / p80 of runs taken
+with `python -m benchmarks` (about ten minutes) and keep them with `--json FILE`. Times are p20, p50, p80 of runs taken
 in turns with the other subject; errors are against the float64 reference in the same run, as a share of
 max(1, |logit|). Torch eager runs the model as written, at its fastest batch size.
 """

@@ -43,7 +43,7 @@ def speed(case: str, config: ModelConfig, shots: int, repeats: int) -> list[Row]
     features = features_of(config, shots)
     native, eager = NativeBackend(checkpoint, num_threads=THREADS), TorchBackend(checkpoint)
     if config.task == "scene":
-        eager.batch = best_batch(eager, [array[:512] for array in features])
+        eager.batch = best_batch(eager, [array[:256] for array in features])
     checked = [array[:PRECISE] for array in features] if config.task == "scene" else features
     exact = TorchBackend(checkpoint, compute_type="float64").run(checked)
     outputs: dict[str, np.ndarray] = {}

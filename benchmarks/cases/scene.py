@@ -6,4 +6,4 @@ from benchmarks.whole_model import run as compare
 
 
 def run() -> list[Row]:
-    return compare("scene preset", SCENE, 1500, repeats=5)
+    return compare("scene preset", SCENE, 1500, repeats=4)

@@ -7,9 +7,8 @@ namespace {
 using megaseg::cpu::Activation;
 using megaseg::cpu::LinearArgs;
 
-// Rows of k beyond this are split, so that a panel's block (200 KiB with AVX-512) stays in the L2 cache; partial sums
-// wait in `out`.
-constexpr int kBlock = 768;
+// Products summed in one chain: short chains round less (as much as torch's at 256), long ones store less often.
+constexpr int kBlock = 256;
 
 struct Block {
   int begin;
@@ -24,39 +23,27 @@ MEGASEG_INLINE int width_of(const LinearArgs& args, int column) {
   return left < 0 ? 0 : left < kLanes ? left : kLanes;
 }
 
+// out = acc + bias + residual after the first block of k, out += acc after the others: sums of blocks round less than
+// one long chain.
 template <int Rows>
-MEGASEG_INLINE void start(const LinearArgs& args, int row, int column, bool first, Vec (&acc)[Rows][kTileVecs]) {
+MEGASEG_INLINE void finish(const LinearArgs& args, int row, int column, bool first, const Vec (&acc)[Rows][kTileVecs]) {
   const float* from = first ? args.residual : args.out;
   const ptrdiff_t stride = first ? args.residual_stride : args.out_stride;
   MEGASEG_UNROLL
   for (int j = 0; j < kTileVecs; ++j) {
     const int at = column + j * kLanes;
-    const int width = from ? width_of(args, at) : 0;
+    const int width = width_of(args, at);
     const Vec bias = first ? load(args.bias + at) : Vec{};
     MEGASEG_UNROLL
     for (int i = 0; i < Rows; ++i) {
-      acc[i][j] = bias;
       if (width == 0) continue;
-      const float* p = from + (row + i) * stride + at;
-      acc[i][j] += width == kLanes ? load(p) : load_partial(p, width);
-    }
-  }
-}
-
-template <int Rows>
-MEGASEG_INLINE void finish(const LinearArgs& args, int row, int column, const Vec (&acc)[Rows][kTileVecs]) {
-  MEGASEG_UNROLL
-  for (int j = 0; j < kTileVecs; ++j) {
-    const int at = column + j * kLanes;
-    const int width = width_of(args, at);
-    MEGASEG_UNROLL
-    for (int i = 0; i < Rows; ++i) {
-      float* p = args.out + (row + i) * args.out_stride + at;
-      if (width == kLanes) {
-        store(p, acc[i][j]);
-      } else if (width > 0) {
-        store_partial(p, acc[i][j], width);
+      Vec value = acc[i][j] + bias;
+      if (from) {
+        const float* p = from + (row + i) * stride + at;
+        value += width == kLanes ? load(p) : load_partial(p, width);
       }
+      float* p = args.out + (row + i) * args.out_stride + at;
+      width == kLanes ? store(p, value) : store_partial(p, value, width);
     }
   }
 }
@@ -80,11 +67,10 @@ template <int Rows>
 void tile(const LinearArgs& args, int row, int column, const Block& block) {
   const float* weight =
       args.weight + static_cast<ptrdiff_t>(column) * args.k + static_cast<ptrdiff_t>(block.begin) * kPanel;
-  Vec acc[Rows][kTileVecs];
-  start<Rows>(args, row, column, block.first, acc);
+  Vec acc[Rows][kTileVecs] = {};
   multiply<Rows, kTileVecs>(args.in + row * args.in_stride + block.begin, args.in_stride, weight, kPanel, block.size,
                             acc);
-  finish<Rows>(args, row, column, acc);
+  finish<Rows>(args, row, column, block.first, acc);
   if (block.last && args.activation == Activation::gelu) activate(args, row, Rows, column);
 }
 
