@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,8 @@ class TrainingConfig:
     ``position_std`` is the spread of the initial position embeddings: near the projections' own, or the model is slow
     to learn which row is the neighbour. ``positive_weight`` weighs boundaries in the loss. ``window_stride`` is the
     distance between training windows; every row of a window is trained on, only the centre row serves.
-    ``input_dropout``, ``noise`` and ``block_dropout`` augment: single features to zero, Gaussian noise in units of a
-    feature's spread, and whole blocks left out of a window.
+    ``components`` gives the principal directions that a modality keeps (all features where it names none);
+    ``block_dropout`` is the share of shots left out of a window as augmentation.
     """
 
     max_length: int = 17
@@ -41,8 +42,7 @@ class TrainingConfig:
     gradient_clip: float = 1.0
     ema_decay: float = 0.99
     positive_weight: float = 1.0
-    input_dropout: float = 0.0
-    noise: float = 0.0
+    components: Mapping[str, int] = field(default_factory=dict)
     block_dropout: float = 0.0
     seed: int = 0
 
@@ -68,7 +68,12 @@ class TrainingConfig:
         for key, value in values.items():
             if key not in types:
                 raise CheckpointError(f"{where}: unknown key {key!r}, expected some of {', '.join(types)}")
-            fits = type(value) is int or (types[key] == "float" and type(value) is float)
-            if not fits:
+            if not _fits(value, str(types[key])):
                 raise CheckpointError(f"{where}: {key} must be {types[key]}, got {value!r}")
         return cls(**values)
+
+
+def _fits(value: Any, kind: str) -> bool:
+    if kind.startswith("Mapping"):
+        return isinstance(value, dict) and all(_fits(number, "int") for number in value.values())
+    return type(value) is int or (kind == "float" and type(value) is float)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -14,13 +15,14 @@ from megaseg.engine.config import Modality
 from megaseg.engine.features import Features
 from megaseg.errors import FeatureError
 from megaseg.training.config import TrainingConfig
+from megaseg.training.scaling import Scaling
 
 Batch = tuple[dict[str, Tensor], Tensor, Tensor]
 
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """``rows``: modality to (all shots, D_m) float16; ``labels`` (all shots,); movie k is ``edges[k]:edges[k + 1]``."""
+    """``rows``: modality to (all shots, D_m); ``labels`` (all shots,); movie k is ``edges[k]:edges[k + 1]``."""
 
     names: tuple[str, ...]
     rows: Mapping[str, Tensor]
@@ -44,7 +46,7 @@ class Corpus:
                     f"{name}: expected labels, modalities {widths} and recipe {first.recipe}, got {got}, {movie.recipe}"
                 )
         rows = {
-            m: np.concatenate([movie.modalities[m].astype(np.float16) for movie in movies.values()]) for m in widths
+            m: np.concatenate([movie.modalities[m].astype(np.float32) for movie in movies.values()]) for m in widths
         }
         labels = np.concatenate([movie.labels for movie in movies.values() if movie.labels is not None])
         edges = np.cumsum([0, *(movie.num_shots for movie in movies.values())])
@@ -61,13 +63,9 @@ class Corpus:
         """Names and widths, in the order of the files."""
         return tuple(Modality(name, rows.shape[1]) for name, rows in self.rows.items())
 
-    def scales(self) -> dict[str, tuple[Tensor, Tensor]]:
-        """Mean and spread of every feature: (D_m,) each, the spread never 0."""
-        result = {}
-        for name, rows in self.rows.items():
-            full = rows.float()
-            result[name] = (full.mean(0), full.std(0).clamp_min(1e-3))
-        return result
+    def scaled(self, scalings: Mapping[str, Scaling]) -> Corpus:
+        """The same movies with every modality scaled."""
+        return dataclasses.replace(self, rows={name: scalings[name](rows) for name, rows in self.rows.items()})
 
     def centred_windows(self, length: int, batch: int) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
         """Features and centres of every shot's window, edge shots repeated, as the engine does."""
@@ -76,7 +74,7 @@ class Corpus:
         for centres in torch.split(torch.arange(len(self.labels)), batch):
             low, high = self.edges[owner[centres]], self.edges[owner[centres] + 1] - 1
             index = (centres[:, None] + offsets).clamp(low[:, None], high[:, None])
-            yield {name: rows[index].float() for name, rows in self.rows.items()}, centres
+            yield {name: rows[index] for name, rows in self.rows.items()}, centres
 
     def training_windows(self, config: TrainingConfig, generator: torch.Generator) -> Iterator[Batch]:
         """One epoch in random order: features, labels (batch, L) and which rows count (batch, L)."""
@@ -90,7 +88,7 @@ class Corpus:
         start, owner = torch.cat(starts), torch.cat(owners)
         for chosen in torch.split(torch.randperm(len(start), generator=generator), config.batch_size):
             index, labels, counts = self._rows_of(start[chosen], owner[chosen], config, generator)
-            yield {name: rows[index].float() for name, rows in self.rows.items()}, labels, counts
+            yield {name: rows[index] for name, rows in self.rows.items()}, labels, counts
 
     def _rows_of(
         self, start: Tensor, owner: Tensor, config: TrainingConfig, generator: torch.Generator

@@ -23,6 +23,7 @@ from megaseg.evaluation.metrics import SceneMetrics, best_threshold, scene_metri
 from megaseg.models import Mega, to_checkpoint
 from megaseg.training.config import TrainingConfig
 from megaseg.training.corpus import Corpus
+from megaseg.training.scaling import fit_scalings
 from megaseg.training.state import load_state, optimizer_tensors, restore_optimizer, save_state
 
 _EVALUATION_BATCH = 256
@@ -41,12 +42,14 @@ class Trainer:
     """One run: model, averaged weights, optimiser; ``run`` goes on from ``state_path`` where an earlier run stopped."""
 
     def __init__(self, config: TrainingConfig, train: Corpus, validation: Corpus, state_path: Path) -> None:
-        self._config, self._train, self._validation, self._state_path = config, train, validation, state_path
+        self._scalings = fit_scalings(train.rows, config.components)
+        self._raw = train.modalities
+        self._train, self._validation = train.scaled(self._scalings), validation.scaled(self._scalings)
+        self._config, self._state_path = config, state_path
         torch.manual_seed(config.seed)
-        self._model = _new_model(config, train)
+        self._model = _new_model(config, self._train)
         self._average = copy.deepcopy(self._model).eval()
         self._best: dict[str, Tensor] = {}
-        self._scales = train.scales()
         self._names: dict[Tensor, str] = {p: name for name, p in self._model.named_parameters()}
         self._optimizer = torch.optim.AdamW(
             self._model.parameters(), config.learning_rate, betas=(0.9, 0.98), weight_decay=config.weight_decay
@@ -60,7 +63,7 @@ class Trainer:
     ) -> tuple[Checkpoint, list[Epoch]]:
         """Train until ``epochs`` or until validation AP has not risen for ``patience`` epochs.
 
-        Returns the best epoch's averaged weights, features' scales folded into the projections, and all epochs.
+        Returns the best epoch's averaged weights, features' scalings folded into the projections, and all epochs.
 
         Raises:
             CheckpointError: a state file of another configuration or other movies.
@@ -78,7 +81,7 @@ class Trainer:
             on_epoch(epoch)
         self._average.load_state_dict(self._best)
         best = max(self._history, key=lambda epoch: epoch.validation.ap)
-        return _folded(self._average, self._scales, best.validation.threshold), list(self._history)
+        return self._folded(best.validation.threshold), list(self._history)
 
     def _best_age(self) -> int:
         figures = [epoch.validation.ap for epoch in self._history]
@@ -96,7 +99,7 @@ class Trainer:
         for step, (features, labels, counts) in enumerate(self._train.training_windows(config, generator)):
             done = (number + min(1.0, step / steps)) / config.epochs
             self._set_rate(config.learning_rate * _schedule(done, config.warmup))
-            loss = self._loss(self._augment(features, generator), labels, counts)
+            loss = self._loss(features, labels, counts)
             self._optimizer.zero_grad()
             torch.autograd.backward(loss)
             nn.utils.clip_grad_norm_(self._model.parameters(), config.gradient_clip)
@@ -109,20 +112,6 @@ class Trainer:
     def _set_rate(self, rate: float) -> None:
         for group in self._optimizer.param_groups:
             group["lr"] = rate
-
-    def _augment(self, features: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
-        """Standardise, then add noise and drop single features."""
-        config, out = self._config, {}
-        for name, rows in features.items():
-            mean, spread = self._scales[name]
-            x = (rows - mean) / spread
-            if config.noise:
-                x = x + config.noise * torch.randn(x.shape, generator=generator)
-            if config.input_dropout:
-                kept = torch.rand(x.shape, generator=generator) >= config.input_dropout
-                x = x * kept / (1 - config.input_dropout)
-            out[name] = x
-        return out
 
     def _loss(self, features: dict[str, Tensor], labels: Tensor, counts: Tensor) -> Tensor:
         """Weighted cross-entropy over the rows that count."""
@@ -141,9 +130,19 @@ class Trainer:
         length, corpus = self._config.max_length, self._validation
         scores = torch.zeros(len(corpus.labels))
         for features, centres in corpus.centred_windows(length, _EVALUATION_BATCH):
-            scaled = {n: (rows - self._scales[n][0]) / self._scales[n][1] for n, rows in features.items()}
-            scores[centres] = model(scaled)[:, length // 2].softmax(-1)[:, 1]
+            scores[centres] = model(features)[:, length // 2].softmax(-1)[:, 1]
         return _metrics(corpus, scores.numpy())
+
+    def _folded(self, threshold: float) -> Checkpoint:
+        """The averaged model on raw features."""
+        checkpoint = to_checkpoint(self._average)
+        tensors = dict(checkpoint.tensors)
+        for name, scaling in self._scalings.items():
+            keys = f"modalities.{name}.proj.weight", f"modalities.{name}.proj.bias"
+            folded = scaling.folded(*(torch.from_numpy(tensors[key]) for key in keys))
+            tensors |= {key: tensor.numpy() for key, tensor in zip(keys, folded, strict=True)}
+        config = dataclasses.replace(checkpoint.config, modalities=self._raw, threshold=threshold)
+        return Checkpoint(config, tensors)
 
     def _identity(self) -> dict[str, Any]:
         """What a state file must share with this run to be its continuation."""
@@ -211,15 +210,3 @@ def _metrics(corpus: Corpus, scores: NDArray[np.float32]) -> SceneMetrics:
     found = {name: scores[span] for name, span in spans.items()}
     threshold = best_threshold(truth, np.concatenate([part[:-1] for part in found.values()]))
     return scene_metrics(labels, found, threshold)
-
-
-def _folded(model: Mega, scales: dict[str, tuple[Tensor, Tensor]], threshold: float) -> Checkpoint:
-    """proj((x - mean) / spread) as one projection of x: W / spread, b - W (mean / spread)."""
-    checkpoint = to_checkpoint(model)
-    tensors = dict(checkpoint.tensors)
-    for name, (mean, spread) in scales.items():
-        weight, bias = f"modalities.{name}.proj.weight", f"modalities.{name}.proj.bias"
-        scaled = tensors[weight].astype(np.float64) / spread.double().numpy()
-        tensors[bias] = (tensors[bias] - scaled @ mean.double().numpy()).astype(np.float32)
-        tensors[weight] = scaled.astype(np.float32)
-    return Checkpoint(dataclasses.replace(checkpoint.config, threshold=threshold), tensors)

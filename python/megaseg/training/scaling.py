@@ -1,0 +1,58 @@
+"""Linear maps from raw features to what training sees; afterwards they become part of the model's projections."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from megaseg.errors import CheckpointError
+
+
+@dataclass(frozen=True, slots=True)
+class Scaling:
+    """z = (x - mean) @ basis; ``mean`` (D_m,), ``basis`` (D_m, K)."""
+
+    mean: Tensor
+    basis: Tensor
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        """Rows (n, D_m) -> (n, K)."""
+        return (rows - self.mean) @ self.basis
+
+    def folded(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+        """The projection of z, (C, K) and (C,), as one of x: (C, D_m) and (C,)."""
+        full = weight.double() @ self.basis.double().T
+        return full.float(), (bias.double() - full @ self.mean.double()).float()
+
+
+def fit_scalings(rows: Mapping[str, Tensor], components: Mapping[str, int]) -> dict[str, Scaling]:
+    """Unit spread for every feature; a modality in ``components`` keeps only that many principal directions.
+
+    Wide modalities need this: a few dozen movies are learnt by heart through hundreds of features.
+
+    Raises:
+        CheckpointError: ``components`` names no modality, or more directions than it has features.
+    """
+    for name, count in components.items():
+        if name not in rows or not 0 < count <= rows[name].shape[1]:
+            widths = {key: value.shape[1] for key, value in rows.items()}
+            raise CheckpointError(f"training config: components {name}: {count} does not fit the modalities {widths}")
+    return {
+        name: _principal(values, components[name]) if name in components else _standard(values)
+        for name, values in rows.items()
+    }
+
+
+def _standard(rows: Tensor) -> Scaling:
+    return Scaling(rows.mean(0), torch.diag(1 / rows.std(0).clamp_min(1e-3)))
+
+
+def _principal(rows: Tensor, count: int) -> Scaling:
+    """Directions of the largest second moment over the rows that say anything; rows of zeros stay zero."""
+    said = rows[rows.any(1)].double()
+    vectors = torch.linalg.eigh(said.T @ said)[1][:, -count:]
+    basis = vectors / (said @ vectors).std(0).clamp_min(1e-6)
+    return Scaling(torch.zeros(rows.shape[1]), basis.float())
