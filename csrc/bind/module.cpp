@@ -25,6 +25,8 @@ void translate(std::exception_ptr pointer) {
     raise_as("UnsupportedError", error.what());
   } catch (const megaseg::ResourceLimit& error) {
     raise_as("ResourceLimitError", error.what());
+  } catch (const std::bad_alloc&) {
+    raise_as("ResourceLimitError", "out of memory: give memory_limit to have a scene model work in smaller chunks");
   }
 }
 

@@ -12,6 +12,17 @@ namespace {
 // Longer than any movie: the workspace of a scene model stops growing at its chunk, an act model's at max_length.
 constexpr int kManyShots = 1 << 30;
 
+// Rows of a chunk of windows are counted in ints.
+constexpr long kMostTokens = 1L << 24;
+
+void check_sizes(const Config& config) {
+  const long bottlenecks = static_cast<long>(config.modalities.size()) * config.num_bottleneck;
+  if (bottlenecks + config.max_length > kMostTokens) {
+    throw ResourceLimit("config: expected at most " + std::to_string(kMostTokens) + " tokens in a sequence, got " +
+                        std::to_string(bottlenecks + config.max_length));
+  }
+}
+
 std::unique_ptr<Executor> make_executor(const Config& config, const TensorSource& tensors, Ops& ops, unsigned passes) {
   return config.windowed ? make_scene_executor(config, tensors, ops, passes)
                          : make_sequence_executor(config, tensors, ops, passes);
@@ -29,6 +40,7 @@ struct Plan::State {
 
 Plan::Plan(const Config& config, const TensorSource& tensors, const Options& options)
     : state_(new State{config, Ops(kernels(options.target), options.num_threads), nullptr, {}, {}}) {
+  check_sizes(config);
   state_->executor = make_executor(state_->config, tensors, state_->ops, options.passes);
   if (options.memory_limit == 0) return;
   const std::size_t weights = weight_bytes();

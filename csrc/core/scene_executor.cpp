@@ -1,9 +1,8 @@
 // The scene model: every shot's centred window, in chunks of neighbouring windows.
 #include <algorithm>
 #include <cstring>
-#include <optional>
 
-#include "core/encoder.h"
+#include "core/centre.h"
 #include "core/executor.h"
 
 namespace megaseg {
@@ -12,16 +11,6 @@ namespace {
 using cpu::WindowRows;
 
 constexpr int kWindows = 64;  // windows of a chunk: enough rows for every product, few enough for the L3 cache
-
-// The last fusion layer, reduced to each window's centre row; exactly one of `kv` and `folded` is there.
-struct CentreLayer {
-  Linear q;
-  Linear kv;
-  std::optional<FoldedQuery> folded;
-  LayerTail tail;
-
-  std::size_t bytes() const { return q.bytes() + kv.bytes() + tail.bytes() + (folded ? folded->bytes() : 0); }
-};
 
 struct ModalityPlan {
   int feature_size;
@@ -145,18 +134,9 @@ class SceneExecutor final : public Executor {
     const std::size_t context = floats(windows * own * c) + 16;
     most = std::max(most, context + ops_.window_attention_scratch(own, shape_.head_size()));
     most = std::max(most, floats(static_cast<std::ptrdiff_t>(windows) * own * config_.ffn_size));
-    // The centre layer: query, context and one row a window, folded queries and sums for every head, hidden rows.
-    const std::size_t heads = floats(2 * windows * c * config_.num_heads) +
-                              ops_.query_attention_scratch(config_.num_heads, bottlenecks_ + config_.max_length);
-    const std::size_t keys = floats(2 * c * windows * (bottlenecks_ + config_.max_length)) + attention_scratch(windows);
-    const std::size_t rows = floats(windows * (3 * c + config_.ffn_size)) + 64;
-    most = std::max(most, rows + std::max(heads, keys));
+    most = std::max(most, centre_workspace(ops_, shape_, windows, bottlenecks_, config_.max_length));
     // Without project_once, every window's features are gathered and projected.
     return std::max(most, floats(windows * config_.max_length * (c + widest_feature())) + 16);
-  }
-
-  std::size_t attention_scratch(int windows) const {
-    return ops_.attention_scratch(windows, config_.num_heads, shape_.head_size(), 1, bottlenecks_ + config_.max_length);
   }
 
   std::ptrdiff_t widest_feature() const {
@@ -277,53 +257,15 @@ class SceneExecutor final : public Executor {
     }
     float* latents = tokens.rows + tokens.latent_begin() * size();
     const Matrix centre{latents + half() * size(), config_.max_length * size()};
-    if (plan.centre) run_centre(*plan.centre, bottleneck_rows, latents, centre, chunk.windows, at.layer);
+    if (plan.centre) {
+      run_centre_layer(ops_, shape_, *plan.centre,
+                       {bottleneck_rows, latents, chunk.windows, bottlenecks_, config_.max_length}, centre, at.layer);
+    }
     const std::ptrdiff_t width = static_cast<std::ptrdiff_t>(modalities_.size()) * size();
     for (std::ptrdiff_t w = 0; w < chunk.windows; ++w) {
       std::memcpy(at.fused + w * width + static_cast<std::ptrdiff_t>(m) * size(), centre.data + w * centre.stride,
                   floats(size()) * sizeof(float));
     }
-  }
-
-  // The last fusion layer on `centre`, in place; every other row is only read.
-  void run_centre(const CentreLayer& layer, const float* bottleneck_rows, const float* latents, Matrix centre,
-                  int windows, float* workspace) {
-    const std::ptrdiff_t c = size();
-    const std::ptrdiff_t d = shape_.head_size();
-    Arena arena;
-    const auto take = [&](std::ptrdiff_t count) {
-      const std::size_t begin = arena.used();
-      arena.take(floats(count));
-      return workspace + begin;
-    };
-    const Matrix q{take(windows * c), c};
-    const Matrix context{take(windows * c), c};
-    float* hidden = take(static_cast<std::ptrdiff_t>(windows) * config_.ffn_size);
-    ops_.linear(centre, layer.folded ? layer.folded->q : layer.q, q, windows);
-    if (layer.folded) {
-      const std::ptrdiff_t wide = config_.num_heads * c;
-      const Matrix query{take(windows * wide), wide};
-      const Matrix sums{take(windows * wide), wide};
-      for (int h = 0; h < config_.num_heads; ++h) {
-        ops_.linear(q.from(0, h * d), layer.folded->key[floats(h)], query.from(0, h * c), windows);
-      }
-      ops_.query_attention({query.data, bottleneck_rows, latents, sums.data, config_.num_heads, config_.hidden_size,
-                            bottlenecks_, config_.max_length, shape_.scale()},
-                           windows, take(0));
-      for (int h = 0; h < config_.num_heads; ++h) {
-        ops_.linear(sums.from(0, h * c), layer.folded->value[floats(h)], context.from(0, h * d), windows);
-      }
-    } else {
-      const int keys = windows * bottlenecks_;
-      const int latent_keys = windows * config_.max_length;
-      const Matrix kv{take((keys + latent_keys) * 2 * c), 2 * c};
-      ops_.linear({bottleneck_rows, c}, layer.kv, kv, keys);
-      ops_.linear({latents, c}, layer.kv, kv.from(keys), latent_keys);
-      ops_.attention({q.data, kv.data, kv.data + c, context.data, c, 2 * c, c, windows, shape_.head_size(), 0, 1,
-                      bottlenecks_, config_.max_length, shape_.scale()},
-                     config_.num_heads, take(0));
-    }
-    run_layer_tail(ops_, shape_, layer.tail, context, centre, windows, hidden);
   }
 
   const Config& config_;

@@ -11,7 +11,7 @@ from support import odd_config, random_checkpoint, random_features, small_config
 from megaseg import _C
 from megaseg.engine.backends.native import NativeBackend
 from megaseg.engine.checkpoint import Checkpoint, load_checkpoint
-from megaseg.engine.config import ModelConfig
+from megaseg.engine.config import Modality, ModelConfig
 from megaseg.errors import ResourceLimitError, UnsupportedError
 
 TARGETS = _C.available_targets()
@@ -138,6 +138,13 @@ def test_the_binding_itself_refuses_wrong_arrays() -> None:
             plan.run(bad)
     with pytest.raises(TypeError):
         plan.run([good[0].astype(np.float64), good[1]])
+
+
+def test_sizes_beyond_any_model_are_refused_before_a_tensor_is_read() -> None:
+    modalities = tuple(Modality(f"m{i}", 1) for i in range(32))
+    config = small_config(modalities=modalities, num_bottleneck=1 << 20)
+    with pytest.raises(ResourceLimitError, match="tokens in a sequence"):
+        _C.Plan(config, {})
 
 
 def test_errors_of_the_tensor_source_come_through() -> None:

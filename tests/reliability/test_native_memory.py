@@ -16,6 +16,7 @@ sys.path.insert(0, {tests!r})
 from support import random_checkpoint, random_features, small_config
 from megaseg import _C
 from megaseg.engine.checkpoint import load_checkpoint, save_checkpoint
+from megaseg.errors import ResourceLimitError
 
 def status(key):  # KiB
     with open("/proc/self/status") as file:
@@ -75,7 +76,7 @@ assert np.array_equal(plan.run(features), expected)
 del plan
 try:
     _C.Plan(scene, tensors, num_threads=1).run(features)
-except MemoryError:
+except ResourceLimitError:
     print("refused without the limit")
 """
     assert "refused without the limit" in child(code)
