@@ -7,14 +7,20 @@ import json as jsonlib
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 
 from megaseg.cli.console import JsonOption, console, print_json, progress
 from megaseg.engine.checkpoint import Checkpoint, save_checkpoint
+from megaseg.engine.engine import Engine
 from megaseg.engine.features import Features
 from megaseg.errors import FeatureError, UnsupportedError
+from megaseg.evaluation.metrics import best_threshold, scene_metrics
+from megaseg.evaluation.scene import boundary_scores
 from megaseg.evaluation.split import labelled_files, select_fold
 from megaseg.training.config import TrainingConfig
+
+_PARTS = ("train", "validation")
 
 app = typer.Typer(help="Train a model on labelled features.", no_args_is_help=True)
 
@@ -30,6 +36,9 @@ def scene(
     output: Annotated[Path, typer.Option("--output", "-o", help="Checkpoint to write (.safetensors).")],
     config: Annotated[Path | None, typer.Option(help="JSON of TrainingConfig fields; default: the defaults.")] = None,
     fold: Annotated[int, typer.Option(help="Fold of the movies that validates.")] = 0,
+    all_movies: Annotated[
+        bool, typer.Option("--all-movies", help="Validate on every fold in turn, then train on all movies.")
+    ] = False,
     folds: Annotated[int, typer.Option(help="Number of folds by movie name.", min=2)] = 5,
     seed: Annotated[int | None, typer.Option(help="Overrides the config's seed.")] = None,
     threads: Annotated[int, typer.Option(help="Threads; 0 takes every core.", min=0)] = 0,
@@ -37,37 +46,94 @@ def scene(
 ) -> None:
     """Train MEGA to find scenes, stopping early by AP on the validation movies.
 
-    Interrupted, it goes on from OUTPUT.state when run again; the state goes when the checkpoint is written.
+    With --all-movies each fold validates once; the checkpoint is then trained on all movies for the folds' mean number
+    of epochs, with the threshold of highest F1 over all held-out scores. Interrupted, training goes on from
+    OUTPUT.state when run again; the state goes when the checkpoint is written.
     """
     settings = TrainingConfig() if config is None else TrainingConfig.read(config)
     if seed is not None:
         settings = dataclasses.replace(settings, seed=seed)
     movies = labelled_files(folder)
-    split = {
-        "train": select_fold(movies, fold, folds, inside=False),
-        "validation": select_fold(movies, fold, folds, inside=True),
-    }
-    if not all(split.values()):
-        raise FeatureError(f"{folder}: expected movies to train on and to validate on, got {len(movies)} in all")
-    checkpoint, history = _run(settings, movies, split, output.with_name(f"{output.name}.state"), threads)
+    run = _Run(settings, movies, folds, output, threads)
+    checkpoint, report = run.all_movies() if all_movies else run.one_fold(fold)
+    chosen = "--all-movies" if all_movies else f"--fold {fold}"
     training = {
-        "command": f"megaseg train scene FEATURES -o {output.name} --config CONFIG --fold {fold} --folds {folds}",
+        "command": f"megaseg train scene FEATURES -o {output.name} --config CONFIG {chosen} --folds {folds}",
         "config": dataclasses.asdict(settings),
-        "split": f"by movie, SHA-256 of the name modulo {folds}; fold {fold} validates",
-        "movies": {name: len(part) for name, part in split.items()},
-        "epochs": [dataclasses.asdict(epoch) for epoch in history],
+        "split": f"by movie, SHA-256 of the name modulo {folds}",
+        "movies": len(movies),
+        **report,
     }
     save_checkpoint(output, Checkpoint(checkpoint.config, checkpoint.tensors, {"training": jsonlib.dumps(training)}))
-    output.with_name(f"{output.name}.state").unlink(missing_ok=True)
-    best = max(history, key=lambda epoch: epoch.validation.ap)
+    for state in output.parent.glob(f"{output.name}.*state"):
+        state.unlink()
+    validation = report["validation"]
     if json:
-        print_json({"checkpoint": str(output), "epoch": best.number, **dataclasses.asdict(best.validation)})
+        print_json({"checkpoint": str(output), **validation})
     else:
-        console.print(f"{output}: epoch {best.number + 1} of {len(history)}, validation AP {best.validation.ap:.4f}")
+        console.print(f"{output}: validation AP {validation['ap']:.4f}, F1 {validation['f1']:.4f}", highlight=False)
 
 
-def _run(
-    settings: TrainingConfig, movies: dict[str, Features], split: dict[str, list[str]], state: Path, threads: int
+@dataclasses.dataclass(frozen=True)
+class _Run:
+    """One call of the command: trains on parts of ``movies`` and says how well the held-out ones did."""
+
+    settings: TrainingConfig
+    movies: dict[str, Features]
+    folds: int
+    output: Path
+    threads: int
+
+    def one_fold(self, fold: int) -> tuple[Checkpoint, dict[str, Any]]:
+        checkpoint, history = self._train(fold, self.settings)
+        best = max(history, key=lambda epoch: epoch.validation.ap)
+        return checkpoint, {"fold": fold, "epochs": best.number + 1, "validation": dataclasses.asdict(best.validation)}
+
+    def all_movies(self) -> tuple[Checkpoint, dict[str, Any]]:
+        """Cross-validation first, for the epochs, the threshold and the figures; then one run on everything."""
+        scores: dict[str, Any] = {}
+        epochs, figures = [], []
+        for fold in range(self.folds):
+            checkpoint, report = self.one_fold(fold)
+            epochs.append(report["epochs"])
+            figures.append(report["validation"])
+            held_out = {name: self.movies[name] for name in self._split(fold)["validation"]}
+            scores |= boundary_scores(Engine.from_checkpoint(checkpoint, num_threads=self.threads), held_out)
+        labels = {name: movie.labels for name, movie in self.movies.items() if movie.labels is not None}
+        pooled = [np.concatenate([part[name][:-1] for name in scores]) for part in (labels, scores)]
+        threshold = best_threshold(*pooled)
+        settings = dataclasses.replace(self.settings, epochs=round(sum(epochs) / len(epochs)))
+        checkpoint, _ = self._train(None, dataclasses.replace(settings, patience=settings.epochs))
+        config = dataclasses.replace(checkpoint.config, threshold=threshold)
+        report = {"folds": figures, "epochs": settings.epochs}
+        report["validation"] = dataclasses.asdict(scene_metrics(labels, scores, threshold))
+        return Checkpoint(config, checkpoint.tensors), report
+
+    def _split(self, fold: int | None) -> dict[str, list[str]]:
+        """Names to train and to validate on; without a fold every movie is in both, and its figures mean nothing."""
+        if fold is None:
+            return {"train": list(self.movies), "validation": list(self.movies)}
+        split = {part: select_fold(self.movies, fold, self.folds, inside=part == "validation") for part in _PARTS}
+        if not all(split.values()):
+            raise FeatureError(
+                f"fold {fold} of {self.folds}: expected movies to train on and to validate on, "
+                f"got {len(self.movies)} movies in all"
+            )
+        return split
+
+    def _train(self, fold: int | None, settings: TrainingConfig) -> tuple[Checkpoint, list[Any]]:
+        part = "all" if fold is None else f"{fold}"
+        state = self.output.with_name(f"{self.output.name}.{part}.state")
+        return _fit(settings, self.movies, self._split(fold), state, self.threads, quiet=fold is None)
+
+
+def _fit(
+    settings: TrainingConfig,
+    movies: dict[str, Features],
+    split: dict[str, list[str]],
+    state: Path,
+    threads: int,
+    quiet: bool,
 ) -> tuple[Checkpoint, list[Any]]:
     try:
         import torch
@@ -83,6 +149,9 @@ def _run(
 
     def report(epoch: Epoch) -> None:
         figures = epoch.validation
+        if quiet:
+            console.print(f"all movies: epoch {epoch.number + 1}/{settings.epochs}  loss {epoch.loss:.4f}")
+            return
         console.print(
             f"epoch {epoch.number + 1}/{settings.epochs}  loss {epoch.loss:.4f}  AP {figures.ap:.4f}  "
             f"mAP {figures.map:.4f}  F1 {figures.f1:.4f}  mIoU {figures.miou:.4f}"
