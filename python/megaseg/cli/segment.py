@@ -167,7 +167,7 @@ def _table(result: Segmentation, name: str, play: Screenplay | None) -> Table:
         shots = (part.first_shot, part.last_shot, part.last_shot - part.first_shot + 1)
         clocks = _clocks(result, part.start_ticks, part.end_ticks)
         last = (
-            play.blocks[part.first_shot].text[:40] if play else "━" * round((12 if result.scenes else 6) * part.score)
+            play.blocks[part.first_shot].text[:32] if play else "━" * round((12 if result.scenes else 6) * part.score)
         )
         table.add_row(str(number), *map(str, shots), *clocks, f"{part.score:.3f}", last)
     for point in result.turning_points:

@@ -61,7 +61,7 @@ def scene(
         "command": f"megaseg train scene FEATURES -o {output.name} --config CONFIG {chosen} --folds {folds}",
         "config": dataclasses.asdict(settings),
         "split": f"by movie, SHA-256 of the name modulo {folds}",
-        "movies": len(movies),
+        "data": {"recipe": checkpoint.config.recipe, "movies": list(movies)},
         **report,
     }
     save_checkpoint(output, Checkpoint(checkpoint.config, checkpoint.tensors, {"training": jsonlib.dumps(training)}))
