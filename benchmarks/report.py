@@ -15,7 +15,7 @@ with `python -m benchmarks` (about ten minutes) and keep them with `--json FILE`
 in turns with the other subject; errors are against the float64 reference in the same run, as a share of
 max(1, |logit|). Torch eager runs the model as written, at its fastest batch size.
 """
-_SHOWN = ("shots_per_s", "speedup", "error", "of_torch", "gflop_per_s", "allowed", "target", "batch")
+_SHOWN = ("shots_per_s", "speedup", "error", "worst", "of_torch", "gflop_per_s", "allowed", "target", "batch")
 
 
 def markdown() -> str:
@@ -31,7 +31,8 @@ def markdown() -> str:
 def _line(row: dict[str, Any]) -> str:
     times = " / ".join(number(row[key]) for key in ("p20", "p50", "p80"))
     facts = ", ".join(f"{key} {number(row['facts'][key])}" for key in _SHOWN if key in row["facts"])
-    return f"| {row['case']} | {row['subject']} | {times} | {row['unit']} | {facts} |"
+    unit = row["unit"].replace("|", "\\|")
+    return f"| {row['case']} | {row['subject']} | {times} | {unit} | {facts} |"
 
 
 def number(value: Any) -> str:
