@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ tokenizers = pytest.importorskip("tokenizers")
 
 from safetensors.torch import save_file  # noqa: E402
 
+from megaseg import cli  # noqa: E402
 from megaseg.errors import CheckpointError, FeatureError, UnsupportedError  # noqa: E402
 from megaseg.evaluation.split import fold_of  # noqa: E402
 from megaseg.features import reader as reader_module  # noqa: E402
@@ -130,6 +132,25 @@ def test_an_interrupted_training_keeps_finished_folds(minilm: Path, tmp_path: Pa
     seen: list[int] = []
     assert train_reader(PLAYS, output, config, minilm=minilm, advance=seen.append) == pytest.approx(first, abs=0.05)
     assert not seen
+
+
+def test_the_command_trains_a_reader_from_scripts(
+    minilm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(6):
+        scenes = [f"INT. HOUSE {k} - DAY\n\nmorning walks\n\nlooks street\n\nANNA\nhello\n" for k in range(4)]
+        (tmp_path / f"script {number}.fountain").write_text("\n".join(scenes))
+    scripts = [str(path) for path in sorted(tmp_path.glob("*.fountain"))]
+    output = tmp_path / "reader.safetensors"
+    options = ["-o", str(output), "--folds", "2", "--epochs", "1", "--encoder", str(minilm), "--json"]
+    monkeypatch.setattr("sys.argv", ["megaseg", "train", "reader", *scripts, *options])
+    with pytest.raises(SystemExit) as done:
+        cli.main()
+    assert not done.value.code
+    assert len(json.loads(capsys.readouterr().out)["held_out_ap"]) == 2
+    adapters, folds = reader_module.load_reader(output)
+    assert len(adapters) == 2
+    assert set(folds) == {f"script {number}" for number in range(6)}
 
 
 def test_what_is_no_reader_is_refused(tmp_path: Path, minilm: Path) -> None:
