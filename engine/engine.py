@@ -3,30 +3,39 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from megaseg.engine.artefact import is_artefact
 from megaseg.engine.backends import Backend
-from megaseg.engine.checkpoint import Checkpoint, ModelConfig, load_checkpoint
+from megaseg.engine.checkpoint import Checkpoint, ModelConfig, load_checkpoint, resolve_checkpoint
 from megaseg.engine.decision import softmax
 from megaseg.engine.features import Features, as_features
+from megaseg.engine.passes import PASSES
 from megaseg.engine.segmentation import Decision, Segmentation
 from megaseg.errors import UnsupportedError
 
+if TYPE_CHECKING:
+    from megaseg.engine.backends.native import NativeBackend
+
 FeatureSource = Features | Mapping[str, Any] | str | os.PathLike[str]
 DEVICES = ("auto", "cpu", "cuda")
-COMPUTE_TYPES = ("auto", "float32", "float64")
+COMPUTE_TYPES = ("auto", "float32", "bfloat16", "int8", "float64")
+BACKENDS = ("auto", "native", "torch")
+OVERFLOWS = ("error", "pool")
 
 
 class Engine:
     """A model ready to segment. Safe to share between threads; make it with ``from_checkpoint``."""
 
-    def __init__(self, checkpoint: Checkpoint, backend: Backend) -> None:
-        self.config: ModelConfig = checkpoint.config
+    def __init__(self, config: ModelConfig, backend: Backend, overflow: str = "error") -> None:
+        self.config: ModelConfig = config
         self._backend = backend
+        self._overflow = overflow
 
     @classmethod
     def from_checkpoint(
@@ -39,16 +48,24 @@ class Engine:
         backend: str = "auto",
         memory_limit: int | None = None,
         passes: bool = True,
+        overflow: str = "error",
     ) -> Engine:
         """Load a checkpoint: a path, the name of a shipped one (``screenplay-scenes``), or a ``Checkpoint``.
 
+        A path may also name a compiled model (``.mseg``, from ``megaseg compile``). The native backend compiles a
+        checkpoint when it first sees it and keeps the result (``MEGASEG_CACHE``, by default in the user's cache folder;
+        set empty, nothing is kept).
+
         Args:
             device: ``auto``, ``cpu`` or ``cuda``.
-            compute_type: ``auto`` or ``float32``; ``float64`` with backend ``torch``.
+            compute_type: ``float32``, ``bfloat16``, ``int8`` where the CPU has fast products of the type (``megaseg
+                doctor`` says), or ``auto``: bfloat16 if it is there, else float32. ``float64`` with backend ``torch``.
             num_threads: threads of the native backend; 0 takes every core that the process may use.
             backend: ``auto`` (native on the CPU), ``native`` or ``torch``.
             memory_limit: bytes that weights and workspace may take together (native); None is no limit.
-            passes: False runs the model as written, without the exact rewrites (native).
+            passes: False runs the model as written, without the exact rewrites.
+            overflow: more shots than an act model's ``max_length`` are an ``error``, or with ``pool`` neighbouring
+                shots are averaged in groups of equal size until they fit, and each shot gets its group's logits.
 
         Raises:
             CheckpointError: a file that cannot be trusted or does not fit its config.
@@ -57,18 +74,20 @@ class Engine:
         """
         _expect("device", device, DEVICES)
         _expect("compute_type", compute_type, COMPUTE_TYPES)
-        _expect("backend", backend, ("auto", *_BACKENDS))
+        _expect("backend", backend, BACKENDS)
+        _expect("overflow", overflow, OVERFLOWS)
         if backend == "auto":
             backend = "torch" if device == "cuda" else "native"
-        loaded = checkpoint if isinstance(checkpoint, Checkpoint) else load_checkpoint(checkpoint)
-        options = {
-            "device": "cpu" if device == "auto" else device,
-            "compute_type": "float32" if compute_type == "auto" else compute_type,
-            "num_threads": num_threads,
-            "memory_limit": memory_limit,
-            "passes": passes,
-        }
-        return cls(loaded, _BACKENDS[backend](loaded, options))
+        source = None if isinstance(checkpoint, Checkpoint) else resolve_checkpoint(checkpoint)
+        if source is not None and is_artefact(source):
+            _expect("backend of a compiled model", backend, ("native",))
+            loaded = _compiled(source, device, compute_type, num_threads, memory_limit)
+            return cls(loaded.info.config, loaded, overflow)
+        model = checkpoint if isinstance(checkpoint, Checkpoint) else load_checkpoint(checkpoint)
+        if backend == "torch":
+            return cls(model.config, _torch(model, device, compute_type, passes), overflow)
+        options = {"num_threads": num_threads, "memory_limit": memory_limit}
+        return cls(model.config, _native(model, source, device, compute_type, passes, options), overflow)
 
     def logits(self, features: FeatureSource) -> NDArray[np.float32]:
         """Logits (shots, num_classes) of one movie, float32.
@@ -78,7 +97,22 @@ class Engine:
         Raises:
             FeatureError: names the file or modality, what was expected and what came.
         """
-        return self._backend.run(as_features(features).ordered_for(self.config))
+        return self._logits([as_features(features)])[0]
+
+    def _logits(self, movies: list[Features]) -> list[NDArray[np.float32]]:
+        groups = [self._group_size(movie) for movie in movies]
+        pooled = [movie.pooled(size) for movie, size in zip(movies, groups, strict=True)]
+        logits = self._backend.run_many([movie.ordered_for(self.config) for movie in pooled])
+        return [
+            rows if size == 1 else rows.repeat(size, axis=0)[: movie.num_shots]
+            for rows, size, movie in zip(logits, groups, movies, strict=True)
+        ]
+
+    def _group_size(self, movie: Features) -> int:
+        """Neighbouring shots that are averaged into one: as few as make the movie fit the model."""
+        if self.config.task == "scene" or self._overflow == "error":
+            return 1
+        return -(-movie.num_shots // self.config.max_length)
 
     def segment(
         self,
@@ -102,10 +136,35 @@ class Engine:
             FeatureError: features that do not fit the model, or a decision that the movie's length does not allow.
             UnsupportedError: a synopsis model, which has no shots to segment.
         """
+        options = {"threshold": threshold, "min_scene_length": min_scene_length}
+        return self.segment_many([features], **options, num_scenes=num_scenes, ordered=ordered)[0]
+
+    def segment_many(self, movies: Iterable[FeatureSource], **decision: Any) -> list[Segmentation]:
+        """``segment`` for several movies at once, with the same results.
+
+        Their windows (scene model) or whole sequences (act model) of any lengths are packed into full batches, which
+        is faster for short movies; nothing is padded. ``decision`` are the keywords of ``segment``.
+
+        Raises:
+            FeatureError, UnsupportedError: as ``segment``.
+        """
         if self.config.task == "synopsis":
             raise UnsupportedError("segment: expected a scene or act model, got a synopsis model; use logits")
-        source = as_features(features)
-        logits = self._backend.run(source.ordered_for(self.config))
+        sources = [as_features(movie) for movie in movies]
+        return [
+            self._decide(source, logits, **decision)
+            for source, logits in zip(sources, self._logits(sources), strict=True)
+        ]
+
+    def _decide(
+        self,
+        source: Features,
+        logits: NDArray[np.float32],
+        threshold: float | None = None,
+        min_scene_length: int = 1,
+        num_scenes: int | None = None,
+        ordered: bool = False,
+    ) -> Segmentation:
         if self.config.task == "scene":
             scores = softmax(logits, axis=1)[:, 1].astype(np.float32)
         else:
@@ -126,17 +185,33 @@ def _expect(name: str, value: str, allowed: tuple[str, ...]) -> None:
         raise UnsupportedError(f"{name}: expected one of {', '.join(allowed)}, got {value!r}")
 
 
-def _native(checkpoint: Checkpoint, options: dict[str, Any]) -> Backend:
+def _compiled(
+    source: Path, device: str, compute_type: str, num_threads: int, memory_limit: int | None
+) -> NativeBackend:
     from megaseg.engine.backends.native import NativeBackend
 
-    _expect("device of backend 'native'", options.pop("device"), ("cpu",))
-    return NativeBackend(checkpoint, **options)
+    _expect("device of a compiled model", device, ("auto", "cpu"))
+    loaded = NativeBackend(source, num_threads=num_threads, memory_limit=memory_limit)
+    _expect(f"compute_type of {source}", compute_type, ("auto", loaded.info.compute_type))
+    return loaded
 
 
-def _torch(checkpoint: Checkpoint, options: dict[str, Any]) -> Backend:
+def _native(
+    checkpoint: Checkpoint, source: Path | None, device: str, compute_type: str, passes: bool, options: dict[str, Any]
+) -> NativeBackend:
+    from megaseg.engine.backends.native import NativeBackend
+
+    _expect("device of backend 'native'", device, ("auto", "cpu"))
+    chosen = tuple(PASSES) if passes else ()
+    return NativeBackend.from_checkpoint(checkpoint, source=source, compute_type=compute_type, passes=chosen, **options)
+
+
+def _torch(checkpoint: Checkpoint, device: str, compute_type: str, passes: bool) -> Backend:
     from megaseg.engine.backends.torch import TorchBackend
 
-    return TorchBackend(checkpoint, device=options["device"], compute_type=options["compute_type"])
-
-
-_BACKENDS: dict[str, Callable[[Checkpoint, dict[str, Any]], Backend]] = {"native": _native, "torch": _torch}
+    return TorchBackend(
+        checkpoint,
+        device="cpu" if device == "auto" else device,
+        compute_type="float32" if compute_type == "auto" else compute_type,
+        passes=tuple(PASSES) if passes else (),
+    )

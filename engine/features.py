@@ -83,9 +83,24 @@ class Features:
             if width != modality.feature_size:
                 raise FeatureError(f"{modality.name}: expected {modality.feature_size} features a shot, got {width}")
         if config.task != "scene" and self.num_shots > config.max_length:
-            raise FeatureError(f"features: the model takes up to {config.max_length} shots, got {self.num_shots}")
+            raise FeatureError(
+                f"features: the model takes up to {config.max_length} shots, got {self.num_shots}; "
+                "overflow='pool' averages neighbouring shots"
+            )
         # float16 to float32 is exact; nothing else is cast.
         return [np.ascontiguousarray(self.modalities[name], dtype=np.float32) for name in names]
+
+    def pooled(self, size: int) -> Features:
+        """Every ``size`` neighbouring shots averaged into one, without times and labels; 1 changes nothing."""
+        if size == 1:
+            return self
+        begins = np.arange(0, self.num_shots, size)
+        counts = np.diff(np.append(begins, self.num_shots))[:, None]
+        modalities = {
+            name: (np.add.reduceat(array, begins, axis=0, dtype=np.float64) / counts).astype(np.float32)
+            for name, array in self.modalities.items()
+        }
+        return Features(modalities, recipe=self.recipe)
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> Features:

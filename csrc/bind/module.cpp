@@ -3,15 +3,21 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <memory>
+#include <new>
+#include <optional>
+
 #include "bind/ops.h"
+#include "core/error.h"
+#include "core/plan.h"
 #include "core/target.h"
-#include "megaseg/plan.h"
 
 namespace py = pybind11;
 
 namespace {
 
 using FloatArray = py::array_t<float, py::array::c_style>;
+using ByteArray = py::array_t<std::uint8_t, py::array::c_style>;
 
 void raise_as(const char* name, const char* what) {
   const py::object type = py::module_::import("megaseg.errors").attr(name);
@@ -25,88 +31,115 @@ void translate(std::exception_ptr pointer) {
     raise_as("UnsupportedError", error.what());
   } catch (const megaseg::ResourceLimit& error) {
     raise_as("ResourceLimitError", error.what());
+  } catch (const megaseg::BadArtefact& error) {
+    raise_as("CheckpointError", error.what());
   } catch (const std::bad_alloc&) {
     raise_as("ResourceLimitError", "out of memory: give memory_limit to have a scene model work in smaller chunks");
   }
 }
 
-megaseg::Config config_of(const py::object& config) {
-  megaseg::Config out{};
-  out.windowed = config.attr("task").cast<std::string>() == "scene";
-  for (const py::handle modality : config.attr("modalities")) {
-    out.modalities.push_back({modality.attr("name").cast<std::string>(), modality.attr("feature_size").cast<int>()});
-  }
-  out.max_length = config.attr("max_length").cast<int>();
-  out.num_bottleneck = config.attr("num_bottleneck").cast<int>();
-  out.hidden_size = config.attr("hidden_size").cast<int>();
-  out.ffn_size = config.attr("ffn_size").cast<int>();
-  out.num_heads = config.attr("num_heads").cast<int>();
-  out.num_unimodal_layers = config.attr("num_unimodal_layers").cast<int>();
-  out.num_fusion_layers = config.attr("num_fusion_layers").cast<int>();
-  out.num_classes = config.attr("num_classes").cast<int>();
-  out.layer_norm_eps = config.attr("layer_norm_eps").cast<float>();
-  return out;
-}
+// A plan with its arguments checked against the model.
+class BoundPlan {
+ public:
+  BoundPlan(const std::string& path, const megaseg::Options& options) : plan(path, options) {}
 
-// Reads mapping[name] as float32, converting where the file stores another type.
-megaseg::TensorSource source_of(const py::object& tensors) {
-  return [tensors](const std::string& name) {
-    auto array = std::make_shared<py::array_t<float, py::array::c_style | py::array::forcecast>>(tensors[name.c_str()]);
-    return megaseg::Tensor{array->data(), static_cast<std::size_t>(array->size()), array};
-  };
-}
-
-// A plan with the sizes that its arguments are checked against.
-struct BoundPlan {
-  BoundPlan(const py::object& config, const py::object& tensors, const megaseg::Options& options)
-      : sizes(config_of(config)), plan(sizes, source_of(tensors), options) {}
-
-  FloatArray run(const std::vector<FloatArray>& features) {
-    if (features.size() != sizes.modalities.size()) throw py::value_error("features: one array per modality expected");
-    const py::ssize_t shots = features[0].ndim() == 2 ? features[0].shape(0) : 0;
-    const py::ssize_t longest = sizes.windowed ? (py::ssize_t{1} << 30) : sizes.max_length;
-    std::vector<const float*> pointers;
-    for (std::size_t m = 0; m < features.size(); ++m) {
-      const FloatArray& array = features[m];
-      const bool fits =
-          array.ndim() == 2 && array.shape(0) == shots && array.shape(1) == sizes.modalities[m].feature_size;
-      if (!fits || shots < 1 || shots > longest) {
-        throw py::value_error("features[" + sizes.modalities[m].name + "]: a (shots, feature_size) array expected");
-      }
-      pointers.push_back(array.data());
+  // Logits of each movie, given as one array per modality.
+  std::vector<FloatArray> run(const std::vector<std::vector<FloatArray>>& movies) {
+    std::vector<megaseg::Movie> checked;
+    py::ssize_t shots = 0;
+    for (const std::vector<FloatArray>& movie : movies) {
+      checked.push_back(check(movie));
+      shots += checked.back().shots;
     }
-    FloatArray logits({shots, static_cast<py::ssize_t>(sizes.num_classes)});
-    float* out = logits.mutable_data();
-    const py::gil_scoped_release release;
-    plan.run(pointers, static_cast<int>(shots), out);
+    if (shots > (py::ssize_t{1} << 30)) throw py::value_error("features: expected fewer shots in all");
+    const py::ssize_t classes = plan.program().classes;
+    const FloatArray all({shots, classes});
+    float* out = const_cast<float*>(all.data());
+    {
+      const py::gil_scoped_release release;
+      plan.run(checked, out);
+    }
+    std::vector<FloatArray> logits;
+    py::ssize_t row = 0;
+    for (const megaseg::Movie& movie : checked) {
+      logits.emplace_back(py::array::ShapeContainer{py::ssize_t{movie.shots}, classes}, out + row * classes, all);
+      row += movie.shots;
+    }
     return logits;
   }
 
-  megaseg::Config sizes;
   megaseg::Plan plan;
+
+ private:
+  megaseg::Movie check(const std::vector<FloatArray>& features) const {
+    const auto& modalities = plan.program().modalities;
+    if (features.size() != modalities.size()) throw py::value_error("features: one array per modality expected");
+    const py::ssize_t shots = features[0].ndim() == 2 ? features[0].shape(0) : 0;
+    megaseg::Movie movie{{}, static_cast<int>(shots)};
+    for (std::size_t m = 0; m < features.size(); ++m) {
+      const FloatArray& array = features[m];
+      const bool fits = array.ndim() == 2 && array.shape(0) == shots && array.shape(1) == modalities[m].feature_size;
+      if (!fits || shots < 1 || shots > plan.longest()) {
+        throw py::value_error("features[" + modalities[m].name + "]: a (shots, feature_size) array expected");
+      }
+      movie.features.push_back(array.data());
+    }
+    return movie;
+  }
 };
+
+megaseg::cpu::Type type_of(const std::string& name, const megaseg::cpu::KernelTable& kernels) {
+  for (int i = 0; i < megaseg::cpu::kTypes; ++i) {
+    const auto type = static_cast<megaseg::cpu::Type>(i);
+    if (name == megaseg::name_of(type) && kernels.types[i]) return type;
+  }
+  throw megaseg::Unsupported("type " + name + ": target " + kernels.name + " has no such products");
+}
+
+std::size_t linear_packed_size(const std::string& type, int n, int k, const std::string& target) {
+  const megaseg::cpu::KernelTable& kernels = megaseg::kernels(target);
+  return kernels.linear_packed_size(type_of(type, kernels), n, k);
+}
+
+ByteArray linear_pack(const std::string& type, const FloatArray& weight, const std::optional<FloatArray>& bias,
+                      const std::string& target) {
+  const bool fits = weight.ndim() == 2 && (!bias || (bias->ndim() == 1 && bias->shape(0) == weight.shape(0)));
+  if (!fits) throw py::value_error("linear_pack: weight (n, k), bias (n)");
+  const megaseg::cpu::KernelTable& kernels = megaseg::kernels(target);
+  const megaseg::cpu::Type of = type_of(type, kernels);
+  const int n = static_cast<int>(weight.shape(0));
+  const int k = static_cast<int>(weight.shape(1));
+  const std::size_t size = kernels.linear_packed_size(of, n, k);
+  const megaseg::Buffer aligned(size / sizeof(float));
+  const float* from = weight.data();
+  const float* shift = bias ? bias->data() : nullptr;
+  {
+    const py::gil_scoped_release release;
+    kernels.linear_pack(of, from, shift, n, k, aligned.data());
+  }
+  return ByteArray(static_cast<py::ssize_t>(size), reinterpret_cast<const std::uint8_t*>(aligned.data()));
+}
 
 }  // namespace
 
 PYBIND11_MODULE(_C, m) {
+  using namespace py::literals;
   py::register_local_exception_translator(translate);
   m.def("available_targets", megaseg::available_targets);
   m.def("target", [] { return std::string(megaseg::kernels().name); });
-  m.attr("PASSES") = py::dict(py::arg("project_once") = megaseg::passes::project_once,
-                              py::arg("window_tables") = megaseg::passes::window_tables,
-                              py::arg("centre_queries") = megaseg::passes::centre_queries,
-                              py::arg("folded_query") = megaseg::passes::folded_query,
-                              py::arg("latent_queries") = megaseg::passes::latent_queries);
+  m.def(
+      "compute_types", [](const std::string& target) { return megaseg::compute_types(megaseg::kernels(target)); },
+      "target"_a = "");
+  m.def("linear_packed_size", linear_packed_size, "type"_a, "n"_a, "k"_a, py::kw_only(), "target"_a = "");
+  m.def("linear_pack", linear_pack, "type"_a, "weight"_a, "bias"_a = py::none(), py::kw_only(), "target"_a = "");
+  m.def("seal_artefact", megaseg::seal_artefact, "path"_a);
   py::class_<BoundPlan>(m, "Plan")
-      .def(py::init([](const py::object& config, const py::object& tensors, int num_threads, std::size_t memory_limit,
-                       unsigned passes, const std::string& target) {
-             return std::make_unique<BoundPlan>(config, tensors,
-                                                megaseg::Options{num_threads, memory_limit, passes, target});
+      .def(py::init([](const std::string& path, int num_threads, std::size_t memory_limit) {
+             return std::make_unique<BoundPlan>(path, megaseg::Options{num_threads, memory_limit});
            }),
-           py::arg("config"), py::arg("tensors"), py::kw_only(), py::arg("num_threads") = 0,
-           py::arg("memory_limit") = 0, py::arg("passes") = megaseg::passes::all, py::arg("target") = "")
-      .def("run", &BoundPlan::run, py::arg("features"))
-      .def_property_readonly("target", [](const BoundPlan& self) { return std::string(self.plan.target()); })
+           "path"_a, py::kw_only(), "num_threads"_a = 0, "memory_limit"_a = 0)
+      .def("run", &BoundPlan::run, "movies"_a)
+      .def_property_readonly("target", [](const BoundPlan& self) { return self.plan.program().target; })
       .def_property_readonly("num_threads", [](const BoundPlan& self) { return self.plan.num_threads(); })
       .def_property_readonly("weight_bytes", [](const BoundPlan& self) { return self.plan.weight_bytes(); })
       .def_property_readonly("workspace_bytes", [](const BoundPlan& self) { return self.plan.workspace_bytes(); });

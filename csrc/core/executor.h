@@ -1,31 +1,35 @@
-// Runs one kind of plan. Executors hold weights and sizes; a run's matrices live in the arena that they are given.
+// Runs a program over movies: a scene model in chunks of neighbouring windows, others in batches of whole movies.
 #pragma once
 
-#include <memory>
+#include <span>
 #include <vector>
 
 #include "core/memory.h"
-#include "core/ops.h"
-#include "megaseg/plan.h"
+#include "core/run.h"
 
 namespace megaseg {
 
 class Executor {
  public:
-  virtual ~Executor() = default;
+  // Throws BadArtefact where steps ask for what no step can do.
+  Executor(const Program& program, Ops& ops);
 
-  virtual std::size_t weight_bytes() const = 0;
-  // Workspace of a run over this many shots; never more than that of a very long movie.
-  virtual std::size_t workspace_floats(int shots) const = 0;
-  // Shrinks what the plan may shrink so that workspace_floats() stays within `floats`, for any number of shots; false
-  // when it cannot.
-  virtual bool fit(std::size_t floats) = 0;
-  virtual void run(const std::vector<const float*>& features, int shots, const Buffer& workspace, float* logits) = 0;
+  // The most workspace that any run takes, whatever the movies.
+  std::size_t workspace_bytes() const;
+  // Shrinks chunks so that workspace_bytes() stays within `bytes`; false when they cannot shrink that far.
+  bool fit(std::size_t bytes);
+  // logits: [shots of all movies, classes]. `workspace` grows to what this run needs.
+  void run(std::span<const Movie> movies, Buffer& workspace, float* logits);
+
+ private:
+  Shape shape_of(int sequences) const;  // of a chunk of windows
+  std::vector<Chunk> chunks(std::span<const Movie> movies, const std::vector<int>& begins) const;
+
+  const Program& program_;
+  Ops& ops_;
+  Lives lives_;
+  int slots_ = 1;    // bottleneck tokens that the positions of a sequence are aligned to
+  int windows_ = 0;  // of a chunk
 };
-
-std::unique_ptr<Executor> make_scene_executor(const Config& config, const TensorSource& tensors, Ops& ops,
-                                              unsigned passes);
-std::unique_ptr<Executor> make_sequence_executor(const Config& config, const TensorSource& tensors, Ops& ops,
-                                                 unsigned passes);
 
 }  // namespace megaseg

@@ -1,75 +1,65 @@
-#include "megaseg/plan.h"
+#include "core/plan.h"
 
-#include <algorithm>
-#include <mutex>
-
-#include "core/executor.h"
+#include "core/error.h"
 #include "core/target.h"
 
 namespace megaseg {
 namespace {
 
-// Longer than any movie: the workspace of a scene model stops growing at its chunk, an act model's at max_length.
-constexpr int kManyShots = 1 << 30;
-
-// Rows of a chunk of windows are counted in ints.
+// Rows are counted in ints: of all tokens of a chunk, and of all movies of a run.
 constexpr long kMostTokens = 1L << 24;
+constexpr int kMostShots = 1 << 30;
 
-void check_sizes(const Config& config) {
-  const long bottlenecks = static_cast<long>(config.modalities.size()) * config.num_bottleneck;
-  if (bottlenecks + config.max_length > kMostTokens) {
-    throw ResourceLimit("config: expected at most " + std::to_string(kMostTokens) + " tokens in a sequence, got " +
-                        std::to_string(bottlenecks + config.max_length));
+Program program_of(const Artefact& artefact) {
+  try {
+    return read_program(artefact.program(), artefact.weights());
+  } catch (const BadArtefact& error) {
+    throw BadArtefact(artefact.path() + ": " + error.what());
   }
 }
 
-std::unique_ptr<Executor> make_executor(const Config& config, const TensorSource& tensors, Ops& ops, unsigned passes) {
-  return config.windowed ? make_scene_executor(config, tensors, ops, passes)
-                         : make_sequence_executor(config, tensors, ops, passes);
+const cpu::KernelTable& kernels_of(const Artefact& artefact, const Program& program) {
+  const std::vector<std::string> here = available_targets();
+  std::string listed;
+  for (const std::string& name : here) {
+    if (name == program.target) return kernels(name);
+    listed += (listed.empty() ? "" : ", ") + name;
+  }
+  throw Unsupported(artefact.path() + ": compiled for target " + program.target + "; this machine and build offer " +
+                    listed + ": compile the checkpoint again here");
 }
 
 }  // namespace
 
-struct Plan::State {
-  Config config;
-  Ops ops;
-  std::unique_ptr<Executor> executor;
-  std::mutex turn;   // one run at a time has the threads and the workspace
-  Buffer workspace;  // as large as the longest movie so far needed
-};
-
-Plan::Plan(const Config& config, const TensorSource& tensors, const Options& options)
-    : state_(new State{config, Ops(kernels(options.target), options.num_threads), nullptr, {}, {}}) {
-  check_sizes(config);
-  state_->executor = make_executor(state_->config, tensors, state_->ops, options.passes);
+Plan::Plan(const std::string& path, const Options& options)
+    : artefact_(path),
+      program_(program_of(artefact_)),
+      ops_(kernels_of(artefact_, program_), options.num_threads) {
+  try {
+    check_program(program_, ops_.kernels());
+    executor_ = std::make_unique<Executor>(program_, ops_);
+  } catch (const BadArtefact& error) {
+    throw BadArtefact(path + ": " + error.what());
+  }
+  if (program_.most_tokens() + static_cast<long>(program_.max_length) > kMostTokens) {
+    throw ResourceLimit(path + ": expected at most " + std::to_string(kMostTokens) + " tokens in a sequence");
+  }
   if (options.memory_limit == 0) return;
   const std::size_t weights = weight_bytes();
   const std::size_t left = options.memory_limit > weights ? options.memory_limit - weights : 0;
-  if (!state_->executor->fit(left / sizeof(float))) {
+  if (!executor_->fit(left)) {
     throw ResourceLimit("memory_limit: expected at least " + std::to_string(weights + workspace_bytes()) +
                         " bytes for this model's weights and smallest workspace, got " +
                         std::to_string(options.memory_limit));
   }
 }
 
-Plan::~Plan() = default;
+int Plan::longest() const { return program_.windowed() ? kMostShots : program_.max_length; }
 
-void Plan::run(const std::vector<const float*>& features, int shots, float* logits) {
-  state_->ops.pool().check_process();
-  const std::lock_guard<std::mutex> lock(state_->turn);
-  const std::size_t needed = state_->executor->workspace_floats(shots);
-  if (state_->workspace.size() < needed) {
-    {
-      const Buffer old = std::move(state_->workspace);
-    }  // it goes before the larger one comes
-    state_->workspace = Buffer(needed);
-  }
-  state_->executor->run(features, shots, state_->workspace, logits);
+void Plan::run(std::span<const Movie> movies, float* logits) {
+  ops_.pool().check_process();
+  const std::lock_guard<std::mutex> lock(turn_);
+  executor_->run(movies, workspace_, logits);
 }
-
-const char* Plan::target() const { return state_->ops.kernels().name; }
-int Plan::num_threads() const { return state_->ops.threads(); }
-std::size_t Plan::weight_bytes() const { return state_->executor->weight_bytes(); }
-std::size_t Plan::workspace_bytes() const { return state_->executor->workspace_floats(kManyShots) * sizeof(float); }
 
 }  // namespace megaseg

@@ -2,7 +2,7 @@
 
 #include <cstdlib>
 
-#include "megaseg/error.h"
+#include "core/error.h"
 
 namespace megaseg {
 namespace {

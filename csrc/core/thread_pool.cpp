@@ -9,7 +9,7 @@
 #include <set>
 #include <string>
 
-#include "megaseg/error.h"
+#include "core/error.h"
 
 namespace megaseg {
 namespace {

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 
 class Backend(Protocol):
-    """What the engine needs of a backend. ``run`` may be called from several threads at once."""
+    """What the engine needs of a backend. ``run_many`` may be called from several threads at once."""
 
-    def run(self, features: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-        """Checked features in the config's order, each (shots, D_m), to logits (shots, N_c)."""
+    def run_many(self, movies: Sequence[Sequence[NDArray[np.float32]]]) -> list[NDArray[np.float32]]:
+        """Checked features of each movie in the config's order, each (shots, D_m), to its logits (shots, N_c)."""
         ...
 
     def describe(self) -> dict[str, Any]:

@@ -4,91 +4,94 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from types import ModuleType
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from megaseg.engine.artefact import ArtefactInfo, cached, read_info
 from megaseg.engine.checkpoint import Checkpoint
-from megaseg.errors import UnsupportedError
-
-COMPUTE_TYPES = ("float32",)
+from megaseg.engine.extension import extension
+from megaseg.engine.passes import PASSES
+from megaseg.errors import CheckpointError, UnsupportedError
 
 
 class NativeBackend:
-    """Packs a checkpoint's weights for this CPU and runs it on its own threads, without torch."""
+    """Runs a compiled model on the CPU, on its own threads, without torch."""
 
     def __init__(
         self,
-        checkpoint: Checkpoint,
+        path: str | os.PathLike[str],
         *,
         num_threads: int = 0,
-        compute_type: str = "float32",
         memory_limit: int | None = None,
-        passes: bool = True,
+        info: ArtefactInfo | None = None,
     ) -> None:
-        if compute_type not in COMPUTE_TYPES:
-            raise UnsupportedError(
-                f"compute_type {compute_type!r}: backend 'native' supports {', '.join(COMPUTE_TYPES)}"
-            )
+        """Load a compiled model.
+
+        Raises:
+            CheckpointError: a file that is not a whole compiled model of this version.
+            UnsupportedError: compiled for another machine, or an option that cannot be.
+            ResourceLimitError: the model does not fit ``memory_limit``.
+        """
         if num_threads < 0:
             raise UnsupportedError(f"num_threads: expected 0 (every usable core) or more, got {num_threads}")
         if memory_limit is not None and memory_limit <= 0:
             raise UnsupportedError(f"memory_limit: expected a positive number of bytes or None, got {memory_limit}")
-        extension = _extension()
-        self._compute_type = compute_type
-        self._plan = extension.Plan(
-            checkpoint.config,
-            checkpoint.tensors,
-            num_threads=num_threads,
-            memory_limit=memory_limit or 0,
-            passes=sum(extension.PASSES.values()) if passes else 0,
-        )
+        self._plan = extension().Plan(os.fspath(path), num_threads=num_threads, memory_limit=memory_limit or 0)
+        self._artefact: str | None = os.fspath(path)
+        self.info = info or read_info(path)
+
+    @classmethod
+    def from_checkpoint(
+        cls,
+        checkpoint: Checkpoint,
+        *,
+        source: Path | None = None,
+        compute_type: str = "auto",
+        target: str = "",
+        passes: Sequence[str] = tuple(PASSES),
+        num_threads: int = 0,
+        memory_limit: int | None = None,
+    ) -> NativeBackend:
+        """Compile a checkpoint, or take the kept artefact of its file ``source``, and load it."""
+        for _ in range(2):
+            with cached(checkpoint, source, compute_type, target, tuple(passes)) as (path, kept):
+                try:
+                    backend = cls(path, num_threads=num_threads, memory_limit=memory_limit)
+                except CheckpointError:
+                    if not kept:
+                        raise
+                    path.unlink(missing_ok=True)  # corrupt: compile it again
+                    continue
+                backend._artefact = os.fspath(path) if kept else None
+                return backend
+        raise CheckpointError(f"{source}: its compiled model in the cache is corrupt again and again")
 
     def run(self, features: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
         """Checked features in the config's order, each (shots, D_m), to logits (shots, N_c).
 
         Raises:
-            UnsupportedError: in a process forked after the checkpoint was loaded.
+            UnsupportedError: in a process forked after the model was loaded.
         """
-        logits: NDArray[np.float32] = self._plan.run(list(features))
+        return self.run_many([features])[0]
+
+    def run_many(self, movies: Sequence[Sequence[NDArray[np.float32]]]) -> list[NDArray[np.float32]]:
+        """As ``run`` for several movies, packed into full batches whatever their lengths; nothing is padded."""
+        logits: list[NDArray[np.float32]] = self._plan.run([list(features) for features in movies])
         return logits
 
     def describe(self) -> dict[str, Any]:
-        """Backend, device, target, compute_type, num_threads, weight_bytes and the most workspace that a run takes."""
+        """Backend, device, target, compute_type, passes, num_threads, weight_bytes, the most workspace of a run."""
         return {
             "backend": "native",
             "device": "cpu",
-            "target": self._plan.target,
-            "compute_type": self._compute_type,
+            "target": self.info.target,
+            "compute_type": self.info.compute_type,
+            "passes": list(self.info.passes),
             "num_threads": self._plan.num_threads,
             "weight_bytes": self._plan.weight_bytes,
             "workspace_bytes": self._plan.workspace_bytes,
+            "artefact": self._artefact,
         }
-
-
-def capabilities() -> dict[str, Any]:
-    """What the extension offers on this machine: the target that runs, all targets, and compute types.
-
-    Raises:
-        UnsupportedError: no extension, or a ``MEGASEG_ISA`` that this machine or build does not have.
-    """
-    extension = _extension()
-    return {
-        "target": extension.target(),
-        "targets": extension.available_targets(),
-        "compute_types": list(COMPUTE_TYPES),
-        "forced": os.environ.get("MEGASEG_ISA"),
-    }
-
-
-def _extension() -> ModuleType:
-    try:
-        from megaseg import _C
-    except ImportError as error:
-        raise UnsupportedError(
-            f"backend 'native' needs the compiled extension megaseg._C ({error}); build it with "
-            "`pip install .`, or in a checkout `python setup.py build_ext --inplace`"
-        ) from error
-    return _C

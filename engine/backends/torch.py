@@ -1,29 +1,43 @@
-"""The reference model behind the engine's protocol: the oracle, and the way to run on a device that torch knows."""
+"""The graph in plain torch: the oracle of the passes, and the way to run on a device that torch knows."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from megaseg.engine.checkpoint import Checkpoint
+from megaseg.engine.graph import build
+from megaseg.engine.passes import PASSES, rewrite
 from megaseg.errors import UnsupportedError
 
-COMPUTE_TYPES = ("float32", "float64")
+if TYPE_CHECKING:
+    from torch import Tensor
+
+COMPUTE_TYPES = ("float32", "bfloat16", "float64")
 
 
 class TorchBackend:
-    """Runs ``megaseg.models.Mega`` as written, ``batch`` windows at a time for a scene model, in eager mode."""
+    """Runs the rewritten graph op by op in eager mode, ``batch`` windows at a time for a scene model.
+
+    ``passes`` names the rewrites; none of them runs the model as written.
+    """
 
     def __init__(
-        self, checkpoint: Checkpoint, *, device: str = "cpu", compute_type: str = "float32", batch: int = 128
+        self,
+        checkpoint: Checkpoint,
+        *,
+        device: str = "cpu",
+        compute_type: str = "float32",
+        batch: int = 128,
+        passes: Sequence[str] = tuple(PASSES),
     ) -> None:
         try:
             import torch
 
-            from megaseg import models
+            from megaseg.engine.backends.evaluation import Evaluation
         except ImportError as error:
             raise UnsupportedError(
                 f"backend 'torch' needs the extra train: pip install 'megaseg[train]' ({error})"
@@ -35,46 +49,53 @@ class TorchBackend:
                 f"compute_type {compute_type!r}: backend 'torch' supports {', '.join(COMPUTE_TYPES)}"
             )
         self.batch = batch  # 128 is the fastest on the scene preset and bounds memory
-        self._torch = torch
-        self._dtype = getattr(torch, compute_type)
-        self._model = models.from_checkpoint(checkpoint, self._dtype).to(device)
-        self._names = [modality.name for modality in checkpoint.config.modalities]
-        self._config = checkpoint.config
+        self._torch, self._evaluation = torch, Evaluation
         self._device, self._compute_type = device, compute_type
+        self._dtype = getattr(torch, compute_type)
+        self._graph = rewrite(build(checkpoint), passes)
+        self._weights = {
+            node: {name: self._tensor(weight.read()) for name, weight in node.weights.items()}
+            for node in self._graph.nodes()
+        }
+
+    def _tensor(self, values: NDArray[Any]) -> Tensor:
+        # A copy: of one shot read backwards, NumPy keeps the negative stride, which torch refuses.
+        return self._torch.from_numpy(values.copy()).to(self._device, self._dtype)
 
     def run(self, features: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Checked features in the config's order, each (shots, D_m), to logits (shots, N_c)."""
         torch = self._torch
-        tensors = {
-            # A copy: of one shot read backwards, NumPy keeps the negative stride, which torch refuses.
-            name: torch.from_numpy(array.copy()).to(self._device, self._dtype)
-            for name, array in zip(self._names, features, strict=True)
-        }
         with torch.inference_mode():
-            if self._config.task != "scene":
-                logits = self._model({name: tensor[None] for name, tensor in tensors.items()})[0]
-            else:
-                logits = torch.cat([self._centre_logits(tensors, batch) for batch in self._windows(len(features[0]))])
-        result: NDArray[np.float32] = logits.cpu().numpy()
+            tensors = [self._tensor(array) for array in features]
+            evaluation = self._evaluation(self._graph, self._weights, tensors)
+            logits = torch.cat([evaluation.logits(batch) for batch in self._batches(len(features[0]))])
+        dtype = torch.float64 if self._compute_type == "float64" else torch.float32
+        result: NDArray[np.float32] = logits.to(dtype).cpu().numpy()
         return result
 
-    def _windows(self, shots: int) -> Any:
-        """Shot indices (windows, L) of each batch: centred, edge shots repeated at the movie's ends."""
-        offsets = np.arange(self._config.max_length) - self._config.max_length // 2
+    def run_many(self, movies: Sequence[Sequence[NDArray[np.float32]]]) -> list[NDArray[np.float32]]:
+        """``run`` for each movie by itself."""
+        return [self.run(features) for features in movies]
+
+    def _batches(self, shots: int) -> Any:
+        """Shot indices (sequences, length): centred windows with edge shots repeated, or the whole movie at once."""
+        if self._graph.config.task != "scene":
+            yield self._torch.arange(shots)[None]
+            return
+        length = self._graph.config.max_length
+        offsets = np.arange(length) - length // 2
         for start in range(0, shots, self.batch):
             centres = np.arange(start, min(start + self.batch, shots))
             yield self._torch.from_numpy((centres[:, None] + offsets).clip(0, shots - 1))
 
-    def _centre_logits(self, tensors: dict[str, Any], windows: Any) -> Any:
-        logits = self._model({name: tensor[windows] for name, tensor in tensors.items()})
-        return logits[:, self._config.max_length // 2]
-
     def describe(self) -> dict[str, Any]:
-        weights = sum(tensor.numel() * tensor.element_size() for tensor in self._model.parameters())
+        """Backend, device, target, compute_type, num_threads, weight_bytes."""
+        tensors = {id(t): t for weights in self._weights.values() for t in weights.values()}.values()
         return {
             "backend": "torch",
             "device": self._device,
             "target": f"torch {self._torch.__version__}",
             "compute_type": self._compute_type,
             "num_threads": self._torch.get_num_threads(),
-            "weight_bytes": weights,
+            "weight_bytes": sum(tensor.numel() * tensor.element_size() for tensor in tensors),
         }

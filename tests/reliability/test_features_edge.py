@@ -16,7 +16,10 @@ from megaseg import Engine
 from megaseg.errors import FeatureError
 
 CHECKPOINTS = {task: random_checkpoint(small_config(task, max_length=9)) for task in ("scene", "act")}
-ENGINES = {task: Engine.from_checkpoint(checkpoint, num_threads=2) for task, checkpoint in CHECKPOINTS.items()}
+ENGINES = {
+    task: Engine.from_checkpoint(checkpoint, compute_type="float32", num_threads=2)
+    for task, checkpoint in CHECKPOINTS.items()
+}
 REFERENCES = {
     task: Engine.from_checkpoint(checkpoint, backend="torch", compute_type="float64")
     for task, checkpoint in CHECKPOINTS.items()

@@ -14,9 +14,16 @@ import resource, sys
 import numpy as np
 sys.path.insert(0, {tests!r})
 from support import random_checkpoint, random_features, small_config
-from megaseg import _C
+from megaseg.engine.backends.native import NativeBackend
 from megaseg.engine.checkpoint import load_checkpoint, save_checkpoint
 from megaseg.errors import ResourceLimitError
+
+def native(checkpoint, **options):
+    return NativeBackend.from_checkpoint(checkpoint, compute_type="float32", **options)
+
+def sizes(plan):
+    report = plan.describe()
+    return report["weight_bytes"], report["workspace_bytes"]
 
 def status(key):  # KiB
     with open("/proc/self/status") as file:
@@ -46,13 +53,13 @@ path = {str(tmp_path / "model.safetensors")!r}
 save_checkpoint(path, random_checkpoint({model}))
 features = list(random_features({model}, 2500).values())
 warm = small_config({model}.task)  # code pages and thread stacks belong to the process, not to the plan
-_C.Plan(warm, random_checkpoint(warm).tensors, num_threads=2).run(list(random_features(warm, 3).values()))
+native(random_checkpoint(warm), num_threads=2).run(list(random_features(warm, 3).values()))
 checkpoint = load_checkpoint(path)
 reset_peak()
 before = status("VmHWM")
-plan = _C.Plan(checkpoint.config, checkpoint.tensors, num_threads=2)
+plan = native(checkpoint, num_threads=2)
 logits = plan.run(features)
-print(status("VmHWM") - before, plan.weight_bytes + plan.workspace_bytes + logits.nbytes)
+print(status("VmHWM") - before, sum(sizes(plan)) + logits.nbytes)
 """)
     used_kib, planned = (int(value) for value in output.split())
     assert used_kib * 1024 <= 1.1 * planned + (2 << 20)  # 2 MiB: the last tensor read and the heap's slack
@@ -62,20 +69,20 @@ print(status("VmHWM") - before, plan.weight_bytes + plan.workspace_bytes + logit
 def test_a_memory_limit_holds_under_an_address_space_limit(tmp_path: Path) -> None:
     """With the limit the movie is processed in smaller chunks and fits; without it the same child fails."""
     code = """
-tensors = random_checkpoint(scene).tensors
+checkpoint = random_checkpoint(scene)
 features = list(random_features(scene, 400).values())
-free = _C.Plan(scene, tensors, num_threads=1)
+free = native(checkpoint, num_threads=1)
 expected = free.run(features)
-weights, workspace = free.weight_bytes, free.workspace_bytes
+weights, workspace = sizes(free)
 del free
 limit = weights + workspace // 8
 resource.setrlimit(resource.RLIMIT_AS, (status("VmSize") * 1024 + limit * 11 // 10,) * 2)
-plan = _C.Plan(scene, tensors, num_threads=1, memory_limit=limit)
-assert plan.weight_bytes + plan.workspace_bytes <= limit
+plan = native(checkpoint, num_threads=1, memory_limit=limit)
+assert sum(sizes(plan)) <= limit
 assert np.array_equal(plan.run(features), expected)
 del plan
 try:
-    _C.Plan(scene, tensors, num_threads=1).run(features)
+    native(checkpoint, num_threads=1).run(features)
 except ResourceLimitError:
     print("refused without the limit")
 """
@@ -87,7 +94,7 @@ def test_two_thousand_requests_leave_memory_flat(leak: bool) -> None:
     """With a control that leaks 16 KiB a request, which the same threshold must catch."""
     output = child(f"""
 config = small_config()
-plan = _C.Plan(config, random_checkpoint(config).tensors, num_threads=2)
+plan = native(random_checkpoint(config), num_threads=2)
 requests = [list(random_features(config, shots).values()) for shots in (1, 5, 40)]
 kept = []
 def serve(count):

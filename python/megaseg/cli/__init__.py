@@ -1,4 +1,4 @@
-"""The command line: ``megaseg segment``, ``info``, ``convert``, ``features``, ``train``, ``eval``, ``doctor``."""
+"""The command line: ``megaseg segment``, ``compile``, ``info``, ``train`` and the rest, one module a command."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from megaseg import __version__
-from megaseg.cli import checkpoint, doctor, evaluate, features, reader, segment, train
+from megaseg.cli import checkpoint, compile, doctor, evaluate, features, reader, segment, train
 from megaseg.cli.console import console
 from megaseg.errors import MegasegError
 
@@ -23,6 +23,7 @@ app.command("segment")(segment.segment)
 app.command("redecide")(segment.redecide)
 app.command("info")(checkpoint.info)
 app.command("convert")(checkpoint.convert)
+app.command("compile")(compile.compile_model)
 app.add_typer(features.app, name="features")
 train.app.command("reader")(reader.reader)
 app.add_typer(train.app, name="train")

@@ -11,16 +11,18 @@ import typer
 from rich.table import Table
 
 from megaseg.cli.console import JsonOption, console, output, print_json
+from megaseg.engine.artefact import is_artefact
 from megaseg.engine.checkpoint import load_checkpoint, resolve_checkpoint
 from megaseg.errors import CheckpointError
 
 
 def info(
-    file: Annotated[str, typer.Argument(help="A checkpoint file, or the name of a shipped one.")],
+    file: Annotated[str, typer.Argument(help="A checkpoint, a compiled model, or the name of a shipped checkpoint.")],
     json: JsonOption = False,
 ) -> None:
-    """Show a checkpoint: config, parameters, modalities, checksums. Every value is read and checked."""
-    report = _describe(resolve_checkpoint(file))
+    """Show a checkpoint or compiled model: config, parameters, modalities, checksums. Every value is checked."""
+    path = resolve_checkpoint(file)
+    report = _describe_compiled(path) if is_artefact(path) else _describe(path)
     if json:
         print_json(report)
         return
@@ -30,8 +32,9 @@ def info(
             value = ", ".join(f"{entry['name']} ({entry['feature_size']})" for entry in value)
         table.add_row(key, str(value))
     table.add_section()
-    for key in ("parameters", "tensors", "bytes", "sha256", "weights_sha256"):
-        value = report[key]
+    for key, value in report.items():
+        if key in ("file", "config", "metadata"):
+            continue
         table.add_row(key, f"{value:,}" if isinstance(value, int) else value)
     table.add_section()
     for key, value in report["metadata"].items():
@@ -55,6 +58,21 @@ def _describe(path: Path) -> dict[str, Any]:
         "sha256": digest.hexdigest(),
         "weights_sha256": checkpoint.weights_sha256(),
         "metadata": {key: _decoded(value) for key, value in checkpoint.metadata.items()},
+    }
+
+
+def _describe_compiled(path: Path) -> dict[str, Any]:
+    from megaseg.engine.backends.native import NativeBackend
+
+    backend = NativeBackend(path, num_threads=1)  # checks the whole file
+    return {
+        "file": str(path),
+        "config": backend.info.config.to_dict(),
+        "target": backend.info.target,
+        "compute_type": backend.info.compute_type,
+        "passes": ", ".join(backend.info.passes) or "none",
+        "bytes": path.stat().st_size,
+        "metadata": {key: _decoded(value) for key, value in backend.info.metadata.items()},
     }
 
 

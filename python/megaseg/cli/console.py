@@ -16,7 +16,7 @@ output = Console()
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
 CheckpointOption = Annotated[
-    str, typer.Option("--checkpoint", "-c", help="A checkpoint file, or the name of a shipped one.")
+    str, typer.Option("--checkpoint", "-c", help="A checkpoint or compiled model, or the name of a shipped one.")
 ]
 ThreadsOption = Annotated[int, typer.Option("--threads", help="Threads; 0 takes every core.", min=0)]
 BackendOption = Annotated[str, typer.Option("--backend", help="auto, native or torch.")]

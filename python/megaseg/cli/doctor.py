@@ -13,7 +13,7 @@ from rich.table import Table
 
 from megaseg import __version__
 from megaseg.cli.console import JsonOption, output, print_json
-from megaseg.engine.backends import native
+from megaseg.engine.extension import capabilities
 from megaseg.engine.files import shipped
 from megaseg.errors import UnsupportedError
 
@@ -46,7 +46,7 @@ def doctor(json: JsonOption = False) -> None:
 
 def _native() -> dict[str, Any]:
     try:
-        return native.capabilities()
+        return capabilities()
     except UnsupportedError as error:
         return {"error": str(error)}
 

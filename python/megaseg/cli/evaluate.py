@@ -45,6 +45,7 @@ def scene(
         typer.Option("--baselines", help="Also fit the baselines on the labelled movies of this folder."),
     ] = None,
     backend: BackendOption = "auto",
+    compute_type: Annotated[str, typer.Option(help="auto, float32, bfloat16 or int8.")] = "float32",
     threads: ThreadsOption = 0,
     json: JsonOption = False,
 ) -> None:
@@ -52,7 +53,7 @@ def scene(
 
     Movies that are scored never enter the baselines' training.
     """
-    engine = Engine.from_checkpoint(checkpoint, backend=backend, num_threads=threads)
+    engine = Engine.from_checkpoint(checkpoint, backend=backend, compute_type=compute_type, num_threads=threads)
     movies = labelled_files(folder)
     names = list(movies) if fold is None else select_fold(movies, fold, folds, inside=True)
     if not names:

@@ -54,7 +54,10 @@ def segment(
     output_path: OutputOption = None,
     plot: PlotOption = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    compute_type: Annotated[str, typer.Option(help="auto, float32 or float64.")] = "auto",
+    compute_type: Annotated[str, typer.Option(help="auto, float32, bfloat16 or int8; torch: float64.")] = "auto",
+    overflow: Annotated[
+        str, typer.Option(help="Movies longer than an act model takes: error, or pool neighbouring shots.")
+    ] = "error",
     backend: BackendOption = "auto",
     threads: ThreadsOption = 0,
     json: JsonOption = False,
@@ -68,7 +71,12 @@ def segment(
     if plot is not None and len(movies) > 1:
         raise FeatureError(f"--plot: expected one movie, got {len(movies)}")
     engine = Engine.from_checkpoint(
-        checkpoint, device=device, compute_type=compute_type, num_threads=threads, backend=backend
+        checkpoint,
+        device=device,
+        compute_type=compute_type,
+        num_threads=threads,
+        backend=backend,
+        overflow=overflow,
     )
     extractor = Extractor()
     with progress("segmenting", len(movies)) as bar:

@@ -98,7 +98,8 @@ class _Run:
             epochs.append(report["epochs"])
             figures.append(report["validation"])
             held_out = {name: self.movies[name] for name in self._split(fold)["validation"]}
-            scores |= boundary_scores(Engine.from_checkpoint(checkpoint, num_threads=self.threads), held_out)
+            engine = Engine.from_checkpoint(checkpoint, compute_type="float32", num_threads=self.threads)
+            scores |= boundary_scores(engine, held_out)
         labels = {name: movie.labels for name, movie in self.movies.items() if movie.labels is not None}
         pooled = [np.concatenate([part[name][:-1] for name in scores]) for part in (labels, scores)]
         threshold = best_threshold(*pooled)

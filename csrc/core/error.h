@@ -14,4 +14,9 @@ struct ResourceLimit : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+// A file that is not a whole artefact of this version.
+struct BadArtefact : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
 }  // namespace megaseg

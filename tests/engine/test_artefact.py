@@ -1,0 +1,249 @@
+"""Compiled models: the same answers as the checkpoint, found again in the cache, and refused when anything is off."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support import random_checkpoint, random_features, small_config
+
+from megaseg import _C, Engine, save_checkpoint
+from megaseg.engine.artefact import compile_checkpoint, is_artefact, read_info
+from megaseg.errors import CheckpointError, UnsupportedError
+
+FEATURES = random_features(small_config(), 30)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    path = tmp_path / "model.mseg"
+    compile_checkpoint(random_checkpoint(small_config(threshold=0.3)), path, compute_type="float32")
+    return path
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("MEGASEG_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.mark.parametrize("compute_type", _C.compute_types())
+@pytest.mark.parametrize("task", ["scene", "act", "synopsis"])
+def test_a_compiled_model_answers_as_its_checkpoint(tmp_path: Path, task: str, compute_type: str) -> None:
+    checkpoint = random_checkpoint(small_config(task, threshold=0.3))
+    path = tmp_path / "model.mseg"
+    info = compile_checkpoint(checkpoint, path, compute_type=compute_type)
+    assert is_artefact(path)
+    assert read_info(path) == info
+    compiled = Engine.from_checkpoint(path)
+    assert compiled.config == checkpoint.config
+    assert compiled.describe()["compute_type"] == compute_type
+    direct = Engine.from_checkpoint(checkpoint, compute_type=compute_type)
+    assert np.array_equal(compiled.logits(FEATURES), direct.logits(FEATURES))
+
+
+def test_compiling_twice_gives_the_same_bytes(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("a.mseg", "b.mseg")]
+    for path in paths:
+        compile_checkpoint(random_checkpoint(small_config()), path)
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+def test_auto_is_bfloat16_where_it_is_fast_and_never_int8(tmp_path: Path) -> None:
+    for target in _C.available_targets():
+        info = compile_checkpoint(random_checkpoint(small_config()), tmp_path / "m.mseg", target=target)
+        assert info.compute_type == ("bfloat16" if "bfloat16" in _C.compute_types(target) else "float32")
+    with pytest.raises(UnsupportedError, match="compute_type 'bfloat16': CPU target 'portable' supports float32"):
+        compile_checkpoint(
+            random_checkpoint(small_config()), tmp_path / "m.mseg", target="portable", compute_type="bfloat16"
+        )
+
+
+def test_a_checkpoint_is_compiled_once(scene_checkpoint: Path, cache: Path) -> None:
+    first = Engine.from_checkpoint(scene_checkpoint, compute_type="float32")
+    (kept,) = cache.iterdir()
+    assert first.describe()["artefact"] == str(kept)
+    written = kept.stat().st_mtime_ns
+    again = Engine.from_checkpoint(scene_checkpoint, compute_type="float32")
+    assert kept.stat().st_mtime_ns == written
+    assert np.array_equal(first.logits(FEATURES), again.logits(FEATURES))
+    Engine.from_checkpoint(scene_checkpoint, compute_type="float32", passes=False)
+    assert len(list(cache.iterdir())) == 2
+    save_checkpoint(scene_checkpoint, random_checkpoint(small_config(), seed=1))
+    changed = Engine.from_checkpoint(scene_checkpoint, compute_type="float32")
+    assert len(list(cache.iterdir())) == 3
+    assert not np.array_equal(changed.logits(FEATURES), first.logits(FEATURES))
+
+
+@pytest.mark.parametrize("damage", ["truncated", "empty", "flipped", "version"])
+def test_a_damaged_cache_is_compiled_again(scene_checkpoint: Path, cache: Path, damage: str) -> None:
+    expected = Engine.from_checkpoint(scene_checkpoint).logits(FEATURES)
+    (kept,) = cache.iterdir()
+    good = kept.read_bytes()
+    kept.write_bytes(damaged(good, damage))
+    assert np.array_equal(Engine.from_checkpoint(scene_checkpoint).logits(FEATURES), expected)
+    assert kept.read_bytes() == good
+
+
+def damaged(data: bytes, damage: str) -> bytes:
+    if damage in ("truncated", "empty"):
+        return data[: len(data) // 2 if damage == "truncated" else 0]
+    changed = bytearray(data)
+    changed[8 if damage == "version" else -1000] ^= 1
+    return bytes(changed)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ("truncated", "expected .* bytes, got .* not whole"),
+        ("empty", "expected"),
+        ("flipped", "the checksum does not fit: corrupt file"),
+        ("version", "expected artefact version 1, got 0; compile the checkpoint again"),
+    ],
+)
+def test_a_damaged_file_is_refused(model: Path, damage: str, message: str) -> None:
+    model.write_bytes(damaged(model.read_bytes(), damage))
+    with pytest.raises(CheckpointError, match=message) as caught:
+        Engine.from_checkpoint(model)
+    assert str(model) in str(caught.value)
+
+
+def test_every_flipped_byte_is_noticed(model: Path) -> None:
+    good = model.read_bytes()
+    rng = np.random.default_rng()
+    for at in [*range(0, 72, 3), *rng.integers(len(good), size=200)]:
+        changed = bytearray(good)
+        changed[at] ^= 1 << int(rng.integers(8))
+        model.write_bytes(bytes(changed))
+        with pytest.raises(CheckpointError):
+            Engine.from_checkpoint(model)
+
+
+FUZZ = """
+import sys
+import numpy as np
+from megaseg import _C
+from megaseg.errors import MegasegError
+path, seed = sys.argv[1], int(sys.argv[2])
+rng = np.random.default_rng(seed)
+good = open(path, "rb").read()
+offset, size = (int.from_bytes(good[i : i + 8], "little") for i in (40, 48))
+features = [np.ones((30, 13), np.float32), np.ones((30, 7), np.float32)]
+ran = refused = 0
+for _ in range(400):
+    changed = bytearray(good)
+    for _ in range(rng.integers(1, 4)):
+        at = offset + 4 * int(rng.integers(size // 4))
+        word = int(rng.choice([0, 1, 2, 3, 5, 7, 8, 24, 63, 64, 1000, 2**31, 2**32 - 1, rng.integers(2**32)]))
+        changed[at : at + 4] = word.to_bytes(4, "little")
+    open(path, "wb").write(changed)
+    _C.seal_artefact(path)
+    try:
+        _C.Plan(path, num_threads=2, memory_limit=1 << 28).run([features])
+        ran += 1
+    except (MegasegError, ValueError):
+        refused += 1
+print(ran, refused)
+"""
+
+
+@pytest.mark.parametrize("task", ["scene", "act"])
+def test_a_program_of_nonsense_with_the_right_checksum_never_crashes(tmp_path: Path, task: str) -> None:
+    path = tmp_path / "model.mseg"
+    compile_checkpoint(random_checkpoint(small_config(task, num_unimodal_layers=2)), path)
+    seed = int(np.random.default_rng().integers(2**31))
+    command = [sys.executable, "-c", FUZZ, str(path), str(seed)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, (seed, done.returncode, done.stderr)
+    ran, refused = (int(count) for count in done.stdout.split())
+    assert ran + refused == 400
+    assert refused > 100
+
+
+def test_a_file_for_another_target_is_refused_with_what_is_here(model: Path) -> None:
+    data = model.read_bytes()
+    target = read_info(model).target.encode()
+    offset, size = (int.from_bytes(data[i : i + 8], "little") for i in (40, 48))
+    program = data[offset : offset + size].replace(target, b"z" * len(target))
+    model.write_bytes(data[:offset] + program + data[offset + size :])
+    _C.seal_artefact(str(model))
+    with pytest.raises(UnsupportedError, match=r"compiled for target z+; this machine and build offer portable"):
+        Engine.from_checkpoint(model)
+
+
+def test_options_that_a_compiled_model_cannot_change(model: Path) -> None:
+    with pytest.raises(
+        UnsupportedError, match="compute_type of .*model.mseg: expected one of auto, float32, got 'int8'"
+    ):
+        Engine.from_checkpoint(model, compute_type="int8")
+    with pytest.raises(UnsupportedError, match="backend of a compiled model"):
+        Engine.from_checkpoint(model, backend="torch")
+
+
+WRITER = """
+import sys
+from megaseg.engine.artefact import compile_checkpoint
+from megaseg.engine.checkpoint import load_checkpoint
+checkpoint = load_checkpoint(sys.argv[1])
+print("ready", flush=True)
+while True:
+    compile_checkpoint(checkpoint, sys.argv[2])
+"""
+
+
+def test_killed_at_any_moment_the_old_file_or_a_whole_new_one_is_there(scene_checkpoint: Path, tmp_path: Path) -> None:
+    """Two writers at once, both killed, fifty times."""
+    path = tmp_path / "out" / "model.mseg"
+    path.parent.mkdir()
+    compile_checkpoint(random_checkpoint(small_config()), path)
+    expected = Engine.from_checkpoint(path).logits(FEATURES)
+    rng = np.random.default_rng()
+    for _ in range(10):
+        writers = [
+            subprocess.Popen(
+                [sys.executable, "-c", WRITER, str(scene_checkpoint), str(path)], stdout=subprocess.PIPE, text=True
+            )
+            for _ in range(2)
+        ]
+        for writer in writers:
+            assert writer.stdout is not None
+            assert writer.stdout.readline() == "ready\n"
+        for _ in range(5):
+            assert np.array_equal(Engine.from_checkpoint(path).logits(FEATURES), expected)
+            time.sleep(rng.uniform(0, 0.01))
+        for writer in writers:
+            writer.kill()
+            writer.communicate()
+        assert np.array_equal(Engine.from_checkpoint(path).logits(FEATURES), expected)
+
+
+@pytest.mark.skipif(os.geteuid() == 0 and sys.platform != "linux", reason="root writes everywhere")
+def test_a_cache_that_cannot_be_written_is_done_without(
+    scene_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("/proc/nowhere", "/dev/full/cache", ""):
+        monkeypatch.setenv("MEGASEG_CACHE", folder)
+        engine = Engine.from_checkpoint(scene_checkpoint)
+        assert engine.describe()["artefact"] is None
+        assert engine.logits(FEATURES).shape == (30, 2)
+
+
+def test_a_full_disk_leaves_nothing_half_written(scene_checkpoint: Path, tmp_path: Path) -> None:
+    code = f"""
+import resource, signal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))
+from megaseg import Engine
+engine = Engine.from_checkpoint({str(scene_checkpoint)!r})
+print(engine.describe()["artefact"])
+"""
+    environment = {**os.environ, "MEGASEG_CACHE": str(tmp_path / "cache")}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert list((tmp_path / "cache").iterdir()) == []
+    assert done.returncode == 0 or "too large" in done.stderr, done.stderr
