@@ -1,27 +1,45 @@
-// What one CPU target offers: a table of plain functions over raw pointers. Matrices are row-major, sizes in floats.
+// What one CPU target offers: a table of plain functions over raw pointers. Matrices are row-major, sizes in elements.
 // Token matrices of a batch of sequences hold every sequence's bottleneck tokens first, then every sequence's latents:
-// [batch * bottlenecks + batch * latents, size]. So row-wise ops see one matrix, and nothing is ever concatenated.
+// [batch * bottlenecks + latents of all, size]. So row-wise ops see one matrix, and nothing is ever concatenated.
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 namespace megaseg::cpu {
 
 using std::ptrdiff_t;
 
-enum class Activation { none, gelu };
+// Storage of a matrix, and what a product multiplies. Sums are float32 (int8: exact int32, then float32).
+enum class Type : std::uint32_t { float32, bfloat16, int8 };
+inline constexpr int kTypes = 3;
+constexpr int bytes_of(Type type) { return type == Type::float32 ? 4 : type == Type::bfloat16 ? 2 : 1; }
 
-// out = activation(in W^T + bias + residual), W [n, k] packed in panels: [ceil(n / panel), k, panel], zero padded.
-// residual may be out itself.
+enum class Activation : std::uint32_t { none, gelu };
+
+// A matrix: `stride` elements from row to row. int8 rows have a scale each: value = scale[row] * (element - 128),
+// elements unsigned.
+struct ConstRows {
+  const void* data = nullptr;
+  ptrdiff_t stride = 0;
+  Type type = Type::float32;
+  const float* scale = nullptr;
+};
+struct Rows {
+  void* data = nullptr;
+  ptrdiff_t stride = 0;
+  Type type = Type::float32;
+  float* scale = nullptr;
+
+  operator ConstRows() const { return {data, stride, type, scale}; }  // NOLINT: a view converts
+};
+
+// out = activation(in W^T + bias + residual). residual may be out itself.
 struct LinearArgs {
-  const float* in;  // [rows, k]
-  ptrdiff_t in_stride;
-  const float* weight;
-  const float* bias;      // [ceil(n / panel) * panel]
-  const float* residual;  // [rows, n] or null
-  ptrdiff_t residual_stride;
-  float* out;  // [rows, n]
-  ptrdiff_t out_stride;
+  ConstRows in;        // [rows, k] of the type that the weight was packed for; nothing is read past k in a row
+  const void* weight;  // from linear_pack
+  ConstRows residual;  // [rows, n] float32 or bfloat16, or no data
+  Rows out;            // [rows, n] float32 or bfloat16
   int n;
   int k;
   Activation activation;
@@ -29,74 +47,68 @@ struct LinearArgs {
 
 // out[r, :] = (in[r, :] - mean) / sqrt(variance + eps) * gamma + beta; in may be out.
 struct LayerNormArgs {
-  const float* in;  // [rows, size]
-  ptrdiff_t in_stride;
+  ConstRows in;        // [rows, size] float32 or bfloat16
   const float* gamma;  // [size]
   const float* beta;   // [size]
-  float* out;          // [rows, size]
-  ptrdiff_t out_stride;
+  Rows out;            // [rows, size] float32 or bfloat16
   int size;
   float eps;
 };
 
-// Which row of a per-shot matrix stands at position j of window w: the shot w + j - half, edge shots repeated.
-struct WindowRows {
-  int first;   // shot at the centre of window 0
-  int half;    // shots before the centre; 0 when the one window is the whole movie
-  int shots;   // shots of the movie
-  int stored;  // shot in row 0 of the matrix
-
-  [[gnu::always_inline]] int row(int window, int position) const {
-    const int shot = first + window + position - half;
-    return (shot < 0 ? 0 : shot >= shots ? shots - 1 : shot) - stored;
-  }
+// The same values in another type: float32 or bfloat16 to any. An int8 row's scale is its largest magnitude / 127.
+struct CastArgs {
+  ConstRows in;
+  Rows out;
+  int size;
 };
 
-// Latents before the first layer: LayerNorm(x + position[j] + align[floor(j * bottlenecks / length)]).
+// Latents before the first layer, row r: LayerNorm(x[row[r]] + position[place[r]] + align[slot[r]]).
 struct EmbedArgs {
   const float* x;         // projected features [., size]
+  const int* row;         // null: row r
+  const int* place;       // position within the sequence
+  const int* slot;        // floor(place * bottlenecks / length)
   const float* position;  // [length, size]
   const float* align;     // [bottlenecks, size]
   const float* gamma;     // [size]
   const float* beta;      // [size]
-  float* out;             // [windows * length, size]
-  float* inverse_sigma;   // [windows * length] 1 / sqrt(variance + eps), or null
-  WindowRows rows;
-  bool gathered;  // x has a row for every row of out
-  int length;
-  int bottlenecks;
+  Rows out;               // [., size] float32 or bfloat16, or no data
+  float* inverse_sigma;   // [.] 1 / sqrt(variance + eps), or null
   int size;
   float eps;
 };
 
-// Softmax attention over bottleneck tokens and latents, a key set in two parts. Heads are column slices.
+// Softmax attention over bottleneck tokens and latents, a key set in two parts. Heads are column slices. Sequence b's
+// bottleneck token t is row b * bottlenecks + t; its latents are rows batch * bottlenecks + begin[b] up to begin[b + 1].
+// Queries and out likewise with query_bottlenecks and query_begin. q, k, v and out are all float32 or all bfloat16.
 struct AttentionArgs {
-  const float* q;  // tokens of query_bottlenecks, query_latents
-  const float* k;  // tokens of bottlenecks, latents
-  const float* v;
-  float* out;
-  ptrdiff_t q_stride;
-  ptrdiff_t kv_stride;
-  ptrdiff_t out_stride;
+  ConstRows q;
+  ConstRows k;
+  ConstRows v;
+  Rows out;  // may be q
   int batch;
+  int heads;
   int head_size;
   int query_bottlenecks;
-  int query_latents;
+  const int* query_begin;  // [batch + 1]
   int bottlenecks;
-  int latents;
+  const int* begin;  // [batch + 1]
   float scale;
+
+  int keys(int b) const { return bottlenecks + begin[b + 1] - begin[b]; }
+  int queries(int b) const { return query_bottlenecks + query_begin[b + 1] - query_begin[b]; }
 };
 
 // The first layer's attention, with queries, keys and values evaluated where they are used:
 // latents: (shot[row] + position[j]) * inverse_sigma[w, j] + shift; bottleneck tokens: constants.
 struct WindowAttentionArgs {
   const float* shot;           // [., 3 size]
+  const int* row;              // [windows, length] rows of shot
   const float* position;       // [length, 3 size]
   const float* shift;          // [3 size]
   const float* bottleneck;     // [bottlenecks, 3 size]
   const float* inverse_sigma;  // [windows, length]
-  float* out;                  // tokens [., size]
-  WindowRows rows;
+  Rows out;                    // tokens [., size] float32 or bfloat16
   int windows;
   int length;
   int bottlenecks;
@@ -108,10 +120,10 @@ struct WindowAttentionArgs {
 // One query a window with the key and value projections folded around it: softmax over tokens t of scale * query_h . t,
 // and per head the weighted sum of the tokens themselves.
 struct QueryAttentionArgs {
-  const float* query;            // [windows, heads, size]
-  const float* bottleneck_rows;  // [windows, bottlenecks, size]
-  const float* latent_rows;      // [windows, latents, size]
-  float* out;                    // [windows, heads, size]
+  const float* query;         // [windows, heads, size]
+  ConstRows bottleneck_rows;  // [windows * bottlenecks, size] float32 or bfloat16
+  ConstRows latent_rows;      // [windows * latents, size], the same type
+  Rows out;                   // [windows, heads * size] float32 or bfloat16
   int heads;
   int size;
   int bottlenecks;
@@ -121,24 +133,33 @@ struct QueryAttentionArgs {
 
 struct KernelTable {
   const char* name;
-  int lanes;  // floats in one vector
-  int panel;  // columns of a packed weight panel
+  bool types[kTypes];  // compute types that the target has products for; float32 is always there
 
+  // A weight [n, k] and its bias (null: zeros) made ready for products of a type, in an order that only the target
+  // knows. `packed` has linear_packed_size bytes, a multiple of 64, aligned to 64.
+  std::size_t (*linear_packed_size)(Type, int n, int k);
+  void (*linear_pack)(Type, const float* weight, const float* bias, int n, int k, void* packed);
+  int (*linear_panel)(Type);  // columns of out that linear computes together
   void (*linear)(const LinearArgs&, int row_begin, int row_end, int panel_begin, int panel_end);
   void (*layer_norm)(const LayerNormArgs&, int begin, int end);
+  void (*cast)(const CastArgs&, int begin, int end);
   void (*embed)(const EmbedArgs&, int begin, int end);
 
-  // Keys and values of one sequence and head are packed by key blocks, once, then read by every block of queries.
-  std::size_t (*attention_packed_size)(int keys, int head_size);
-  std::size_t (*attention_scratch_size)(int head_size);
-  void (*attention_pack)(const AttentionArgs&, int batch, int head, int key_begin, int key_end, float* packed);
-  void (*attention)(const AttentionArgs&, int batch, int head, int query_begin, int query_end, const float* packed,
-                    float* scratch);
-  std::size_t (*window_attention_scratch_size)(int tokens, int head_size);
-  void (*window_attention)(const WindowAttentionArgs&, int window, int head, float* scratch);
+  // Keys and values of one sequence and head are packed once, then read by every block of queries. Sizes in bytes.
+  std::size_t (*attention_packed_size)(Type, int keys, int head_size);
+  std::size_t (*attention_scratch_size)(Type, int head_size);
+  // key_begin is a multiple of kPackedKeys.
+  void (*attention_pack)(const AttentionArgs&, int batch, int head, int key_begin, int key_end, void* packed);
+  void (*attention)(const AttentionArgs&, int batch, int head, int query_begin, int query_end, const void* packed,
+                    void* scratch);
+  std::size_t (*window_attention_scratch_size)(Type, int tokens, int head_size);
+  void (*window_attention)(const WindowAttentionArgs&, int window, int head, void* scratch);
   std::size_t (*query_attention_scratch_size)(int heads, int keys);
-  void (*query_attention)(const QueryAttentionArgs&, int window, float* scratch);
+  void (*query_attention)(const QueryAttentionArgs&, int window, void* scratch);
 };
+
+// Keys that a packing task takes are a multiple of this on every target.
+inline constexpr int kPackedKeys = 512;
 
 // One per target, defined by csrc/cpu/table.cpp.
 namespace portable {
@@ -147,7 +168,16 @@ extern const KernelTable table;
 namespace avx2 {
 extern const KernelTable table;
 }
-namespace avx512 {
+namespace avx512 {  // F, BW, DQ, VL
+extern const KernelTable table;
+}
+namespace avx512_vnni {  // and VNNI: int8
+extern const KernelTable table;
+}
+namespace avx512_bf16 {  // and VNNI and BF16: int8, bfloat16
+extern const KernelTable table;
+}
+namespace amx {  // and AMX-TILE, AMX-INT8, AMX-BF16
 extern const KernelTable table;
 }
 
