@@ -3,197 +3,346 @@
 #include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <cmath>
 #include <optional>
 
+#include "core/memory.h"
 #include "core/ops.h"
 #include "core/target.h"
+#include "core/error.h"
 
 namespace py = pybind11;
 
 namespace {
 
-using Array = py::array_t<float, py::array::c_style>;
-
-// Ops of a target, kept per call: kernels are compared, not raced, through this door.
-megaseg::Ops ops_of(const std::string& target, int num_threads) { return {megaseg::kernels(target), num_threads}; }
+using megaseg::cpu::ConstRows;
+using megaseg::cpu::Rows;
+using megaseg::cpu::Type;
+using Floats = py::array_t<float, py::array::c_style>;
+using Ints = py::array_t<std::int32_t, py::array::c_style>;
+using Bytes = py::array_t<std::uint8_t, py::array::c_style>;
 
 void check(bool fits, const char* what) {
   if (!fits) throw py::value_error(what);
 }
 
-int size_of(const Array& array, int axis) { return static_cast<int>(array.shape(axis)); }
+int size_of(const py::array& array, int axis) { return static_cast<int>(array.shape(axis)); }
 
-const float* data_of(const std::optional<Array>& array) { return array ? array->data() : nullptr; }
+const float* data_of(const std::optional<Floats>& array) { return array ? array->data() : nullptr; }
 
-Array linear(const Array& x, const Array& weight, const std::optional<Array>& bias,
-             const std::optional<Array>& residual, bool gelu, const std::string& target, int num_threads) {
-  check(x.ndim() == 2 && weight.ndim() == 2 && x.shape(1) == weight.shape(1), "linear: x (rows, k), weight (n, k)");
-  check(!bias || (bias->ndim() == 1 && bias->shape(0) == weight.shape(0)), "linear: bias (n)");
-  check(
-      !residual || (residual->ndim() == 2 && residual->shape(0) == x.shape(0) && residual->shape(1) == weight.shape(0)),
-      "linear: residual (rows, n)");
-  const int rows = size_of(x, 0);
-  const int n = size_of(weight, 0);
-  const int k = size_of(weight, 1);
-  Array out({x.shape(0), weight.shape(0)});
-  float* to = out.mutable_data();
-  const py::gil_scoped_release release;
-  megaseg::Ops ops = ops_of(target, num_threads);
-  const megaseg::Linear packed = ops.pack(weight.data(), data_of(bias), n, k, k);
-  const megaseg::Matrix kept{const_cast<float*>(data_of(residual)), n};  // only read
-  ops.linear({x.data(), k}, packed, {to, n}, rows,
-             gelu ? megaseg::cpu::Activation::gelu : megaseg::cpu::Activation::none, residual ? &kept : nullptr);
-  return out;
+// NumPy has no bfloat16: its bits travel as uint16.
+Type type_of(const py::array& array) {
+  if (py::isinstance<py::array_t<float>>(array)) return Type::float32;
+  if (py::isinstance<py::array_t<std::uint16_t>>(array)) return Type::bfloat16;
+  throw py::type_error("expected float32, or uint16 that holds bfloat16");
 }
 
-Array layer_norm(const Array& x, const Array& gamma, const Array& beta, float eps, const std::string& target) {
+Type type_named(const std::string& name) {
+  for (const Type type : {Type::float32, Type::bfloat16, Type::int8}) {
+    if (name == megaseg::name_of(type)) return type;
+  }
+  throw megaseg::Unsupported("expected float32, bfloat16 or int8, got " + name);
+}
+
+py::array empty(Type type, std::vector<py::ssize_t> shape) {
+  const auto item = type == Type::float32 ? py::dtype::of<float>() : py::dtype::of<std::uint16_t>();
+  return py::array(item, std::move(shape));
+}
+
+// A matrix, or more axes of which all but the first two are columns; rows may stand apart, as slices of a wider matrix.
+ConstRows rows_of(const py::array& array, const char* what) {
+  py::ssize_t inner = array.itemsize();
+  for (py::ssize_t axis = array.ndim() - 1; axis > 0; --axis) {
+    check(array.size() == 0 || array.strides(axis) == inner, what);
+    inner *= array.shape(axis);
+  }
+  check(array.ndim() > 1 && array.strides(0) % array.itemsize() == 0 && array.strides(0) >= 0, what);
+  return {array.data(), array.strides(0) / array.itemsize(), type_of(array), nullptr};
+}
+
+// Where a result goes: the caller's array, whose dtype is the storage, or a new one.
+struct Out {
+  py::array array;
+  Rows rows;
+
+  Out(const std::optional<py::array>& given, Type type, std::vector<py::ssize_t> shape)
+      : array(given ? *given : empty(type, shape)) {
+    check(std::equal(shape.begin(), shape.end(), array.shape(), array.shape() + array.ndim()), "out: shape");
+    const ConstRows at = rows_of(array, "out: contiguous rows");
+    rows = {array.mutable_data(), at.stride, at.type, nullptr};
+  }
+};
+
+// Ops of a target, kept per call: kernels are compared, not raced, through this door.
+struct Session {
+  megaseg::Ops ops;
+
+  Session(const std::string& target, int num_threads, std::initializer_list<Type> types)
+      : ops(megaseg::kernels(target), num_threads) {
+    for (const Type type : types) {
+      if (ops.kernels().types[static_cast<int>(type)]) continue;
+      std::string offered;
+      for (const std::string& name : megaseg::compute_types(ops.kernels())) offered += " " + name;
+      throw megaseg::Unsupported("target " + std::string(ops.kernels().name) + " has no " + megaseg::name_of(type) +
+                                 ", only" + offered);
+    }
+  }
+};
+
+megaseg::Buffer buffer_of(std::size_t bytes) { return megaseg::Buffer((bytes + sizeof(float) - 1) / sizeof(float)); }
+
+// Rows in another type, with the memory that they stand in.
+struct Stored {
+  megaseg::Buffer elements;
+  megaseg::Buffer scale;
+  Rows rows;
+
+  Stored(Type type, int count, int size)
+      : elements(buffer_of(static_cast<std::size_t>(count) * static_cast<std::size_t>(size) *
+                           static_cast<std::size_t>(bytes_of(type)))),
+        scale(static_cast<std::size_t>(type == Type::int8 ? count : 0)),
+        rows{elements.data(), size, type, scale.data()} {}
+};
+
+// A packed weight with its pool, so that benchmarks can leave packing out.
+class Linear {
+ public:
+  Linear(const Floats& weight, const std::optional<Floats>& bias, const std::string& compute_type,
+         const std::string& target, int num_threads)
+      : type_(type_named(compute_type)), session_(target, num_threads, {type_}) {
+    check(weight.ndim() == 2, "linear: weight (n, k)");
+    n_ = size_of(weight, 0);
+    k_ = size_of(weight, 1);
+    check(!bias || (bias->ndim() == 1 && size_of(*bias, 0) == n_), "linear: bias (n)");
+    packed_ = buffer_of(session_.ops.kernels().linear_packed_size(type_, n_, k_));
+    session_.ops.kernels().linear_pack(type_, weight.data(), data_of(bias), n_, k_, packed_.data());
+  }
+
+  py::array run(const py::array& x, const std::optional<py::array>& residual, bool gelu,
+                const std::optional<py::array>& given) {
+    check(x.ndim() == 2 && size_of(x, 1) == k_, "linear: x (rows, k), weight (n, k)");
+    check(!residual || (residual->ndim() == 2 && residual->shape(0) == x.shape(0) && size_of(*residual, 1) == n_),
+          "linear: residual (rows, n)");
+    const ConstRows in = rows_of(x, "linear: x with contiguous rows");
+    const ConstRows kept = residual ? rows_of(*residual, "linear: residual with contiguous rows") : ConstRows{};
+    const int rows = size_of(x, 0);
+    const Out out(given, type_ == Type::bfloat16 ? type_ : Type::float32, {x.shape(0), n_});
+    const py::gil_scoped_release release;
+    const bool converts = in.type != type_;
+    const Stored stored(type_, converts ? rows : 0, k_);
+    if (converts) session_.ops.cast({in, stored.rows, k_}, rows);
+    session_.ops.linear({converts ? ConstRows(stored.rows) : in, packed_.data(), kept, out.rows, n_, k_,
+                         gelu ? megaseg::cpu::Activation::gelu : megaseg::cpu::Activation::none},
+                        rows);
+    return out.array;
+  }
+
+ private:
+  Type type_;
+  Session session_;
+  megaseg::Buffer packed_;
+  int n_ = 0;
+  int k_ = 0;
+};
+
+py::array linear(const py::array& x, const Floats& weight, const std::optional<Floats>& bias,
+                 const std::optional<py::array>& residual, bool gelu, const std::string& compute_type,
+                 const std::optional<py::array>& out, const std::string& target, int num_threads) {
+  return Linear(weight, bias, compute_type, target, num_threads).run(x, residual, gelu, out);
+}
+
+py::object cast(const py::array& x, const std::string& dtype, const std::string& target) {
+  check(x.ndim() == 2, "cast: x (rows, size)");
+  const ConstRows in = rows_of(x, "cast: contiguous rows");
+  const Type type = type_named(dtype);
+  Session session(target, 1, {in.type, type});
+  const int rows = size_of(x, 0);
+  if (type == Type::int8) {
+    Bytes elements({x.shape(0), x.shape(1)});
+    Floats scale(x.shape(0));
+    const Rows out{elements.mutable_data(), x.shape(1), type, scale.mutable_data()};
+    session.ops.cast({in, out, size_of(x, 1)}, rows);
+    return py::make_tuple(elements, scale);
+  }
+  const Out out(std::nullopt, type, {x.shape(0), x.shape(1)});
+  session.ops.cast({in, out.rows, size_of(x, 1)}, rows);
+  return out.array;
+}
+
+py::array layer_norm(const py::array& x, const Floats& gamma, const Floats& beta, float eps,
+                     const std::optional<py::array>& given, const std::string& target) {
   check(x.ndim() == 2 && gamma.ndim() == 1 && beta.ndim() == 1 && gamma.shape(0) == x.shape(1) &&
             beta.shape(0) == x.shape(1),
         "layer_norm: x (rows, size), gamma (size), beta (size)");
-  Array out({x.shape(0), x.shape(1)});
-  const int size = size_of(x, 1);
-  float* to = out.mutable_data();
+  const ConstRows in = rows_of(x, "layer_norm: x with contiguous rows");
+  const Out out(given, in.type, {x.shape(0), x.shape(1)});
+  Session session(target, 1, {in.type, out.rows.type});
   const int rows = size_of(x, 0);
+  const int size = size_of(x, 1);
   const py::gil_scoped_release release;
-  megaseg::Ops ops = ops_of(target, 1);
-  ops.layer_norm({x.data(), size, gamma.data(), beta.data(), to, size, size, eps}, rows);
-  return out;
+  session.ops.layer_norm({in, gamma.data(), beta.data(), out.rows, size, eps}, rows);
+  return out.array;
 }
 
-Array embed(const Array& x, const Array& position, const Array& align, const Array& gamma, const Array& beta, float eps,
-            int first, int windows, const std::string& target) {
+bool within(const Ints& indices, py::ssize_t count) {
+  return std::all_of(indices.data(), indices.data() + indices.size(), [&](int i) { return i >= 0 && i < count; });
+}
+
+py::array embed(const Floats& x, const Ints& row, const Ints& place, const Ints& slot, const Floats& position,
+                const Floats& align, const Floats& gamma, const Floats& beta, float eps,
+                const std::optional<py::array>& given, const std::string& target) {
   check(x.ndim() == 2 && position.ndim() == 2 && align.ndim() == 2 && gamma.ndim() == 1 && beta.ndim() == 1,
         "embed: x (shots, size), position (length, size), align (bottlenecks, size), gamma (size), beta (size)");
   const int size = size_of(x, 1);
   check(size_of(position, 1) == size && size_of(align, 1) == size && size_of(gamma, 0) == size &&
-            size_of(beta, 0) == size && size_of(x, 0) > 0 && size_of(align, 0) > 0,
-        "embed: one size for all, at least one shot and slot");
-  const int length = size_of(position, 0);
-  const int shots = size_of(x, 0);
-  const int slots = size_of(align, 0);
-  Array out({static_cast<py::ssize_t>(windows), position.shape(0), x.shape(1)});
-  float* to = out.mutable_data();
+            size_of(beta, 0) == size,
+        "embed: one size for all");
+  check(row.ndim() == 1 && place.size() == row.size() && slot.size() == row.size() && within(row, x.shape(0)) &&
+            within(place, position.shape(0)) && within(slot, align.shape(0)),
+        "embed: row, place, slot (rows) of x, position, align");
+  const Out out(given, Type::float32, {row.shape(0), x.shape(1)});
+  Session session(target, 1, {out.rows.type});
+  const int rows = size_of(row, 0);
   const py::gil_scoped_release release;
-  megaseg::Ops ops = ops_of(target, 1);
-  ops.embed({x.data(),
-             position.data(),
-             align.data(),
-             gamma.data(),
-             beta.data(),
-             to,
-             nullptr,
-             {first, length / 2, shots, 0},
-             false,
-             length,
-             slots,
-             size,
-             eps},
-            windows * length);
-  return out;
+  session.ops.embed({x.data(), row.data(), place.data(), slot.data(), position.data(), align.data(), gamma.data(),
+                     beta.data(), out.rows, nullptr, size, eps},
+                    rows);
+  return out.array;
 }
 
-// q, k, v: tokens (batch * bottlenecks + batch * latents, heads * head_size), all bottleneck tokens first.
-Array bottleneck_attention(const Array& q, const Array& k, const Array& v, int batch, int heads, int bottlenecks,
-                           bool latent_queries, const std::string& target, int num_threads) {
+bool ascends(const Ints& begin, py::ssize_t last) {
+  return begin.ndim() == 1 && begin.size() > 1 && begin.data()[0] == 0 && begin.data()[begin.size() - 1] == last &&
+         std::is_sorted(begin.data(), begin.data() + begin.size());
+}
+
+// q, k, v: tokens of all sequences, all bottleneck tokens first, then the latents begin[b] to begin[b + 1] of each.
+py::array bottleneck_attention(const py::array& q, const py::array& k, const py::array& v, const Ints& begin, int heads,
+                               int bottlenecks, const std::optional<Ints>& queries, bool latent_queries,
+                               const std::optional<py::array>& given, const std::string& target, int num_threads) {
   check(q.ndim() == 2 && k.ndim() == 2 && v.ndim() == 2 && k.shape(0) == v.shape(0) && q.shape(1) == k.shape(1) &&
-            q.shape(1) == v.shape(1) && batch > 0 && heads > 0 && q.shape(1) % heads == 0 && k.shape(0) % batch == 0,
-        "bottleneck_attention: q, k, v (batch * tokens, heads * head_size)");
-  const int latents = size_of(k, 0) / batch - bottlenecks;
-  const int queries = latent_queries ? 0 : bottlenecks;
-  check(latents >= 0 && size_of(q, 0) == batch * (queries + latents) && size_of(k, 0) > 0,
-        "bottleneck_attention: tokens");
-  const int size = size_of(q, 1);
-  const int d = size / heads;
-  Array out({q.shape(0), q.shape(1)});
-  float* to = out.mutable_data();
+            q.shape(1) == v.shape(1) && heads > 0 && q.shape(1) % heads == 0 && bottlenecks >= 0,
+        "bottleneck_attention: q, k, v (tokens, heads * head_size)");
+  const Ints& query_begin = queries ? *queries : begin;
+  const int batch = static_cast<int>(begin.size()) - 1;
+  const int own = latent_queries ? 0 : bottlenecks;
+  const py::ssize_t latents = k.shape(0) - static_cast<py::ssize_t>(batch) * bottlenecks;
+  check(ascends(begin, latents) && query_begin.size() == begin.size() &&
+            ascends(query_begin, q.shape(0) - static_cast<py::ssize_t>(batch) * own),
+        "bottleneck_attention: begin (batch + 1) ascends from 0 to the number of latents");
+  int longest = 0;
+  bool empty_keys = false;
+  for (int b = 0; b < batch; ++b) {
+    const int keys = bottlenecks + begin.data()[b + 1] - begin.data()[b];
+    longest = std::max(longest, keys - bottlenecks);
+    empty_keys = empty_keys || keys == 0;
+  }
+  check(!empty_keys, "bottleneck_attention: no sequence without tokens");
+  const int d = size_of(q, 1) / heads;
+  const Out out(given, type_of(q), {q.shape(0), q.shape(1)});
+  check(type_of(k) == type_of(q) && type_of(v) == type_of(q) && out.rows.type == type_of(q),
+        "bottleneck_attention: q, k, v and out of one type");
+  Session session(target, num_threads, {out.rows.type});
+  const megaseg::cpu::AttentionArgs args{.q = rows_of(q, "bottleneck_attention: q with contiguous rows"),
+                                         .k = rows_of(k, "bottleneck_attention: k with contiguous rows"),
+                                         .v = rows_of(v, "bottleneck_attention: v with contiguous rows"),
+                                         .out = out.rows,
+                                         .batch = batch,
+                                         .heads = heads,
+                                         .head_size = d,
+                                         .query_bottlenecks = own,
+                                         .query_begin = query_begin.data(),
+                                         .bottlenecks = bottlenecks,
+                                         .begin = begin.data(),
+                                         .scale = 1.0F / std::sqrt(static_cast<float>(d))};
   const py::gil_scoped_release release;
-  megaseg::Ops ops = ops_of(target, num_threads);
-  const int keys = bottlenecks + latents;
-  const megaseg::Buffer scratch(ops.attention_scratch(batch, heads, d, queries + latents, keys));
-  const float scale = 1.0F / std::sqrt(static_cast<float>(d));
-  ops.attention(
-      {q.data(), k.data(), v.data(), to, size, size, size, batch, d, queries, latents, bottlenecks, latents, scale},
-      heads, scratch.data());
-  return out;
+  const megaseg::Buffer scratch = buffer_of(
+      session.ops.attention_scratch(args.q.type, batch, heads, d, bottlenecks, longest, static_cast<int>(latents)));
+  session.ops.attention(args, scratch.data());
+  return out.array;
 }
 
-// shot: (shots, 3 size) with row i the table of shot i; windows are centred on shots first, first + 1, ...
-Array window_attention(const Array& shot, const Array& position, const Array& shift, const Array& bottleneck,
-                       const Array& inverse_sigma, int heads, int first, const std::string& target, int num_threads) {
-  check(
-      shot.ndim() == 2 && position.ndim() == 2 && shift.ndim() == 1 && bottleneck.ndim() == 2 &&
-          inverse_sigma.ndim() == 2,
-      "window_attention: shot (shots, 3 size), position (length, 3 size), shift (3 size), bottleneck (tokens, 3 size), "
-      "inverse_sigma (windows, length)");
+// shot (shots, 3 size): row (windows, length) of it stand at the positions of a window.
+py::array window_attention(const Floats& shot, const Ints& row, const Floats& position, const Floats& shift,
+                           const Floats& bottleneck, const Floats& inverse_sigma, int heads,
+                           const std::optional<py::array>& given, const std::string& target, int num_threads) {
+  check(shot.ndim() == 2 && row.ndim() == 2 && position.ndim() == 2 && shift.ndim() == 1 && bottleneck.ndim() == 2 &&
+            inverse_sigma.ndim() == 2,
+        "window_attention: shot (shots, 3 size), row (windows, length), position (length, 3 size), shift (3 size), "
+        "bottleneck (tokens, 3 size), inverse_sigma (windows, length)");
   const int wide = size_of(shot, 1);
   const int length = size_of(position, 0);
-  check(size_of(shot, 0) > 0 && size_of(position, 1) == wide && size_of(shift, 0) == wide &&
-            size_of(bottleneck, 1) == wide && size_of(inverse_sigma, 1) == length && length > 0 && heads > 0 &&
-            wide % (3 * heads) == 0,
-        "window_attention: one width of 3 * heads * head_size for all, one position for every column of inverse_sigma");
   const int windows = size_of(inverse_sigma, 0);
+  check(size_of(position, 1) == wide && size_of(shift, 0) == wide && size_of(bottleneck, 1) == wide && heads > 0 &&
+            wide % (3 * heads) == 0 && length > 0,
+        "window_attention: one width of 3 * heads * head_size for all");
+  check(size_of(inverse_sigma, 1) == length && size_of(row, 0) == windows && size_of(row, 1) == length &&
+            within(row, shot.shape(0)),
+        "window_attention: a row of shot and a scale for every position of every window");
   const int tokens = size_of(bottleneck, 0);
   const int d = wide / 3 / heads;
-  const int shots = size_of(shot, 0);
-  Array out({static_cast<py::ssize_t>(windows) * (tokens + length), static_cast<py::ssize_t>(wide / 3)});
-  float* to = out.mutable_data();
+  const Out out(given, Type::float32,
+                {static_cast<py::ssize_t>(windows) * (tokens + length), static_cast<py::ssize_t>(wide / 3)});
+  Session session(target, num_threads, {out.rows.type});
   const py::gil_scoped_release release;
-  megaseg::Ops ops = ops_of(target, num_threads);
-  const megaseg::Buffer scratch(ops.window_attention_scratch(tokens + length, d));
-  ops.window_attention({shot.data(),
-                        position.data(),
-                        shift.data(),
-                        bottleneck.data(),
-                        inverse_sigma.data(),
-                        to,
-                        {first, length / 2, shots, 0},
-                        windows,
-                        length,
-                        tokens,
-                        heads,
-                        d,
-                        1.0F / std::sqrt(static_cast<float>(d))},
-                       scratch.data());
-  return out;
+  const megaseg::Buffer scratch = buffer_of(session.ops.window_attention_scratch(out.rows.type, tokens + length, d));
+  session.ops.window_attention(
+      {shot.data(), row.data(), position.data(), shift.data(), bottleneck.data(), inverse_sigma.data(), out.rows,
+       windows, length, tokens, heads, d, 1.0F / std::sqrt(static_cast<float>(d))},
+      scratch.data());
+  return out.array;
 }
 
-Array query_attention(const Array& query, const Array& bottleneck_rows, const Array& latent_rows, float scale,
-                      const std::string& target) {
+// A token matrix of three axes as rows.
+ConstRows token_rows(const py::array& array) {
+  check((array.flags() & py::array::c_style) != 0, "query_attention: contiguous tokens");
+  return {array.data(), array.shape(2), type_of(array), nullptr};
+}
+
+py::array query_attention(const Floats& query, const py::array& bottleneck_rows, const py::array& latent_rows,
+                          float scale, const std::optional<py::array>& given, const std::string& target) {
   check(query.ndim() == 3 && bottleneck_rows.ndim() == 3 && latent_rows.ndim() == 3, "query_attention: three axes");
   const int windows = size_of(query, 0);
   const int size = size_of(query, 2);
   check(size_of(bottleneck_rows, 0) == windows && size_of(latent_rows, 0) == windows &&
             size_of(bottleneck_rows, 2) == size && size_of(latent_rows, 2) == size &&
-            size_of(bottleneck_rows, 1) + size_of(latent_rows, 1) > 0,
-        "query_attention: query (windows, heads, size), rows (windows, tokens, size)");
-  Array out({query.shape(0), query.shape(1), query.shape(2)});
-  float* to = out.mutable_data();
+            size_of(bottleneck_rows, 1) + size_of(latent_rows, 1) > 0 &&
+            type_of(bottleneck_rows) == type_of(latent_rows),
+        "query_attention: query (windows, heads, size), rows (windows, tokens, size) of one type");
+  const Out out(given, Type::float32, {query.shape(0), query.shape(1), query.shape(2)});
+  Session session(target, 1, {type_of(latent_rows), out.rows.type});
+  const megaseg::cpu::QueryAttentionArgs args{
+      query.data(), token_rows(bottleneck_rows), token_rows(latent_rows), out.rows, size_of(query, 1),
+      size,         size_of(bottleneck_rows, 1), size_of(latent_rows, 1), scale};
   const py::gil_scoped_release release;
-  megaseg::Ops ops = ops_of(target, 1);
-  const int heads = size_of(query, 1);
-  const int bottlenecks = size_of(bottleneck_rows, 1);
-  const int latents = size_of(latent_rows, 1);
-  const megaseg::Buffer scratch(ops.query_attention_scratch(heads, bottlenecks + latents));
-  ops.query_attention(
-      {query.data(), bottleneck_rows.data(), latent_rows.data(), to, heads, size, bottlenecks, latents, scale}, windows,
-      scratch.data());
-  return out;
+  const megaseg::Buffer scratch =
+      buffer_of(session.ops.query_attention_scratch(args.heads, args.bottlenecks + args.latents));
+  session.ops.query_attention(args, windows, scratch.data());
+  return out.array;
 }
 
 }  // namespace
 
 void bind_ops(py::module_& m) {
   using namespace py::literals;
-  m.def("linear", linear, "x"_a, "weight"_a, "bias"_a = py::none(), "residual"_a = py::none(), py::kw_only(),
-        "gelu"_a = false, "target"_a = "", "num_threads"_a = 1);
-  m.def("layer_norm", layer_norm, "x"_a, "gamma"_a, "beta"_a, py::kw_only(), "eps"_a = 1e-5F, "target"_a = "");
-  m.def("embed", embed, "x"_a, "position"_a, "align"_a, "gamma"_a, "beta"_a, py::kw_only(), "eps"_a = 1e-5F,
-        "first"_a = 0, "windows"_a, "target"_a = "");
-  m.def("bottleneck_attention", bottleneck_attention, "q"_a, "k"_a, "v"_a, py::kw_only(), "batch"_a, "heads"_a,
-        "bottlenecks"_a, "latent_queries"_a = false, "target"_a = "", "num_threads"_a = 1);
-  m.def("window_attention", window_attention, "shot"_a, "position"_a, "shift"_a, "bottleneck"_a, "inverse_sigma"_a,
-        py::kw_only(), "heads"_a, "first"_a = 0, "target"_a = "", "num_threads"_a = 1);
-  m.def("query_attention", query_attention, "query"_a, "bottleneck_rows"_a, "latent_rows"_a, py::kw_only(), "scale"_a,
+  const auto none = py::none();
+  py::class_<Linear>(m, "Linear")
+      .def(py::init<const Floats&, const std::optional<Floats>&, const std::string&, const std::string&, int>(),
+           "weight"_a, "bias"_a = none, py::kw_only(), "compute_type"_a = "float32", "target"_a = "",
+           "num_threads"_a = 1)
+      .def("__call__", &Linear::run, "x"_a, "residual"_a = none, py::kw_only(), "gelu"_a = false, "out"_a = none);
+  m.def("linear", linear, "x"_a, "weight"_a, "bias"_a = none, "residual"_a = none, py::kw_only(), "gelu"_a = false,
+        "compute_type"_a = "float32", "out"_a = none, "target"_a = "", "num_threads"_a = 1);
+  m.def("cast", cast, "x"_a, "dtype"_a, py::kw_only(), "target"_a = "");
+  m.def("layer_norm", layer_norm, "x"_a, "gamma"_a, "beta"_a, py::kw_only(), "eps"_a = 1e-5F, "out"_a = none,
         "target"_a = "");
+  m.def("embed", embed, "x"_a, "row"_a, "place"_a, "slot"_a, "position"_a, "align"_a, "gamma"_a, "beta"_a,
+        py::kw_only(), "eps"_a = 1e-5F, "out"_a = none, "target"_a = "");
+  m.def("bottleneck_attention", bottleneck_attention, "q"_a, "k"_a, "v"_a, "begin"_a, py::kw_only(), "heads"_a,
+        "bottlenecks"_a, "query_begin"_a = none, "latent_queries"_a = false, "out"_a = none, "target"_a = "",
+        "num_threads"_a = 1);
+  m.def("window_attention", window_attention, "shot"_a, "row"_a, "position"_a, "shift"_a, "bottleneck"_a,
+        "inverse_sigma"_a, py::kw_only(), "heads"_a, "out"_a = none, "target"_a = "", "num_threads"_a = 1);
+  m.def("query_attention", query_attention, "query"_a, "bottleneck_rows"_a, "latent_rows"_a, py::kw_only(), "scale"_a,
+        "out"_a = none, "target"_a = "");
 }

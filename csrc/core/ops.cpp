@@ -1,54 +1,63 @@
 #include "core/ops.h"
 
 #include <algorithm>
+#include <vector>
 
 namespace megaseg {
 namespace {
 
 constexpr int kQueriesPerTask = 96;
-constexpr int kKeysPerTask = 512;  // a multiple of every target's panel
-constexpr std::size_t kLine = 16;  // floats: threads' scratch areas share no cache line
+constexpr int kRowStep = 48;        // whole register tiles of every target
+constexpr std::size_t kLine = 64;   // bytes: threads' scratch areas share no cache line
+constexpr int kTasksPerThread = 4;  // enough to even out their lengths
 
 int ceil_div(int a, int b) { return (a + b - 1) / b; }
-std::size_t whole_lines(std::size_t floats) { return (floats + kLine - 1) / kLine * kLine; }
+std::size_t whole_lines(std::size_t bytes) { return (bytes + kLine - 1) / kLine * kLine; }
+std::size_t count_of(int n) { return static_cast<std::size_t>(n); }
+
+// Blocks of rows of a row-wise op.
+template <typename Kernel>
+void by_rows(ThreadPool& pool, int rows, const Kernel& kernel) {
+  const int block = std::max(16, ceil_div(rows, kTasksPerThread * pool.size()));
+  pool.run(ceil_div(rows, block), [&](int task, int) { kernel(task * block, std::min(rows, (task + 1) * block)); });
+}
+
+// Every pair of a sequence and a head; sequences' heads in one task when there are sequences enough.
+template <typename Kernel>
+void by_heads(ThreadPool& pool, int sequences, int heads, const Kernel& kernel) {
+  const int together = sequences >= kTasksPerThread * pool.size() ? heads : 1;
+  const int parts = heads / together;
+  pool.run(sequences * parts, [&](int task, int thread) {
+    for (int i = 0; i < together; ++i) kernel(task / parts, task % parts * together + i, thread);
+  });
+}
+
+struct Piece {
+  int sequence;
+  int begin;
+  int end;
+};
+
+// Sequences cut into pieces of at most `most` rows.
+template <typename Length>
+std::vector<Piece> pieces_of(int sequences, int most, const Length& length) {
+  std::vector<Piece> pieces;
+  for (int b = 0; b < sequences; ++b) {
+    for (int begin = 0; begin < length(b); begin += most) {
+      pieces.push_back({b, begin, std::min(length(b), begin + most)});
+    }
+  }
+  return pieces;
+}
 
 }  // namespace
 
-Linear Ops::pack(const float* weight, const float* bias, int n, int k, std::ptrdiff_t row_stride,
-                 std::ptrdiff_t column_stride) const {
-  const int panel = kernels_.panel;
-  const int padded = ceil_div(n, panel) * panel;
-  Linear packed{Buffer(static_cast<std::size_t>(padded) * static_cast<std::size_t>(k)),
-                Buffer(static_cast<std::size_t>(padded)), n, k};
-  for (int row = 0; row < padded; ++row) {
-    float* to = packed.weight.data() + static_cast<std::ptrdiff_t>(row / panel) * panel * k + row % panel;
-    for (int column = 0; column < k; ++column) {
-      to[static_cast<std::ptrdiff_t>(column) * panel] =
-          row < n ? weight[row * row_stride + column * column_stride] : 0.0F;
-    }
-    packed.bias.data()[row] = row < n && bias ? bias[row] : 0.0F;
-  }
-  return packed;
-}
-
-void Ops::linear(ConstMatrix in, const Linear& weight, Matrix out, int rows, cpu::Activation activation,
-                 const Matrix* residual) {
-  const cpu::LinearArgs args{in.data,
-                             in.stride,
-                             weight.weight.data(),
-                             weight.bias.data(),
-                             residual ? residual->data : nullptr,
-                             residual ? residual->stride : 0,
-                             out.data,
-                             out.stride,
-                             weight.n,
-                             weight.k,
-                             activation};
+void Ops::linear(const cpu::LinearArgs& args, int rows) {
   // Threads take neighbouring row blocks of the same panel: it comes from memory once for all of them.
-  const int panels = ceil_div(weight.n, kernels_.panel);
-  const int wanted = 4 * threads();
+  const int panels = ceil_div(args.n, kernels_.linear_panel(args.in.type));
+  const int wanted = kTasksPerThread * threads();
   const int row_blocks = std::clamp(ceil_div(wanted, panels), 1, std::max(1, rows / 24));
-  const int block = ceil_div(ceil_div(rows, row_blocks), 6) * 6;
+  const int block = ceil_div(ceil_div(rows, row_blocks), kRowStep) * kRowStep;
   const int blocks = block ? ceil_div(rows, block) : 0;
   pool_.run(blocks * panels, [&](int task, int) {
     const int begin = task % blocks * block;
@@ -57,83 +66,89 @@ void Ops::linear(ConstMatrix in, const Linear& weight, Matrix out, int rows, cpu
 }
 
 void Ops::layer_norm(const cpu::LayerNormArgs& args, int rows) {
-  const int block = std::max(16, ceil_div(rows, 4 * threads()));
-  pool_.run(ceil_div(rows, block),
-            [&](int task, int) { kernels_.layer_norm(args, task * block, std::min(rows, (task + 1) * block)); });
+  by_rows(pool_, rows, [&](int begin, int end) { kernels_.layer_norm(args, begin, end); });
+}
+
+void Ops::cast(const cpu::CastArgs& args, int rows) {
+  by_rows(pool_, rows, [&](int begin, int end) { kernels_.cast(args, begin, end); });
 }
 
 void Ops::embed(const cpu::EmbedArgs& args, int rows) {
-  const int block = std::max(16, ceil_div(rows, 4 * threads()));
-  pool_.run(ceil_div(rows, block),
-            [&](int task, int) { kernels_.embed(args, task * block, std::min(rows, (task + 1) * block)); });
+  by_rows(pool_, rows, [&](int begin, int end) { kernels_.embed(args, begin, end); });
 }
 
-bool Ops::packs_once(int batch, int heads, int queries) const {
-  return queries > kQueriesPerTask || batch * heads < threads();
+std::size_t Ops::attention_scratch(cpu::Type type, int batch, int heads, int head_size, int bottlenecks, int longest,
+                                   int latents) const {
+  const auto packed = [&](int keys) { return whole_lines(kernels_.attention_packed_size(type, keys, head_size)); };
+  const std::size_t one = whole_lines(kernels_.attention_scratch_size(type, head_size));
+  const std::size_t by_thread = count_of(threads()) * (packed(bottlenecks + longest) + one);
+  if (bottlenecks + longest <= kQueriesPerTask) return by_thread;
+  // Sequences packed one by one need at most a last panel each more than all of them as one.
+  const std::size_t all = packed(batch * bottlenecks + latents) + count_of(batch) * (packed(1) + kLine);
+  return std::max(by_thread, count_of(heads) * all + count_of(threads()) * one);
 }
 
-std::size_t Ops::attention_scratch(int batch, int heads, int head_size, int queries, int keys) const {
-  const std::size_t packed = whole_lines(kernels_.attention_packed_size(keys, head_size));
-  const std::size_t one = whole_lines(kernels_.attention_scratch_size(head_size));
-  const auto count = static_cast<std::size_t>(threads());
-  return packs_once(batch, heads, queries) ? static_cast<std::size_t>(batch * heads) * packed + count * one
-                                           : count * (packed + one);
-}
-
-void Ops::attention(const cpu::AttentionArgs& args, int heads, float* scratch) {
-  const int keys = args.bottlenecks + args.latents;
-  const int queries = args.query_bottlenecks + args.query_latents;
-  const std::size_t packed = whole_lines(kernels_.attention_packed_size(keys, args.head_size));
-  const std::size_t one = whole_lines(kernels_.attention_scratch_size(args.head_size));
-  const int pairs = args.batch * heads;
-  if (!packs_once(args.batch, heads, queries)) {
-    pool_.run(pairs, [&](int task, int thread) {
-      float* mine = scratch + static_cast<std::size_t>(thread) * (packed + one);
-      kernels_.attention_pack(args, task / heads, task % heads, 0, keys, mine);
-      kernels_.attention(args, task / heads, task % heads, 0, queries, mine, mine + packed);
+// Short sequences are packed by the task that attends to them; long ones once, and then read by many tasks.
+void Ops::attention(const cpu::AttentionArgs& args, void* scratch) {
+  auto* const base = static_cast<std::byte*>(scratch);
+  const auto packed = [&](int b) {
+    return whole_lines(kernels_.attention_packed_size(args.q.type, args.keys(b), args.head_size));
+  };
+  const std::size_t one = whole_lines(kernels_.attention_scratch_size(args.q.type, args.head_size));
+  int queries = 0;
+  std::size_t largest = 0;
+  std::vector<std::size_t> at{0};  // of a sequence's heads, packed
+  for (int b = 0; b < args.batch; ++b) {
+    queries = std::max(queries, args.queries(b));
+    largest = std::max(largest, packed(b));
+    at.push_back(at.back() + count_of(args.heads) * packed(b));
+  }
+  if (queries <= kQueriesPerTask && args.batch * args.heads >= threads()) {
+    by_heads(pool_, args.batch, args.heads, [&](int b, int head, int thread) {
+      std::byte* mine = base + count_of(thread) * (largest + one);
+      kernels_.attention_pack(args, b, head, 0, args.keys(b), mine);
+      kernels_.attention(args, b, head, 0, args.queries(b), mine, mine + largest);
     });
     return;
   }
-  float* rest = scratch + static_cast<std::size_t>(pairs) * packed;
-  const int key_tasks = ceil_div(keys, kKeysPerTask);
-  pool_.run(pairs * key_tasks, [&](int task, int) {
-    const int pair = task / key_tasks;
-    const int begin = task % key_tasks * kKeysPerTask;
-    kernels_.attention_pack(args, pair / heads, pair % heads, begin, std::min(keys, begin + kKeysPerTask),
-                            scratch + static_cast<std::size_t>(pair) * packed);
-  });
-  const int query_tasks = ceil_div(queries, kQueriesPerTask);
-  pool_.run(pairs * query_tasks, [&](int task, int thread) {
-    const int pair = task / query_tasks;
-    const int begin = task % query_tasks * kQueriesPerTask;
-    kernels_.attention(args, pair / heads, pair % heads, begin, std::min(queries, begin + kQueriesPerTask),
-                       scratch + static_cast<std::size_t>(pair) * packed,
-                       rest + static_cast<std::size_t>(thread) * one);
-  });
+  const auto place = [&](int b, int head) { return base + at[count_of(b)] + count_of(head) * packed(b); };
+  const auto share_out = [&](const std::vector<Piece>& pieces, const auto& kernel) {
+    const int count = static_cast<int>(pieces.size());  // pieces of a head in turn: its keys stay in the cache
+    pool_.run(count * args.heads,
+              [&](int task, int thread) { kernel(pieces[count_of(task % count)], task / count, thread); });
+  };
+  share_out(pieces_of(args.batch, cpu::kPackedKeys, [&](int b) { return args.keys(b); }),
+            [&](const Piece& piece, int head, int) {
+              kernels_.attention_pack(args, piece.sequence, head, piece.begin, piece.end, place(piece.sequence, head));
+            });
+  share_out(pieces_of(args.batch, kQueriesPerTask, [&](int b) { return args.queries(b); }),
+            [&](const Piece& piece, int head, int thread) {
+              kernels_.attention(args, piece.sequence, head, piece.begin, piece.end, place(piece.sequence, head),
+                                 base + at.back() + count_of(thread) * one);
+            });
 }
 
-std::size_t Ops::window_attention_scratch(int tokens, int head_size) const {
-  return static_cast<std::size_t>(threads()) * whole_lines(kernels_.window_attention_scratch_size(tokens, head_size));
+std::size_t Ops::window_attention_scratch(cpu::Type type, int tokens, int head_size) const {
+  return count_of(threads()) * whole_lines(kernels_.window_attention_scratch_size(type, tokens, head_size));
 }
 
-void Ops::window_attention(const cpu::WindowAttentionArgs& args, float* scratch) {
-  const std::size_t one =
-      whole_lines(kernels_.window_attention_scratch_size(args.bottlenecks + args.length, args.head_size));
-  pool_.run(args.windows * args.heads, [&](int task, int thread) {
-    kernels_.window_attention(args, task / args.heads, task % args.heads,
-                              scratch + static_cast<std::size_t>(thread) * one);
+void Ops::window_attention(const cpu::WindowAttentionArgs& args, void* scratch) {
+  const std::size_t one = whole_lines(
+      kernels_.window_attention_scratch_size(args.out.type, args.bottlenecks + args.length, args.head_size));
+  by_heads(pool_, args.windows, args.heads, [&](int window, int head, int thread) {
+    kernels_.window_attention(args, window, head, static_cast<std::byte*>(scratch) + count_of(thread) * one);
   });
 }
 
 std::size_t Ops::query_attention_scratch(int heads, int keys) const {
-  return static_cast<std::size_t>(threads()) * whole_lines(kernels_.query_attention_scratch_size(heads, keys));
+  return count_of(threads()) * whole_lines(kernels_.query_attention_scratch_size(heads, keys));
 }
 
-void Ops::query_attention(const cpu::QueryAttentionArgs& args, int windows, float* scratch) {
+void Ops::query_attention(const cpu::QueryAttentionArgs& args, int windows, void* scratch) {
   const std::size_t one =
       whole_lines(kernels_.query_attention_scratch_size(args.heads, args.bottlenecks + args.latents));
   pool_.run(windows, [&](int window, int thread) {
-    kernels_.query_attention(args, window, scratch + static_cast<std::size_t>(thread) * one);
+    kernels_.query_attention(args, window, static_cast<std::byte*>(scratch) + count_of(thread) * one);
   });
 }
 

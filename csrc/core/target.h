@@ -9,10 +9,17 @@
 
 namespace megaseg {
 
-// Targets that this machine runs, slowest first: "portable", "avx2", "avx512".
+// Targets that this machine and build run, slowest first: "portable", "avx2", "avx512", "avx512_vnni", "avx512_bf16",
+// "amx".
 std::vector<std::string> available_targets();
 
 // The kernels of a target; an empty name means MEGASEG_ISA or else the fastest. Throws Unsupported.
 const cpu::KernelTable& kernels(std::string_view target = {});
+
+// "float32", "bfloat16" or "int8".
+const char* name_of(cpu::Type type);
+
+// Names of the types that a target has products for.
+std::vector<std::string> compute_types(const cpu::KernelTable& kernels);
 
 }  // namespace megaseg

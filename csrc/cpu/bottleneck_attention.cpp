@@ -5,48 +5,62 @@
 namespace {
 
 // The row of token t of sequence b, when a matrix holds all bottleneck tokens before all latents.
-MEGASEG_INLINE ptrdiff_t token_row(int batch, int b, int t, int bottlenecks, int latents) {
+MEGASEG_INLINE ptrdiff_t token_row(int batch, int b, int t, int bottlenecks, const int* begin) {
   if (t < bottlenecks) return static_cast<ptrdiff_t>(b) * bottlenecks + t;
-  return static_cast<ptrdiff_t>(batch) * bottlenecks + static_cast<ptrdiff_t>(b) * latents + t - bottlenecks;
+  return static_cast<ptrdiff_t>(batch) * bottlenecks + begin[b] + t - bottlenecks;
 }
 
 }  // namespace
 
 namespace megaseg::cpu::MEGASEG_TARGET {
 
-std::size_t attention_packed_size(int keys, int head_size) { return packed_size(keys, head_size); }
-
-std::size_t attention_scratch_size(int head_size) { return QueryBlock::scratch_size(head_size); }
-
-void attention_pack(const AttentionArgs& args, int batch, int head, int key_begin, int key_end, float* packed) {
-  const int keys = args.bottlenecks + args.latents;
-  const ptrdiff_t column = static_cast<ptrdiff_t>(head) * args.head_size;
-  for (int t = key_begin; t < key_end; ++t) {
-    const ptrdiff_t at = token_row(args.batch, batch, t, args.bottlenecks, args.latents) * args.kv_stride + column;
-    pack_token(args.k + at, args.v + at, t, keys, args.head_size, packed);
-  }
-  if (key_end == keys) pack_padding(keys, args.head_size, packed);
+std::size_t attention_packed_size(Type type, int keys, int head_size) {
+  std::size_t floats = 0;
+  with_type(type, [&]<typename T>(T) { floats = Packed<T>::floats(keys, head_size); });
+  return 4 * floats;
 }
 
-void attention(const AttentionArgs& args, int batch, int head, int query_begin, int query_end, const float* packed,
-               float* scratch) {
-  const int d = args.head_size;
-  const int padded = round_up(d, kLanes);
-  const ptrdiff_t column = static_cast<ptrdiff_t>(head) * d;
-  QueryBlock block(scratch, d);
-  for (int begin = query_begin; begin < query_end; begin += kQueryBlock) {
-    const int rows = query_end - begin < kQueryBlock ? query_end - begin : kQueryBlock;
-    const auto at = [&](int r) {
-      return token_row(args.batch, batch, begin + r, args.query_bottlenecks, args.query_latents);
+std::size_t attention_scratch_size(Type type, int head_size) {
+  std::size_t floats = 0;
+  with_type(type, [&]<typename T>(T) { floats = QueryBlock<T>::floats(head_size); });
+  return 4 * floats;
+}
+
+void attention_pack(const AttentionArgs& args, int batch, int head, int key_begin, int key_end, void* packed) {
+  const ptrdiff_t column = static_cast<ptrdiff_t>(head) * args.head_size;
+  with_type(args.k.type, [&]<typename T>(T) {
+    const auto part_of = [&](const ConstRows& rows) {
+      return [&, rows](int token, int i) {
+        const ptrdiff_t row = token_row(args.batch, batch, token, args.bottlenecks, args.begin);
+        return head_part(row_of<T>(rows, row) + column, i, args.head_size);
+      };
     };
-    for (int r = 0; r < rows; ++r) {
-      copy_scaled(args.q + at(r) * args.q_stride + column, block.query + r * d, d, args.scale * kLog2E);
+    pack<T>(part_of(args.k), part_of(args.v), key_begin, key_end, args.head_size,
+            Packed<T>(packed, args.keys(batch), args.head_size));
+  });
+}
+
+void attention(const AttentionArgs& args, int batch, int head, int query_begin, int query_end, const void* packed,
+               void* scratch) {
+  const int d = args.head_size;
+  const int keys = args.keys(batch);
+  const ptrdiff_t column = static_cast<ptrdiff_t>(head) * d;
+  with_type(args.q.type, [&]<typename T>(T) {
+    const Packed<T> from(const_cast<void*>(packed), keys, d);
+    QueryBlock<T> block(scratch, d, args.scale);
+    for (int begin = query_begin; begin < query_end; begin += kQueryBlock) {
+      const int rows = query_end - begin < kQueryBlock ? query_end - begin : kQueryBlock;
+      const auto at = [&](int r) {
+        return token_row(args.batch, batch, begin + r, args.query_bottlenecks, args.query_begin);
+      };
+      for (int r = 0; r < rows; ++r) {
+        const T* query = row_of<T>(args.q, at(r)) + column;
+        for (int i = 0; i < block.padded; i += kLanes) store(block.query_row(r) + i, head_part(query, i, d));
+      }
+      attend(block, rows, keys, d, from);
+      for (int r = 0; r < rows; ++r) write_head(block, r, d, row_of<T>(args.out, at(r)) + column);
     }
-    attend(block, rows, args.bottlenecks + args.latents, d, packed);
-    for (int r = 0; r < rows; ++r) {
-      copy_scaled(block.out + r * padded, args.out + at(r) * args.out_stride + column, d, 1.0F / sum(block.total[r]));
-    }
-  }
+  });
 }
 
 }  // namespace megaseg::cpu::MEGASEG_TARGET

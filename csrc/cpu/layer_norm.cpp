@@ -4,9 +4,14 @@
 namespace megaseg::cpu::MEGASEG_TARGET {
 
 void layer_norm(const LayerNormArgs& args, int begin, int end) {
-  for (ptrdiff_t r = begin; r < end; ++r) {
-    normalise(args.in + r * args.in_stride, args.gamma, args.beta, args.out + r * args.out_stride, args.size, args.eps);
-  }
+  with_type(args.in.type, [&]<typename In>(In) {
+    with_type(args.out.type, [&]<typename Out>(Out) {
+      for (int r = begin; r < end; ++r) {
+        const Row<In> in{row_of<In>(args.in, r)};
+        normalise(in, moments_of(in, args.size, args.eps), args.gamma, args.beta, row_of<Out>(args.out, r), args.size);
+      }
+    });
+  });
 }
 
 }  // namespace megaseg::cpu::MEGASEG_TARGET

@@ -5,38 +5,65 @@
 
 namespace {
 
-MEGASEG_INLINE float mean_of(const float* row, int size) {
-  Vec acc{};
-  float tail = 0;
+// A row read by vectors, any number of times: of one matrix, or the sum of three.
+template <typename T>
+struct Row {
+  const T* data;
+
+  MEGASEG_INLINE Vec at(int i) const { return load(data + i); }
+  MEGASEG_INLINE Vec at(int i, int count) const { return load_partial(data + i, count); }
+};
+struct SumRow {
+  const float* a;
+  const float* b;
+  const float* c;
+
+  MEGASEG_INLINE Vec at(int i) const { return load(a + i) + load(b + i) + load(c + i); }
+  MEGASEG_INLINE Vec at(int i, int count) const {
+    return load_partial(a + i, count) + load_partial(b + i, count) + load_partial(c + i, count);
+  }
+};
+
+// The sum of f(vector, its elements) over a row, in four chains.
+template <typename In, typename F>
+MEGASEG_INLINE float sum_over(const In& in, int size, F f) {
+  Vec acc[4] = {};
   int i = 0;
-  for (; i + kLanes <= size; i += kLanes) acc += load(row + i);
-  for (; i < size; ++i) tail += row[i];
-  return (sum(acc) + tail) / static_cast<float>(size);
+  for (; i + 4 * kLanes <= size; i += 4 * kLanes) {
+    MEGASEG_UNROLL
+    for (int j = 0; j < 4; ++j) acc[j] += f(in.at(i + j * kLanes));
+  }
+  for (; i + kLanes <= size; i += kLanes) acc[0] += f(in.at(i));
+  if (i < size) acc[1] += keep(f(in.at(i, size - i)), size - i);
+  return sum((acc[0] + acc[1]) + (acc[2] + acc[3]));
 }
 
-MEGASEG_INLINE float variance_of(const float* row, int size, float mean) {
-  Vec acc{};
-  float tail = 0;
-  int i = 0;
-  for (; i + kLanes <= size; i += kLanes) {
-    const Vec d = load(row + i) - mean;
-    acc += d * d;
-  }
-  for (; i < size; ++i) tail += (row[i] - mean) * (row[i] - mean);
-  return (sum(acc) + tail) / static_cast<float>(size);
+struct Moments {
+  float mean;
+  float inverse_sigma;  // 1 / sqrt(variance + eps)
+};
+
+template <typename In>
+MEGASEG_INLINE Moments moments_of(const In& in, int size, float eps) {
+  const auto count = static_cast<float>(size);
+  const float mean = sum_over(in, size, [](Vec x) { return x; }) / count;
+  const float variance = sum_over(in, size, [mean](Vec x) { return (x - mean) * (x - mean); }) / count;
+  return {mean, 1.0F / __builtin_sqrtf(variance + eps)};
 }
 
-// out = (in - mean) / sqrt(variance + eps) * gamma + beta; returns 1 / sqrt(variance + eps). in may be out.
-MEGASEG_INLINE float normalise(const float* in, const float* gamma, const float* beta, float* out, int size,
-                               float eps) {
-  const float mean = mean_of(in, size);
-  const float scale = 1.0F / __builtin_sqrtf(variance_of(in, size, mean) + eps);
+// out = (in - mean) / sigma * gamma + beta. The row may be out's own.
+template <typename In, typename Out>
+MEGASEG_INLINE void normalise(const In& in, const Moments& moments, const float* gamma, const float* beta, Out* out,
+                              int size) {
+  const auto [mean, scale] = moments;
   int i = 0;
   for (; i + kLanes <= size; i += kLanes) {
-    store(out + i, (load(in + i) - mean) * scale * load(gamma + i) + load(beta + i));
+    store(out + i, (in.at(i) - mean) * scale * load(gamma + i) + load(beta + i));
   }
-  for (; i < size; ++i) out[i] = (in[i] - mean) * scale * gamma[i] + beta[i];
-  return scale;
+  if (const int rest = size - i; rest > 0) {
+    const Vec x = (in.at(i, rest) - mean) * scale;
+    store_partial(out + i, x * load_partial(gamma + i, rest) + load_partial(beta + i, rest), rest);
+  }
 }
 
 }  // namespace

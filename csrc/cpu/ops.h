@@ -4,19 +4,45 @@
 #include "cpu/kernels.h"
 #include "cpu/vec.h"
 
+namespace {
+
+// f(float{}) or f(BFloat16{}), by the storage of a matrix. A target without bfloat16 is never asked for it.
+template <typename F>
+MEGASEG_INLINE void with_type([[maybe_unused]] megaseg::cpu::Type type, F f) {
+#if defined(MEGASEG_BF16)
+  if (type == megaseg::cpu::Type::bfloat16) return f(BFloat16{});
+#endif
+  f(float{});
+}
+
+template <typename T>
+MEGASEG_INLINE const T* row_of(const megaseg::cpu::ConstRows& rows, ptrdiff_t r) {
+  return static_cast<const T*>(rows.data) + r * rows.stride;
+}
+template <typename T>
+MEGASEG_INLINE T* row_of(const megaseg::cpu::Rows& rows, ptrdiff_t r) {
+  return static_cast<T*>(rows.data) + r * rows.stride;
+}
+
+}  // namespace
+
 namespace megaseg::cpu::MEGASEG_TARGET {
 
+std::size_t linear_packed_size(Type type, int n, int k);
+void linear_pack(Type type, const float* weight, const float* bias, int n, int k, void* packed);
+int linear_panel(Type type);
 void linear(const LinearArgs& args, int row_begin, int row_end, int panel_begin, int panel_end);
 void layer_norm(const LayerNormArgs& args, int begin, int end);
+void cast(const CastArgs& args, int begin, int end);
 void embed(const EmbedArgs& args, int begin, int end);
-std::size_t attention_packed_size(int keys, int head_size);
-std::size_t attention_scratch_size(int head_size);
-void attention_pack(const AttentionArgs& args, int batch, int head, int key_begin, int key_end, float* packed);
-void attention(const AttentionArgs& args, int batch, int head, int query_begin, int query_end, const float* packed,
-               float* scratch);
-std::size_t window_attention_scratch_size(int tokens, int head_size);
-void window_attention(const WindowAttentionArgs& args, int window, int head, float* scratch);
+std::size_t attention_packed_size(Type type, int keys, int head_size);
+std::size_t attention_scratch_size(Type type, int head_size);
+void attention_pack(const AttentionArgs& args, int batch, int head, int key_begin, int key_end, void* packed);
+void attention(const AttentionArgs& args, int batch, int head, int query_begin, int query_end, const void* packed,
+               void* scratch);
+std::size_t window_attention_scratch_size(Type type, int tokens, int head_size);
+void window_attention(const WindowAttentionArgs& args, int window, int head, void* scratch);
 std::size_t query_attention_scratch_size(int heads, int keys);
-void query_attention(const QueryAttentionArgs& args, int window, float* scratch);
+void query_attention(const QueryAttentionArgs& args, int window, void* scratch);
 
 }  // namespace megaseg::cpu::MEGASEG_TARGET

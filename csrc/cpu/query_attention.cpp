@@ -6,35 +6,63 @@ namespace {
 using megaseg::cpu::QueryAttentionArgs;
 
 constexpr float kLog2E = 1.44269504F;
-constexpr int kHeads = 4;  // heads that share a token's load
+constexpr int kHeads = 4;   // heads that share a token's load
+constexpr int kTokens = 4;  // tokens that share a query's load
+constexpr int kVecs = 2;    // vectors of a token's row that share its weight
 
+// A window's tokens: bottleneck tokens, then latents.
+template <typename T>
 struct Tokens {
-  const float* bottleneck_rows;
-  const float* latent_rows;
+  const T* bottleneck_rows;
+  const T* latent_rows;
+  ptrdiff_t bottleneck_stride;
+  ptrdiff_t latent_stride;
   int bottlenecks;
-  ptrdiff_t size;
+  int count;
 
-  MEGASEG_INLINE const float* row(int t) const {
-    return t < bottlenecks ? bottleneck_rows + t * size : latent_rows + (t - bottlenecks) * size;
+  MEGASEG_INLINE Tokens(const QueryAttentionArgs& args, int window)
+      : bottleneck_rows(row_of<T>(args.bottleneck_rows, static_cast<ptrdiff_t>(window) * args.bottlenecks)),
+        latent_rows(row_of<T>(args.latent_rows, static_cast<ptrdiff_t>(window) * args.latents)),
+        bottleneck_stride(args.bottleneck_rows.stride),
+        latent_stride(args.latent_rows.stride),
+        bottlenecks(args.bottlenecks),
+        count(args.bottlenecks + args.latents) {}
+  MEGASEG_INLINE const T* row(int t) const {
+    return t < bottlenecks ? bottleneck_rows + t * bottleneck_stride : latent_rows + (t - bottlenecks) * latent_stride;
   }
 };
 
-// scores[h] = query_h . token for Heads heads; scores are `stride` apart.
-template <int Heads>
-MEGASEG_INLINE void score(const float* query, const float* token, int size, float* scores, ptrdiff_t stride) {
-  Vec acc[Heads] = {};
+// scores[h, t] = query_h . token_t for Heads heads and Count tokens; rows of scores are `stride` apart.
+template <int Heads, int Count, typename T>
+MEGASEG_INLINE void score(const float* query, const Tokens<T>& tokens, int t, int size, float* scores,
+                          ptrdiff_t stride) {
+  const T* row[Count];
+  for (int j = 0; j < Count; ++j) row[j] = tokens.row(t + j);
+  Vec acc[Heads][Count] = {};
+  const auto step = [&](const auto& read, int i) {
+    Vec x[Count];
+    MEGASEG_UNROLL
+    for (int j = 0; j < Count; ++j) x[j] = read(row[j] + i);
+    MEGASEG_UNROLL
+    for (int h = 0; h < Heads; ++h) {
+      const Vec q = read(query + static_cast<ptrdiff_t>(h) * size + i);
+      MEGASEG_UNROLL
+      for (int j = 0; j < Count; ++j) acc[h][j] += q * x[j];
+    }
+  };
   int i = 0;
-  for (; i + kLanes <= size; i += kLanes) {
-    const Vec x = load(token + i);
-    MEGASEG_UNROLL
-    for (int h = 0; h < Heads; ++h) acc[h] += x * load(query + static_cast<ptrdiff_t>(h) * size + i);
+  for (; i + kLanes <= size; i += kLanes) step([](const auto* p) { return load(p); }, i);
+  if (i < size) step([&](const auto* p) { return load_partial(p, size - i); }, i);
+  for (int h = 0; h < Heads; ++h) {
+    for (int j = 0; j < Count; ++j) scores[h * stride + t + j] = sum(acc[h][j]);
   }
-  if (i < size) {
-    const Vec x = load_partial(token + i, size - i);
-    MEGASEG_UNROLL
-    for (int h = 0; h < Heads; ++h) acc[h] += x * load_partial(query + static_cast<ptrdiff_t>(h) * size + i, size - i);
-  }
-  for (int h = 0; h < Heads; ++h) scores[h * stride] = sum(acc[h]);
+}
+
+template <int Heads, typename T>
+void score_all(const float* query, const Tokens<T>& tokens, int size, float* scores, ptrdiff_t stride) {
+  int t = 0;
+  for (; t + kTokens <= tokens.count; t += kTokens) score<Heads, kTokens>(query, tokens, t, size, scores, stride);
+  for (; t < tokens.count; ++t) score<Heads, 1>(query, tokens, t, size, scores, stride);
 }
 
 MEGASEG_INLINE void softmax(float* row, int keys, int padded, float scale) {
@@ -52,24 +80,49 @@ MEGASEG_INLINE void softmax(float* row, int keys, int padded, float scale) {
   for (int i = 0; i < keys; i += kLanes) store(row + i, load(row + i) * share);
 }
 
-// out_h = sum over t of weights_h[t] * token_t for Heads heads.
-template <int Heads>
-MEGASEG_INLINE void gather(const float* weights, ptrdiff_t stride, const Tokens& tokens, int keys, float* out) {
-  const int size = static_cast<int>(tokens.size);
-  for (int i = 0; i < size; i += kLanes) {
-    const int width = size - i < kLanes ? size - i : kLanes;
-    Vec acc[Heads] = {};
-    for (int t = 0; t < keys; ++t) {
-      const float* token = tokens.row(t) + i;
-      const Vec x = width == kLanes ? load(token) : load_partial(token, width);
-      MEGASEG_UNROLL
-      for (int h = 0; h < Heads; ++h) acc[h] += x * weights[h * stride + t];
+// out[h, i:i + width] = sum over t of weights[h, t] * token_t for Heads heads, width <= Vecs * kLanes.
+template <int Heads, int Vecs, typename T, typename Out>
+MEGASEG_INLINE void gather(const float* weights, ptrdiff_t stride, const Tokens<T>& tokens, int size, int i, int width,
+                           Out* out) {
+  Vec acc[Heads][Vecs] = {};
+  for (int t = 0; t < tokens.count; ++t) {
+    const T* token = tokens.row(t) + i;
+    Vec x[Vecs];
+    MEGASEG_UNROLL
+    for (int j = 0; j < Vecs; ++j) {
+      x[j] = Vecs > 1 || width == kLanes ? load(token + j * kLanes) : load_partial(token, width);
     }
+    MEGASEG_UNROLL
     for (int h = 0; h < Heads; ++h) {
-      float* p = out + h * tokens.size + i;
-      width == kLanes ? store(p, acc[h]) : store_partial(p, acc[h], width);
+      MEGASEG_UNROLL
+      for (int j = 0; j < Vecs; ++j) acc[h][j] += x[j] * weights[h * stride + t];
     }
   }
+  for (int h = 0; h < Heads; ++h) {
+    for (int j = 0; j < Vecs; ++j) {
+      Out* p = out + static_cast<ptrdiff_t>(h) * size + i + j * kLanes;
+      Vecs > 1 || width == kLanes ? store(p, acc[h][j]) : store_partial(p, acc[h][j], width);
+    }
+  }
+}
+
+template <int Heads, typename T, typename Out>
+void gather_all(const float* weights, ptrdiff_t stride, const Tokens<T>& tokens, int size, Out* out) {
+  int i = 0;
+  for (; i + kVecs * kLanes <= size; i += kVecs * kLanes) {
+    gather<Heads, kVecs>(weights, stride, tokens, size, i, kVecs * kLanes, out);
+  }
+  for (; i < size; i += kLanes) {
+    gather<Heads, 1>(weights, stride, tokens, size, i, size - i < kLanes ? size - i : kLanes, out);
+  }
+}
+
+// f<kHeads>(h) for whole groups of heads, f<1>(h) for the others.
+template <typename F>
+MEGASEG_INLINE void by_heads(int heads, const F& f) {
+  int h = 0;
+  for (; h + kHeads <= heads; h += kHeads) f.template operator()<kHeads>(h);
+  for (; h < heads; ++h) f.template operator()<1>(h);
 }
 
 }  // namespace
@@ -77,28 +130,28 @@ MEGASEG_INLINE void gather(const float* weights, ptrdiff_t stride, const Tokens&
 namespace megaseg::cpu::MEGASEG_TARGET {
 
 std::size_t query_attention_scratch_size(int heads, int keys) {
-  return static_cast<std::size_t>(heads) * static_cast<std::size_t>(round_up(keys, kLanes));
+  return 4 * static_cast<std::size_t>(heads) * static_cast<std::size_t>(round_up(keys, kLanes));
 }
 
-void query_attention(const QueryAttentionArgs& args, int window, float* scratch) {
-  const ptrdiff_t size = args.size;
+void query_attention(const QueryAttentionArgs& args, int window, void* scratch) {
+  const int size = args.size;
   const int keys = args.bottlenecks + args.latents;
   const int padded = round_up(keys, kLanes);
-  const Tokens tokens{args.bottleneck_rows + static_cast<ptrdiff_t>(window) * args.bottlenecks * size,
-                      args.latent_rows + static_cast<ptrdiff_t>(window) * args.latents * size, args.bottlenecks, size};
-  const float* query = args.query + static_cast<ptrdiff_t>(window) * args.heads * size;
-  float* out = args.out + static_cast<ptrdiff_t>(window) * args.heads * size;
-  const int whole = args.heads / kHeads * kHeads;
-  for (int t = 0; t < keys; ++t) {
-    const float* token = tokens.row(t);
-    int h = 0;
-    for (; h < whole; h += kHeads) score<kHeads>(query + h * size, token, args.size, scratch + h * padded + t, padded);
-    for (; h < args.heads; ++h) score<1>(query + h * size, token, args.size, scratch + h * padded + t, padded);
-  }
-  for (int h = 0; h < args.heads; ++h) softmax(scratch + h * padded, keys, padded, args.scale);
-  int h = 0;
-  for (; h < whole; h += kHeads) gather<kHeads>(scratch + h * padded, padded, tokens, keys, out + h * size);
-  for (; h < args.heads; ++h) gather<1>(scratch + h * padded, padded, tokens, keys, out + h * size);
+  const ptrdiff_t width = size;
+  const float* query = args.query + window * args.heads * width;
+  auto* scores = static_cast<float*>(scratch);
+  with_type(args.latent_rows.type, [&]<typename T>(T) {
+    const Tokens<T> tokens(args, window);
+    by_heads(args.heads,
+             [&]<int Heads>(int h) { score_all<Heads>(query + h * width, tokens, size, scores + h * padded, padded); });
+    for (int h = 0; h < args.heads; ++h) softmax(scores + h * padded, keys, padded, args.scale);
+    with_type(args.out.type, [&]<typename Out>(Out) {
+      Out* out = row_of<Out>(args.out, window);
+      by_heads(args.heads, [&]<int Heads>(int h) {
+        gather_all<Heads>(scores + h * padded, padded, tokens, size, out + h * width);
+      });
+    });
+  });
 }
 
 }  // namespace megaseg::cpu::MEGASEG_TARGET

@@ -1,18 +1,34 @@
 #include "cpu/ops.h"
-#include "cpu/tile.h"
 
 #define MEGASEG_STRING_(x) #x
 #define MEGASEG_STRING(x) MEGASEG_STRING_(x)
 
 namespace megaseg::cpu::MEGASEG_TARGET {
+namespace {
+
+#if defined(MEGASEG_BF16)
+constexpr bool kBFloat16 = true;
+#else
+constexpr bool kBFloat16 = false;
+#endif
+#if defined(MEGASEG_VNNI)
+constexpr bool kInt8 = true;
+#else
+constexpr bool kInt8 = false;
+#endif
+
+}  // namespace
 
 extern const KernelTable table;
 const KernelTable table{
     .name = MEGASEG_STRING(MEGASEG_TARGET),
-    .lanes = kLanes,
-    .panel = kPanel,
+    .types = {true, kBFloat16, kInt8},
+    .linear_packed_size = linear_packed_size,
+    .linear_pack = linear_pack,
+    .linear_panel = linear_panel,
     .linear = linear,
     .layer_norm = layer_norm,
+    .cast = cast,
     .embed = embed,
     .attention_packed_size = attention_packed_size,
     .attention_scratch_size = attention_scratch_size,

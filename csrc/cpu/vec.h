@@ -2,7 +2,7 @@
 // in an anonymous namespace, so that the linker can never swap one target's code for another's.
 #pragma once
 
-#if defined(MEGASEG_TARGET_avx512) || defined(MEGASEG_TARGET_avx2)
+#if defined(MEGASEG_AVX512) || defined(MEGASEG_AVX2)
 #include <immintrin.h>
 #endif
 
@@ -14,9 +14,9 @@ namespace {
 
 using std::ptrdiff_t;
 
-#if defined(MEGASEG_TARGET_avx512)
+#if defined(MEGASEG_AVX512)
 constexpr int kLanes = 16;
-#elif defined(MEGASEG_TARGET_avx2)
+#elif defined(MEGASEG_AVX2)
 constexpr int kLanes = 8;
 #else
 constexpr int kLanes = 4;
@@ -44,25 +44,60 @@ MEGASEG_INLINE Vec load(const float* p) {
 MEGASEG_INLINE void store(float* p, Vec v) { __builtin_memcpy(p, &v, sizeof v); }
 MEGASEG_INLINE Vec splat(float x) { return x - Vec{}; }
 
-// The first `count` floats, 0 in the other lanes; nothing past them is touched.
+// The first `count` elements, 0 in the other lanes; nothing past them is touched.
+#if defined(MEGASEG_AVX512)
+MEGASEG_INLINE __mmask16 first_lanes(int count) { return static_cast<__mmask16>((1U << count) - 1); }
+MEGASEG_INLINE Vec keep(Vec v, int count) { return _mm512_maskz_mov_ps(first_lanes(count), v); }
+MEGASEG_INLINE Vec load_partial(const float* p, int count) { return _mm512_maskz_loadu_ps(first_lanes(count), p); }
+MEGASEG_INLINE void store_partial(float* p, Vec v, int count) { _mm512_mask_storeu_ps(p, first_lanes(count), v); }
+#else
+MEGASEG_INLINE Vec keep(Vec v, int count) {
+  IntVec lane;
+  for (int i = 0; i < kLanes; ++i) lane[i] = i;
+  return lane < count ? v : Vec{};
+}
 MEGASEG_INLINE Vec load_partial(const float* p, int count) {
   Vec v{};
-  for (int i = 0; i < kLanes; ++i) {
-    if (i < count) v[i] = p[i];
-  }
+  __builtin_memcpy(&v, p, static_cast<std::size_t>(count) * 4);
   return v;
 }
 MEGASEG_INLINE void store_partial(float* p, Vec v, int count) {
-  for (int i = 0; i < kLanes; ++i) {
-    if (i < count) p[i] = v[i];
-  }
+  __builtin_memcpy(p, &v, static_cast<std::size_t>(count) * 4);
 }
+#endif
+
+#if defined(MEGASEG_BF16)
+// The upper half of a float32. Stores round to nearest, ties to even; NaN stays NaN, denormals become 0.
+struct BFloat16 {
+  std::uint16_t bits;
+};
+
+MEGASEG_INLINE Vec widen(__m256i half) {
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
+}
+MEGASEG_INLINE __m256i narrow(Vec v) { return reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(v)); }
+// Element i of a, then element i of b, as bfloat16.
+MEGASEG_INLINE Vec interleave(Vec a, Vec b) {
+  constexpr IntVec kOrder{0x100000, 0x110001, 0x120002, 0x130003, 0x140004, 0x150005, 0x160006, 0x170007,
+                          0x180008, 0x190009, 0x1A000A, 0x1B000B, 0x1C000C, 0x1D000D, 0x1E000E, 0x1F000F};
+  return reinterpret_cast<Vec>(_mm512_permutexvar_epi16(reinterpret_cast<__m512i>(kOrder),
+                                                        reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(b, a))));
+}
+MEGASEG_INLINE Vec load(const BFloat16* p) { return widen(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))); }
+MEGASEG_INLINE void store(BFloat16* p, Vec v) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), narrow(v)); }
+MEGASEG_INLINE Vec load_partial(const BFloat16* p, int count) {
+  return widen(_mm256_maskz_loadu_epi16(first_lanes(count), p));
+}
+MEGASEG_INLINE void store_partial(BFloat16* p, Vec v, int count) {
+  _mm256_mask_storeu_epi16(p, first_lanes(count), narrow(v));
+}
+#endif
 
 // One instruction where `a > b ? a : b` would be a comparison and a blend.
-#if defined(MEGASEG_TARGET_avx512)
+#if defined(MEGASEG_AVX512)
 MEGASEG_INLINE Vec max(Vec a, Vec b) { return _mm512_max_ps(a, b); }
 MEGASEG_INLINE Vec min(Vec a, Vec b) { return _mm512_min_ps(a, b); }
-#elif defined(MEGASEG_TARGET_avx2)
+#elif defined(MEGASEG_AVX2)
 MEGASEG_INLINE Vec max(Vec a, Vec b) { return _mm256_max_ps(a, b); }
 MEGASEG_INLINE Vec min(Vec a, Vec b) { return _mm256_min_ps(a, b); }
 #else
@@ -90,6 +125,22 @@ MEGASEG_INLINE float maximum(Vec v) {
   return v[0];
 }
 
+// m[i][j] becomes m[j][i]: squares of two, four, ... lanes change places.
+template <int kSize, int... kIndex>
+MEGASEG_INLINE void exchange(Vec& a, Vec& b, std::integer_sequence<int, kIndex...>) {
+  const Vec upper = __builtin_shufflevector(a, b, (kIndex & kSize ? kLanes + kIndex - kSize : kIndex)...);
+  b = __builtin_shufflevector(a, b, (kIndex & kSize ? kLanes + kIndex : kIndex + kSize)...);
+  a = upper;
+}
+template <int kSize = 1>
+MEGASEG_INLINE void transpose(Vec (&m)[kLanes]) {
+  MEGASEG_UNROLL
+  for (int i = 0; i < kLanes; ++i) {
+    if (!(i & kSize)) exchange<kSize>(m[i], m[i + kSize], std::make_integer_sequence<int, kLanes>());
+  }
+  if constexpr (2 * kSize < kLanes) transpose<2 * kSize>(m);
+}
+
 // sum over i of c[i] x^i.
 template <int N>
 MEGASEG_INLINE Vec polynomial(Vec x, const float (&c)[N]) {
@@ -99,17 +150,29 @@ MEGASEG_INLINE Vec polynomial(Vec x, const float (&c)[N]) {
   return r;
 }
 
-// 2^x for x <= 0, relative error below 2e-7; x below -126 gives 2^-126, nothing next to the 1 of a softmax's maximum.
-// x = n + f, |f| <= 1/2: adding 1.5 * 2^23 leaves n in the low bits; a minimax polynomial gives 2^f.
+// 2^x for x <= 0, relative error below 2e-7; x below -126 gives at most 2^-126, nothing next to the 1 of a softmax's
+// maximum. x = n + f, |f| <= 1/2, and a minimax polynomial gives 2^f.
+constexpr float kExp2[] = {1.0F, 0.6931472F, 0.24022646F, 0.055503286F, 0.009618489F, 0.0013399931F, 1.5345812e-4F};
+#if defined(MEGASEG_AVX512)
+template <int N>
+MEGASEG_INLINE Vec exp2(Vec x, const float (&c)[N]) {
+  const Vec n = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  return _mm512_scalef_ps(polynomial(x - n, c), n);
+}
+MEGASEG_INLINE Vec exp2(Vec x) { return exp2(x, kExp2); }
+// Relative error below 8e-5, a twentieth of bfloat16's.
+MEGASEG_INLINE Vec exp2_coarse(Vec x) { return exp2(x, {0.999928074F, 0.693260985F, 0.242611122F, 0.0551716691F}); }
+#else
+// Adding 1.5 * 2^23 leaves n in the low bits.
 MEGASEG_INLINE Vec exp2(Vec x) {
   constexpr float kRound = 12582912.0F;
   x = max(x, splat(-126.0F));
   const Vec shifted = x + kRound;
   const Vec f = x - (shifted - kRound);
-  const Vec p =
-      polynomial(f, {1.0F, 0.6931472F, 0.24022646F, 0.055503286F, 0.009618489F, 0.0013399931F, 1.5345812e-4F});
-  return reinterpret_cast<Vec>(reinterpret_cast<IntVec>(p) + (reinterpret_cast<IntVec>(shifted) << 23));
+  return reinterpret_cast<Vec>(reinterpret_cast<IntVec>(polynomial(f, kExp2)) +
+                               (reinterpret_cast<IntVec>(shifted) << 23));
 }
+#endif
 
 // x Phi(x) = max(x, 0) - t Q(t), t = |x|, Q(t) = erfc(t / sqrt 2) / 2: absolute error below 3e-7 |x| / 4 + 4e-8 without
 // a division. Q is a minimax polynomial in s = 2 t / 5.5 - 1 of the absolute error of t Q(t); t Q(t) < 2e-7 past 5.5.

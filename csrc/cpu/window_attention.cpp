@@ -7,66 +7,69 @@ namespace {
 
 using megaseg::cpu::WindowAttentionArgs;
 
-// out[i] = (shot[i] + position[i]) * scale + shift[i]
-MEGASEG_INLINE void evaluate(const float* shot, const float* position, const float* shift, float scale, float* out,
-                             int size) {
-  int i = 0;
-  for (; i + kLanes <= size; i += kLanes) {
-    store(out + i, (load(shot + i) + load(position + i)) * scale + load(shift + i));
-  }
-  for (; i < size; ++i) out[i] = (shot[i] + position[i]) * scale + shift[i];
-}
+enum Part { query, key, value };
 
-// Queries (part 0), keys (1) or values (2) of latent j, or a pointer to those of a bottleneck token.
-MEGASEG_INLINE const float* token_part(const WindowAttentionArgs& args, int window, int head, int token, int part,
-                                       float* out) {
-  const ptrdiff_t size = static_cast<ptrdiff_t>(args.heads) * args.head_size;
-  const ptrdiff_t column = part * size + static_cast<ptrdiff_t>(head) * args.head_size;
-  if (token < args.bottlenecks) return args.bottleneck + token * 3 * size + column;
-  const int j = token - args.bottlenecks;
-  evaluate(args.shot + args.rows.row(window, j) * 3 * size + column, args.position + j * 3 * size + column,
-           args.shift + column, args.inverse_sigma[static_cast<ptrdiff_t>(window) * args.length + j], out,
-           args.head_size);
-  return out;
-}
+// Queries, keys and values of a window's tokens: a head's slice, by vectors, zeros past it.
+struct Window {
+  const WindowAttentionArgs& args;
+  const int* row;
+  const float* inverse_sigma;
+  ptrdiff_t column;  // of the head's queries
+  ptrdiff_t size;    // of all heads
+
+  MEGASEG_INLINE Window(const WindowAttentionArgs& of, int window, int head)
+      : args(of),
+        row(of.row + static_cast<ptrdiff_t>(window) * of.length),
+        inverse_sigma(of.inverse_sigma + static_cast<ptrdiff_t>(window) * of.length),
+        column(static_cast<ptrdiff_t>(head) * of.head_size),
+        size(static_cast<ptrdiff_t>(of.heads) * of.head_size) {}
+
+  MEGASEG_INLINE Vec part(Part which, int token, int i) const {
+    const ptrdiff_t at = which * size + column;
+    const auto read = [&](const float* table, ptrdiff_t r) {
+      return head_part(table + r * 3 * size + at, i, args.head_size);
+    };
+    if (token < args.bottlenecks) return read(args.bottleneck, token);
+    const int j = token - args.bottlenecks;
+    return (read(args.shot, row[j]) + read(args.position, j)) * inverse_sigma[j] + read(args.shift, 0);
+  }
+
+  // The row of a token's context.
+  MEGASEG_INLINE ptrdiff_t out_row(int window, int token) const {
+    if (token < args.bottlenecks) return static_cast<ptrdiff_t>(window) * args.bottlenecks + token;
+    return static_cast<ptrdiff_t>(args.windows) * args.bottlenecks + static_cast<ptrdiff_t>(window) * args.length +
+           token - args.bottlenecks;
+  }
+};
 
 }  // namespace
 
 namespace megaseg::cpu::MEGASEG_TARGET {
 
-std::size_t window_attention_scratch_size(int tokens, int head_size) {
-  return packed_size(tokens, head_size) + QueryBlock::scratch_size(head_size) + 2 * static_cast<std::size_t>(head_size);
+std::size_t window_attention_scratch_size(Type type, int tokens, int head_size) {
+  return attention_packed_size(type, tokens, head_size) + attention_scratch_size(type, head_size);
 }
 
-void window_attention(const WindowAttentionArgs& args, int window, int head, float* scratch) {
+void window_attention(const WindowAttentionArgs& args, int window, int head, void* scratch) {
   const int d = args.head_size;
-  const int padded = round_up(d, kLanes);
   const int tokens = args.bottlenecks + args.length;
-  float* packed = scratch;
-  float* rest = packed + packed_size(tokens, d);
-  float* pair = rest + QueryBlock::scratch_size(d);  // a key and a value
-  for (int t = 0; t < tokens; ++t) {
-    const float* k = token_part(args, window, head, t, 1, pair);
-    const float* v = token_part(args, window, head, t, 2, pair + d);
-    pack_token(k, v, t, tokens, d, packed);
-  }
-  pack_padding(tokens, d, packed);
-  QueryBlock block(rest, d);
-  for (int begin = 0; begin < tokens; begin += kQueryBlock) {
-    const int rows = tokens - begin < kQueryBlock ? tokens - begin : kQueryBlock;
-    for (int r = 0; r < rows; ++r) {
-      copy_scaled(token_part(args, window, head, begin + r, 0, pair), block.query + r * d, d, args.scale * kLog2E);
+  const Window from(args, window, head);
+  with_type(args.out.type, [&]<typename T>(T) {
+    const Packed<T> packed(scratch, tokens, d);
+    pack<T>([&](int t, int i) { return from.part(key, t, i); }, [&](int t, int i) { return from.part(value, t, i); }, 0,
+            tokens, d, packed);
+    QueryBlock<T> block(static_cast<float*>(scratch) + Packed<T>::floats(tokens, d), d, args.scale);
+    for (int begin = 0; begin < tokens; begin += kQueryBlock) {
+      const int rows = tokens - begin < kQueryBlock ? tokens - begin : kQueryBlock;
+      for (int r = 0; r < rows; ++r) {
+        for (int i = 0; i < block.padded; i += kLanes) store(block.query_row(r) + i, from.part(query, begin + r, i));
+      }
+      attend(block, rows, tokens, d, packed);
+      for (int r = 0; r < rows; ++r) {
+        write_head(block, r, d, row_of<T>(args.out, from.out_row(window, begin + r)) + from.column);
+      }
     }
-    attend(block, rows, tokens, d, packed);
-    for (int r = 0; r < rows; ++r) {
-      const int t = begin + r;
-      const ptrdiff_t row = t < args.bottlenecks
-                                ? static_cast<ptrdiff_t>(window) * args.bottlenecks + t
-                                : static_cast<ptrdiff_t>(args.windows) * args.bottlenecks +
-                                      static_cast<ptrdiff_t>(window) * args.length + t - args.bottlenecks;
-      copy_scaled(block.out + r * padded, args.out + (row * args.heads + head) * d, d, 1.0F / sum(block.total[r]));
-    }
-  }
+  });
 }
 
 }  // namespace megaseg::cpu::MEGASEG_TARGET
