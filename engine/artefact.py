@@ -24,12 +24,13 @@ from megaseg.engine.files import atomic_write
 from megaseg.engine.graph import build
 from megaseg.engine.lowering import Lowering
 from megaseg.engine.passes import PASSES, rewrite
-from megaseg.errors import CheckpointError
+from megaseg.errors import CheckpointError, ResourceLimitError
 
 MAGIC = b"megaseg\0"
 VERSION = 1
 _HEADER = struct.Struct("<8sIIQQQQQQQ")  # csrc/core/artefact.cpp
 _PAGE = 4096
+_MOST_TOKENS = 1 << 24  # the executor counts rows of tokens in ints
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,7 @@ def compile_checkpoint(
     Raises:
         UnsupportedError: a target or compute type that is not there; lists what is.
         CheckpointError: a tensor with NaN or Inf.
+        ResourceLimitError: sequences far beyond any model's.
     """
     with atomic_write(output) as temporary:
         return _write(checkpoint, temporary, compute_type, target, tuple(passes))
@@ -108,6 +110,7 @@ def _write(checkpoint: Checkpoint, path: Path, compute_type: str, target: str, p
     native = extension()
     target = native_target(target)
     compute_type = native_compute_type(compute_type, target)
+    _check_size(checkpoint.config)
     lowering = Lowering(
         rewrite(build(checkpoint), passes),
         compute_type,
@@ -140,6 +143,12 @@ def _write(checkpoint: Checkpoint, path: Path, compute_type: str, target: str, p
         file.truncate(weights_at + weights_size)
     native.seal_artefact(str(path))
     return info
+
+
+def _check_size(config: ModelConfig) -> None:
+    tokens = len(config.modalities) * config.num_bottleneck + config.max_length
+    if tokens > _MOST_TOKENS:
+        raise ResourceLimitError(f"config: expected at most {_MOST_TOKENS} tokens in a sequence, got {tokens}")
 
 
 def cache_folder() -> Path | None:

@@ -156,9 +156,9 @@ def test_pooled_overflow_gives_each_shot_the_logits_of_its_group(backend: str) -
 def test_several_movies_at_once_are_each_segmented_as_alone(backend: str, task: str) -> None:
     model = engine(backend, task=task, max_length=39 if task == "act" else 5)
     movies = [random_features(CONFIG, shots, shots) for shots in (7, 1, 39, 12)]
-    together = model.segment_many(movies, ordered=task == "act")
+    together = model.segment_many(movies, threshold=0.3)
     assert [result.to_json() for result in together] == [
-        model.segment(movie, ordered=task == "act").to_json() for movie in movies
+        model.segment(movie, threshold=0.3).to_json() for movie in movies
     ]
 
 
