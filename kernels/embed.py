@@ -1,29 +1,35 @@
-"""A window's latents before the first encoder layer (supplementary, Table 1a, shot encoder)."""
+"""Latents before the first encoder layer (supplementary, Table 1a, shot encoder)."""
 
 from __future__ import annotations
 
-from megaseg.kernels.registry import Array, implementation
+import numpy as np
+from numpy.typing import NDArray
+
+from megaseg.kernels.registry import Array, Matrix, implementation
 
 
 def embed(
     x: Array,
+    row: NDArray[np.int32],
+    place: NDArray[np.int32],
+    slot: NDArray[np.int32],
     position: Array,
     align: Array,
     gamma: Array,
     beta: Array,
     *,
-    windows: int,
-    first: int = 0,
     eps: float = 1e-5,
+    out: Matrix | None = None,
     target: str = "",
-) -> Array:
-    """``LayerNorm(x_i + position_j + align[floor(j L_n / L)])`` for every position j of every window.
+) -> Matrix:
+    """``LayerNorm(x[row] + position[place] + align[slot])``, slot = floor(place L_n / L) in the model.
 
-    x (shots, size) projected features, position (L, size), align (L_n, size). Window w is centred on shot
-    ``first + w``; position j shows shot i = first + w + j - L // 2, edge shots repeated. Result (windows, L, size).
+    x (shots, size) projected features, position (L, size), align (L_n, size); row, place, slot (rows,). Result
+    (rows, size), float32 unless ``out`` is bfloat16.
 
     Raises:
-        UnsupportedError: dtype or target. ValueError: shapes that do not fit.
+        UnsupportedError: dtype or target. ValueError: shapes that do not fit, indices out of range.
     """
     run = implementation("embed", x)
-    return run(x, position, align, gamma, beta, eps=eps, first=first, windows=windows, target=target)
+    result: Matrix = run(x, row, place, slot, position, align, gamma, beta, eps=eps, out=out, target=target)
+    return result

@@ -27,65 +27,72 @@ def layer_norm(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = 1e-5) -> Ten
     return functional.layer_norm(x, gamma.shape, gamma, beta, eps)
 
 
-def _windows(shots: int, length: int, windows: int, first: int) -> Tensor:
-    import torch
-
-    return (first + torch.arange(windows)[:, None] + torch.arange(length) - length // 2).clamp(0, shots - 1)
-
-
 def embed(
     x: Tensor,
+    row: Tensor,
+    place: Tensor,
+    slot: Tensor,
     position: Tensor,
     align: Tensor,
     gamma: Tensor,
     beta: Tensor,
-    windows: int,
-    first: int = 0,
     eps: float = 1e-5,
 ) -> Tensor:
     """As ``megaseg.kernels.embed``."""
-    import torch
-
-    length = len(position)
-    slots = torch.arange(length) * len(align) // length
-    return layer_norm(x[_windows(len(x), length, windows, first)] + position + align[slots], gamma, beta, eps)
+    return layer_norm(x[row] + position[place] + align[slot], gamma, beta, eps)
 
 
 def bottleneck_attention(
-    q: Tensor, k: Tensor, v: Tensor, batch: int, heads: int, bottlenecks: int, latent_queries: bool = False
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    begin: Tensor,
+    heads: int,
+    bottlenecks: int,
+    query_begin: Tensor | None = None,
+    latent_queries: bool = False,
 ) -> Tensor:
-    """As ``megaseg.kernels.bottleneck_attention``."""
+    """As ``megaseg.kernels.bottleneck_attention``, one sequence at a time."""
     import torch
 
-    def by_head(x: Tensor, tokens: int) -> Tensor:  # (batch, heads, tokens + latents, d)
-        front, back = x[: batch * tokens], x[batch * tokens :]
-        parts = [part.reshape(batch, -1, heads, x.shape[1] // heads) for part in (front, back)]
-        return torch.cat(parts, dim=1).transpose(1, 2)
-
     own = 0 if latent_queries else bottlenecks
-    queries, keys, values = by_head(q, own), by_head(k, bottlenecks), by_head(v, bottlenecks)
-    weights = torch.softmax(queries @ keys.transpose(2, 3) / queries.shape[-1] ** 0.5, dim=-1)
-    out = (weights @ values).transpose(1, 2).flatten(2)
-    return torch.cat([out[:, :own].flatten(0, 1), out[:, own:].flatten(0, 1)])
+    batch = len(begin) - 1
+
+    def rows_of(b: int, first: Tensor, tokens: int) -> Tensor:
+        latents = torch.arange(int(first[b]), int(first[b + 1])) + batch * tokens
+        return torch.cat([torch.arange(b * tokens, (b + 1) * tokens), latents])
+
+    def by_head(x: Tensor) -> Tensor:  # (heads, tokens, d)
+        return x.reshape(len(x), heads, x.shape[1] // heads).transpose(0, 1)
+
+    out = torch.zeros_like(q)
+    for b in range(batch):
+        rows = rows_of(b, begin if query_begin is None else query_begin, own)
+        queries, (keys, values) = by_head(q[rows]), (by_head(x[rows_of(b, begin, bottlenecks)]) for x in (k, v))
+        weights = torch.softmax(queries @ keys.transpose(1, 2) / queries.shape[-1] ** 0.5, dim=-1)
+        out[rows] = (weights @ values).transpose(0, 1).flatten(1)
+    return out
 
 
 def window_attention(
     shot: Tensor,
+    row: Tensor,
     position: Tensor,
     shift: Tensor,
     bottleneck: Tensor,
     inverse_sigma: Tensor,
     heads: int,
-    first: int = 0,
+    rounded: bool = False,
 ) -> Tensor:
-    """As ``megaseg.kernels.window_attention``."""
+    """As ``megaseg.kernels.window_attention``; queries, keys and values ``rounded`` to bfloat16 if asked."""
     import torch
 
-    windows, length = inverse_sigma.shape
-    latents = (shot[_windows(len(shot), length, windows, first)] + position) * inverse_sigma[..., None] + shift
+    windows, length = row.shape
+    latents = (shot[row] + position) * inverse_sigma[..., None] + shift
     tokens = torch.cat([bottleneck.repeat(windows, 1), latents.flatten(0, 1)])
+    tokens = tokens.bfloat16().to(tokens.dtype) if rounded else tokens
     q, k, v = tokens.chunk(3, dim=1)
-    return bottleneck_attention(q, k, v, windows, heads, len(bottleneck))
+    return bottleneck_attention(q, k, v, torch.arange(windows + 1) * length, heads, len(bottleneck))
 
 
 def query_attention(query: Tensor, bottleneck_rows: Tensor, latent_rows: Tensor, scale: float) -> Tensor:

@@ -12,23 +12,37 @@ from numpy.typing import NDArray
 from megaseg.errors import UnsupportedError
 
 Array = NDArray[np.float32]
-Implementation = Callable[..., Array]
+Matrix = NDArray[np.float32] | NDArray[np.uint16]  # NumPy has no bfloat16: its bits travel as uint16
+Implementation = Callable[..., Any]
 
-OPS = ("linear", "layer_norm", "embed", "bottleneck_attention", "window_attention", "query_attention")
-# Implementations are named, not imported: a backend's libraries load when its first op runs.
-_TABLE = {(op, "cpu", "float32"): ("megaseg._C", op) for op in OPS}
+_ALL = ("float32", "bfloat16")
+_TYPES = {
+    "linear": (*_ALL, "int8"),  # what it multiplies
+    "layer_norm": _ALL,
+    "cast": _ALL,
+    "embed": ("float32",),
+    "bottleneck_attention": _ALL,
+    "window_attention": ("float32",),
+    "query_attention": _ALL,
+}
+OPS = tuple(_TYPES)
+# Implementations are named, not imported: a backend's libraries load when its first op runs. Which of the types a CPU
+# target multiplies is the machine's matter: ``_C.compute_types``.
+_TABLE = {(op, "cpu", dtype): ("megaseg._C", op) for op, types in _TYPES.items() for dtype in types}
+_STORED = {"uint16": "bfloat16"}
 
 
-def implementation(op: str, x: NDArray[Any]) -> Implementation:
-    """The implementation of ``op`` for the array it will work on.
+def implementation(op: str, x: NDArray[Any], compute_type: str = "") -> Implementation:
+    """The implementation of ``op`` for the array it will work on, and for the type it will multiply if that differs.
 
     Raises:
-        UnsupportedError: no implementation for the array's device and dtype; lists those there are.
+        UnsupportedError: no implementation for the device and dtype; lists those there are.
     """
-    key = (op, "cpu", str(x.dtype))
-    if key not in _TABLE:
-        offered = ", ".join(f"{device} {dtype}" for name, device, dtype in _TABLE if name == op)
-        raise UnsupportedError(f"{op}: expected one of {offered or 'no op of this name'}, got {key[1]} {key[2]}")
+    dtype = _STORED.get(str(x.dtype), str(x.dtype))
+    for key in ((op, "cpu", dtype), (op, "cpu", compute_type or dtype)):
+        if key not in _TABLE:
+            offered = ", ".join(f"{device} {name}" for known, device, name in _TABLE if known == op)
+            raise UnsupportedError(f"{op}: expected one of {offered or 'no op of this name'}, got {key[1]} {key[2]}")
     module, name = _TABLE[key]
     function: Implementation = getattr(importlib.import_module(module), name)
     return function

@@ -2,39 +2,46 @@
 
 from __future__ import annotations
 
-from megaseg.kernels.registry import Array, implementation
+import numpy as np
+from numpy.typing import NDArray
+
+from megaseg.kernels.registry import Array, Matrix, implementation
 
 
 def window_attention(
     shot: Array,
+    row: NDArray[np.int32],
     position: Array,
     shift: Array,
     bottleneck: Array,
     inverse_sigma: Array,
     *,
     heads: int,
-    first: int = 0,
+    out: Matrix | None = None,
     target: str = "",
     num_threads: int = 1,
-) -> Array:
-    """Self-attention of windows whose latents' QKV is ``(shot_i + position_j) * inverse_sigma_wj + shift``.
+) -> Matrix:
+    """Self-attention of windows whose latents' QKV is ``(shot[row_wj] + position_j) * inverse_sigma_wj + shift``.
 
-    shot (shots, 3 C), position (L, 3 C), shift (3 C,), bottleneck (L_n, 3 C) the bottleneck tokens' own QKV,
-    inverse_sigma (windows, L); windows as in ``embed``. Result (windows * (L_n + L), C), all bottleneck tokens first.
+    shot (shots, 3 C), row (windows, L), position (L, 3 C), shift (3 C,), bottleneck (L_n, 3 C) the bottleneck tokens'
+    own QKV, inverse_sigma (windows, L). Result (windows * (L_n + L), C), all bottleneck tokens first, float32 unless
+    ``out`` is bfloat16: then products multiply bfloat16 too.
     Source: LayerNorm is affine in its row once sigma is known.
 
     Raises:
-        UnsupportedError: dtype or target. ValueError: shapes that do not fit.
+        UnsupportedError: dtype or target. ValueError: shapes that do not fit, rows out of range.
     """
     run = implementation("window_attention", shot)
-    return run(
+    result: Matrix = run(
         shot,
+        row,
         position,
         shift,
         bottleneck,
         inverse_sigma,
         heads=heads,
-        first=first,
+        out=out,
         target=target,
         num_threads=num_threads,
     )
+    return result

@@ -52,13 +52,15 @@ py::array empty(Type type, std::vector<py::ssize_t> shape) {
 
 // A matrix, or more axes of which all but the first two are columns; rows may stand apart, as slices of a wider matrix.
 ConstRows rows_of(const py::array& array, const char* what) {
+  check(array.ndim() > 1, what);
   py::ssize_t inner = array.itemsize();
   for (py::ssize_t axis = array.ndim() - 1; axis > 0; --axis) {
-    check(array.size() == 0 || array.strides(axis) == inner, what);
+    check(array.size() == 0 || array.shape(axis) == 1 || array.strides(axis) == inner, what);
     inner *= array.shape(axis);
   }
-  check(array.ndim() > 1 && array.strides(0) % array.itemsize() == 0 && array.strides(0) >= 0, what);
-  return {array.data(), array.strides(0) / array.itemsize(), type_of(array), nullptr};
+  const py::ssize_t stride = array.shape(0) > 1 ? array.strides(0) : inner;
+  check(stride % array.itemsize() == 0 && stride >= 0, what);
+  return {array.data(), stride / array.itemsize(), type_of(array), nullptr};
 }
 
 // Where a result goes: the caller's array, whose dtype is the storage, or a new one.

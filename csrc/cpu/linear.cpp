@@ -1,103 +1,84 @@
 // out = activation(in W^T + bias + residual) over packed weight panels.
-#include "cpu/ops.h"
-#include "cpu/tile.h"
+#include "cpu/linear.h"
+
+#if defined(MEGASEG_AMX)
+#include "cpu/linear_amx.h"
+#endif
 
 namespace {
 
-using megaseg::cpu::Activation;
-using megaseg::cpu::LinearArgs;
+// Bytes of a row of `in` taken together: their part of a panel (32 KiB with AVX-512) stays in the L1 cache while rows
+// pass by. Also the longest chain of additions; short chains round less.
+constexpr int kBlockBytes = 512;
+// Rows that pass by such a part before the next one comes.
+constexpr int kRowBlock = 16 * kTileRows;
 
-// Products summed in one chain, whose sums are then added: short chains round less (as much as torch's at 256).
-constexpr int kChain = 256;
-// Rows of k taken together, so that a panel's block (192 KiB with AVX-512) stays in the L2 cache; sums wait in `out`.
-constexpr int kBlock = 3 * kChain;
-
-struct Block {
-  int begin;
-  int size;
-  bool first;
-  bool last;
-};
-
-// Floats of vector j of a panel that lie within the matrix.
-MEGASEG_INLINE int width_of(const LinearArgs& args, int column) {
-  const int left = args.n - column;
-  return left < 0 ? 0 : left < kLanes ? left : kLanes;
-}
-
-template <int Rows>
-MEGASEG_INLINE void add(const Vec (&acc)[Rows][kTileVecs], Vec (&total)[Rows][kTileVecs]) {
+// sums (+)= in[0:Rows, 0:k] B for one panel.
+template <typename Product, int Rows>
+void tile(const typename Product::Element* in, ptrdiff_t in_stride, const typename Product::Element* panel, int k,
+          bool first, typename Product::Scalar* sums) {
+  using Element = typename Product::Element;
+  constexpr int kStep = Product::kStep;
+  typename Product::Sum acc[Rows][kTileVecs] = {};
+  const int tail = k % kStep;
+  multiply<Product>(in, in_stride, panel, kPanel * kStep, k - tail, acc);
+  if (tail) {  // the rest of the last word is zeros, not what follows the row
+    Element rest[Rows][kStep] = {};
+    for (int i = 0; i < Rows; ++i) __builtin_memcpy(rest[i], in + i * in_stride + k - tail, tail * sizeof(Element));
+    multiply<Product>(rest[0], kStep, panel + static_cast<ptrdiff_t>(k - tail) * kPanel, kPanel * kStep, kStep, acc);
+  }
   MEGASEG_UNROLL
   for (int i = 0; i < Rows; ++i) {
     MEGASEG_UNROLL
-    for (int j = 0; j < kTileVecs; ++j) total[i][j] += acc[i][j];
-  }
-}
-
-// out = acc + bias + residual after the first block of k, out += acc after the others.
-template <int Rows>
-MEGASEG_INLINE void finish(const LinearArgs& args, int row, int column, bool first, const Vec (&acc)[Rows][kTileVecs]) {
-  const float* from = first ? args.residual : args.out;
-  const ptrdiff_t stride = first ? args.residual_stride : args.out_stride;
-  MEGASEG_UNROLL
-  for (int j = 0; j < kTileVecs; ++j) {
-    const int at = column + j * kLanes;
-    const int width = width_of(args, at);
-    const Vec bias = first ? load(args.bias + at) : Vec{};
-    MEGASEG_UNROLL
-    for (int i = 0; i < Rows; ++i) {
-      if (width == 0) continue;
-      Vec value = acc[i][j] + bias;
-      if (from) {
-        const float* p = from + (row + i) * stride + at;
-        value += width == kLanes ? load(p) : load_partial(p, width);
-      }
-      float* p = args.out + (row + i) * args.out_stride + at;
-      width == kLanes ? store(p, value) : store_partial(p, value, width);
+    for (int j = 0; j < kTileVecs; ++j) {
+      typename Product::Scalar* sum = sums + i * kPanel + j * kLanes;
+      store(sum, first ? acc[i][j] : load(sum) + acc[i][j]);
     }
   }
 }
 
-// In place, while the rows are in the L1 cache.
-MEGASEG_INLINE void activate(const LinearArgs& args, int row, int rows, int column) {
-  for (int i = 0; i < rows; ++i) {
-    float* out = args.out + (row + i) * args.out_stride;
-    for (int at = column; at < column + kPanel && at < args.n; at += kLanes) {
-      const int width = width_of(args, at);
-      if (width == kLanes) {
-        store(out + at, gelu(load(out + at)));
-      } else {
-        store_partial(out + at, gelu(load_partial(out + at, width)), width);
-      }
+template <typename Product>
+MEGASEG_INLINE void tile(int rows, const typename Product::Element* in, ptrdiff_t in_stride,
+                         const typename Product::Element* panel, int k, bool first, typename Product::Scalar* sums) {
+  switch (rows) {
+    case 1: return tile<Product, 1>(in, in_stride, panel, k, first, sums);
+    case 2: return tile<Product, 2>(in, in_stride, panel, k, first, sums);
+    case 3: return tile<Product, 3>(in, in_stride, panel, k, first, sums);
+    case 4: return tile<Product, 4>(in, in_stride, panel, k, first, sums);
+    case 5: return tile<Product, 5>(in, in_stride, panel, k, first, sums);
+    default: return tile<Product, 6>(in, in_stride, panel, k, first, sums);
+  }
+}
+
+// One panel for at most kRowBlock rows.
+template <typename Product>
+void block(const LinearArgs& args, Finish finish, int row_begin, int row_end, int column) {
+  using Element = typename Product::Element;
+  constexpr int kBlock = kBlockBytes / sizeof(Element);
+  alignas(kLine) typename Product::Scalar sums[kRowBlock * kPanel];
+  const Element* panel = Packed<Product>(args).panel(column);
+  const int rows = row_end - row_begin;
+  const int tiles = (rows + kTileRows - 1) / kTileRows;  // of equal height, give or take one
+  for (int begin = 0; begin < args.k; begin += kBlock) {
+    const int left = args.k - begin;
+    for (int t = 0; t < tiles; ++t) {
+      const int from = rows * t / tiles;
+      const int count = rows * (t + 1) / tiles - from;
+      tile<Product>(count, row_of<Element>(args.in, row_begin + from) + begin, args.in.stride,
+                    panel + static_cast<ptrdiff_t>(begin) * kPanel, left < kBlock ? left : kBlock, begin == 0,
+                    sums + from * kPanel);
+      if (left <= kBlock) finish(args, sums + from * kPanel, row_begin + from, count, column);
     }
   }
 }
 
-template <int Rows>
-void tile(const LinearArgs& args, int row, int column, const Block& block) {
-  const float* in = args.in + row * args.in_stride + block.begin;
-  const float* weight =
-      args.weight + static_cast<ptrdiff_t>(column) * args.k + static_cast<ptrdiff_t>(block.begin) * kPanel;
-  Vec total[Rows][kTileVecs] = {};
-  for (int begin = 0; begin < block.size; begin += kChain) {
-    const int count = block.size - begin < kChain ? block.size - begin : kChain;
-    Vec acc[Rows][kTileVecs] = {};
-    multiply<Rows, kTileVecs>(in + begin, args.in_stride, weight + begin * kPanel, kPanel, count, acc);
-    add(acc, total);
-  }
-  finish<Rows>(args, row, column, block.first, total);
-  if (block.last && args.activation == Activation::gelu) activate(args, row, Rows, column);
-}
-
-void rows_of(const LinearArgs& args, int row, int end, int column, const Block& block) {
-  for (; row + kTileRows <= end; row += kTileRows) tile<kTileRows>(args, row, column, block);
-  switch (end - row) {
-    case 1: return tile<1>(args, row, column, block);
-    case 2: return tile<2>(args, row, column, block);
-    case 3: return tile<3>(args, row, column, block);
-    case 4: return tile<4>(args, row, column, block);
-    case 5: return tile<5>(args, row, column, block);
-    default: return;
+template <typename Product>
+void run(const LinearArgs& args, int row_begin, int row_end, int panel_begin, int panel_end) {
+  const Finish finish = finish_of<Product>(args);
+  for (int panel = panel_begin; panel < panel_end; ++panel) {
+    for (int row = row_begin; row < row_end; row += kRowBlock) {
+      block<Product>(args, finish, row, row + kRowBlock < row_end ? row + kRowBlock : row_end, panel * kPanel);
+    }
   }
 }
 
@@ -105,14 +86,17 @@ void rows_of(const LinearArgs& args, int row, int end, int column, const Block& 
 
 namespace megaseg::cpu::MEGASEG_TARGET {
 
+int linear_panel(Type type) {
+  return with_product(type, []<typename Product>(Product) { return Packed<Product>::kColumns; });
+}
+
 void linear(const LinearArgs& args, int row_begin, int row_end, int panel_begin, int panel_end) {
-  for (int panel = panel_begin; panel < panel_end; ++panel) {
-    for (int begin = 0; begin < args.k; begin += kBlock) {
-      const int size = args.k - begin < kBlock ? args.k - begin : kBlock;
-      const Block block{begin, size, begin == 0, begin + size == args.k};
-      rows_of(args, row_begin, row_end, panel * kPanel, block);
-    }
-  }
+  with_product(args.in.type, [&]<typename Product>(Product) {
+#if defined(MEGASEG_AMX)
+    if constexpr (Packed<Product>::kTiled) return run_tiled<Product>(args, row_begin, row_end, panel_begin, panel_end);
+#endif
+    return run<Product>(args, row_begin, row_end, panel_begin, panel_end);
+  });
 }
 
 }  // namespace megaseg::cpu::MEGASEG_TARGET

@@ -7,7 +7,7 @@
 
 namespace {
 
-#if defined(MEGASEG_TARGET_avx512)
+#if defined(MEGASEG_AVX512)
 constexpr int kTileVecs = 4;  // 6 x 4 accumulators of 32 registers
 #else
 constexpr int kTileVecs = 2;  // 6 x 2 accumulators of 16 registers
@@ -15,20 +15,75 @@ constexpr int kTileVecs = 2;  // 6 x 2 accumulators of 16 registers
 constexpr int kTileRows = 6;
 constexpr int kPanel = kTileVecs * kLanes;
 
-// acc += A[0:Rows, 0:k] B[0:k, 0:Vecs * kLanes]
-template <int Rows, int Vecs>
-MEGASEG_INLINE void multiply(const float* a, ptrdiff_t a_stride, const float* b, ptrdiff_t b_stride, int k,
-                             Vec (&acc)[Rows][Vecs]) {
+// The products: kStep neighbours in k of a row of A make a word, broadcast to every lane; B keeps kStep neighbours in k
+// of a column side by side. One instruction multiplies them and adds to the column's sum.
+struct Float32 {
+  using Element = float;
+  using Sum = Vec;
+  using Scalar = float;
+  static constexpr int kStep = 1;
+
+  MEGASEG_INLINE static Vec word(const float* p) { return splat(*p); }
+  MEGASEG_INLINE static Vec words(const float* p) { return load(p); }
+  MEGASEG_INLINE static void dot(Vec& sum, Vec x, Vec w) { sum += x * w; }
+};
+
+#if defined(MEGASEG_VNNI)
+// int32 that reads as four bytes or two bfloat16.
+template <typename T>
+MEGASEG_INLINE __m512i splat_word(const T* p) {
+  std::int32_t word;
+  __builtin_memcpy(&word, p, sizeof word);
+  return _mm512_set1_epi32(word);
+}
+
+// Unsigned times signed bytes; sums are exact.
+struct Int8 {
+  using Element = std::uint8_t;
+  using Sum = IntVec;
+  using Scalar = std::int32_t;
+  static constexpr int kStep = 4;
+
+  MEGASEG_INLINE static __m512i word(const std::uint8_t* p) { return splat_word(p); }
+  MEGASEG_INLINE static __m512i words(const std::uint8_t* p) { return _mm512_loadu_si512(p); }
+  MEGASEG_INLINE static void dot(IntVec& sum, __m512i x, __m512i w) {
+    sum = reinterpret_cast<IntVec>(_mm512_dpbusd_epi32(reinterpret_cast<__m512i>(sum), x, w));
+  }
+};
+#endif
+
+#if defined(MEGASEG_BF16)
+struct BFloat16Pairs {
+  using Element = BFloat16;
+  using Sum = Vec;
+  using Scalar = float;
+  static constexpr int kStep = 2;
+
+  MEGASEG_INLINE static __m512i word(const BFloat16* p) { return splat_word(p); }
+  MEGASEG_INLINE static __m512i words(const BFloat16* p) { return _mm512_loadu_si512(p); }
+  MEGASEG_INLINE static void dot(Vec& sum, __m512i x, __m512i w) {
+    sum = _mm512_dpbf16_ps(sum, reinterpret_cast<__m512bh>(x), reinterpret_cast<__m512bh>(w));
+  }
+};
+#endif
+
+// acc += A[0:Rows, 0:k] B[0:k, 0:Vecs * kLanes], strides in elements: from row to row of A, from word to word of B. k is
+// a multiple of kStep.
+template <typename Product, int Rows, int Vecs>
+MEGASEG_INLINE void multiply(const typename Product::Element* a, ptrdiff_t a_stride,
+                             const typename Product::Element* b, ptrdiff_t b_stride, int k,
+                             typename Product::Sum (&acc)[Rows][Vecs]) {
+  constexpr int kStep = Product::kStep;
   MEGASEG_NO_UNROLL
-  for (int p = 0; p < k; ++p, b += b_stride) {
-    Vec column[Vecs];
+  for (int p = 0; p < k; p += kStep, b += b_stride) {
+    decltype(Product::words(b)) column[Vecs];
     MEGASEG_UNROLL
-    for (int j = 0; j < Vecs; ++j) column[j] = load(b + j * kLanes);
+    for (int j = 0; j < Vecs; ++j) column[j] = Product::words(b + j * kLanes * kStep);
     MEGASEG_UNROLL
     for (int i = 0; i < Rows; ++i) {
-      const Vec x = splat(a[i * a_stride + p]);
+      const auto x = Product::word(a + i * a_stride + p);
       MEGASEG_UNROLL
-      for (int j = 0; j < Vecs; ++j) acc[i][j] += x * column[j];
+      for (int j = 0; j < Vecs; ++j) Product::dot(acc[i][j], x, column[j]);
     }
   }
 }
@@ -43,7 +98,7 @@ void product_tile(const float* a, ptrdiff_t a_stride, const float* b, ptrdiff_t 
     MEGASEG_UNROLL
     for (int j = 0; j < Vecs; ++j) acc[i][j] = kAccumulate ? load(c + i * c_stride + j * kLanes) : Vec{};
   }
-  multiply<Rows, Vecs>(a, a_stride, b, b_stride, k, acc);
+  multiply<Float32, Rows, Vecs>(a, a_stride, b, b_stride, k, acc);
   MEGASEG_UNROLL
   for (int i = 0; i < Rows; ++i) {
     MEGASEG_UNROLL
@@ -55,7 +110,7 @@ using ProductTile = void (*)(const float*, ptrdiff_t, const float*, ptrdiff_t, i
 
 template <int Rows, bool kAccumulate>
 ProductTile product_tile_of(int vecs) {
-#if defined(MEGASEG_TARGET_avx512)
+#if defined(MEGASEG_AVX512)
   if (vecs == 4) return product_tile<Rows, 4, kAccumulate>;
   if (vecs == 3) return product_tile<Rows, 3, kAccumulate>;
 #endif

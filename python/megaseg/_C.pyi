@@ -1,88 +1,93 @@
 """The compiled extension. Arrays are C-contiguous; a wrong shape is a ValueError, a wrong dtype a TypeError."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-from megaseg.engine.config import ModelConfig
-
 _Array = NDArray[np.float32]
-
-PASSES: dict[str, int]
+_Matrix = NDArray[np.float32] | NDArray[np.uint16]  # uint16: bfloat16's bits
+_Ints = NDArray[np.int32]
 
 def available_targets() -> list[str]: ...
 def target() -> str: ...
+def compute_types(target: str = "") -> list[str]: ...
 
-class Plan:
+class Linear:
     def __init__(
         self,
-        config: ModelConfig,
-        tensors: Mapping[str, NDArray[Any]],
+        weight: _Array,
+        bias: _Array | None = None,
         *,
-        num_threads: int = 0,
-        memory_limit: int = 0,
-        passes: int = ...,
+        compute_type: str = "float32",
         target: str = "",
+        num_threads: int = 1,
     ) -> None: ...
-    def run(self, features: Sequence[_Array]) -> _Array: ...
-    @property
-    def target(self) -> str: ...
-    @property
-    def num_threads(self) -> int: ...
-    @property
-    def weight_bytes(self) -> int: ...
-    @property
-    def workspace_bytes(self) -> int: ...
+    def __call__(
+        self, x: _Matrix, residual: _Matrix | None = None, *, gelu: bool = False, out: _Matrix | None = None
+    ) -> _Matrix: ...
 
 def linear(
-    x: _Array,
+    x: _Matrix,
     weight: _Array,
     bias: _Array | None = None,
-    residual: _Array | None = None,
+    residual: _Matrix | None = None,
     *,
     gelu: bool = False,
+    compute_type: str = "float32",
+    out: _Matrix | None = None,
     target: str = "",
     num_threads: int = 1,
-) -> _Array: ...
-def layer_norm(x: _Array, gamma: _Array, beta: _Array, *, eps: float = 1e-5, target: str = "") -> _Array: ...
+) -> _Matrix: ...
+def cast(x: _Matrix, dtype: str, *, target: str = "") -> _Matrix | tuple[NDArray[np.uint8], _Array]: ...
+def layer_norm(
+    x: _Matrix, gamma: _Array, beta: _Array, *, eps: float = 1e-5, out: _Matrix | None = None, target: str = ""
+) -> _Matrix: ...
 def embed(
     x: _Array,
+    row: _Ints,
+    place: _Ints,
+    slot: _Ints,
     position: _Array,
     align: _Array,
     gamma: _Array,
     beta: _Array,
     *,
     eps: float = 1e-5,
-    first: int = 0,
-    windows: int,
+    out: _Matrix | None = None,
     target: str = "",
-) -> _Array: ...
+) -> _Matrix: ...
 def bottleneck_attention(
-    q: _Array,
-    k: _Array,
-    v: _Array,
+    q: _Matrix,
+    k: _Matrix,
+    v: _Matrix,
+    begin: _Ints,
     *,
-    batch: int,
     heads: int,
     bottlenecks: int,
+    query_begin: _Ints | None = None,
     latent_queries: bool = False,
+    out: _Matrix | None = None,
     target: str = "",
     num_threads: int = 1,
-) -> _Array: ...
+) -> _Matrix: ...
 def window_attention(
     shot: _Array,
+    row: _Ints,
     position: _Array,
     shift: _Array,
     bottleneck: _Array,
     inverse_sigma: _Array,
     *,
     heads: int,
-    first: int = 0,
+    out: _Matrix | None = None,
     target: str = "",
     num_threads: int = 1,
-) -> _Array: ...
+) -> _Matrix: ...
 def query_attention(
-    query: _Array, bottleneck_rows: _Array, latent_rows: _Array, *, scale: float, target: str = ""
-) -> _Array: ...
+    query: _Array,
+    bottleneck_rows: _Matrix,
+    latent_rows: _Matrix,
+    *,
+    scale: float,
+    out: _Matrix | None = None,
+    target: str = "",
+) -> _Matrix: ...

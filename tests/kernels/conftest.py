@@ -9,12 +9,15 @@ from megaseg import _C
 
 pytest.importorskip("torch", reason="the oracle is written in torch")
 
-MAX_VECTOR = 16  # floats in the widest vector
-
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "target" in metafunc.fixturenames:
-        metafunc.parametrize("target", _C.available_targets())
+    """``target`` alone, or with each ``storage`` that it has: float32, bfloat16."""
+    targets = _C.available_targets()
+    if "storage" in metafunc.fixturenames:
+        pairs = [(target, name) for target in targets for name in _C.compute_types(target) if name != "int8"]
+        metafunc.parametrize(("target", "storage"), pairs)
+    elif "target" in metafunc.fixturenames:
+        metafunc.parametrize("target", targets)
 
 
 @pytest.fixture

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Kernel and native-engine tests against a build with AddressSanitizer and UBSan.
+# Kernel and native-engine tests against a build with AddressSanitizer and UBSan, target amx on emulated tiles.
 # Usage: sanitize.sh [python] [pytest arguments]
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -10,13 +10,13 @@ python=$(command -v "$python")
 build=build/sanitize
 package=$PWD/$build/python
 
-cmake -S . -B "$build" -DMEGASEG_SANITIZE=address,undefined -DMEGASEG_OUTPUT_DIR="$package/megaseg" \
-    -DPython_EXECUTABLE="$python" -DCMAKE_CXX_FLAGS_RELEASE="-O1" \
+cmake -S . -B "$build" -DMEGASEG_SANITIZE=address,undefined -DMEGASEG_EMULATE_AMX=ON \
+    -DMEGASEG_OUTPUT_DIR="$package/megaseg" -DPython_EXECUTABLE="$python" -DCMAKE_CXX_FLAGS_RELEASE="-O1" \
     -Dpybind11_DIR="$("$python" -m pybind11 --cmakedir)" >"$build.log" 2>&1 || { cat "$build.log"; exit 1; }
 cmake --build "$build" --parallel >>"$build.log" 2>&1 || { tail -40 "$build.log"; exit 1; }
 
 # The package as it is, with the instrumented extension in the place of the ordinary one.
-rm -rf "$package/megaseg/engine"  # a stale copy must not serve
+rm -rf "$package"/megaseg/{engine,kernels}  # a stale copy must not serve
 cp -rLf python/megaseg/*.py python/megaseg/engine python/megaseg/kernels python/megaseg/models "$package/megaseg/"
 export PYTHONPATH=$package
 export ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 # the interpreter's own leaks are not ours

@@ -2,30 +2,29 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from comparison import WIDTHS, assert_close, exact, normal
+from comparison import WIDTHS, assert_close, assert_untouched_around, exact, normal, space
 
 from megaseg import kernels
 from megaseg.kernels import reference
 
 
 @pytest.mark.parametrize("size", WIDTHS)
-def test_any_size(target, rng, size):
+def test_any_size(target, storage, rng, size):
     length, tokens = int(rng.choice([1, 5, 17])), int(rng.integers(1, 7))
-    for shots in (1, 2, 9, 40):
+    for rows, shots in ((0, 1), (1, 1), (7, 2), (40, 9)):
         x, position, align = normal(rng, shots, size), normal(rng, length, size), normal(rng, tokens, size)
         gamma, beta = normal(rng, size), normal(rng, size)
-        first = int(rng.integers(0, shots))
-        windows = int(rng.integers(0, shots - first + 1))
-        expected = reference.embed(*exact(x, position, align, gamma, beta), windows, first, eps=1e-3)
-        got = kernels.embed(x, position, align, gamma, beta, windows=windows, first=first, eps=1e-3, target=target)
-        assert_close(got, expected, 5e-6)
+        row, place = (rng.integers(0, top, rows, dtype=np.int32) for top in (shots, length))
+        arrays = (x, row, place, place * np.int32(tokens) // np.int32(length), position, align, gamma, beta)
+        out = space(storage, rows, size)
+        kernels.embed(*arrays, eps=1e-3, out=out, target=target)
+        assert_close(out, reference.embed(*exact(*arrays), eps=1e-3), 5e-6)
+        assert_untouched_around(out)
 
 
-def test_edge_shots_repeat(target):
-    x = np.arange(3, dtype=np.float32)[:, None] * np.array([[1, -1]], np.float32)
-    zeros = np.zeros((5, 2), np.float32)
-    ones, none = np.ones(2, np.float32), np.zeros(2, np.float32)
-    got = kernels.embed(x, zeros, zeros[:1], ones, none, windows=3, eps=1.0, target=target)
-    shown = np.array([[0, 0, 0, 1, 2], [0, 0, 1, 2, 2], [0, 1, 2, 2, 2]])
-    expected = shown / np.sqrt(shown**2 + 1.0)
-    assert np.allclose(got[..., 0], expected, atol=1e-6)
+def test_indices_out_of_range_are_refused():
+    x, ones = np.zeros((3, 4), np.float32), np.ones(4, np.float32)
+    good = np.zeros(2, np.int32)
+    for bad in (np.array([0, 3], np.int32), np.array([-1, 0], np.int32), np.zeros(1, np.int32)):
+        with pytest.raises(ValueError, match="embed: row, place, slot"):
+            kernels.embed(x, good, bad, good, x, x, ones, ones)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from comparison import assert_close, exact, normal
+from comparison import assert_close, assert_untouched_around, exact, normal, space
 
 from megaseg import kernels
 from megaseg.kernels import reference
@@ -11,17 +11,21 @@ from megaseg.kernels import reference
 
 @pytest.mark.parametrize("head_size", [1, 5, 16, 17, 64, 96])
 @pytest.mark.parametrize("length", [1, 5, 17, 33])
-def test_any_size(target, rng, head_size, length):
+def test_any_size(target, storage, rng, head_size, length):
     for shots in (1, 3, 30):
-        heads, tokens = int(rng.integers(1, 4)), int(rng.integers(1, 5))
-        first = int(rng.integers(0, shots))
-        windows = int(rng.integers(1, shots - first + 1))
+        heads, tokens = int(rng.integers(1, 4)), int(rng.integers(0, 5))
+        windows = int(rng.integers(1, 20))
         wide = 3 * heads * head_size
-        tables = normal(rng, shots, wide), normal(rng, length, wide), normal(rng, wide), normal(rng, tokens, wide)
+        row = rng.integers(0, shots, (windows, length), dtype=np.int32)
         inverse_sigma = rng.uniform(0.5, 2, (windows, length)).astype(np.float32)
-        expected = reference.window_attention(*exact(*tables, inverse_sigma), heads=heads, first=first)
-        got = kernels.window_attention(*tables, inverse_sigma, heads=heads, first=first, target=target, num_threads=2)
-        assert_close(got, expected, 2e-5)
+        tables = normal(rng, length, wide), normal(rng, wide), normal(rng, tokens, wide)
+        arrays = (normal(rng, shots, wide), row, *tables, inverse_sigma)
+        out = space(storage, windows * (tokens + length), heads * head_size)
+        kernels.window_attention(*arrays, heads=heads, out=out, target=target, num_threads=2)
+        rounded = storage == "bfloat16"
+        expected = reference.window_attention(*exact(*arrays), heads=heads, rounded=rounded)
+        assert_close(out, expected, 6e-2 if rounded else 2e-5)
+        assert_untouched_around(out)
 
 
 def test_the_tables_stand_for_layer_norm_and_projection(rng):
@@ -31,17 +35,27 @@ def test_the_tables_stand_for_layer_norm_and_projection(rng):
         normal(rng, shots, size), normal(rng, length, size), normal(rng, 2, size), normal(rng, size), normal(rng, size)
     )
     weight, bias, tokens = exact(normal(rng, 3 * size, size), normal(rng, 3 * size), normal(rng, 2, size))
-    latents = reference.embed(x, p, align, gamma, beta, windows=shots, eps=eps)
-    rows = torch.cat([tokens.repeat(shots, 1), latents.flatten(0, 1)]) @ weight.T + bias
-    expected = reference.bottleneck_attention(*rows.chunk(3, dim=1), batch=shots, heads=heads, bottlenecks=2)
+    row = (torch.arange(shots)[:, None] + torch.arange(length) - length // 2).clamp(0, shots - 1)
+    place = torch.arange(length).repeat(shots)
+    latents = reference.embed(x, row.flatten(), place, place * 2 // length, p, align, gamma, beta, eps=eps)
+    rows = torch.cat([tokens.repeat(shots, 1), latents]) @ weight.T + bias
+    begin = torch.arange(shots + 1) * length
+    expected = reference.bottleneck_attention(*rows.chunk(3, dim=1), begin, heads=heads, bottlenecks=2)
 
     def table(rows: torch.Tensor) -> torch.Tensor:
         return (gamma * (rows - rows.mean(1, keepdim=True))) @ weight.T
 
     slots = align[torch.arange(length) * 2 // length]
-    seen = x[(torch.arange(shots)[:, None] + torch.arange(length) - length // 2).clamp(0, shots - 1)] + p + slots
-    inverse_sigma = (seen.var(-1, correction=0) + eps).rsqrt()
+    inverse_sigma = ((x[row] + p + slots).var(-1, correction=0) + eps).rsqrt()
     got = reference.window_attention(
-        table(x), table(p + slots), weight @ beta + bias, tokens @ weight.T + bias, inverse_sigma, heads
+        table(x), row, table(p + slots), weight @ beta + bias, tokens @ weight.T + bias, inverse_sigma, heads
     )
     assert torch.allclose(got, expected, rtol=0, atol=1e-12)
+
+
+def test_rows_out_of_range_are_refused():
+    shot, sigma = np.zeros((3, 6), np.float32), np.ones((2, 4), np.float32)
+    tables = np.zeros((4, 6), np.float32), np.zeros(6, np.float32), np.zeros((1, 6), np.float32)
+    for row in (np.full((2, 4), 3, np.int32), np.full((2, 4), -1, np.int32), np.zeros((2, 3), np.int32)):
+        with pytest.raises(ValueError, match="window_attention: a row of shot"):
+            kernels.window_attention(shot, row, *tables, sigma, heads=1)

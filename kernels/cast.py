@@ -1,0 +1,19 @@
+"""The same values in another storage type."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from megaseg.kernels.registry import Matrix, implementation
+
+
+def cast(x: Matrix, dtype: str, *, target: str = "") -> Any:
+    """x (rows, size) as "float32", as "bfloat16" (uint16 bits, rounded to nearest even), or by rows as "int8".
+
+    int8 is a pair: elements (rows, size) uint8 and scale (rows,), value = scale * (element - 128), scale = the row's
+    largest magnitude / 127.
+
+    Raises:
+        UnsupportedError: dtype or target. ValueError: shapes that do not fit.
+    """
+    return implementation("cast", x)(x, dtype, target=target)
