@@ -67,12 +67,11 @@ struct BFloat16Pairs {
 };
 #endif
 
-// acc += A[0:Rows, 0:k] B[0:k, 0:Vecs * kLanes], strides in elements: from row to row of A, from word to word of B. k is
-// a multiple of kStep.
+// acc += A[0:Rows, 0:k] B[0:k, 0:Vecs * kLanes], strides in elements: from row to row of A, from word to word of B. k
+// is a multiple of kStep.
 template <typename Product, int Rows, int Vecs>
-MEGASEG_INLINE void multiply(const typename Product::Element* a, ptrdiff_t a_stride,
-                             const typename Product::Element* b, ptrdiff_t b_stride, int k,
-                             typename Product::Sum (&acc)[Rows][Vecs]) {
+MEGASEG_INLINE void multiply(const typename Product::Element* a, ptrdiff_t a_stride, const typename Product::Element* b,
+                             ptrdiff_t b_stride, int k, typename Product::Sum (&acc)[Rows][Vecs]) {
   constexpr int kStep = Product::kStep;
   MEGASEG_NO_UNROLL
   for (int p = 0; p < k; p += kStep, b += b_stride) {
