@@ -82,6 +82,10 @@ struct Session {
 
   Session(const std::string& target, int num_threads, std::initializer_list<Type> types)
       : ops(megaseg::kernels(target), num_threads) {
+    require(types);
+  }
+
+  void require(std::initializer_list<Type> types) const {
     for (const Type type : types) {
       if (ops.kernels().types[static_cast<int>(type)]) continue;
       std::string offered;
@@ -130,6 +134,7 @@ class Linear {
     const ConstRows kept = residual ? rows_of(*residual, "linear: residual with contiguous rows") : ConstRows{};
     const int rows = size_of(x, 0);
     const Out out(given, type_ == Type::bfloat16 ? type_ : Type::float32, {x.shape(0), n_});
+    session_.require({in.type, kept.type, out.rows.type});
     const py::gil_scoped_release release;
     const bool converts = in.type != type_;
     const Stored stored(type_, converts ? rows : 0, k_);

@@ -7,7 +7,10 @@ namespace megaseg {
 namespace {
 
 constexpr int kQueriesPerTask = 96;
-constexpr int kRowStep = 48;        // whole register tiles of every target
+constexpr int kFewRows = 24;    // rows of a product that are not worth dividing
+constexpr int kPanelRows = 96;  // rows of a product that make up for reading its panels
+constexpr int kRowBlockBytes = 384 * 1024;
+constexpr int kProductsPerThread = 16;
 constexpr std::size_t kLine = 64;   // bytes: threads' scratch areas share no cache line
 constexpr int kTasksPerThread = 4;  // enough to even out their lengths
 
@@ -52,16 +55,21 @@ std::vector<Piece> pieces_of(int sequences, int most, const Length& length) {
 
 }  // namespace
 
+// A task is a block of rows that stays in a core's L2 cache while some panels of the weight pass by. Neighbouring tasks
+// share the panels: they come from memory once for all threads, and with few rows once at all.
 void Ops::linear(const cpu::LinearArgs& args, int rows) {
-  // Threads take neighbouring row blocks of the same panel: it comes from memory once for all of them.
+  if (rows == 0) return;
   const int panels = ceil_div(args.n, kernels_.linear_panel(args.in.type));
-  const int wanted = kTasksPerThread * threads();
-  const int row_blocks = std::clamp(ceil_div(wanted, panels), 1, std::max(1, rows / 24));
-  const int block = ceil_div(ceil_div(rows, row_blocks), kRowStep) * kRowStep;
-  const int blocks = block ? ceil_div(rows, block) : 0;
-  pool_.run(blocks * panels, [&](int task, int) {
-    const int begin = task % blocks * block;
-    kernels_.linear(args, begin, std::min(rows, begin + block), task / blocks, task / blocks + 1);
+  const int tasks = kProductsPerThread * threads();
+  const int cached = std::max(kPanelRows, kRowBlockBytes / (args.k * bytes_of(args.in.type)));
+  const int fewest = ceil_div(rows, cached);
+  const int blocks = std::clamp(ceil_div(tasks, panels), fewest, std::max(fewest, rows / kFewRows));
+  const int step = std::max(1, panels * blocks / tasks);
+  pool_.run(blocks * ceil_div(panels, step), [&](int task, int) {
+    const int block = task % blocks;
+    const int panel = task / blocks * step;
+    const auto row = [&](int i) { return static_cast<int>(std::int64_t{rows} * i / blocks); };
+    kernels_.linear(args, row(block), row(block + 1), panel, std::min(panels, panel + step));
   });
 }
 

@@ -1,5 +1,6 @@
-// The tile registers of AMX, and nothing else: eight tiles of up to 16 rows of 64 bytes, as a 2 x 2 block of C uses them.
-// With MEGASEG_EMULATE_AMX the same operations in plain C++ on arrays, so that the code above runs on any machine.
+// The tile registers of AMX, and nothing else: eight tiles of up to 16 rows of 64 bytes, as a 2 x 2 block of C uses
+// them. With MEGASEG_EMULATE_AMX the same operations in plain C++ on arrays, so that the code above runs on any
+// machine.
 #pragma once
 
 #include "cpu/tile.h"
@@ -7,8 +8,8 @@
 namespace {
 
 enum Tile : int { kC00, kC01, kC10, kC11, kA0, kA1, kB0, kB1 };  // the tiles' numbers
-constexpr int kTileHeight = 16;                                 // rows
-constexpr int kTileBytes = 64;                                  // bytes of a row
+constexpr int kTileHeight = 16;                                  // rows
+constexpr int kTileBytes = 64;                                   // bytes of a row
 
 // Rows of a tile where A has rows0 in its upper tile and rows1 in its lower one.
 constexpr int rows_of_tile(int tile, int rows0, int rows1) {
@@ -67,8 +68,8 @@ class Tiles {
       __builtin_memcpy(c, data_[kC][r], sizeof c);
       for (int p = 0; p < 16; ++p) {
         for (int i = 0; i < 64; ++i) {
-          c[i / 4] += static_cast<std::uint32_t>(data_[kA][r][4 * p + i % 4] *
-                                                 static_cast<std::int8_t>(data_[kB][p][i]));
+          c[i / 4] +=
+              static_cast<std::uint32_t>(data_[kA][r][4 * p + i % 4] * static_cast<std::int8_t>(data_[kB][p][i]));
         }
       }
       __builtin_memcpy(data_[kC][r], c, sizeof c);
@@ -91,7 +92,8 @@ class Tiles {
 
 #else
 
-// Instructions rather than intrinsics: GCC's carry no memory clobber, so that a tile could be read before it is written.
+// Instructions rather than intrinsics: GCC's carry no memory clobber, so that a tile could be read before it is
+// written.
 class Tiles {
  public:
   Tiles() = default;

@@ -1,216 +1,257 @@
 // Softmax attention of one head, shared by the ops that differ in where queries, keys and values come from. Keys are
 // taken in blocks with a running maximum, so that scores never exceed one block of queries by one block of keys.
-// Products run over units of 32 bits, one float or two bfloat16: both types share one loop.
 #pragma once
 
 #include "cpu/ops.h"
+#include "cpu/tile.h"
+#if defined(MEGASEG_AMX)
+#include "cpu/amx.h"
+#endif
 
 namespace {
 
-constexpr int kQueryBlock = 24;  // rows that share a block of keys while it is in the L1 cache
 constexpr int kKeyBlock = 128;
 constexpr float kLog2E = 1.44269504F;
 
+// C[rows, vecs * kLanes] (+)= A[rows, k] B[k, vecs * kLanes], vecs <= kTileVecs, k a multiple of kDepth, strides as in
+// multiply().
+template <typename Product>
+class Products {
+ public:
+  using T = typename Product::Element;
+  static constexpr int kDepth = Product::kStep;
+  static constexpr int kQueryBlock = 24;  // rows that share a block of keys while it is in the L1 cache
+
+  template <bool kAccumulate>
+  MEGASEG_INLINE void run(const T* a, ptrdiff_t a_stride, const T* b, ptrdiff_t b_stride, int k, float* c,
+                          ptrdiff_t c_stride, int rows, int vecs) const {
+    switch (vecs) {
+      case 1: return rows_of<kAccumulate, 1>(a, a_stride, b, b_stride, k, c, c_stride, rows);
+      case 2: return rows_of<kAccumulate, 2>(a, a_stride, b, b_stride, k, c, c_stride, rows);
 #if defined(MEGASEG_AVX512)
-constexpr int kScoreVecs = 4;  // accumulators: 4 vectors x 6 rows, 3 x 8, 2 x 12 or 1 x 12 of 32 registers
-constexpr int most_rows(int vecs) { return vecs < 3 ? 12 : 24 / vecs; }
-#else
-constexpr int kScoreVecs = 2;  // of 16 registers
-constexpr int most_rows(int) { return 6; }
+      case 3: return rows_of<kAccumulate, 3>(a, a_stride, b, b_stride, k, c, c_stride, rows);
+      default: return rows_of<kAccumulate, 4>(a, a_stride, b, b_stride, k, c, c_stride, rows);
 #endif
-constexpr int kScorePanel = kScoreVecs * kLanes;
-
-template <typename T>
-constexpr int kUnit = 4 / sizeof(T);  // elements of a unit
-template <typename T>
-constexpr int units(int elements) {
-  return (elements + kUnit<T> - 1) / kUnit<T>;
-}
-
-MEGASEG_INLINE Vec splat_unit(const void* p) {
-  std::int32_t bits;
-  __builtin_memcpy(&bits, p, 4);
-  return reinterpret_cast<Vec>(bits + IntVec{});
-}
-
-// acc + a b, summed over the elements of a unit.
-template <typename T>
-MEGASEG_INLINE Vec multiply_add(Vec acc, Vec a, Vec b) {
-#if defined(MEGASEG_BF16)
-  if constexpr (kUnit<T> == 2) {
-    return _mm512_dpbf16_ps(acc, reinterpret_cast<__m512bh>(a), reinterpret_cast<__m512bh>(b));
-  }
-#endif
-  return acc + a * b;
-}
-
-// C[Rows, Vecs * kLanes] (+)= A[Rows, k] B[k, Vecs * kLanes]; k and strides of a and b in units.
-template <typename T, bool kAccumulate, int Vecs, int Rows>
-void product_tile(const float* a, ptrdiff_t a_stride, const float* b, ptrdiff_t b_stride, int k, float* c,
-                  ptrdiff_t c_stride) {
-  Vec acc[Rows][Vecs];
-  MEGASEG_UNROLL
-  for (int i = 0; i < Rows; ++i) {
-    MEGASEG_UNROLL
-    for (int j = 0; j < Vecs; ++j) acc[i][j] = kAccumulate ? load(c + i * c_stride + j * kLanes) : Vec{};
-  }
-  MEGASEG_NO_UNROLL
-  for (int p = 0; p < k; ++p, b += b_stride) {
-    Vec column[Vecs];
-    MEGASEG_UNROLL
-    for (int j = 0; j < Vecs; ++j) column[j] = load(b + j * kLanes);
-    MEGASEG_UNROLL
-    for (int i = 0; i < Rows; ++i) {
-      const Vec x = splat_unit(a + i * a_stride + p);
-      MEGASEG_UNROLL
-      for (int j = 0; j < Vecs; ++j) acc[i][j] = multiply_add<T>(acc[i][j], x, column[j]);
     }
   }
-  MEGASEG_UNROLL
-  for (int i = 0; i < Rows; ++i) {
+
+ private:
+  using Tile = void (*)(const T*, ptrdiff_t, const T*, ptrdiff_t, int, float*, ptrdiff_t);
+
+  // Narrow tiles are higher: as many accumulators as registers allow.
+  static constexpr int most_rows(int vecs) { return vecs > 2 || kTileVecs == 2 ? kTileRows * kTileVecs / vecs : 12; }
+
+  template <bool kAccumulate, int Vecs, int Rows>
+  static void tile(const T* a, ptrdiff_t a_stride, const T* b, ptrdiff_t b_stride, int k, float* c,
+                   ptrdiff_t c_stride) {
+    Vec acc[Rows][Vecs];
     MEGASEG_UNROLL
-    for (int j = 0; j < Vecs; ++j) store(c + i * c_stride + j * kLanes, acc[i][j]);
+    for (int i = 0; i < Rows; ++i) {
+      MEGASEG_UNROLL
+      for (int j = 0; j < Vecs; ++j) acc[i][j] = kAccumulate ? load(c + i * c_stride + j * kLanes) : Vec{};
+    }
+    multiply<Product, Rows, Vecs>(a, a_stride, b, b_stride, k, acc);
+    MEGASEG_UNROLL
+    for (int i = 0; i < Rows; ++i) {
+      MEGASEG_UNROLL
+      for (int j = 0; j < Vecs; ++j) store(c + i * c_stride + j * kLanes, acc[i][j]);
+    }
   }
-}
 
-using ProductTile = void (*)(const float*, ptrdiff_t, const float*, ptrdiff_t, int, float*, ptrdiff_t);
-
-template <typename T, bool kAccumulate, int Vecs, int... kRow>
-MEGASEG_INLINE ProductTile tile_of(int rows, std::integer_sequence<int, kRow...>) {
-  static constexpr ProductTile kTiles[] = {product_tile<T, kAccumulate, Vecs, kRow + 1>...};
-  return kTiles[rows - 1];
-}
-
-// Any number of rows, in tiles as even as can be: a tile of one row would wait for its own sums.
-template <typename T, bool kAccumulate, int Vecs>
-void product_rows(const float* a, ptrdiff_t a_stride, const float* b, ptrdiff_t b_stride, int k, float* c,
-                  ptrdiff_t c_stride, int rows) {
-  constexpr int kMost = most_rows(Vecs);
-  for (int tiles = (rows + kMost - 1) / kMost; tiles > 0; --tiles) {
-    const int count = (rows + tiles - 1) / tiles;
-    tile_of<T, kAccumulate, Vecs>(count, std::make_integer_sequence<int, kMost>())(a, a_stride, b, b_stride, k, c,
-                                                                                   c_stride);
-    rows -= count;
-    a += count * a_stride;
-    c += count * c_stride;
+  template <bool kAccumulate, int Vecs, int... kRow>
+  MEGASEG_INLINE static Tile tile_of(int rows, std::integer_sequence<int, kRow...>) {
+    static constexpr Tile kTiles[] = {tile<kAccumulate, Vecs, kRow + 1>...};
+    return kTiles[rows - 1];
   }
-}
 
-template <typename T, bool kAccumulate>
-MEGASEG_INLINE void product(const float* a, ptrdiff_t a_stride, const float* b, ptrdiff_t b_stride, int k, float* c,
-                            ptrdiff_t c_stride, int rows, int vecs) {
-  switch (vecs) {
-    case 1: return product_rows<T, kAccumulate, 1>(a, a_stride, b, b_stride, k, c, c_stride, rows);
-    case 2: return product_rows<T, kAccumulate, 2>(a, a_stride, b, b_stride, k, c, c_stride, rows);
-#if defined(MEGASEG_AVX512)
-    case 3: return product_rows<T, kAccumulate, 3>(a, a_stride, b, b_stride, k, c, c_stride, rows);
-    default: return product_rows<T, kAccumulate, 4>(a, a_stride, b, b_stride, k, c, c_stride, rows);
-#endif
+  // Any number of rows, in tiles as even as can be: a tile of one row would wait for its own sums.
+  template <bool kAccumulate, int Vecs>
+  static void rows_of(const T* a, ptrdiff_t a_stride, const T* b, ptrdiff_t b_stride, int k, float* c,
+                      ptrdiff_t c_stride, int rows) {
+    constexpr int kMost = most_rows(Vecs);
+    for (int tiles = (rows + kMost - 1) / kMost; tiles > 0; --tiles) {
+      const int count = (rows + tiles - 1) / tiles;
+      tile_of<kAccumulate, Vecs>(count, std::make_integer_sequence<int, kMost>())(a, a_stride, b, b_stride, k, c,
+                                                                                  c_stride);
+      rows -= count;
+      a += count * a_stride;
+      c += count * c_stride;
+    }
   }
-}
-
-// Vectors that hold the columns from `begin` to the end of the panel or to `end`.
-MEGASEG_INLINE int panel_vecs(int begin, int end) {
-  const int left = end - begin;
-  return left >= kScorePanel ? kScoreVecs : (left + kLanes - 1) / kLanes;
-}
-
-// Packed keys: [keys / kScorePanel, units of head_size, kScorePanel], then values: [units of keys, padded head_size].
-template <typename T>
-struct Packed {
-  float* keys;
-  float* values;
-  int padded;  // head_size in whole vectors
-
-  static std::size_t floats(int key_count, int head_size) {
-    return static_cast<std::size_t>(round_up(key_count, kScorePanel)) *
-           static_cast<std::size_t>(units<T>(head_size) + round_up(head_size, kLanes));
-  }
-  Packed(void* memory, int key_count, int head_size)
-      : keys(static_cast<float*>(memory)),
-        values(keys + static_cast<ptrdiff_t>(round_up(key_count, kScorePanel)) * units<T>(head_size)),
-        padded(round_up(head_size, kLanes)) {}
 };
 
-// Units of elements i, i + 1, ... of a row, which at(i) gives as floats.
-template <typename T, typename At>
-MEGASEG_INLINE Vec units_of(const At& at, int unit) {
-#if defined(MEGASEG_BF16)
-  if constexpr (kUnit<T> == 2) {
-    return reinterpret_cast<Vec>(_mm512_cvtne2ps_pbh(at(2 * unit + kLanes), at(2 * unit)));
+#if defined(MEGASEG_AMX)
+// Whole tiles: rows past the last one are computed and never read.
+template <>
+class Products<BFloat16Pairs> {
+ public:
+  static constexpr int kDepth = kTileBytes / 2;
+  static constexpr int kQueryBlock = 2 * kTileHeight;
+
+  Products() { tiles_.configure(kTileHeight, kTileHeight); }
+
+  template <bool kAccumulate>
+  void run(const BFloat16* a, ptrdiff_t a_stride, const BFloat16* b, ptrdiff_t b_stride, int k, float* c,
+           ptrdiff_t c_stride, int rows, int vecs) {
+    for (int j = 0; j < vecs; j += 2) {
+      const bool lower = rows > kTileHeight;
+      const bool right = vecs - j > 1;
+      each<kAccumulate>(c + j * kLanes, c_stride, lower, right, false);
+      for (int p = 0; p < k; p += kDepth) {
+        const BFloat16* word = b + p / 2 * b_stride + j * kTileBytes / 2;
+        tiles_.load<kA0>(a + p, 2 * a_stride);
+        tiles_.load<kB0>(word, 2 * b_stride);
+        tiles_.dot<kC00, kA0, kB0>(BFloat16Pairs{});
+        if (right) tiles_.load<kB1>(word + kTileBytes / 2, 2 * b_stride);
+        if (right) tiles_.dot<kC01, kA0, kB1>(BFloat16Pairs{});
+        if (!lower) continue;
+        tiles_.load<kA1>(a + kTileHeight * a_stride + p, 2 * a_stride);
+        tiles_.dot<kC10, kA1, kB0>(BFloat16Pairs{});
+        if (right) tiles_.dot<kC11, kA1, kB1>(BFloat16Pairs{});
+      }
+      each<kAccumulate>(c + j * kLanes, c_stride, lower, right, true);
+    }
   }
+
+ private:
+  // Reads (or clears) the tiles of C, or writes them.
+  template <bool kAccumulate>
+  MEGASEG_INLINE void each(float* c, ptrdiff_t stride, bool lower, bool right, bool stores) {
+    const auto one = [&]<Tile kTile>(std::integral_constant<Tile, kTile>, float* at) {
+      if (stores) return tiles_.store<kTile>(at, 4 * stride);
+      if constexpr (kAccumulate) return tiles_.load<kTile>(at, 4 * stride);
+      tiles_.zero<kTile>();
+    };
+    one(std::integral_constant<Tile, kC00>(), c);
+    if (right) one(std::integral_constant<Tile, kC01>(), c + kLanes);
+    if (lower) one(std::integral_constant<Tile, kC10>(), c + kTileHeight * stride);
+    if (lower && right) one(std::integral_constant<Tile, kC11>(), c + kTileHeight * stride + kLanes);
+  }
+
+  Tiles tiles_;
+};
 #endif
-  return at(unit);
+
+// f(Float32{}) or f(BFloat16Pairs{}), by the storage of queries, keys and values.
+template <typename F>
+MEGASEG_INLINE void with_product([[maybe_unused]] megaseg::cpu::Type type, F f) {
+#if defined(MEGASEG_BF16)
+  if (type == megaseg::cpu::Type::bfloat16) return f(BFloat16Pairs{});
+#endif
+  f(Float32{});
 }
 
-// Keys begin to end of `keys`: key(token, column) and value(token, column) give vectors of a token's head, zero past
-// it. `begin` is a multiple of kScorePanel. Lanes and units past the last key become zeros: their scores are finite,
-// their values harmless.
-template <typename T, typename Key, typename Value>
-MEGASEG_INLINE void pack(const Key& key, const Value& value, int begin, int end, int head_size,
-                         const Packed<T>& packed) {
-  const int depth = units<T>(head_size);
+// Sizes of one head in whole products and vectors.
+template <typename Product>
+struct Head {
+  static constexpr int kDepth = Products<Product>::kDepth;
+
+  int size;
+  int depth;   // elements that a score sums over
+  int padded;  // of a row of queries, values or sums
+
+  explicit Head(int head_size)
+      : size(head_size),
+        depth(round_up(head_size, kDepth)),
+        padded(round_up(head_size, kDepth > kLanes ? kDepth : kLanes)) {}
+};
+
+// Packed keys: [keys / kPanel, depth / kStep, kPanel, kStep], then values: [keys / kStep, padded, kStep].
+template <typename Product>
+struct Packed {
+  using T = typename Product::Element;
+  T* keys;
+  T* values;
+  Head<Product> head;
+
+  static std::size_t bytes(int key_count, int head_size) {
+    const Head<Product> head(head_size);
+    return sizeof(T) * static_cast<std::size_t>(round_up(key_count, kPanel)) *
+           static_cast<std::size_t>(head.depth + head.padded);
+  }
+  Packed(void* memory, int key_count, int head_size)
+      : keys(static_cast<T*>(memory)),
+        values(keys + static_cast<ptrdiff_t>(round_up(key_count, kPanel)) * round_up(head_size, Head<Product>::kDepth)),
+        head(head_size) {}
+};
+
+// Words of a row, which at(i) gives as a vector of floats i, i + 1, ...
+template <typename Product, typename At>
+MEGASEG_INLINE Vec words_of(const At& at, int i) {
+#if defined(MEGASEG_BF16)
+  if constexpr (Product::kStep == 2) return reinterpret_cast<Vec>(_mm512_cvtne2ps_pbh(at(i + kLanes), at(i)));
+#endif
+  return at(i);
+}
+
+MEGASEG_INLINE void store_words(void* to, Vec words) { __builtin_memcpy(to, &words, sizeof words); }
+
+// Keys begin to end: key(token, i) and value(token, i) give vectors of a token's head, zero past it. `begin` is a
+// multiple of kPanel. What lies past the last key becomes zeros: scores are finite, values harmless.
+template <typename Product, typename Key, typename Value>
+MEGASEG_INLINE void pack(const Key& key, const Value& value, int begin, int end, const Packed<Product>& packed) {
+  constexpr int kStep = Product::kStep;
+  const Head<Product> head = packed.head;
   for (int token = begin; token < end; token += kLanes) {
-    float* panel =
-        packed.keys + static_cast<ptrdiff_t>(token / kScorePanel) * kScorePanel * depth + token % kScorePanel;
-    for (int unit = 0; unit < depth; unit += kLanes) {
+    auto* panel = packed.keys + static_cast<ptrdiff_t>(token / kPanel) * kPanel * head.depth + token % kPanel * kStep;
+    for (int i = 0; i < head.depth; i += kLanes * kStep) {
       Vec block[kLanes];
       MEGASEG_UNROLL
-      for (int i = 0; i < kLanes; ++i) {
-        block[i] = token + i < end ? units_of<T>([&](int column) { return key(token + i, column); }, unit) : Vec{};
+      for (int t = 0; t < kLanes; ++t) {
+        block[t] = token + t < end ? words_of<Product>([&](int j) { return key(token + t, j); }, i) : Vec{};
       }
       transpose(block);
       MEGASEG_UNROLL
-      for (int i = 0; i < kLanes; ++i) {
-        if (unit + i < depth) store(panel + static_cast<ptrdiff_t>(unit + i) * kScorePanel, block[i]);
+      for (int t = 0; t < kLanes; ++t) {
+        if (i + t * kStep < head.depth) store_words(panel + static_cast<ptrdiff_t>(i + t * kStep) * kPanel, block[t]);
       }
     }
   }
-  for (int token = begin; token < end; token += kUnit<T>) {
-    float* row = packed.values + static_cast<ptrdiff_t>(token / kUnit<T>) * packed.padded;
-    for (int column = 0; column < packed.padded; column += kLanes) {
-      Vec unit = value(token, column);
+  for (int token = begin; token < round_up(end, head.kDepth); token += kStep) {
+    auto* row = packed.values + static_cast<ptrdiff_t>(token) * head.padded;
+    for (int i = 0; i < head.padded; i += kLanes) {
+      Vec words = token < end ? value(token, i) : Vec{};
 #if defined(MEGASEG_BF16)
-      if constexpr (kUnit<T> == 2) unit = interleave(unit, token + 1 < end ? value(token + 1, column) : Vec{});
+      if constexpr (kStep == 2) words = interleave(words, token + 1 < end ? value(token + 1, i) : Vec{});
 #endif
-      store(row + column, unit);
+      store_words(row + i * kStep, words);
     }
   }
 }
 
 // A block of queries on its way through the keys.
-template <typename T>
+template <typename Product>
 struct QueryBlock {
-  float* query;    // [kQueryBlock, padded head_size] of T
-  float* scores;   // [kQueryBlock, kKeyBlock]
-  float* weights;  // [kQueryBlock, kKeyBlock] of T
-  float* out;      // [kQueryBlock, padded head_size]
-  int padded;
-  float scale;                 // log2(e) / sqrt(head_size)
-  float maximum[kQueryBlock];  // of the scores, scaled
-  Vec total[kQueryBlock];      // of the weights, lane by lane
+  using T = typename Product::Element;
+  static constexpr int kRows = Products<Product>::kQueryBlock;
 
-  static std::size_t floats(int head_size) {
-    return static_cast<std::size_t>(kQueryBlock) *
-           static_cast<std::size_t>(2 * round_up(head_size, kLanes) + (kUnit<T> == 1 ? 1 : 2) * kKeyBlock);
+  Head<Product> head;
+  T* query;              // [kRows, padded]
+  T* weights;            // [kRows, kKeyBlock]
+  float* scores;         // [kRows, kKeyBlock]; weights take their place where T is float
+  float* out;            // [kRows, padded]
+  float scale;           // log2(e) / sqrt(head_size)
+  float maximum[kRows];  // of the scores, scaled
+  Vec total[kRows];      // of the weights, lane by lane
+
+  static std::size_t bytes(int head_size) {
+    return kRows *
+           (static_cast<std::size_t>(Head<Product>(head_size).padded) * (sizeof(T) + 4) + kKeyBlock * (sizeof(T) + 4));
   }
-  QueryBlock(void* memory, int head_size, float softmax_scale)
-      : query(static_cast<float*>(memory)),
-        scores(query + static_cast<ptrdiff_t>(kQueryBlock) * round_up(head_size, kLanes)),
-        weights(kUnit<T> == 1 ? scores : scores + kQueryBlock * kKeyBlock),
-        out(weights + kQueryBlock * kKeyBlock),
-        padded(round_up(head_size, kLanes)),
-        scale(softmax_scale * kLog2E) {}
-
-  MEGASEG_INLINE T* query_row(int r) const { return reinterpret_cast<T*>(query) + r * padded; }
+  QueryBlock(void* memory, int head_size, float softmax_scale) : head(head_size), scale(softmax_scale * kLog2E) {
+    scores = static_cast<float*>(memory);
+    out = scores + kRows * kKeyBlock;
+    query = reinterpret_cast<T*>(out + static_cast<ptrdiff_t>(kRows) * head.padded);
+    weights = sizeof(T) == 4 ? reinterpret_cast<T*>(scores) : query + static_cast<ptrdiff_t>(kRows) * head.padded;
+  }
 };
 
 // The running maximum takes in a block of scores; totals and `out` follow where it rises.
-template <typename T>
-MEGASEG_INLINE void raise_maximum(QueryBlock<T>& block, int rows, int keys, bool first) {
+template <typename Product>
+MEGASEG_INLINE void raise_maximum(QueryBlock<Product>& block, int rows, int keys, bool first) {
   for (int r = 0; r < rows; ++r) {
     float* row = block.scores + r * kKeyBlock;
-    for (int i = keys; i < round_up(keys, kLanes * kUnit<T>); ++i) row[i] = -1e30F;  // padding keys take no part
+    for (int i = keys; i < round_up(keys, kLanes * Product::kStep); ++i) row[i] = -1e30F;  // take no part
     Vec top = load(row);
     for (int i = kLanes; i < keys; i += kLanes) top = max(top, load(row + i));
     const float highest = maximum(top) * block.scale;
@@ -221,33 +262,33 @@ MEGASEG_INLINE void raise_maximum(QueryBlock<T>& block, int rows, int keys, bool
     }
     if (highest <= block.maximum[r]) continue;
     const Vec rescale = exp2(splat(block.maximum[r] - highest));
-    float* out = block.out + r * block.padded;
-    for (int i = 0; i < block.padded; i += kLanes) store(out + i, load(out + i) * rescale);
+    float* out = block.out + r * block.head.padded;
+    for (int i = 0; i < block.head.padded; i += kLanes) store(out + i, load(out + i) * rescale);
     block.total[r] *= rescale;
     block.maximum[r] = highest;
   }
 }
 
 // Scores become weights 2^(scale * score - maximum). A loop of its own: no row waits for another's maximum.
-template <typename T>
-MEGASEG_INLINE void soften(QueryBlock<T>& block, int rows, int keys) {
+template <typename Product>
+MEGASEG_INLINE void soften(QueryBlock<Product>& block, int rows, int keys) {
   for (int r = 0; r < rows; ++r) {
     const float* row = block.scores + r * kKeyBlock;
-    float* weights = block.weights + r * (kKeyBlock / kUnit<T>);
+    auto* weights = block.weights + r * kKeyBlock;
     Vec total = block.total[r];
     const Vec top = splat(block.maximum[r]);
-    for (int i = 0; i < keys; i += kLanes * kUnit<T>) {
-      if constexpr (kUnit<T> == 1) {
+    for (int i = 0; i < keys; i += kLanes * Product::kStep) {
+      if constexpr (Product::kStep == 1) {
         const Vec weight = exp2(load(row + i) * block.scale - top);
         total += weight;
         store(weights + i, weight);
       }
 #if defined(MEGASEG_BF16)
-      if constexpr (kUnit<T> == 2) {
+      if constexpr (Product::kStep == 2) {
         const Vec low = exp2_coarse(load(row + i) * block.scale - top);
         const Vec high = exp2_coarse(load(row + i + kLanes) * block.scale - top);
         total += low + high;
-        store(weights + i / 2, reinterpret_cast<Vec>(_mm512_cvtne2ps_pbh(high, low)));
+        store_words(weights + i, reinterpret_cast<Vec>(_mm512_cvtne2ps_pbh(high, low)));
       }
 #endif
     }
@@ -255,42 +296,67 @@ MEGASEG_INLINE void soften(QueryBlock<T>& block, int rows, int keys) {
   }
 }
 
+// Vectors that hold the columns from `begin` to the end of the panel or to `end`.
+MEGASEG_INLINE int panel_vecs(int begin, int end) {
+  const int left = end - begin;
+  return left >= kPanel ? kTileVecs : (left + kLanes - 1) / kLanes;
+}
+
 // block.out = softmax(query keys^T) values, unnormalised, for the first `rows` queries of the block.
-template <typename T>
-[[gnu::noinline]] void attend(QueryBlock<T>& block, int rows, int keys, int head_size, const Packed<T>& packed) {
-  const int depth = units<T>(head_size);
-  const int stride = block.padded / kUnit<T>;
+template <typename Product>
+[[gnu::noinline]] void attend(Products<Product>& products, QueryBlock<Product>& block, int rows, int keys,
+                              const Packed<Product>& packed) {
+  const Head<Product> head = packed.head;
   for (int begin = 0; begin < keys; begin += kKeyBlock) {
     const int count = keys - begin < kKeyBlock ? keys - begin : kKeyBlock;
-    for (int key = 0; key < count; key += kScorePanel) {
-      product<T, false>(block.query, stride, packed.keys + static_cast<ptrdiff_t>(begin + key) * depth, kScorePanel,
-                        depth, block.scores + key, kKeyBlock, rows, panel_vecs(key, count));
+    for (int key = 0; key < count; key += kPanel) {
+      const auto* panel = packed.keys + static_cast<ptrdiff_t>(begin + key) * head.depth;
+      products.template run<false>(block.query, head.padded, panel, kPanel * Product::kStep, head.depth,
+                                   block.scores + key, kKeyBlock, rows, panel_vecs(key, count));
     }
     raise_maximum(block, rows, count, begin == 0);
     soften(block, rows, count);
-    const float* values = packed.values + static_cast<ptrdiff_t>(begin / kUnit<T>) * packed.padded;
-    const auto multiply = begin == 0 ? product<T, false> : product<T, true>;
-    for (int column = 0; column < packed.padded; column += kScorePanel) {
-      multiply(block.weights, kKeyBlock / kUnit<T>, values + column, packed.padded, units<T>(count), block.out + column,
-               packed.padded, rows, panel_vecs(column, packed.padded));
-    }
+    const auto multiply_values = [&]<bool kAccumulate>(std::bool_constant<kAccumulate>) {
+      const auto* values = packed.values + static_cast<ptrdiff_t>(begin) * head.padded;
+      for (int i = 0; i < head.padded; i += kPanel) {
+        products.template run<kAccumulate>(block.weights, kKeyBlock, values + i * Product::kStep,
+                                           head.padded * Product::kStep, round_up(count, head.kDepth), block.out + i,
+                                           head.padded, rows, panel_vecs(i, head.padded));
+      }
+    };
+    begin == 0 ? multiply_values(std::false_type()) : multiply_values(std::true_type());
   }
 }
 
-// A head's slice of a row, by vectors, zeros past it.
+// A vector of a head's slice of a row, zeros past it.
 template <typename T>
-MEGASEG_INLINE Vec head_part(const T* row, int column, int head_size) {
-  const int left = head_size - column;
-  return left >= kLanes ? load(row + column) : left > 0 ? load_partial(row + column, left) : Vec{};
+MEGASEG_INLINE Vec head_part(const T* row, int i, int head_size) {
+  const int left = head_size - i;
+  return left >= kLanes ? load(row + i) : left > 0 ? load_partial(row + i, left) : Vec{};
 }
 
-template <typename T>
-MEGASEG_INLINE void write_head(const QueryBlock<T>& block, int r, int head_size, auto* out) {
-  const float share = 1.0F / sum(block.total[r]);
-  const float* row = block.out + r * block.padded;
-  int i = 0;
-  for (; i + kLanes <= head_size; i += kLanes) store(out + i, load(row + i) * share);
-  if (i < head_size) store_partial(out + i, load(row + i) * share, head_size - i);
+// Attention of `queries` rows in blocks: query(r, i) gives vectors of a row's head, out(r) is where its result goes.
+template <typename Product, typename Query, typename Out>
+MEGASEG_INLINE void attend_all(const Query& query, const Out& out, int queries, int keys, float scale,
+                               const Packed<Product>& packed, void* scratch) {
+  const Head<Product> head = packed.head;
+  Products<Product> products;
+  QueryBlock<Product> block(scratch, head.size, scale);
+  for (int begin = 0; begin < queries; begin += block.kRows) {
+    const int rows = queries - begin < block.kRows ? queries - begin : block.kRows;
+    for (int r = 0; r < rows; ++r) {
+      for (int i = 0; i < head.padded; i += kLanes) store(block.query + r * head.padded + i, query(begin + r, i));
+    }
+    attend(products, block, rows, keys, packed);
+    for (int r = 0; r < rows; ++r) {
+      auto* to = out(begin + r);
+      const float share = 1.0F / sum(block.total[r]);
+      const float* row = block.out + r * head.padded;
+      int i = 0;
+      for (; i + kLanes <= head.size; i += kLanes) store(to + i, load(row + i) * share);
+      if (i < head.size) store_partial(to + i, load(row + i) * share, head.size - i);
+    }
+  }
 }
 
 }  // namespace

@@ -53,9 +53,7 @@ struct Packed {
   Element* panel(int column) const { return reinterpret_cast<Element*>(base) + static_cast<ptrdiff_t>(column) * k; }
   float* bias() const { return reinterpret_cast<float*>(base + panels_size()); }
   float* scale() const { return reinterpret_cast<float*>(base + panels_size() + column_size()); }
-  std::int32_t* offset() const {
-    return reinterpret_cast<std::int32_t*>(base + panels_size() + 2 * column_size());
-  }
+  std::int32_t* offset() const { return reinterpret_cast<std::int32_t*>(base + panels_size() + 2 * column_size()); }
 
   char* base;
   int n;
@@ -69,9 +67,9 @@ MEGASEG_INLINE Vec gelu_as(BFloat16, Vec x) {
   constexpr float kEnd = 4.5F;
   const Vec t = min(max(x, -x), splat(kEnd));
   const Vec s = t * (2.0F / kEnd) - 1.0F;
-  const Vec q = polynomial(s, {1.222098339e-02F, -7.134827971e-02F, 1.809415966e-01F, -2.463959008e-01F,
-                               1.562293917e-01F, 3.712335974e-02F, -1.283592880e-01F, 4.980415851e-02F,
-                               2.883973345e-02F, -1.905553788e-02F});
+  const Vec q =
+      polynomial(s, {1.222098339e-02F, -7.134827971e-02F, 1.809415966e-01F, -2.463959008e-01F, 1.562293917e-01F,
+                     3.712335974e-02F, -1.283592880e-01F, 4.980415851e-02F, 2.883973345e-02F, -1.905553788e-02F});
   return max(x, Vec{}) - t * q;
 }
 #endif

@@ -9,7 +9,8 @@ MEGASEG_INLINE void pack_row(const Packed<Product>& packed, const float* weight,
   constexpr int kColumns = Packed<Product>::kColumns;
   constexpr int kStep = Product::kStep;
   auto* column = packed.panel(row / kColumns * kColumns) + row % kColumns * kStep;
-  for (int i = 0; i < k; ++i) column[static_cast<ptrdiff_t>(i / kStep) * kColumns * kStep + i % kStep] = convert(weight[i]);
+  for (int i = 0; i < k; ++i)
+    column[static_cast<ptrdiff_t>(i / kStep) * kColumns * kStep + i % kStep] = convert(weight[i]);
 }
 
 void pack_row(const Packed<Float32>& packed, const float* weight, int row, int k) {
@@ -27,18 +28,21 @@ void pack_row(const Packed<BFloat16Pairs>& packed, const float* weight, int row,
 #endif
 
 #if defined(MEGASEG_VNNI)
-// Symmetric: 127 steps to the largest magnitude of the row.
+constexpr float kTooSmall = 1e-36F;  // to divide by
+
+// Symmetric: 127 steps to the largest magnitude of the row. NaN or infinity makes the scale NaN.
 void pack_row(const Packed<Int8>& packed, const float* weight, int row, int k) {
   float largest = 0;
-  for (int i = 0; i < k; ++i) largest = __builtin_fmaxf(largest, __builtin_fabsf(weight[i]));
-  const float steps = largest > 0 ? 127 / largest : 0;
+  float poison = 0;
+  for (int i = 0; i < k; ++i) largest = __builtin_fmaxf(largest, __builtin_fabsf(weight[i])), poison += weight[i] * 0;
+  const float steps = largest < kTooSmall ? 0 : 127 / largest;
   std::int32_t sum = 0;
   pack_row(packed, weight, row, k, [&](float x) {
-    const auto element = static_cast<std::int8_t>(__builtin_rintf(x * steps));
-    sum += element;
-    return static_cast<std::uint8_t>(element);
+    const float element = __builtin_rintf(__builtin_fmaxf(-127, __builtin_fminf(127, x * steps)));
+    sum += static_cast<std::int8_t>(element);
+    return static_cast<std::uint8_t>(static_cast<std::int8_t>(element));
   });
-  packed.scale()[row] = largest / 127;
+  packed.scale()[row] = (largest < kTooSmall ? 0 : largest / 127) + poison;
   packed.offset()[row] = -kZeroPoint * sum;
 }
 #endif
@@ -48,9 +52,8 @@ void pack_row(const Packed<Int8>& packed, const float* weight, int row, int k) {
 namespace megaseg::cpu::MEGASEG_TARGET {
 
 std::size_t linear_packed_size(Type type, int n, int k) {
-  return with_product(type, [&]<typename Product>(Product) {
-    return static_cast<std::size_t>(Packed<Product>(nullptr, n, k).size());
-  });
+  return with_product(
+      type, [&]<typename Product>(Product) { return static_cast<std::size_t>(Packed<Product>(nullptr, n, k).size()); });
 }
 
 void linear_pack(Type type, const float* weight, const float* bias, int n, int k, void* packed) {

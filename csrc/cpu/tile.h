@@ -67,12 +67,11 @@ struct BFloat16Pairs {
 };
 #endif
 
-// acc += A[0:Rows, 0:k] B[0:k, 0:Vecs * kLanes], strides in elements: from row to row of A, from word to word of B. k is
-// a multiple of kStep.
+// acc += A[0:Rows, 0:k] B[0:k, 0:Vecs * kLanes], strides in elements: from row to row of A, from word to word of B. k
+// is a multiple of kStep.
 template <typename Product, int Rows, int Vecs>
-MEGASEG_INLINE void multiply(const typename Product::Element* a, ptrdiff_t a_stride,
-                             const typename Product::Element* b, ptrdiff_t b_stride, int k,
-                             typename Product::Sum (&acc)[Rows][Vecs]) {
+MEGASEG_INLINE void multiply(const typename Product::Element* a, ptrdiff_t a_stride, const typename Product::Element* b,
+                             ptrdiff_t b_stride, int k, typename Product::Sum (&acc)[Rows][Vecs]) {
   constexpr int kStep = Product::kStep;
   MEGASEG_NO_UNROLL
   for (int p = 0; p < k; p += kStep, b += b_stride) {
@@ -86,55 +85,6 @@ MEGASEG_INLINE void multiply(const typename Product::Element* a, ptrdiff_t a_str
       for (int j = 0; j < Vecs; ++j) Product::dot(acc[i][j], x, column[j]);
     }
   }
-}
-
-// C (+)= A B for one tile; C has room for whole vectors.
-template <int Rows, int Vecs, bool kAccumulate>
-void product_tile(const float* a, ptrdiff_t a_stride, const float* b, ptrdiff_t b_stride, int k, float* c,
-                  ptrdiff_t c_stride) {
-  Vec acc[Rows][Vecs];
-  MEGASEG_UNROLL
-  for (int i = 0; i < Rows; ++i) {
-    MEGASEG_UNROLL
-    for (int j = 0; j < Vecs; ++j) acc[i][j] = kAccumulate ? load(c + i * c_stride + j * kLanes) : Vec{};
-  }
-  multiply<Float32, Rows, Vecs>(a, a_stride, b, b_stride, k, acc);
-  MEGASEG_UNROLL
-  for (int i = 0; i < Rows; ++i) {
-    MEGASEG_UNROLL
-    for (int j = 0; j < Vecs; ++j) store(c + i * c_stride + j * kLanes, acc[i][j]);
-  }
-}
-
-using ProductTile = void (*)(const float*, ptrdiff_t, const float*, ptrdiff_t, int, float*, ptrdiff_t);
-
-template <int Rows, bool kAccumulate>
-ProductTile product_tile_of(int vecs) {
-#if defined(MEGASEG_AVX512)
-  if (vecs == 4) return product_tile<Rows, 4, kAccumulate>;
-  if (vecs == 3) return product_tile<Rows, 3, kAccumulate>;
-#endif
-  return vecs == 2 ? product_tile<Rows, 2, kAccumulate> : product_tile<Rows, 1, kAccumulate>;
-}
-
-// C[rows, vecs * kLanes] (+)= A[rows, k] B[k, vecs * kLanes], vecs <= kTileVecs, any number of rows.
-template <bool kAccumulate>
-MEGASEG_INLINE void product(const float* a, ptrdiff_t a_stride, const float* b, ptrdiff_t b_stride, int k, float* c,
-                            ptrdiff_t c_stride, int rows, int vecs) {
-  const ProductTile full = product_tile_of<kTileRows, kAccumulate>(vecs);
-  for (; rows >= kTileRows; rows -= kTileRows, a += kTileRows * a_stride, c += kTileRows * c_stride) {
-    full(a, a_stride, b, b_stride, k, c, c_stride);
-  }
-  ProductTile rest = nullptr;
-  switch (rows) {
-    case 1: rest = product_tile_of<1, kAccumulate>(vecs); break;
-    case 2: rest = product_tile_of<2, kAccumulate>(vecs); break;
-    case 3: rest = product_tile_of<3, kAccumulate>(vecs); break;
-    case 4: rest = product_tile_of<4, kAccumulate>(vecs); break;
-    case 5: rest = product_tile_of<5, kAccumulate>(vecs); break;
-    default: return;
-  }
-  rest(a, a_stride, b, b_stride, k, c, c_stride);
 }
 
 }  // namespace

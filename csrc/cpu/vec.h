@@ -151,26 +151,29 @@ MEGASEG_INLINE Vec polynomial(Vec x, const float (&c)[N]) {
 }
 
 // 2^x for x <= 0, relative error below 2e-7; x below -126 gives at most 2^-126, nothing next to the 1 of a softmax's
-// maximum. x = n + f, |f| <= 1/2, and a minimax polynomial gives 2^f.
-constexpr float kExp2[] = {1.0F, 0.6931472F, 0.24022646F, 0.055503286F, 0.009618489F, 0.0013399931F, 1.5345812e-4F};
+// maximum. x = n + f and a minimax polynomial gives 2^f.
 #if defined(MEGASEG_AVX512)
+// f in [0, 1): the instruction that scales by 2^n rounds n down itself.
 template <int N>
 MEGASEG_INLINE Vec exp2(Vec x, const float (&c)[N]) {
-  const Vec n = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-  return _mm512_scalef_ps(polynomial(x - n, c), n);
+  const Vec f = _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+  return _mm512_scalef_ps(polynomial(f, c), x);
 }
-MEGASEG_INLINE Vec exp2(Vec x) { return exp2(x, kExp2); }
+MEGASEG_INLINE Vec exp2(Vec x) {
+  return exp2(x, {0.99999994F, 0.693153083F, 0.240153611F, 0.0558263175F, 0.00898933969F, 0.00187757669F});
+}
 // Relative error below 8e-5, a twentieth of bfloat16's.
-MEGASEG_INLINE Vec exp2_coarse(Vec x) { return exp2(x, {0.999928074F, 0.693260985F, 0.242611122F, 0.0551716691F}); }
+MEGASEG_INLINE Vec exp2_coarse(Vec x) { return exp2(x, {0.999925196F, 0.695833564F, 0.226067156F, 0.0780245215F}); }
 #else
-// Adding 1.5 * 2^23 leaves n in the low bits.
+// |f| <= 1/2: adding 1.5 * 2^23 leaves n in the low bits.
 MEGASEG_INLINE Vec exp2(Vec x) {
   constexpr float kRound = 12582912.0F;
   x = max(x, splat(-126.0F));
   const Vec shifted = x + kRound;
   const Vec f = x - (shifted - kRound);
-  return reinterpret_cast<Vec>(reinterpret_cast<IntVec>(polynomial(f, kExp2)) +
-                               (reinterpret_cast<IntVec>(shifted) << 23));
+  const Vec p =
+      polynomial(f, {1.0F, 0.6931472F, 0.24022646F, 0.055503286F, 0.009618489F, 0.0013399931F, 1.5345812e-4F});
+  return reinterpret_cast<Vec>(reinterpret_cast<IntVec>(p) + (reinterpret_cast<IntVec>(shifted) << 23));
 }
 #endif
 

@@ -51,24 +51,17 @@ std::size_t window_attention_scratch_size(Type type, int tokens, int head_size) 
 }
 
 void window_attention(const WindowAttentionArgs& args, int window, int head, void* scratch) {
-  const int d = args.head_size;
   const int tokens = args.bottlenecks + args.length;
   const Window from(args, window, head);
-  with_type(args.out.type, [&]<typename T>(T) {
-    const Packed<T> packed(scratch, tokens, d);
-    pack<T>([&](int t, int i) { return from.part(key, t, i); }, [&](int t, int i) { return from.part(value, t, i); }, 0,
-            tokens, d, packed);
-    QueryBlock<T> block(static_cast<float*>(scratch) + Packed<T>::floats(tokens, d), d, args.scale);
-    for (int begin = 0; begin < tokens; begin += kQueryBlock) {
-      const int rows = tokens - begin < kQueryBlock ? tokens - begin : kQueryBlock;
-      for (int r = 0; r < rows; ++r) {
-        for (int i = 0; i < block.padded; i += kLanes) store(block.query_row(r) + i, from.part(query, begin + r, i));
-      }
-      attend(block, rows, tokens, d, packed);
-      for (int r = 0; r < rows; ++r) {
-        write_head(block, r, d, row_of<T>(args.out, from.out_row(window, begin + r)) + from.column);
-      }
-    }
+  const auto part = [&](Part which) { return [&, which](int t, int i) { return from.part(which, t, i); }; };
+  with_product(args.out.type, [&]<typename Product>(Product) {
+    const Packed<Product> packed(scratch, tokens, args.head_size);
+    pack(part(key), part(value), 0, tokens, packed);
+    attend_all(
+        part(query),
+        [&](int t) { return row_of<typename Product::Element>(args.out, from.out_row(window, t)) + from.column; },
+        tokens, tokens, args.scale, packed,
+        static_cast<std::byte*>(scratch) + Packed<Product>::bytes(tokens, args.head_size));
   });
 }
 

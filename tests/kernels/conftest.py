@@ -11,9 +11,12 @@ pytest.importorskip("torch", reason="the oracle is written in torch")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """``target`` alone, or with each ``storage`` that it has: float32, bfloat16."""
+    """``target`` alone, or with each ``storage`` that it has: float32, bfloat16; or with each ``compute_type``."""
     targets = _C.available_targets()
-    if "storage" in metafunc.fixturenames:
+    if "compute_type" in metafunc.fixturenames:
+        pairs = [(target, name) for target in targets for name in _C.compute_types(target)]
+        metafunc.parametrize(("target", "compute_type"), pairs)
+    elif "storage" in metafunc.fixturenames:
         pairs = [(target, name) for target in targets for name in _C.compute_types(target) if name != "int8"]
         metafunc.parametrize(("target", "storage"), pairs)
     elif "target" in metafunc.fixturenames:
