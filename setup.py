@@ -40,7 +40,7 @@ class CMakeBuild(build_ext):
                 *[f"-DMEGASEG_OUTPUT_DIR={target_dir}", *os.environ.get("CMAKE_ARGS", "").split()],
             ]
         )
-        subprocess.check_call(["cmake", "--build", build_dir, "--parallel"])
+        subprocess.check_call(["cmake", "--build", build_dir, "--parallel", str(os.cpu_count() or 1)])
 
 
 require_package_links()

@@ -163,12 +163,34 @@ def test_convert(run: Run, scene_checkpoint: Path, tmp_path: Path) -> None:
     assert "unexpected" in err
 
 
+def test_a_compiled_model_is_a_checkpoint_to_every_command(run: Run, tmp_path: Path, scene_checkpoint: Path) -> None:
+    compiled, movie = tmp_path / "model.mseg", tmp_path / "movie.npz"
+    save_features(movie, Features(random_features(small_config(), 20)))
+    code, out, _ = run("compile", str(scene_checkpoint), "--compute-type", "float32", "-o", str(compiled), "--json")
+    assert code == 0
+    assert json.loads(out)["bytes"] == compiled.stat().st_size
+    code, out, _ = run("info", str(compiled), "--json")
+    assert (code, json.loads(out)["compute_type"]) == (0, "float32")
+    results = [
+        run("segment", str(movie), "-c", str(model), "--compute-type", "float32", "--json")
+        for model in (scene_checkpoint, compiled)
+    ]
+    assert results[0][:2] == results[1][:2]
+    code, _, err = run("compile", str(scene_checkpoint), "-o", str(compiled), "--target", "tpu")
+    assert code == 2
+    assert "target: expected one of cpu, got 'tpu'" in err
+    code, _, err = run("compile", str(scene_checkpoint), "-o", str(compiled), "--isa", "mmx")
+    assert "target 'mmx': this machine and build offer portable" in err
+
+
 def test_doctor_says_what_runs(run: Run) -> None:
     code, out, _ = run("doctor", "--json")
     report = json.loads(out)
     assert code == 0
     assert report["native"]["target"] in report["native"]["targets"]
     assert "float32" in report["native"]["compute_types"]
+    assert report["native"]["auto"] in report["native"]["compute_types"]
+    assert report["native"]["target"] in report["native"]["why"]
     assert "screenplay-scenes" in report["checkpoints"]
     assert set(report["extras"]) == {"train", "text", "plot"}
     code, out, _ = run("doctor")
@@ -202,5 +224,5 @@ def test_the_console_script_and_its_help_load_no_torch() -> None:
     code = "import sys; from megaseg import cli; assert 'torch' not in sys.modules and 'sklearn' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
     shown = subprocess.run([sys.executable, "-m", "megaseg", "--help"], check=True, capture_output=True, text=True)
-    for command in ("segment", "redecide", "info", "convert", "features", "train", "eval", "doctor"):
+    for command in ("segment", "redecide", "info", "convert", "compile", "features", "train", "eval", "doctor"):
         assert command in shown.stdout

@@ -13,7 +13,7 @@ package=$PWD/$build/python
 cmake -S . -B "$build" -DMEGASEG_SANITIZE=address,undefined -DMEGASEG_EMULATE_AMX=ON \
     -DMEGASEG_OUTPUT_DIR="$package/megaseg" -DPython_EXECUTABLE="$python" -DCMAKE_CXX_FLAGS_RELEASE="-O1" \
     -Dpybind11_DIR="$("$python" -m pybind11 --cmakedir)" >"$build.log" 2>&1 || { cat "$build.log"; exit 1; }
-cmake --build "$build" --parallel >>"$build.log" 2>&1 || { tail -40 "$build.log"; exit 1; }
+cmake --build "$build" --parallel "$(nproc)" >>"$build.log" 2>&1 || { tail -40 "$build.log"; exit 1; }
 
 # The package as it is, with the instrumented extension in the place of the ordinary one.
 rm -rf "$package"/megaseg/{engine,kernels}  # a stale copy must not serve
