@@ -14,6 +14,7 @@ import resource, sys
 import numpy as np
 sys.path.insert(0, {tests!r})
 from support import random_checkpoint, random_features, small_config
+from megaseg.engine.artefact import compile_checkpoint
 from megaseg.engine.backends.native import NativeBackend
 from megaseg.engine.checkpoint import load_checkpoint, save_checkpoint
 from megaseg.errors import ResourceLimitError
@@ -68,21 +69,22 @@ print(status("VmHWM") - before, sum(sizes(plan)) + logits.nbytes)
 
 def test_a_memory_limit_holds_under_an_address_space_limit(tmp_path: Path) -> None:
     """With the limit the movie is processed in smaller chunks and fits; without it the same child fails."""
-    code = """
-checkpoint = random_checkpoint(scene)
+    code = f"""
+path = {str(tmp_path / "model.mseg")!r}
+compile_checkpoint(random_checkpoint(scene), path, compute_type="float32")
 features = list(random_features(scene, 400).values())
-free = native(checkpoint, num_threads=1)
+free = NativeBackend(path, num_threads=1)
 expected = free.run(features)
 weights, workspace = sizes(free)
 del free
 limit = weights + workspace // 8
 resource.setrlimit(resource.RLIMIT_AS, (status("VmSize") * 1024 + limit * 11 // 10,) * 2)
-plan = native(checkpoint, num_threads=1, memory_limit=limit)
+plan = NativeBackend(path, num_threads=1, memory_limit=limit)
 assert sum(sizes(plan)) <= limit
 assert np.array_equal(plan.run(features), expected)
 del plan
 try:
-    native(checkpoint, num_threads=1).run(features)
+    NativeBackend(path, num_threads=1).run(features)
 except ResourceLimitError:
     print("refused without the limit")
 """
