@@ -25,16 +25,6 @@ void by_rows(ThreadPool& pool, int rows, const Kernel& kernel) {
   pool.run(ceil_div(rows, block), [&](int task, int) { kernel(task * block, std::min(rows, (task + 1) * block)); });
 }
 
-// Every pair of a sequence and a head; sequences' heads in one task when there are sequences enough.
-template <typename Kernel>
-void by_heads(ThreadPool& pool, int sequences, int heads, const Kernel& kernel) {
-  const int together = sequences >= kTasksPerThread * pool.size() ? heads : 1;
-  const int parts = heads / together;
-  pool.run(sequences * parts, [&](int task, int thread) {
-    for (int i = 0; i < together; ++i) kernel(task / parts, task % parts * together + i, thread);
-  });
-}
-
 struct Piece {
   int sequence;
   int begin;
@@ -112,10 +102,16 @@ void Ops::attention(const cpu::AttentionArgs& args, void* scratch) {
     at.push_back(at.back() + count_of(args.heads) * packed(b));
   }
   if (queries <= kQueriesPerTask && args.batch * args.heads >= threads()) {
-    by_heads(pool_, args.batch, args.heads, [&](int b, int head, int thread) {
+    const int together = args.batch < kTasksPerThread * threads() ? 1 : args.heads;
+    const int parts = args.heads / together;
+    pool_.run(args.batch * parts, [&](int task, int thread) {
       std::byte* mine = base + count_of(thread) * (largest + one);
-      kernels_.attention_pack(args, b, head, 0, args.keys(b), mine);
-      kernels_.attention(args, b, head, 0, args.queries(b), mine, mine + largest);
+      const int b = task / parts;
+      for (int i = 0; i < together; ++i) {
+        const int head = task % parts * together + i;
+        kernels_.attention_pack(args, b, head, 0, args.keys(b), mine);
+        kernels_.attention(args, b, head, 0, args.queries(b), mine, mine + largest);
+      }
     });
     return;
   }
@@ -143,8 +139,14 @@ std::size_t Ops::window_attention_scratch(cpu::Type type, int tokens, int head_s
 void Ops::window_attention(const cpu::WindowAttentionArgs& args, void* scratch) {
   const std::size_t one = whole_lines(
       kernels_.window_attention_scratch_size(args.out.type, args.bottlenecks + args.length, args.head_size));
-  by_heads(pool_, args.windows, args.heads, [&](int window, int head, int thread) {
-    kernels_.window_attention(args, window, head, static_cast<std::byte*>(scratch) + count_of(thread) * one);
+  // A head's windows in turn: they read the same rows of the tables.
+  const int blocks = std::clamp(args.windows, 1, ceil_div(kTasksPerThread * threads(), args.heads));
+  const int block = ceil_div(args.windows, blocks);
+  pool_.run(args.heads * blocks, [&](int task, int thread) {
+    const int begin = task % blocks * block;
+    for (int window = begin; window < std::min(args.windows, begin + block); ++window) {
+      kernels_.window_attention(args, window, task / blocks, static_cast<std::byte*>(scratch) + count_of(thread) * one);
+    }
   });
 }
 

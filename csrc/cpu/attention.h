@@ -12,6 +12,7 @@ namespace {
 
 constexpr int kKeyBlock = 128;
 constexpr float kLog2E = 1.44269504F;
+constexpr float kNever = -1e30F;  // score of a key that takes no part
 
 // C[rows, vecs * kLanes] (+)= A[rows, k] B[k, vecs * kLanes], vecs <= kTileVecs, k a multiple of kDepth, strides as in
 // multiply().
@@ -250,10 +251,11 @@ struct QueryBlock {
 template <typename Product>
 MEGASEG_INLINE void raise_maximum(QueryBlock<Product>& block, int rows, int keys, bool first) {
   for (int r = 0; r < rows; ++r) {
-    float* row = block.scores + r * kKeyBlock;
-    for (int i = keys; i < round_up(keys, kLanes * Product::kStep); ++i) row[i] = -1e30F;  // take no part
-    Vec top = load(row);
-    for (int i = kLanes; i < keys; i += kLanes) top = max(top, load(row + i));
+    const float* row = block.scores + r * kKeyBlock;
+    Vec top = splat(kNever);
+    int i = 0;
+    for (; i + kLanes <= keys; i += kLanes) top = max(top, load(row + i));
+    if (i < keys) top = max(top, first_lanes_of(load(row + i), keys - i, splat(kNever)));
     const float highest = maximum(top) * block.scale;
     if (first) {
       block.maximum[r] = highest;
@@ -263,34 +265,45 @@ MEGASEG_INLINE void raise_maximum(QueryBlock<Product>& block, int rows, int keys
     if (highest <= block.maximum[r]) continue;
     const Vec rescale = exp2(splat(block.maximum[r] - highest));
     float* out = block.out + r * block.head.padded;
-    for (int i = 0; i < block.head.padded; i += kLanes) store(out + i, load(out + i) * rescale);
+    for (int j = 0; j < block.head.padded; j += kLanes) store(out + j, load(out + j) * rescale);
     block.total[r] *= rescale;
     block.maximum[r] = highest;
   }
 }
 
-// Scores become weights 2^(scale * score - maximum). A loop of its own: no row waits for another's maximum.
+// weights[i, ...] = 2^exponents(i), a vector of words; returns their sums.
+template <typename Product, typename Exponents>
+MEGASEG_INLINE Vec soften_words(const Exponents& exponents, typename Product::Element* weights, int i) {
+#if defined(MEGASEG_BF16)
+  if constexpr (Product::kStep == 2) {
+    const Vec low = exp2_coarse(exponents(i));
+    const Vec high = exp2_coarse(exponents(i + kLanes));
+    store_words(weights + i, reinterpret_cast<Vec>(_mm512_cvtne2ps_pbh(high, low)));
+    return low + high;
+  }
+#endif
+  const Vec weight = exp2(exponents(i));
+  store_words(weights + i, weight);
+  return weight;
+}
+
+// Scores become weights 2^(scale * score - maximum), 0 past the last key. A loop of its own: no row waits for another's
+// maximum.
 template <typename Product>
 MEGASEG_INLINE void soften(QueryBlock<Product>& block, int rows, int keys) {
+  const int whole = keys / (kLanes * Product::kStep) * (kLanes * Product::kStep);
   for (int r = 0; r < rows; ++r) {
     const float* row = block.scores + r * kKeyBlock;
     auto* weights = block.weights + r * kKeyBlock;
-    Vec total = block.total[r];
     const Vec top = splat(block.maximum[r]);
-    for (int i = 0; i < keys; i += kLanes * Product::kStep) {
-      if constexpr (Product::kStep == 1) {
-        const Vec weight = exp2(load(row + i) * block.scale - top);
-        total += weight;
-        store(weights + i, weight);
-      }
-#if defined(MEGASEG_BF16)
-      if constexpr (Product::kStep == 2) {
-        const Vec low = exp2_coarse(load(row + i) * block.scale - top);
-        const Vec high = exp2_coarse(load(row + i + kLanes) * block.scale - top);
-        total += low + high;
-        store_words(weights + i, reinterpret_cast<Vec>(_mm512_cvtne2ps_pbh(high, low)));
-      }
-#endif
+    const auto exponents = [&](int i) { return load(row + i) * block.scale - top; };
+    Vec total = block.total[r];
+    for (int i = 0; i < whole; i += kLanes * Product::kStep) total += soften_words<Product>(exponents, weights, i);
+    if (whole < keys) {
+      const auto some = [&](int i) {
+        return i < keys ? first_lanes_of(exponents(i), keys - i, splat(kNever)) : splat(kNever);
+      };
+      total += soften_words<Product>(some, weights, whole);
     }
     block.total[r] = total;
   }
