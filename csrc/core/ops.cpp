@@ -7,7 +7,7 @@ namespace megaseg {
 namespace {
 
 constexpr int kQueriesPerTask = 96;
-constexpr int kFewRows = 24;    // rows of a product that are not worth dividing
+constexpr int kRowUnit = 32;    // rows of a product that are not worth dividing: two tiles of AMX
 constexpr int kPanelRows = 96;  // rows of a product that make up for reading its panels
 constexpr int kRowBlockBytes = 384 * 1024;
 constexpr int kProductsPerThread = 16;
@@ -50,16 +50,17 @@ std::vector<Piece> pieces_of(int sequences, int most, const Length& length) {
 void Ops::linear(const cpu::LinearArgs& args, int rows) {
   if (rows == 0) return;
   const int panels = ceil_div(args.n, kernels_.linear_panel(args.in.type));
+  const int units = ceil_div(rows, kRowUnit);
   const int tasks = kProductsPerThread * threads();
   const int cached = std::max(kPanelRows, kRowBlockBytes / (args.k * bytes_of(args.in.type)));
-  const int fewest = ceil_div(rows, cached);
-  const int blocks = std::clamp(ceil_div(tasks, panels), fewest, std::max(fewest, rows / kFewRows));
+  const int blocks = std::clamp(ceil_div(tasks, panels), ceil_div(rows, cached), units);
   const int step = std::max(1, panels * blocks / tasks);
   pool_.run(blocks * ceil_div(panels, step), [&](int task, int) {
-    const int block = task % blocks;
+    const auto row = [&](std::int64_t block) {
+      return std::min(rows, static_cast<int>(units * block / blocks) * kRowUnit);
+    };
     const int panel = task / blocks * step;
-    const auto row = [&](int i) { return static_cast<int>(std::int64_t{rows} * i / blocks); };
-    kernels_.linear(args, row(block), row(block + 1), panel, std::min(panels, panel + step));
+    kernels_.linear(args, row(task % blocks), row(task % blocks + 1), panel, std::min(panels, panel + step));
   });
 }
 
