@@ -7,10 +7,14 @@ namespace megaseg {
 namespace {
 
 constexpr int kQueriesPerTask = 96;
-constexpr int kRowUnit = 32;    // rows of a product that are not worth dividing: two tiles of AMX
-constexpr int kPanelRows = 96;  // rows of a product that make up for reading its panels
+// Products: rows that are not worth dividing (two tiles of AMX), rows that make up for reading their panels, rows times
+// panels that make a task worth its start, and tasks for a thread.
+constexpr int kRowUnit = 32;
+constexpr int kPanelRows = 96;
 constexpr int kRowBlockBytes = 384 * 1024;
-constexpr int kProductsPerThread = 16;
+constexpr int kTaskRows = 192;
+constexpr int kFewestTasks = 2;
+constexpr int kMostTasks = 32;
 constexpr std::size_t kLine = 64;   // bytes: threads' scratch areas share no cache line
 constexpr int kTasksPerThread = 4;  // enough to even out their lengths
 
@@ -46,15 +50,15 @@ std::vector<Piece> pieces_of(int sequences, int most, const Length& length) {
 }  // namespace
 
 // A task is a block of rows that stays in a core's L2 cache while some panels of the weight pass by. Neighbouring tasks
-// share the panels: they come from memory once for all threads, and with few rows once at all.
+// share the panels: they come from memory once for all threads, and with few rows once at all, in long stretches.
 void Ops::linear(const cpu::LinearArgs& args, int rows) {
   if (rows == 0) return;
   const int panels = ceil_div(args.n, kernels_.linear_panel(args.in.type));
   const int units = ceil_div(rows, kRowUnit);
-  const int tasks = kProductsPerThread * threads();
   const int cached = std::max(kPanelRows, kRowBlockBytes / (args.k * bytes_of(args.in.type)));
-  const int blocks = std::clamp(ceil_div(tasks, panels), ceil_div(rows, cached), units);
-  const int step = std::max(1, panels * blocks / tasks);
+  const int blocks = std::clamp(ceil_div(kTasksPerThread * threads(), panels), ceil_div(rows, cached), units);
+  const int share = panels * blocks / threads();  // panels for a thread
+  const int step = std::max({1, share / kMostTasks, std::min(share / kFewestTasks, kTaskRows * blocks / rows)});
   pool_.run(blocks * ceil_div(panels, step), [&](int task, int) {
     const auto row = [&](std::int64_t block) {
       return std::min(rows, static_cast<int>(units * block / blocks) * kRowUnit);
