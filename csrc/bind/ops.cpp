@@ -117,7 +117,7 @@ class Linear {
   Linear(const Floats& weight, const std::optional<Floats>& bias, const std::string& compute_type,
          const std::string& target, int num_threads)
       : type_(type_named(compute_type)), session_(target, num_threads, {type_}) {
-    check(weight.ndim() == 2, "linear: weight (n, k)");
+    check(weight.ndim() == 2 && weight.size() > 0, "linear: weight (n, k)");
     n_ = size_of(weight, 0);
     k_ = size_of(weight, 1);
     check(!bias || (bias->ndim() == 1 && size_of(*bias, 0) == n_), "linear: bias (n)");

@@ -7,10 +7,14 @@ namespace megaseg {
 namespace {
 
 constexpr int kQueriesPerTask = 96;
-constexpr int kFewRows = 24;    // rows of a product that are not worth dividing
-constexpr int kPanelRows = 96;  // rows of a product that make up for reading its panels
+// Products: rows that are not worth dividing (two tiles of AMX), rows that make up for reading their panels, rows times
+// panels that make a task worth its start, and tasks for a thread.
+constexpr int kRowUnit = 32;
+constexpr int kPanelRows = 96;
 constexpr int kRowBlockBytes = 384 * 1024;
-constexpr int kProductsPerThread = 16;
+constexpr int kTaskRows = 192;
+constexpr int kFewestTasks = 2;
+constexpr int kMostTasks = 32;
 constexpr std::size_t kLine = 64;   // bytes: threads' scratch areas share no cache line
 constexpr int kTasksPerThread = 4;  // enough to even out their lengths
 
@@ -23,16 +27,6 @@ template <typename Kernel>
 void by_rows(ThreadPool& pool, int rows, const Kernel& kernel) {
   const int block = std::max(16, ceil_div(rows, kTasksPerThread * pool.size()));
   pool.run(ceil_div(rows, block), [&](int task, int) { kernel(task * block, std::min(rows, (task + 1) * block)); });
-}
-
-// Every pair of a sequence and a head; sequences' heads in one task when there are sequences enough.
-template <typename Kernel>
-void by_heads(ThreadPool& pool, int sequences, int heads, const Kernel& kernel) {
-  const int together = sequences >= kTasksPerThread * pool.size() ? heads : 1;
-  const int parts = heads / together;
-  pool.run(sequences * parts, [&](int task, int thread) {
-    for (int i = 0; i < together; ++i) kernel(task / parts, task % parts * together + i, thread);
-  });
 }
 
 struct Piece {
@@ -56,20 +50,21 @@ std::vector<Piece> pieces_of(int sequences, int most, const Length& length) {
 }  // namespace
 
 // A task is a block of rows that stays in a core's L2 cache while some panels of the weight pass by. Neighbouring tasks
-// share the panels: they come from memory once for all threads, and with few rows once at all.
+// share the panels: they come from memory once for all threads, and with few rows once at all, in long stretches.
 void Ops::linear(const cpu::LinearArgs& args, int rows) {
   if (rows == 0) return;
   const int panels = ceil_div(args.n, kernels_.linear_panel(args.in.type));
-  const int tasks = kProductsPerThread * threads();
+  const int units = ceil_div(rows, kRowUnit);
   const int cached = std::max(kPanelRows, kRowBlockBytes / (args.k * bytes_of(args.in.type)));
-  const int fewest = ceil_div(rows, cached);
-  const int blocks = std::clamp(ceil_div(tasks, panels), fewest, std::max(fewest, rows / kFewRows));
-  const int step = std::max(1, panels * blocks / tasks);
+  const int blocks = std::clamp(ceil_div(kTasksPerThread * threads(), panels), ceil_div(rows, cached), units);
+  const int share = panels * blocks / threads();  // panels for a thread
+  const int step = std::max({1, share / kMostTasks, std::min(share / kFewestTasks, kTaskRows * blocks / rows)});
   pool_.run(blocks * ceil_div(panels, step), [&](int task, int) {
-    const int block = task % blocks;
+    const auto row = [&](std::int64_t block) {
+      return std::min(rows, static_cast<int>(units * block / blocks) * kRowUnit);
+    };
     const int panel = task / blocks * step;
-    const auto row = [&](int i) { return static_cast<int>(std::int64_t{rows} * i / blocks); };
-    kernels_.linear(args, row(block), row(block + 1), panel, std::min(panels, panel + step));
+    kernels_.linear(args, row(task % blocks), row(task % blocks + 1), panel, std::min(panels, panel + step));
   });
 }
 
@@ -112,10 +107,16 @@ void Ops::attention(const cpu::AttentionArgs& args, void* scratch) {
     at.push_back(at.back() + count_of(args.heads) * packed(b));
   }
   if (queries <= kQueriesPerTask && args.batch * args.heads >= threads()) {
-    by_heads(pool_, args.batch, args.heads, [&](int b, int head, int thread) {
+    const int together = args.batch < kTasksPerThread * threads() ? 1 : args.heads;
+    const int parts = args.heads / together;
+    pool_.run(args.batch * parts, [&](int task, int thread) {
       std::byte* mine = base + count_of(thread) * (largest + one);
-      kernels_.attention_pack(args, b, head, 0, args.keys(b), mine);
-      kernels_.attention(args, b, head, 0, args.queries(b), mine, mine + largest);
+      const int b = task / parts;
+      for (int i = 0; i < together; ++i) {
+        const int head = task % parts * together + i;
+        kernels_.attention_pack(args, b, head, 0, args.keys(b), mine);
+        kernels_.attention(args, b, head, 0, args.queries(b), mine, mine + largest);
+      }
     });
     return;
   }
@@ -143,8 +144,14 @@ std::size_t Ops::window_attention_scratch(cpu::Type type, int tokens, int head_s
 void Ops::window_attention(const cpu::WindowAttentionArgs& args, void* scratch) {
   const std::size_t one = whole_lines(
       kernels_.window_attention_scratch_size(args.out.type, args.bottlenecks + args.length, args.head_size));
-  by_heads(pool_, args.windows, args.heads, [&](int window, int head, int thread) {
-    kernels_.window_attention(args, window, head, static_cast<std::byte*>(scratch) + count_of(thread) * one);
+  // A head's windows in turn: they read the same rows of the tables.
+  const int blocks = std::clamp(args.windows, 1, ceil_div(kTasksPerThread * threads(), args.heads));
+  const int block = ceil_div(args.windows, blocks);
+  pool_.run(args.heads * blocks, [&](int task, int thread) {
+    const int begin = task % blocks * block;
+    for (int window = begin; window < std::min(args.windows, begin + block); ++window) {
+      kernels_.window_attention(args, window, task / blocks, static_cast<std::byte*>(scratch) + count_of(thread) * one);
+    }
   });
 }
 

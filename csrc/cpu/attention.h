@@ -12,9 +12,10 @@ namespace {
 
 constexpr int kKeyBlock = 128;
 constexpr float kLog2E = 1.44269504F;
+constexpr float kNever = -1e30F;  // score of a key that takes no part
 
-// C[rows, vecs * kLanes] (+)= A[rows, k] B[k, vecs * kLanes], vecs <= kTileVecs, k a multiple of kDepth, strides as in
-// multiply().
+// C[rows, vecs * kLanes] = [C +] A[rows, k] B[k, vecs * kLanes], vecs <= kTileVecs, k a multiple of kDepth, strides as
+// in multiply().
 template <typename Product>
 class Products {
  public:
@@ -22,33 +23,34 @@ class Products {
   static constexpr int kDepth = Product::kStep;
   static constexpr int kQueryBlock = 24;  // rows that share a block of keys while it is in the L1 cache
 
-  template <bool kAccumulate>
   MEGASEG_INLINE void run(const T* a, ptrdiff_t a_stride, const T* b, ptrdiff_t b_stride, int k, float* c,
-                          ptrdiff_t c_stride, int rows, int vecs) const {
+                          ptrdiff_t c_stride, bool accumulates, int rows, int vecs) const {
     switch (vecs) {
-      case 1: return rows_of<kAccumulate, 1>(a, a_stride, b, b_stride, k, c, c_stride, rows);
-      case 2: return rows_of<kAccumulate, 2>(a, a_stride, b, b_stride, k, c, c_stride, rows);
+      case 1: return rows_of<1>(a, a_stride, b, b_stride, k, c, c_stride, accumulates, rows);
+      case 2: return rows_of<2>(a, a_stride, b, b_stride, k, c, c_stride, accumulates, rows);
 #if defined(MEGASEG_AVX512)
-      case 3: return rows_of<kAccumulate, 3>(a, a_stride, b, b_stride, k, c, c_stride, rows);
-      default: return rows_of<kAccumulate, 4>(a, a_stride, b, b_stride, k, c, c_stride, rows);
+      case 3: return rows_of<3>(a, a_stride, b, b_stride, k, c, c_stride, accumulates, rows);
+      default: return rows_of<4>(a, a_stride, b, b_stride, k, c, c_stride, accumulates, rows);
 #endif
     }
   }
 
  private:
-  using Tile = void (*)(const T*, ptrdiff_t, const T*, ptrdiff_t, int, float*, ptrdiff_t);
+  using Tile = void (*)(const T*, ptrdiff_t, const T*, ptrdiff_t, int, float*, ptrdiff_t, bool);
 
   // Narrow tiles are higher: as many accumulators as registers allow.
   static constexpr int most_rows(int vecs) { return vecs > 2 || kTileVecs == 2 ? kTileRows * kTileVecs / vecs : 12; }
 
-  template <bool kAccumulate, int Vecs, int Rows>
-  static void tile(const T* a, ptrdiff_t a_stride, const T* b, ptrdiff_t b_stride, int k, float* c,
-                   ptrdiff_t c_stride) {
-    Vec acc[Rows][Vecs];
-    MEGASEG_UNROLL
-    for (int i = 0; i < Rows; ++i) {
+  template <int Vecs, int Rows>
+  static void tile(const T* a, ptrdiff_t a_stride, const T* b, ptrdiff_t b_stride, int k, float* c, ptrdiff_t c_stride,
+                   bool accumulates) {
+    Vec acc[Rows][Vecs] = {};
+    if (accumulates) {
       MEGASEG_UNROLL
-      for (int j = 0; j < Vecs; ++j) acc[i][j] = kAccumulate ? load(c + i * c_stride + j * kLanes) : Vec{};
+      for (int i = 0; i < Rows; ++i) {
+        MEGASEG_UNROLL
+        for (int j = 0; j < Vecs; ++j) acc[i][j] = load(c + i * c_stride + j * kLanes);
+      }
     }
     multiply<Product, Rows, Vecs>(a, a_stride, b, b_stride, k, acc);
     MEGASEG_UNROLL
@@ -58,21 +60,21 @@ class Products {
     }
   }
 
-  template <bool kAccumulate, int Vecs, int... kRow>
+  template <int Vecs, int... kRow>
   MEGASEG_INLINE static Tile tile_of(int rows, std::integer_sequence<int, kRow...>) {
-    static constexpr Tile kTiles[] = {tile<kAccumulate, Vecs, kRow + 1>...};
+    static constexpr Tile kTiles[] = {tile<Vecs, kRow + 1>...};
     return kTiles[rows - 1];
   }
 
   // Any number of rows, in tiles as even as can be: a tile of one row would wait for its own sums.
-  template <bool kAccumulate, int Vecs>
+  template <int Vecs>
   static void rows_of(const T* a, ptrdiff_t a_stride, const T* b, ptrdiff_t b_stride, int k, float* c,
-                      ptrdiff_t c_stride, int rows) {
+                      ptrdiff_t c_stride, bool accumulates, int rows) {
     constexpr int kMost = most_rows(Vecs);
     for (int tiles = (rows + kMost - 1) / kMost; tiles > 0; --tiles) {
       const int count = (rows + tiles - 1) / tiles;
-      tile_of<kAccumulate, Vecs>(count, std::make_integer_sequence<int, kMost>())(a, a_stride, b, b_stride, k, c,
-                                                                                  c_stride);
+      const Tile one = tile_of<Vecs>(count, std::make_integer_sequence<int, kMost>());
+      one(a, a_stride, b, b_stride, k, c, c_stride, accumulates);
       rows -= count;
       a += count * a_stride;
       c += count * c_stride;
@@ -90,13 +92,12 @@ class Products<BFloat16Pairs> {
 
   Products() { tiles_.configure(kTileHeight, kTileHeight); }
 
-  template <bool kAccumulate>
   void run(const BFloat16* a, ptrdiff_t a_stride, const BFloat16* b, ptrdiff_t b_stride, int k, float* c,
-           ptrdiff_t c_stride, int rows, int vecs) {
+           ptrdiff_t c_stride, bool accumulates, int rows, int vecs) {
+    const bool lower = rows > kTileHeight;
     for (int j = 0; j < vecs; j += 2) {
-      const bool lower = rows > kTileHeight;
       const bool right = vecs - j > 1;
-      each<kAccumulate>(c + j * kLanes, c_stride, lower, right, false);
+      each(c + j * kLanes, c_stride, lower, right, accumulates ? Move::load : Move::zero);
       for (int p = 0; p < k; p += kDepth) {
         const BFloat16* word = b + p / 2 * b_stride + j * kTileBytes / 2;
         tiles_.load<kA0>(a + p, 2 * a_stride);
@@ -109,23 +110,25 @@ class Products<BFloat16Pairs> {
         tiles_.dot<kC10, kA1, kB0>(BFloat16Pairs{});
         if (right) tiles_.dot<kC11, kA1, kB1>(BFloat16Pairs{});
       }
-      each<kAccumulate>(c + j * kLanes, c_stride, lower, right, true);
+      each(c + j * kLanes, c_stride, lower, right, Move::store);
     }
   }
 
  private:
-  // Reads (or clears) the tiles of C, or writes them.
-  template <bool kAccumulate>
-  MEGASEG_INLINE void each(float* c, ptrdiff_t stride, bool lower, bool right, bool stores) {
-    const auto one = [&]<Tile kTile>(std::integral_constant<Tile, kTile>, float* at) {
-      if (stores) return tiles_.store<kTile>(at, 4 * stride);
-      if constexpr (kAccumulate) return tiles_.load<kTile>(at, 4 * stride);
-      tiles_.zero<kTile>();
-    };
-    one(std::integral_constant<Tile, kC00>(), c);
-    if (right) one(std::integral_constant<Tile, kC01>(), c + kLanes);
-    if (lower) one(std::integral_constant<Tile, kC10>(), c + kTileHeight * stride);
-    if (lower && right) one(std::integral_constant<Tile, kC11>(), c + kTileHeight * stride + kLanes);
+  enum class Move { zero, load, store };
+
+  // The tiles of C that are in use.
+  void each(float* c, ptrdiff_t stride, bool lower, bool right, Move move) {
+    one<kC00>(c, stride, move);
+    if (right) one<kC01>(c + kLanes, stride, move);
+    if (lower) one<kC10>(c + kTileHeight * stride, stride, move);
+    if (lower && right) one<kC11>(c + kTileHeight * stride + kLanes, stride, move);
+  }
+  template <Tile kTile>
+  MEGASEG_INLINE void one(float* c, ptrdiff_t stride, Move move) {
+    if (move == Move::zero) return tiles_.zero<kTile>();
+    if (move == Move::load) return tiles_.load<kTile>(c, 4 * stride);
+    tiles_.store<kTile>(c, 4 * stride);
   }
 
   Tiles tiles_;
@@ -250,10 +253,11 @@ struct QueryBlock {
 template <typename Product>
 MEGASEG_INLINE void raise_maximum(QueryBlock<Product>& block, int rows, int keys, bool first) {
   for (int r = 0; r < rows; ++r) {
-    float* row = block.scores + r * kKeyBlock;
-    for (int i = keys; i < round_up(keys, kLanes * Product::kStep); ++i) row[i] = -1e30F;  // take no part
-    Vec top = load(row);
-    for (int i = kLanes; i < keys; i += kLanes) top = max(top, load(row + i));
+    const float* row = block.scores + r * kKeyBlock;
+    Vec top = splat(kNever);
+    int i = 0;
+    for (; i + kLanes <= keys; i += kLanes) top = max(top, load(row + i));
+    if (i < keys) top = max(top, first_lanes_of(load(row + i), keys - i, splat(kNever)));
     const float highest = maximum(top) * block.scale;
     if (first) {
       block.maximum[r] = highest;
@@ -263,34 +267,45 @@ MEGASEG_INLINE void raise_maximum(QueryBlock<Product>& block, int rows, int keys
     if (highest <= block.maximum[r]) continue;
     const Vec rescale = exp2(splat(block.maximum[r] - highest));
     float* out = block.out + r * block.head.padded;
-    for (int i = 0; i < block.head.padded; i += kLanes) store(out + i, load(out + i) * rescale);
+    for (int j = 0; j < block.head.padded; j += kLanes) store(out + j, load(out + j) * rescale);
     block.total[r] *= rescale;
     block.maximum[r] = highest;
   }
 }
 
-// Scores become weights 2^(scale * score - maximum). A loop of its own: no row waits for another's maximum.
+// weights[i, ...] = 2^exponents(i), a vector of words; returns their sums.
+template <typename Product, typename Exponents>
+MEGASEG_INLINE Vec soften_words(const Exponents& exponents, typename Product::Element* weights, int i) {
+#if defined(MEGASEG_BF16)
+  if constexpr (Product::kStep == 2) {
+    const Vec low = exp2_coarse(exponents(i));
+    const Vec high = exp2_coarse(exponents(i + kLanes));
+    store_words(weights + i, reinterpret_cast<Vec>(_mm512_cvtne2ps_pbh(high, low)));
+    return low + high;
+  }
+#endif
+  const Vec weight = exp2(exponents(i));
+  store_words(weights + i, weight);
+  return weight;
+}
+
+// Scores become weights 2^(scale * score - maximum), 0 past the last key. A loop of its own: no row waits for another's
+// maximum.
 template <typename Product>
 MEGASEG_INLINE void soften(QueryBlock<Product>& block, int rows, int keys) {
+  const int whole = keys / (kLanes * Product::kStep) * (kLanes * Product::kStep);
   for (int r = 0; r < rows; ++r) {
     const float* row = block.scores + r * kKeyBlock;
     auto* weights = block.weights + r * kKeyBlock;
-    Vec total = block.total[r];
     const Vec top = splat(block.maximum[r]);
-    for (int i = 0; i < keys; i += kLanes * Product::kStep) {
-      if constexpr (Product::kStep == 1) {
-        const Vec weight = exp2(load(row + i) * block.scale - top);
-        total += weight;
-        store(weights + i, weight);
-      }
-#if defined(MEGASEG_BF16)
-      if constexpr (Product::kStep == 2) {
-        const Vec low = exp2_coarse(load(row + i) * block.scale - top);
-        const Vec high = exp2_coarse(load(row + i + kLanes) * block.scale - top);
-        total += low + high;
-        store_words(weights + i, reinterpret_cast<Vec>(_mm512_cvtne2ps_pbh(high, low)));
-      }
-#endif
+    const auto exponents = [&](int i) { return load(row + i) * block.scale - top; };
+    Vec total = block.total[r];
+    for (int i = 0; i < whole; i += kLanes * Product::kStep) total += soften_words<Product>(exponents, weights, i);
+    if (whole < keys) {
+      const auto some = [&](int i) {
+        return i < keys ? first_lanes_of(exponents(i), keys - i, splat(kNever)) : splat(kNever);
+      };
+      total += soften_words<Product>(some, weights, whole);
     }
     block.total[r] = total;
   }
@@ -311,20 +326,17 @@ template <typename Product>
     const int count = keys - begin < kKeyBlock ? keys - begin : kKeyBlock;
     for (int key = 0; key < count; key += kPanel) {
       const auto* panel = packed.keys + static_cast<ptrdiff_t>(begin + key) * head.depth;
-      products.template run<false>(block.query, head.padded, panel, kPanel * Product::kStep, head.depth,
-                                   block.scores + key, kKeyBlock, rows, panel_vecs(key, count));
+      products.run(block.query, head.padded, panel, kPanel * Product::kStep, head.depth, block.scores + key, kKeyBlock,
+                   false, rows, panel_vecs(key, count));
     }
     raise_maximum(block, rows, count, begin == 0);
     soften(block, rows, count);
-    const auto multiply_values = [&]<bool kAccumulate>(std::bool_constant<kAccumulate>) {
-      const auto* values = packed.values + static_cast<ptrdiff_t>(begin) * head.padded;
-      for (int i = 0; i < head.padded; i += kPanel) {
-        products.template run<kAccumulate>(block.weights, kKeyBlock, values + i * Product::kStep,
-                                           head.padded * Product::kStep, round_up(count, head.kDepth), block.out + i,
-                                           head.padded, rows, panel_vecs(i, head.padded));
-      }
-    };
-    begin == 0 ? multiply_values(std::false_type()) : multiply_values(std::true_type());
+    const auto* values = packed.values + static_cast<ptrdiff_t>(begin) * head.padded;
+    for (int i = 0; i < head.padded; i += kPanel) {
+      products.run(block.weights, kKeyBlock, values + i * Product::kStep, head.padded * Product::kStep,
+                   round_up(count, head.kDepth), block.out + i, head.padded, begin > 0, rows,
+                   panel_vecs(i, head.padded));
+    }
   }
 }
 

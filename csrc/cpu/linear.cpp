@@ -13,40 +13,52 @@ constexpr int kBlockBytes = 512;
 // Rows that pass by such a part before the next one comes.
 constexpr int kRowBlock = 16 * kTileRows;
 
-// sums (+)= in[0:Rows, 0:k] B for one panel.
+// sums (+)= in[0:rows, 0:k] B, a tile's share of a block of k.
+template <typename Product>
+struct Step {
+  const typename Product::Element* in;
+  ptrdiff_t in_stride;
+  const typename Product::Element* panel;
+  int k;
+  bool first;
+  typename Product::Scalar* sums;  // [rows, kPanel]
+  ptrdiff_t ahead;                 // bytes to what this tile fetches of the next block, 0: nothing
+};
+
 template <typename Product, int Rows>
-void tile(const typename Product::Element* in, ptrdiff_t in_stride, const typename Product::Element* panel, int k,
-          bool first, typename Product::Scalar* sums) {
+void tile(const Step<Product>& step) {
   using Element = typename Product::Element;
   constexpr int kStep = Product::kStep;
   typename Product::Sum acc[Rows][kTileVecs] = {};
-  const int tail = k % kStep;
-  multiply<Product>(in, in_stride, panel, kPanel * kStep, k - tail, acc);
+  const int tail = step.k % kStep;
+  const int whole = step.k - tail;
+  multiply<Product>(step.in, step.in_stride, step.panel, kPanel * kStep, whole, acc, step.ahead);
   if (tail) {  // the rest of the last word is zeros, not what follows the row
     Element rest[Rows][kStep] = {};
-    for (int i = 0; i < Rows; ++i) __builtin_memcpy(rest[i], in + i * in_stride + k - tail, tail * sizeof(Element));
-    multiply<Product>(rest[0], kStep, panel + static_cast<ptrdiff_t>(k - tail) * kPanel, kPanel * kStep, kStep, acc);
+    for (int i = 0; i < Rows; ++i) {
+      __builtin_memcpy(rest[i], step.in + i * step.in_stride + whole, static_cast<std::size_t>(tail) * sizeof(Element));
+    }
+    multiply<Product>(rest[0], kStep, step.panel + static_cast<ptrdiff_t>(whole) * kPanel, kPanel * kStep, kStep, acc);
   }
   MEGASEG_UNROLL
   for (int i = 0; i < Rows; ++i) {
     MEGASEG_UNROLL
     for (int j = 0; j < kTileVecs; ++j) {
-      typename Product::Scalar* sum = sums + i * kPanel + j * kLanes;
-      store(sum, first ? acc[i][j] : load(sum) + acc[i][j]);
+      typename Product::Scalar* sum = step.sums + i * kPanel + j * kLanes;
+      store(sum, step.first ? acc[i][j] : load(sum) + acc[i][j]);
     }
   }
 }
 
 template <typename Product>
-MEGASEG_INLINE void tile(int rows, const typename Product::Element* in, ptrdiff_t in_stride,
-                         const typename Product::Element* panel, int k, bool first, typename Product::Scalar* sums) {
+MEGASEG_INLINE void tile(int rows, const Step<Product>& step) {
   switch (rows) {
-    case 1: return tile<Product, 1>(in, in_stride, panel, k, first, sums);
-    case 2: return tile<Product, 2>(in, in_stride, panel, k, first, sums);
-    case 3: return tile<Product, 3>(in, in_stride, panel, k, first, sums);
-    case 4: return tile<Product, 4>(in, in_stride, panel, k, first, sums);
-    case 5: return tile<Product, 5>(in, in_stride, panel, k, first, sums);
-    default: return tile<Product, 6>(in, in_stride, panel, k, first, sums);
+    case 1: return tile<Product, 1>(step);
+    case 2: return tile<Product, 2>(step);
+    case 3: return tile<Product, 3>(step);
+    case 4: return tile<Product, 4>(step);
+    case 5: return tile<Product, 5>(step);
+    default: return tile<Product, 6>(step);
   }
 }
 
@@ -64,9 +76,11 @@ void block(const LinearArgs& args, Finish finish, int row_begin, int row_end, in
     for (int t = 0; t < tiles; ++t) {
       const int from = rows * t / tiles;
       const int count = rows * (t + 1) / tiles - from;
-      tile<Product>(count, row_of<Element>(args.in, row_begin + from) + begin, args.in.stride,
-                    panel + static_cast<ptrdiff_t>(begin) * kPanel, left < kBlock ? left : kBlock, begin == 0,
-                    sums + from * kPanel);
+      // With few rows memory is the limit: every tile fetches a column of lines of the next block.
+      const ptrdiff_t ahead = t < kTileVecs ? kBlockBytes * kPanel + t * kLine : 0;
+      tile<Product>(count, {row_of<Element>(args.in, row_begin + from) + begin, args.in.stride,
+                            panel + static_cast<ptrdiff_t>(begin) * kPanel, left < kBlock ? left : kBlock, begin == 0,
+                            sums + from * kPanel, ahead});
       if (left <= kBlock) finish(args, sums + from * kPanel, row_begin + from, count, column);
     }
   }

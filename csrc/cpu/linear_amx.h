@@ -60,47 +60,77 @@ MEGASEG_INLINE void step(Tiles& tiles, const void* a, ptrdiff_t a_stride, const 
   }
 }
 
-template <typename Product, bool kTwo>
-void tiled_block(Tiles& tiles, const LinearArgs& args, int row, int rows, int column, Leaving<Product>& leaving) {
+// Blocks one after the other on the same tiles.
+template <typename Product>
+class TiledProduct {
+ public:
   using Element = typename Product::Element;
-  constexpr int kDepth = Packed<Product>::kDepth;
-  const ptrdiff_t stride = args.in.stride * static_cast<ptrdiff_t>(sizeof(Element));
-  const Element* in = row_of<Element>(args.in, row);
-  const Element* weight = Packed<Product>(args).panel(column);
-  const int share = kAmxRows / (args.k / kDepth + 1) + 1;  // rows of the leaving block per step
-  tiles.zero<kC00>();
-  tiles.zero<kC01>();
-  if constexpr (kTwo) tiles.zero<kC10>(), tiles.zero<kC11>();
-  int p = 0;
-  for (; p + kDepth <= args.k; p += kDepth, weight += kDepth * Packed<Product>::kColumns) {
-    step<Product, kTwo>(tiles, in + p, stride, weight);
-    leaving.some(share);
+  static constexpr int kColumns = Packed<Product>::kColumns;
+  static constexpr int kDepth = Packed<Product>::kDepth;
+
+  // `once`: every part of the panels is read once, so that memory is the limit.
+  TiledProduct(const LinearArgs& args, bool once)
+      : args_(args), once_(once), share_(kAmxRows / (args.k / kDepth + 1) + 1), leaving_(args) {}
+  ~TiledProduct() { leaving_.some(kAmxRows); }
+  TiledProduct(const TiledProduct&) = delete;
+  TiledProduct& operator=(const TiledProduct&) = delete;
+
+  void block(int row, int rows, int column) {
+    const bool two = rows > kTileHeight;
+    if (rows != configured_) tiles_.configure(two ? kTileHeight : rows, two ? rows - kTileHeight : 0);
+    configured_ = rows;
+    two ? block<true>(row, rows, column) : block<false>(row, rows, column);
   }
-  if (p < args.k) {  // the last step is filled up with zeros, not with what follows the rows
-    alignas(kLine) Element rest[kAmxRows * kDepth] = {};
-    const auto bytes = static_cast<std::size_t>(args.k - p) * sizeof(Element);
-    for (int r = 0; r < rows; ++r) __builtin_memcpy(rest + r * kDepth, in + r * args.in.stride + p, bytes);
-    step<Product, kTwo>(tiles, rest, kTileBytes, weight);
+
+ private:
+  template <bool kTwo>
+  void block(int row, int rows, int column) {
+    const ptrdiff_t stride = args_.in.stride * static_cast<ptrdiff_t>(sizeof(Element));
+    const Element* in = row_of<Element>(args_.in, row);
+    const Element* weight = Packed<Product>(args_).panel(column);
+    tiles_.template zero<kC00>();
+    tiles_.template zero<kC01>();
+    if constexpr (kTwo) tiles_.zero<kC10>(), tiles_.zero<kC11>();
+    int p = 0;
+    for (; p + kDepth <= args_.k; p += kDepth, weight += kDepth * kColumns) {
+      if (once_) fetch(weight + 2 * kDepth * kColumns);
+      step<Product, kTwo>(tiles_, in + p, stride, weight);
+      leaving_.some(share_);
+    }
+    if (p < args_.k) {  // the last step is filled up with zeros, not with what follows the rows
+      alignas(kLine) Element rest[kAmxRows * kDepth] = {};
+      const auto bytes = static_cast<std::size_t>(args_.k - p) * sizeof(Element);
+      for (int r = 0; r < rows; ++r) __builtin_memcpy(rest + r * kDepth, in + r * args_.in.stride + p, bytes);
+      step<Product, kTwo>(tiles_, rest, kTileBytes, weight);
+    }
+    leaving_.take(tiles_, row, rows, column);
   }
-  leaving.take(tiles, row, rows, column);
-}
+
+  // What a step reads of a panel, into the L2 cache.
+  static void fetch(const Element* weight) {
+    for (int i = 0; i < kDepth; i += Product::kStep) {
+      __builtin_prefetch(weight + i * kColumns, 0, 2);
+      __builtin_prefetch(weight + i * kColumns + kColumns / 2 * Product::kStep, 0, 2);
+    }
+  }
+
+  const LinearArgs& args_;
+  bool once_;
+  int share_;  // rows of the leaving block per step
+  int configured_ = 0;
+  Tiles tiles_;
+  Leaving<Product> leaving_;
+};
 
 template <typename Product>
 void run_tiled(const LinearArgs& args, int row_begin, int row_end, int panel_begin, int panel_end) {
-  Tiles tiles;
-  Leaving<Product> leaving(args);
-  int configured = 0;
+  TiledProduct<Product> product(args, row_end - row_begin <= kAmxRows);
   for (int panel = panel_begin; panel < panel_end; ++panel) {
     for (int row = row_begin; row < row_end; row += kAmxRows) {
       const int rows = row_end - row < kAmxRows ? row_end - row : kAmxRows;
-      const bool two = rows > kTileHeight;
-      if (rows != configured) tiles.configure(two ? kTileHeight : rows, two ? rows - kTileHeight : 0);
-      configured = rows;
-      (two ? tiled_block<Product, true> : tiled_block<Product, false>)(tiles, args, row, rows,
-                                                                       panel * Packed<Product>::kColumns, leaving);
+      product.block(row, rows, panel * Packed<Product>::kColumns);
     }
   }
-  leaving.some(kAmxRows);
 }
 
 }  // namespace

@@ -3,27 +3,29 @@
 
 namespace {
 
-// W[row, 0:k] becomes column `row` of its panel.
+// W[row, 0:k] becomes column `row` of its panel; convert(floats, their number, elements) works on a vector.
 template <typename Product, typename Convert>
 MEGASEG_INLINE void pack_row(const Packed<Product>& packed, const float* weight, int row, int k, Convert convert) {
-  constexpr int kColumns = Packed<Product>::kColumns;
+  using Element = typename Product::Element;
   constexpr int kStep = Product::kStep;
-  auto* column = packed.panel(row / kColumns * kColumns) + row % kColumns * kStep;
-  for (int i = 0; i < k; ++i)
-    column[static_cast<ptrdiff_t>(i / kStep) * kColumns * kStep + i % kStep] = convert(weight[i]);
+  constexpr ptrdiff_t kStride = Packed<Product>::kColumns * kStep;
+  Element* to = packed.panel(row / Packed<Product>::kColumns * Packed<Product>::kColumns) +
+                row % Packed<Product>::kColumns * kStep;
+  for (int i = 0; i < k; i += kLanes) {
+    const int count = k - i < kLanes ? k - i : kLanes;
+    Element elements[kLanes];
+    convert(load_partial(weight + i, count), elements);
+    for (int j = 0; j < count; j += kStep, to += kStride) __builtin_memcpy(to, elements + j, kStep * sizeof(Element));
+  }
 }
 
 void pack_row(const Packed<Float32>& packed, const float* weight, int row, int k) {
-  pack_row(packed, weight, row, k, [](float x) { return x; });
+  pack_row(packed, weight, row, k, [](Vec x, float* to) { store(to, x); });
 }
 
 #if defined(MEGASEG_BF16)
 void pack_row(const Packed<BFloat16Pairs>& packed, const float* weight, int row, int k) {
-  pack_row(packed, weight, row, k, [](float x) {
-    BFloat16 rounded;
-    store_partial(&rounded, splat(x), 1);
-    return rounded;
-  });
+  pack_row(packed, weight, row, k, [](Vec x, BFloat16* to) { store(to, x); });
 }
 #endif
 
@@ -32,18 +34,24 @@ constexpr float kTooSmall = 1e-36F;  // to divide by
 
 // Symmetric: 127 steps to the largest magnitude of the row. NaN or infinity makes the scale NaN.
 void pack_row(const Packed<Int8>& packed, const float* weight, int row, int k) {
-  float largest = 0;
-  float poison = 0;
-  for (int i = 0; i < k; ++i) largest = __builtin_fmaxf(largest, __builtin_fabsf(weight[i])), poison += weight[i] * 0;
+  Vec top{};
+  Vec poison{};
+  for (int i = 0; i < k; i += kLanes) {
+    const Vec x = load_partial(weight + i, k - i < kLanes ? k - i : kLanes);
+    top = max(max(x, -x), top);
+    poison += x * 0.0F;
+  }
+  const float largest = maximum(top);
   const float steps = largest < kTooSmall ? 0 : 127 / largest;
-  std::int32_t sum = 0;
-  pack_row(packed, weight, row, k, [&](float x) {
-    const float element = __builtin_rintf(__builtin_fmaxf(-127, __builtin_fminf(127, x * steps)));
-    sum += static_cast<std::int8_t>(element);
-    return static_cast<std::uint8_t>(static_cast<std::int8_t>(element));
+  __m512i total = _mm512_setzero_si512();
+  pack_row(packed, weight, row, k, [&](Vec x, std::uint8_t* to) {
+    const __m512i element = _mm512_cvtps_epi32(x * steps);
+    total = _mm512_add_epi32(total, element);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_cvtepi32_epi8(element));
   });
-  packed.scale()[row] = (largest < kTooSmall ? 0 : largest / 127) + poison;
-  packed.offset()[row] = -kZeroPoint * sum;
+  packed.scale()[row] = (largest < kTooSmall ? 0 : largest / 127) + sum(poison);
+  packed.offset()[row] = static_cast<std::int32_t>(-std::uint32_t{kZeroPoint} *
+                                                   static_cast<std::uint32_t>(_mm512_reduce_add_epi32(total)));
 }
 #endif
 

@@ -34,7 +34,7 @@ MEGASEG_INLINE float sum_over(const In& in, int size, F f) {
     for (int j = 0; j < 4; ++j) acc[j] += f(in.at(i + j * kLanes));
   }
   for (; i + kLanes <= size; i += kLanes) acc[0] += f(in.at(i));
-  if (i < size) acc[1] += keep(f(in.at(i, size - i)), size - i);
+  if (i < size) acc[1] += first_lanes_of(f(in.at(i, size - i)), size - i, Vec{});
   return sum((acc[0] + acc[1]) + (acc[2] + acc[3]));
 }
 

@@ -68,16 +68,17 @@ struct BFloat16Pairs {
 #endif
 
 // acc += A[0:Rows, 0:k] B[0:k, 0:Vecs * kLanes], strides in elements: from row to row of A, from word to word of B. k
-// is a multiple of kStep.
+// is a multiple of kStep. With every word goes a request for the line `ahead` bytes on in B, if any.
 template <typename Product, int Rows, int Vecs>
 MEGASEG_INLINE void multiply(const typename Product::Element* a, ptrdiff_t a_stride, const typename Product::Element* b,
-                             ptrdiff_t b_stride, int k, typename Product::Sum (&acc)[Rows][Vecs]) {
+                             ptrdiff_t b_stride, int k, typename Product::Sum (&acc)[Rows][Vecs], ptrdiff_t ahead = 0) {
   constexpr int kStep = Product::kStep;
   MEGASEG_NO_UNROLL
   for (int p = 0; p < k; p += kStep, b += b_stride) {
     decltype(Product::words(b)) column[Vecs];
     MEGASEG_UNROLL
     for (int j = 0; j < Vecs; ++j) column[j] = Product::words(b + j * kLanes * kStep);
+    if (ahead) __builtin_prefetch(reinterpret_cast<const char*>(b) + ahead);
     MEGASEG_UNROLL
     for (int i = 0; i < Rows; ++i) {
       const auto x = Product::word(a + i * a_stride + p);

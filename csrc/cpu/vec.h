@@ -47,14 +47,16 @@ MEGASEG_INLINE Vec splat(float x) { return x - Vec{}; }
 // The first `count` elements, 0 in the other lanes; nothing past them is touched.
 #if defined(MEGASEG_AVX512)
 MEGASEG_INLINE __mmask16 first_lanes(int count) { return static_cast<__mmask16>((1U << count) - 1); }
-MEGASEG_INLINE Vec keep(Vec v, int count) { return _mm512_maskz_mov_ps(first_lanes(count), v); }
+MEGASEG_INLINE Vec first_lanes_of(Vec v, int count, Vec others) {
+  return _mm512_mask_mov_ps(others, first_lanes(count), v);
+}
 MEGASEG_INLINE Vec load_partial(const float* p, int count) { return _mm512_maskz_loadu_ps(first_lanes(count), p); }
 MEGASEG_INLINE void store_partial(float* p, Vec v, int count) { _mm512_mask_storeu_ps(p, first_lanes(count), v); }
 #else
-MEGASEG_INLINE Vec keep(Vec v, int count) {
+MEGASEG_INLINE Vec first_lanes_of(Vec v, int count, Vec others) {
   IntVec lane;
   for (int i = 0; i < kLanes; ++i) lane[i] = i;
-  return lane < count ? v : Vec{};
+  return lane < count ? v : others;
 }
 MEGASEG_INLINE Vec load_partial(const float* p, int count) {
   Vec v{};
