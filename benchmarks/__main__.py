@@ -1,4 +1,4 @@
-"""``python -m benchmarks [CASE...] [--json FILE] [--table FILE]``: run cases, print rows, keep them."""
+"""``python -m benchmarks [CASE...] [--only PART...] [--json FILE] [--table FILE] [--plots DIR]``: run, print, keep."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import cases
+from benchmarks.plots import plot
 from benchmarks.report import markdown, number
 from benchmarks.rows import Row, as_dict, environment
 
@@ -23,7 +24,9 @@ NAMES = [module.name for module in pkgutil.iter_modules(cases.__path__)]
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("cases", nargs="*", metavar="CASE", help=f"all without any; one of {', '.join(NAMES)}")
+    parser.add_argument("--only", nargs="+", default=[], metavar="PART", help="parts of case cpu, such as scene-bf16")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows, with machine, versions and commit")
+    parser.add_argument("--plots", type=Path, metavar="DIR", help="write pictures of the rows of benchmarks/results")
     parser.add_argument("--table", type=Path, metavar="FILE", help="write the rows of benchmarks/results as Markdown")
     arguments = parser.parse_args()
     unknown = sorted(set(arguments.cases) - set(NAMES))
@@ -31,11 +34,14 @@ def main() -> None:
         parser.error(f"expected one of {', '.join(NAMES)}, got {', '.join(unknown)}")
     if arguments.table:
         arguments.table.write_text(markdown(), encoding="utf-8")
-        if not arguments.cases:
-            return
+    if arguments.plots:
+        plot(arguments.plots)
+    if (arguments.table or arguments.plots) and not arguments.cases:
+        return
     document: dict[str, Any] = {"environment": environment(), "rows": []}
     for name in arguments.cases or NAMES:
-        rows = importlib.import_module(f"benchmarks.cases.{name}").run()
+        module = importlib.import_module(f"benchmarks.cases.{name}")
+        rows = module.run(tuple(arguments.only)) if name == "cpu" else module.run()
         show(rows)
         document["rows"] += [as_dict(row) for row in rows]
     if arguments.json:

@@ -1,0 +1,52 @@
+"""A subject in a process of its own, driven by JSON lines: {"do": ...} in, one answer out for each."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from typing import Any
+
+import numpy as np
+
+from benchmarks.peers.subjects import SUBJECTS, Peer, Unsupported
+
+
+def answer(peer: Peer, request: dict[str, Any]) -> dict[str, Any]:
+    if request["do"] == "prepare":
+        peer.prepare(request["batch"])
+        peer.run()  # warm: compiles, allocates
+        return {"items": peer.items, "facts": peer.facts}
+    if request["do"] == "run":
+        start = time.perf_counter()
+        for _ in range(request["times"]):
+            peer.run()
+        return {"seconds": (time.perf_counter() - start) / request["times"]}
+    if request["do"] == "logits":
+        np.save(request["path"], peer.logits())
+        return {}
+    with open("/proc/self/status") as status:
+        return {"peak": next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) * 1024}
+
+
+def main() -> None:
+    replies = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what libraries print goes to stderr, not between the replies
+    peer: Peer | None = None
+    for line in sys.stdin:
+        request = json.loads(line)
+        try:
+            if peer is None:
+                peer, reply = SUBJECTS[request["subject"]](request), {}
+            else:
+                reply = answer(peer, request)
+        except Unsupported as problem:
+            reply = {"unsupported": str(problem)}
+        except ImportError as problem:
+            reply = {"unsupported": f"not installed ({problem.name}): pip install 'megaseg[bench]'"}
+        print(json.dumps(reply), file=replies, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""Pictures of the committed rows: throughput over batch size, time and memory over the length of the movie."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from benchmarks.rows import ROOT
+
+RESULTS = ROOT / "benchmarks" / "results"
+
+
+def plot(folder: Path) -> None:
+    """Write ``throughput.svg`` and ``scaling.svg`` from the newest rows of each case."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    mpl.rcParams["svg.hashsalt"] = "megaseg"
+    rows = [row for path in sorted(RESULTS.glob("*.json")) for row in json.loads(path.read_text())["rows"]]
+    folder.mkdir(parents=True, exist_ok=True)
+    _throughput(rows, folder / "throughput.svg")
+    _scaling(rows, folder / "scaling.svg")
+
+
+def _throughput(rows: list[dict[str, Any]], path: Path) -> None:
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, 3, figsize=(11, 3.4))
+    for axis, kind in zip(axes, ("float32", "bfloat16", "int8"), strict=True):
+        for row in rows:
+            if row["case"] != f"scene preset, throughput, {kind}" or "by_batch" not in row["facts"]:
+                continue
+            if row["subject"] == "megaseg":
+                axis.axhline(row["facts"]["items_per_s"], color="black", label="megaseg")
+                continue
+            by_batch = {int(batch): rate for batch, rate in row["facts"]["by_batch"].items()}
+            axis.plot(list(by_batch), list(by_batch.values()), marker="o", label=row["subject"])
+        axis.set(title=kind, xlabel="windows in a batch", ylim=(0, None))
+        axis.legend(fontsize=8)
+    axes[0].set_ylabel("windows per second")
+    _save(figure, path)
+
+
+def _scaling(rows: list[dict[str, Any]], path: Path) -> None:
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, 2, figsize=(9, 3.4))
+    for task in ("scene", "act"):
+        facts = [(row["facts"], row["p50"]) for row in rows if row["case"] == f"{task} preset by length"]
+        shots = [fact["shots"] for fact, _ in facts]
+        axes[0].plot(shots, [seconds for _, seconds in facts], marker="o", label=f"{task} preset")
+        memory = [fact["memory_mib_above_weights_and_features"] for fact, _ in facts]
+        axes[1].plot(shots, memory, marker="o", label=f"{task} preset")
+    axes[0].set(xlabel="shots", ylabel="seconds", ylim=(0, None))
+    axes[1].set(xlabel="shots", ylabel="MiB above weights and features", ylim=(0, None))
+    axes[0].legend()
+    _save(figure, path)
+
+
+def _save(figure: Any, path: Path) -> None:
+    figure.tight_layout()
+    figure.savefig(path, metadata={"Date": None})
