@@ -37,17 +37,17 @@ MEGASEG_INLINE __m512i splat_word(const T* p) {
   return _mm512_set1_epi32(word);
 }
 
-// Unsigned times signed bytes; sums are exact.
+// Unsigned times signed bytes. Sums wrap around, so that they are exact if the last one fits.
 struct Int8 {
   using Element = std::uint8_t;
-  using Sum = IntVec;
-  using Scalar = std::int32_t;
+  using Scalar = std::uint32_t;
+  using Sum = Scalar __attribute__((vector_size(kLanes * 4)));
   static constexpr int kStep = 4;
 
   MEGASEG_INLINE static __m512i word(const std::uint8_t* p) { return splat_word(p); }
   MEGASEG_INLINE static __m512i words(const std::uint8_t* p) { return _mm512_loadu_si512(p); }
-  MEGASEG_INLINE static void dot(IntVec& sum, __m512i x, __m512i w) {
-    sum = reinterpret_cast<IntVec>(_mm512_dpbusd_epi32(reinterpret_cast<__m512i>(sum), x, w));
+  MEGASEG_INLINE static void dot(Sum& sum, __m512i x, __m512i w) {
+    sum = reinterpret_cast<Sum>(_mm512_dpbusd_epi32(reinterpret_cast<__m512i>(sum), x, w));
   }
 };
 #endif
