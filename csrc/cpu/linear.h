@@ -55,7 +55,7 @@ struct Packed {
   Element* panel(int column) const { return reinterpret_cast<Element*>(base) + static_cast<ptrdiff_t>(column) * k; }
   float* bias() const { return reinterpret_cast<float*>(base + panels_size()); }
   float* scale() const { return reinterpret_cast<float*>(base + panels_size() + column_size()); }
-  std::uint32_t* offset() const { return reinterpret_cast<std::uint32_t*>(base + panels_size() + 2 * column_size()); }
+  std::int32_t* offset() const { return reinterpret_cast<std::int32_t*>(base + panels_size() + 2 * column_size()); }
 
   char* base;
   int n;
@@ -73,14 +73,12 @@ MEGASEG_INLINE Vec gelu_coarse(Vec x) {
   return max(x, Vec{}) - t * q;
 }
 
-#if defined(MEGASEG_VNNI)
-MEGASEG_INLINE Int8::Sum load(const std::uint32_t* p) {
-  Int8::Sum v;
+MEGASEG_INLINE IntVec load(const std::int32_t* p) {
+  IntVec v;
   __builtin_memcpy(&v, p, sizeof v);
   return v;
 }
-MEGASEG_INLINE void store(std::uint32_t* p, Int8::Sum v) { __builtin_memcpy(p, &v, sizeof v); }
-#endif
+MEGASEG_INLINE void store(std::int32_t* p, IntVec v) { __builtin_memcpy(p, &v, sizeof v); }
 
 // Sums of a tile on their way out: rows [row, row + rows) and a panel's columns; sums [rows, kColumns].
 template <typename Product, typename Residual, typename Out>
@@ -91,20 +89,20 @@ void finish_as(const LinearArgs& args, const void* sums, int row, int rows, int 
   const int columns = args.n - column < kColumns ? args.n - column : kColumns;
   for (int i = 0; i < rows; ++i) {
     const auto* sum = static_cast<const typename Product::Scalar*>(sums) + i * kColumns;
-    const Residual* residual = row_of<Residual>(args.residual, row + i) + column;
+    const Residual* residual = args.residual.data ? row_of<Residual>(args.residual, row + i) + column : nullptr;
     Out* out = row_of<Out>(args.out, row + i) + column;
     for (int j = 0; j < columns; j += kLanes) {
       const int width = columns - j < kLanes ? columns - j : kLanes;
       const int at = column + j;
       Vec value;
       if constexpr (Product::kStep == 4) {
-        const auto exact = reinterpret_cast<IntVec>(load(sum + j) + load(packed.offset() + at));
+        const IntVec exact = Product::add(load(sum + j), load(packed.offset() + at));
         value = __builtin_convertvector(exact, Vec) * args.in.scale[row + i] * load(packed.scale() + at) +
                 load(packed.bias() + at);
       } else {
         value = load(sum + j) + load(packed.bias() + at);
       }
-      if (args.residual.data) value += width == kLanes ? load(residual + j) : load_partial(residual + j, width);
+      if (residual) value += width == kLanes ? load(residual + j) : load_partial(residual + j, width);
       if (args.activation == Activation::gelu) value = kExact ? gelu(value) : gelu_coarse(value);
       width == kLanes ? store(out + j, value) : store_partial(out + j, value, width);
     }

@@ -3,7 +3,7 @@
 
 namespace {
 
-// W[row, 0:k] becomes column `row` of its panel; convert(floats, their number, elements) works on a vector.
+// W[row, 0:k] becomes column `row` of its panel; convert(floats, elements) does a vector.
 template <typename Product, typename Convert>
 MEGASEG_INLINE void pack_row(const Packed<Product>& packed, const float* weight, int row, int k, Convert convert) {
   using Element = typename Product::Element;
@@ -50,7 +50,7 @@ void pack_row(const Packed<Int8>& packed, const float* weight, int row, int k) {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_cvtepi32_epi8(element));
   });
   packed.scale()[row] = (largest < kTooSmall ? 0 : largest / 127) + sum(poison);
-  packed.offset()[row] = -std::uint32_t{kZeroPoint} * static_cast<std::uint32_t>(_mm512_reduce_add_epi32(total));
+  packed.offset()[row] = -kZeroPoint * _mm512_reduce_add_epi32(total);
 }
 #endif
 
