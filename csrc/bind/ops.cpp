@@ -244,7 +244,7 @@ py::array bottleneck_attention(const py::array& q, const py::array& k, const py:
   bool empty_keys = false;
   for (int b = 0; b < batch; ++b) {
     const int keys = bottlenecks + begin.data()[b + 1] - begin.data()[b];
-    longest = std::max(longest, keys - bottlenecks);
+    longest = std::max({longest, keys - bottlenecks, query_begin.data()[b + 1] - query_begin.data()[b]});
     empty_keys = empty_keys || keys == 0;
   }
   check(!empty_keys, "bottleneck_attention: no sequence without tokens");
