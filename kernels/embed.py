@@ -20,16 +20,29 @@ def embed(
     *,
     eps: float = 1e-5,
     out: Matrix | None = None,
+    inverse_sigma: Array | None = None,
     target: str = "",
 ) -> Matrix:
     """``LayerNorm(x[row] + position[place] + align[slot])``, slot = floor(place L_n / L) in the model.
 
     x (shots, size) projected features, position (L, size), align (L_n, size); row, place, slot (rows,). Result
-    (rows, size), float32 unless ``out`` is bfloat16.
+    (rows, size), float32 unless ``out`` is bfloat16. ``inverse_sigma`` (rows,) receives 1 / sqrt(variance + eps).
 
     Raises:
         UnsupportedError: dtype or target. ValueError: shapes that do not fit, indices out of range.
     """
-    run = implementation("embed", x)
-    result: Matrix = run(x, row, place, slot, position, align, gamma, beta, eps=eps, out=out, target=target)
+    result: Matrix = implementation("embed", x)(
+        x,
+        row,
+        place,
+        slot,
+        position,
+        align,
+        gamma,
+        beta,
+        eps=eps,
+        out=out,
+        inverse_sigma=inverse_sigma,
+        target=target,
+    )
     return result

@@ -23,8 +23,8 @@ def linear(
     magnitudes of each row of x and of each row of weight, multiplied exactly. Sums leave in float32, and are rounded
     once where ``out`` is bfloat16, as it is by default for that compute type.
 
-    ``gelu`` is the exact form x Phi(x), to 4e-7 from float32 to float32 and to 1.5e-5 otherwise. ``target`` forces a CPU
-    target; empty takes the resolved one.
+    ``gelu`` is the exact form x Phi(x), to 4e-7 from float32 to float32 and to 1.5e-5 otherwise. ``target`` forces a
+    CPU target; empty takes the resolved one.
 
     Raises:
         UnsupportedError: dtype, compute type or target. ValueError: shapes that do not fit.

@@ -198,7 +198,7 @@ bool within(const Ints& indices, py::ssize_t count) {
 
 py::array embed(const Floats& x, const Ints& row, const Ints& place, const Ints& slot, const Floats& position,
                 const Floats& align, const Floats& gamma, const Floats& beta, float eps,
-                const std::optional<py::array>& given, const std::string& target) {
+                const std::optional<py::array>& given, std::optional<Floats> inverse_sigma, const std::string& target) {
   check(x.ndim() == 2 && position.ndim() == 2 && align.ndim() == 2 && gamma.ndim() == 1 && beta.ndim() == 1,
         "embed: x (shots, size), position (length, size), align (bottlenecks, size), gamma (size), beta (size)");
   const int size = size_of(x, 1);
@@ -208,12 +208,15 @@ py::array embed(const Floats& x, const Ints& row, const Ints& place, const Ints&
   check(row.ndim() == 1 && place.size() == row.size() && slot.size() == row.size() && within(row, x.shape(0)) &&
             within(place, position.shape(0)) && within(slot, align.shape(0)),
         "embed: row, place, slot (rows) of x, position, align");
+  check(!inverse_sigma || (inverse_sigma->ndim() == 1 && inverse_sigma->shape(0) == row.shape(0)),
+        "embed: inverse_sigma (rows)");
+  float* const sigma = inverse_sigma ? inverse_sigma->mutable_data() : nullptr;
   const Out out(given, Type::float32, {row.shape(0), x.shape(1)});
   Session session(target, 1, {out.rows.type});
   const int rows = size_of(row, 0);
   const py::gil_scoped_release release;
   session.ops.embed({x.data(), row.data(), place.data(), slot.data(), position.data(), align.data(), gamma.data(),
-                     beta.data(), out.rows, nullptr, size, eps},
+                     beta.data(), out.rows, sigma, size, eps},
                     rows);
   return out.array;
 }
@@ -241,7 +244,7 @@ py::array bottleneck_attention(const py::array& q, const py::array& k, const py:
   bool empty_keys = false;
   for (int b = 0; b < batch; ++b) {
     const int keys = bottlenecks + begin.data()[b + 1] - begin.data()[b];
-    longest = std::max(longest, keys - bottlenecks);
+    longest = std::max({longest, keys - bottlenecks, query_begin.data()[b + 1] - query_begin.data()[b]});
     empty_keys = empty_keys || keys == 0;
   }
   check(!empty_keys, "bottleneck_attention: no sequence without tokens");
@@ -344,7 +347,7 @@ void bind_ops(py::module_& m) {
   m.def("layer_norm", layer_norm, "x"_a, "gamma"_a, "beta"_a, py::kw_only(), "eps"_a = 1e-5F, "out"_a = none,
         "target"_a = "");
   m.def("embed", embed, "x"_a, "row"_a, "place"_a, "slot"_a, "position"_a, "align"_a, "gamma"_a, "beta"_a,
-        py::kw_only(), "eps"_a = 1e-5F, "out"_a = none, "target"_a = "");
+        py::kw_only(), "eps"_a = 1e-5F, "out"_a = none, "inverse_sigma"_a = none, "target"_a = "");
   m.def("bottleneck_attention", bottleneck_attention, "q"_a, "k"_a, "v"_a, "begin"_a, py::kw_only(), "heads"_a,
         "bottlenecks"_a, "query_begin"_a = none, "latent_queries"_a = false, "out"_a = none, "target"_a = "",
         "num_threads"_a = 1);

@@ -25,7 +25,7 @@ class Ops {
   void window_attention(const cpu::WindowAttentionArgs& args, void* scratch);
   void query_attention(const cpu::QueryAttentionArgs& args, int windows, void* scratch);
 
-  // Bound for any batch of these numbers: sequences of at most `longest` latents, `latents` in all.
+  // Bound for any batch of these numbers: sequences of at most `longest` latents or queries, `latents` in all.
   std::size_t attention_scratch(cpu::Type type, int batch, int heads, int head_size, int bottlenecks, int longest,
                                 int latents) const;
   std::size_t window_attention_scratch(cpu::Type type, int tokens, int head_size) const;

@@ -189,20 +189,21 @@ MEGASEG_INLINE Vec words_of(const At& at, int i) {
 
 MEGASEG_INLINE void store_words(void* to, Vec words) { __builtin_memcpy(to, &words, sizeof words); }
 
-// Keys begin to end: key(token, i) and value(token, i) give vectors of a token's head, zero past it. `begin` is a
-// multiple of kPanel. What lies past the last key becomes zeros: scores are finite, values harmless.
+// Keys begin to end: key(token) and value(token) are rows, row(i) a vector of the head's elements from i, zeros past
+// it. `begin` is a multiple of kPanel. What lies past the last key becomes zeros: scores are finite, values harmless.
 template <typename Product, typename Key, typename Value>
 MEGASEG_INLINE void pack(const Key& key, const Value& value, int begin, int end, const Packed<Product>& packed) {
   constexpr int kStep = Product::kStep;
   const Head<Product> head = packed.head;
   for (int token = begin; token < end; token += kLanes) {
     auto* panel = packed.keys + static_cast<ptrdiff_t>(token / kPanel) * kPanel * head.depth + token % kPanel * kStep;
+    const int count = end - token < kLanes ? end - token : kLanes;
+    decltype(key(token)) rows[kLanes];
+    for (int t = 0; t < count; ++t) rows[t] = key(token + t);
     for (int i = 0; i < head.depth; i += kLanes * kStep) {
       Vec block[kLanes];
       MEGASEG_UNROLL
-      for (int t = 0; t < kLanes; ++t) {
-        block[t] = token + t < end ? words_of<Product>([&](int j) { return key(token + t, j); }, i) : Vec{};
-      }
+      for (int t = 0; t < kLanes; ++t) block[t] = t < count ? words_of<Product>(rows[t], i) : Vec{};
       transpose(block);
       MEGASEG_UNROLL
       for (int t = 0; t < kLanes; ++t) {
@@ -211,13 +212,15 @@ MEGASEG_INLINE void pack(const Key& key, const Value& value, int begin, int end,
     }
   }
   for (int token = begin; token < round_up(end, head.kDepth); token += kStep) {
-    auto* row = packed.values + static_cast<ptrdiff_t>(token) * head.padded;
+    auto* to = packed.values + static_cast<ptrdiff_t>(token) * head.padded;
+    const auto row = value(token < end ? token : end - 1);
+    [[maybe_unused]] const auto next = value(token + 1 < end ? token + 1 : end - 1);
     for (int i = 0; i < head.padded; i += kLanes) {
-      Vec words = token < end ? value(token, i) : Vec{};
+      Vec words = token < end ? row(i) : Vec{};
 #if defined(MEGASEG_BF16)
-      if constexpr (kStep == 2) words = interleave(words, token + 1 < end ? value(token + 1, i) : Vec{});
+      if constexpr (kStep == 2) words = interleave(words, token + 1 < end ? next(i) : Vec{});
 #endif
-      store_words(row + i * kStep, words);
+      store_words(to + i * kStep, words);
     }
   }
 }
@@ -340,14 +343,19 @@ template <typename Product>
   }
 }
 
-// A vector of a head's slice of a row, zeros past it.
+// A head's slice of a row, by vectors.
 template <typename T>
-MEGASEG_INLINE Vec head_part(const T* row, int i, int head_size) {
-  const int left = head_size - i;
-  return left >= kLanes ? load(row + i) : left > 0 ? load_partial(row + i, left) : Vec{};
-}
+struct HeadRow {
+  const T* data;
+  int size;
 
-// Attention of `queries` rows in blocks: query(r, i) gives vectors of a row's head, out(r) is where its result goes.
+  MEGASEG_INLINE Vec operator()(int i) const {
+    const int left = size - i;
+    return left >= kLanes ? load(data + i) : left > 0 ? load_partial(data + i, left) : Vec{};
+  }
+};
+
+// Attention of `queries` rows in blocks: query(r) is a row as in pack(), out(r) is where its result goes.
 template <typename Product, typename Query, typename Out>
 MEGASEG_INLINE void attend_all(const Query& query, const Out& out, int queries, int keys, float scale,
                                const Packed<Product>& packed, void* scratch) {
@@ -357,7 +365,8 @@ MEGASEG_INLINE void attend_all(const Query& query, const Out& out, int queries, 
   for (int begin = 0; begin < queries; begin += block.kRows) {
     const int rows = queries - begin < block.kRows ? queries - begin : block.kRows;
     for (int r = 0; r < rows; ++r) {
-      for (int i = 0; i < head.padded; i += kLanes) store(block.query + r * head.padded + i, query(begin + r, i));
+      const auto row = query(begin + r);
+      for (int i = 0; i < head.padded; i += kLanes) store(block.query + r * head.padded + i, row(i));
     }
     attend(products, block, rows, keys, packed);
     for (int r = 0; r < rows; ++r) {

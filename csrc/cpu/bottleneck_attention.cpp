@@ -29,10 +29,11 @@ std::size_t attention_scratch_size(Type type, int head_size) {
 void attention_pack(const AttentionArgs& args, int batch, int head, int key_begin, int key_end, void* packed) {
   const ptrdiff_t column = static_cast<ptrdiff_t>(head) * args.head_size;
   with_product(args.k.type, [&]<typename Product>(Product) {
+    using T = typename Product::Element;
     const auto part_of = [&](const ConstRows& rows) {
-      return [&, rows](int token, int i) {
+      return [&](int token) {
         const ptrdiff_t row = token_row(args.batch, batch, token, args.bottlenecks, args.begin);
-        return head_part(row_of<typename Product::Element>(rows, row) + column, i, args.head_size);
+        return HeadRow<T>{row_of<T>(rows, row) + column, args.head_size};
       };
     };
     pack(part_of(args.k), part_of(args.v), key_begin, key_end,
@@ -48,7 +49,7 @@ void attention(const AttentionArgs& args, int batch, int head, int query_begin, 
   };
   with_product(args.q.type, [&]<typename Product>(Product) {
     using T = typename Product::Element;
-    attend_all([&](int r, int i) { return head_part(row_of<T>(args.q, at(r)) + column, i, args.head_size); },
+    attend_all([&](int r) { return HeadRow<T>{row_of<T>(args.q, at(r)) + column, args.head_size}; },
                [&](int r) { return row_of<T>(args.out, at(r)) + column; }, query_end - query_begin, args.keys(batch),
                args.scale, Packed<Product>(const_cast<void*>(packed), args.keys(batch), args.head_size), scratch);
   });

@@ -79,8 +79,8 @@ struct EmbedArgs {
 };
 
 // Softmax attention over bottleneck tokens and latents, a key set in two parts. Heads are column slices. Sequence b's
-// bottleneck token t is row b * bottlenecks + t; its latents are rows batch * bottlenecks + begin[b] up to begin[b + 1].
-// Queries and out likewise with query_bottlenecks and query_begin. q, k, v and out are all float32 or all bfloat16.
+// bottleneck token t is row b * bottlenecks + t; its latents are rows batch * bottlenecks + begin[b] up to begin[b +
+// 1]. Queries and out likewise with query_bottlenecks and query_begin. q, k, v and out are all float32 or all bfloat16.
 struct AttentionArgs {
   ConstRows q;
   ConstRows k;

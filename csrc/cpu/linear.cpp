@@ -45,7 +45,7 @@ void tile(const Step<Product>& step) {
     MEGASEG_UNROLL
     for (int j = 0; j < kTileVecs; ++j) {
       typename Product::Scalar* sum = step.sums + i * kPanel + j * kLanes;
-      store(sum, step.first ? acc[i][j] : load(sum) + acc[i][j]);
+      store(sum, step.first ? acc[i][j] : Product::add(load(sum), acc[i][j]));
     }
   }
 }

@@ -89,19 +89,20 @@ void finish_as(const LinearArgs& args, const void* sums, int row, int rows, int 
   const int columns = args.n - column < kColumns ? args.n - column : kColumns;
   for (int i = 0; i < rows; ++i) {
     const auto* sum = static_cast<const typename Product::Scalar*>(sums) + i * kColumns;
-    const Residual* residual = row_of<Residual>(args.residual, row + i) + column;
+    const Residual* residual = args.residual.data ? row_of<Residual>(args.residual, row + i) + column : nullptr;
     Out* out = row_of<Out>(args.out, row + i) + column;
     for (int j = 0; j < columns; j += kLanes) {
       const int width = columns - j < kLanes ? columns - j : kLanes;
       const int at = column + j;
       Vec value;
       if constexpr (Product::kStep == 4) {
-        const Vec exact = __builtin_convertvector(load(sum + j) + load(packed.offset() + at), Vec);
-        value = exact * args.in.scale[row + i] * load(packed.scale() + at) + load(packed.bias() + at);
+        const IntVec exact = Product::add(load(sum + j), load(packed.offset() + at));
+        value = __builtin_convertvector(exact, Vec) * args.in.scale[row + i] * load(packed.scale() + at) +
+                load(packed.bias() + at);
       } else {
         value = load(sum + j) + load(packed.bias() + at);
       }
-      if (args.residual.data) value += width == kLanes ? load(residual + j) : load_partial(residual + j, width);
+      if (residual) value += width == kLanes ? load(residual + j) : load_partial(residual + j, width);
       if (args.activation == Activation::gelu) value = kExact ? gelu(value) : gelu_coarse(value);
       width == kLanes ? store(out + j, value) : store_partial(out + j, value, width);
     }

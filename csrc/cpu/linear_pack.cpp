@@ -3,7 +3,7 @@
 
 namespace {
 
-// W[row, 0:k] becomes column `row` of its panel; convert(floats, their number, elements) works on a vector.
+// W[row, 0:k] becomes column `row` of its panel; convert(floats, elements) does a vector.
 template <typename Product, typename Convert>
 MEGASEG_INLINE void pack_row(const Packed<Product>& packed, const float* weight, int row, int k, Convert convert) {
   using Element = typename Product::Element;
@@ -45,13 +45,12 @@ void pack_row(const Packed<Int8>& packed, const float* weight, int row, int k) {
   const float steps = largest < kTooSmall ? 0 : 127 / largest;
   __m512i total = _mm512_setzero_si512();
   pack_row(packed, weight, row, k, [&](Vec x, std::uint8_t* to) {
-    const __m512i element = _mm512_cvtps_epi32(x * steps);
+    const __m512i element = _mm512_cvtps_epi32(max(x * steps, splat(-127)));  // NaN: -127
     total = _mm512_add_epi32(total, element);
     _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_cvtepi32_epi8(element));
   });
   packed.scale()[row] = (largest < kTooSmall ? 0 : largest / 127) + sum(poison);
-  packed.offset()[row] = static_cast<std::int32_t>(-std::uint32_t{kZeroPoint} *
-                                                   static_cast<std::uint32_t>(_mm512_reduce_add_epi32(total)));
+  packed.offset()[row] = -kZeroPoint * _mm512_reduce_add_epi32(total);
 }
 #endif
 

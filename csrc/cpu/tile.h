@@ -23,6 +23,7 @@ struct Float32 {
   using Scalar = float;
   static constexpr int kStep = 1;
 
+  MEGASEG_INLINE static Vec add(Vec a, Vec b) { return a + b; }
   MEGASEG_INLINE static Vec word(const float* p) { return splat(*p); }
   MEGASEG_INLINE static Vec words(const float* p) { return load(p); }
   MEGASEG_INLINE static void dot(Vec& sum, Vec x, Vec w) { sum += x * w; }
@@ -37,13 +38,17 @@ MEGASEG_INLINE __m512i splat_word(const T* p) {
   return _mm512_set1_epi32(word);
 }
 
-// Unsigned times signed bytes; sums are exact.
+// Unsigned times signed bytes. Sums wrap around, so that they are exact if the last one fits. (Of unsigned type GCC 12
+// would move them from register to register.)
 struct Int8 {
   using Element = std::uint8_t;
   using Sum = IntVec;
   using Scalar = std::int32_t;
   static constexpr int kStep = 4;
 
+  MEGASEG_INLINE static IntVec add(IntVec a, IntVec b) {
+    return reinterpret_cast<IntVec>(_mm512_add_epi32(reinterpret_cast<__m512i>(a), reinterpret_cast<__m512i>(b)));
+  }
   MEGASEG_INLINE static __m512i word(const std::uint8_t* p) { return splat_word(p); }
   MEGASEG_INLINE static __m512i words(const std::uint8_t* p) { return _mm512_loadu_si512(p); }
   MEGASEG_INLINE static void dot(IntVec& sum, __m512i x, __m512i w) {
@@ -59,6 +64,7 @@ struct BFloat16Pairs {
   using Scalar = float;
   static constexpr int kStep = 2;
 
+  MEGASEG_INLINE static Vec add(Vec a, Vec b) { return a + b; }
   MEGASEG_INLINE static __m512i word(const BFloat16* p) { return splat_word(p); }
   MEGASEG_INLINE static __m512i words(const BFloat16* p) { return _mm512_loadu_si512(p); }
   MEGASEG_INLINE static void dot(Vec& sum, __m512i x, __m512i w) {

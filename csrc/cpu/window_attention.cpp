@@ -9,7 +9,21 @@ using megaseg::cpu::WindowAttentionArgs;
 
 enum Part { query, key, value };
 
-// Queries, keys and values of a window's tokens: a head's slice, by vectors, zeros past it.
+// A token's query, key or value of one head, by vectors.
+struct TableRow {
+  HeadRow<float> constant;  // a bottleneck token's, or a latent's shift
+  const float* shot;        // null for a bottleneck token
+  const float* position;
+  float inverse_sigma;
+
+  MEGASEG_INLINE Vec operator()(int i) const {
+    if (!shot) return constant(i);
+    return (HeadRow<float>{shot, constant.size}(i) + HeadRow<float>{position, constant.size}(i)) * inverse_sigma +
+           constant(i);
+  }
+};
+
+// Queries, keys and values of a window's tokens.
 struct Window {
   const WindowAttentionArgs& args;
   const int* row;
@@ -24,14 +38,16 @@ struct Window {
         column(static_cast<ptrdiff_t>(head) * of.head_size),
         size(static_cast<ptrdiff_t>(of.heads) * of.head_size) {}
 
-  MEGASEG_INLINE Vec part(Part which, int token, int i) const {
+  MEGASEG_INLINE TableRow part(Part which, int token) const {
     const ptrdiff_t at = which * size + column;
-    const auto read = [&](const float* table, ptrdiff_t r) {
-      return head_part(table + r * 3 * size + at, i, args.head_size);
-    };
-    if (token < args.bottlenecks) return read(args.bottleneck, token);
+    if (token < args.bottlenecks) {
+      return {{args.bottleneck + token * 3 * size + at, args.head_size}, nullptr, nullptr, 0};
+    }
     const int j = token - args.bottlenecks;
-    return (read(args.shot, row[j]) + read(args.position, j)) * inverse_sigma[j] + read(args.shift, 0);
+    return {{args.shift + at, args.head_size},
+            args.shot + row[j] * 3 * size + at,
+            args.position + j * 3 * size + at,
+            inverse_sigma[j]};
   }
 
   // The row of a token's context.
@@ -53,7 +69,7 @@ std::size_t window_attention_scratch_size(Type type, int tokens, int head_size) 
 void window_attention(const WindowAttentionArgs& args, int window, int head, void* scratch) {
   const int tokens = args.bottlenecks + args.length;
   const Window from(args, window, head);
-  const auto part = [&](Part which) { return [&, which](int t, int i) { return from.part(which, t, i); }; };
+  const auto part = [&](Part which) { return [&, which](int t) { return from.part(which, t); }; };
   with_product(args.out.type, [&]<typename Product>(Product) {
     const Packed<Product> packed(scratch, tokens, args.head_size);
     pack(part(key), part(value), 0, tokens, packed);

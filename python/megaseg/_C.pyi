@@ -53,6 +53,7 @@ def embed(
     *,
     eps: float = 1e-5,
     out: _Matrix | None = None,
+    inverse_sigma: _Array | None = None,
     target: str = "",
 ) -> _Matrix: ...
 def bottleneck_attention(

@@ -52,8 +52,8 @@ def test_mixed_lengths(target, storage, rng, lengths, bottlenecks):
 
 
 @pytest.mark.parametrize("queries", [(1, 1, 1), (0, 2, 130), (200, 0, 3)])
-def test_other_numbers_of_queries_than_keys(target, storage, rng, queries):
-    lengths = (7, 300, 40)
+@pytest.mark.parametrize("lengths", [(7, 300, 40), (7, 7, 7)])
+def test_other_numbers_of_queries_than_keys(target, storage, rng, lengths, queries):
     k, v = (stored(normal(rng, 6 + sum(lengths), 34), storage) for _ in range(2))
     q = stored(normal(rng, sum(queries), 34), storage)
     arrays = (q, k, v, begins(*lengths))
