@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,21 @@ def test_results_do_not_depend_on_threads_chunks_or_movie_length_before(task: st
         chunked = native(checkpoint, compute_type=compute_type, num_threads=1, memory_limit=limit)
         assert sum(sizes(chunked)) <= limit
         assert np.array_equal(chunked.run(features), expected)
+
+
+@pytest.mark.parametrize("task", ["scene", "act"])
+def test_targets_agree_pairwise(task: str) -> None:
+    checkpoint = random_checkpoint(small_config(task))
+    features = list(random_features(checkpoint.config, 30).values())
+    for kind in _C.compute_types():
+        logits = {
+            target: native(checkpoint, target=target, compute_type=kind).run(features)
+            for target in TARGETS
+            if kind in _C.compute_types(target)
+        }
+        close = {"float32": 1e-5, "bfloat16": 2e-2, "int8": 5e-2}[kind]
+        for a, b in itertools.combinations(logits, 2):
+            assert np.abs(logits[a] - logits[b]).max() < close, (kind, a, b)
 
 
 @pytest.mark.parametrize("task", ["scene", "act"])
