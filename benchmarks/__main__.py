@@ -52,7 +52,8 @@ def show(rows: list[Row]) -> None:
     table = Table("case", "subject", "p20", "p50", "p80", "unit", "facts")
     for row in rows:
         facts = ", ".join(f"{key} {number(value)}" for key, value in row.facts.items())
-        table.add_row(row.case, row.subject, f"{row.p20:.4g}", f"{row.p50:.4g}", f"{row.p80:.4g}", row.unit, facts)
+        values = [f"{value:.4g}" if row.repeats else "-" for value in (row.p20, row.p50, row.p80)]
+        table.add_row(row.case, row.subject, *values, row.unit, facts)
     Console(width=None if sys.stdout.isatty() else 200).print(table)
 
 

@@ -59,7 +59,7 @@ def environment() -> dict[str, Any]:
         done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
         return done.stdout.strip()
 
-    versions = {name: version(name) for name in ("numpy", "torch", "safetensors")}
+    versions = {name: version(name) for name in ("numpy", "torch", "safetensors", "onnxruntime", "openvino")}
     changed = git("status", "--porcelain", "--", "csrc", "kernels", "engine", "benchmarks/cases")
     return {
         "cpu": cpu_model(),

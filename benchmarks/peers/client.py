@@ -1,4 +1,4 @@
-"""Worker processes from the parent's side: start one, ask it."""
+"""Worker processes from the parent's side: start one, ask it, find its best batch and mode, take turns."""
 
 from __future__ import annotations
 
@@ -6,25 +6,34 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
+import time
+from collections.abc import Mapping
 from typing import Any
 
 from benchmarks.rows import ROOT
 
+THREADS = 2
+OURS = "megaseg"
+SUBJECTS = (OURS, "torch eager", "torch.compile", "ONNX Runtime", "OpenVINO")
+BATCHES = {OURS: (1,), "torch.compile": (128, 256)}  # ours picks its own; compiling for each takes ten seconds
+MODES = {"OpenVINO": ("throughput", "latency")}  # performance hints; the others have none
+
 
 class Worker:
-    """One subject in one process. ``problem`` says why it cannot run, if it cannot."""
+    """One subject in one process. ``problem`` says why it cannot run what it was asked for, if it cannot."""
 
-    def __init__(self, subject: str, job: dict[str, Any], environment: dict[str, str] | None = None) -> None:
-        command = [sys.executable, "-m", "benchmarks.peers.worker"]
-        variables = os.environ | {"OMP_NUM_THREADS": str(job["threads"])} | (environment or {})
-        self.subject, self.problem = subject, ""
+    def __init__(self, subject: str, job: Mapping[str, Any], environment: Mapping[str, str]) -> None:
+        self.subject, self.problem, self.best, self.searched = subject, "", {}, {}
+        self.items, self.facts = 0, {}
+        self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self.process = subprocess.Popen(
-            command,
+            [sys.executable, "-m", "benchmarks.peers.worker"],
             cwd=ROOT,
-            env=variables,
+            env={**os.environ, "OMP_NUM_THREADS": str(job["threads"]), **environment},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=self.log,
             text=True,
         )
         self.ask(subject=subject, **job)
@@ -32,12 +41,53 @@ class Worker:
     def ask(self, **request: Any) -> dict[str, Any]:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        assert self.process.stderr is not None
-        self.process.stdin.write(json.dumps(request) + "\n")
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"{self.subject}: its process ended\n{self.process.stderr.read()[-2000:]}")
-        reply: dict[str, Any] = json.loads(line)
+        try:
+            print(json.dumps(request), file=self.process.stdin, flush=True)
+            reply: dict[str, Any] = json.loads(self.process.stdout.readline())
+        except (BrokenPipeError, json.JSONDecodeError):
+            self.log.seek(0)
+            reply = {"unsupported": f"its process ended: {self.log.read().strip().splitlines()[-1:]}"}
         self.problem = reply.get("unsupported", "")
         return reply
+
+    def prepare(self, batch: int, mode: str) -> None:
+        reply = self.ask(do="prepare", batch=batch, mode=mode)
+        self.items, self.facts = reply.get("items", 0), reply.get("facts", {})
+
+    def search(self, batches: tuple[int, ...], modes: tuple[str, ...] = ()) -> None:
+        """Leave the fastest batch and mode prepared; ``searched`` keeps items per second of each."""
+        if len(batches) > 1:
+            batches = BATCHES.get(self.subject, batches)
+        chosen = (modes or MODES[self.subject]) if self.subject in MODES else ("",)
+        settings = [(batch, mode) for mode in chosen for batch in batches]
+        for batch, mode in settings:
+            self.prepare(batch, mode)
+            if self.problem:
+                return
+            if len(settings) > 1:
+                self.searched[f"{batch} {mode}".strip()] = round(self.items / self.seconds(1)[0], 1)
+        batch, mode = settings[-1]
+        if self.searched:
+            name, _, mode = max(self.searched, key=lambda key: self.searched[key]).partition(" ")
+            batch = int(name)
+        if (batch, mode) != settings[-1]:
+            self.prepare(batch, mode)
+        self.best = {"batch": batch} | ({"mode": mode} if mode else {})
+
+    def seconds(self, times: int) -> list[float]:
+        """Seconds of each of ``times`` runs."""
+        time.sleep(0.1)  # other libraries' threads spin for a while after their work
+        result: list[float] = self.ask(do="run", times=times).get("seconds", [])
+        return result
+
+    def close(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait()
+        self.log.close()
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

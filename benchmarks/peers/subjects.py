@@ -2,72 +2,85 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.inputs import features_of
-from megaseg.engine.checkpoint import Checkpoint, load_checkpoint
+from megaseg.engine.checkpoint import load_checkpoint
 
 
 class Unsupported(Exception):
     """This peer cannot run this compute type here; the message becomes the row."""
 
 
-def windows(checkpoint: Checkpoint, shots: int, batch: int) -> dict[str, np.ndarray]:
-    """Inputs (batch, L, D_m): the first windows of the movie, or (1, shots, D_m), the movie itself.
-
-    Gathered before the clock starts, which favours the peers: ours gathers while it runs.
-    """
-    config = checkpoint.config
-    features = features_of(config, shots)
-    if config.task == "scene":
-        centres, offsets = np.arange(batch), np.arange(config.max_length) - config.max_length // 2
-        rows = (centres[:, None] + offsets).clip(0, shots - 1)
-    else:
-        rows = np.arange(shots)[None]
-    return {m.name: array[rows] for m, array in zip(config.modalities, features, strict=True)}
+def compiled_model(model: Path, compute_type: str) -> Path:
+    """Our compiled model beside the checkpoint, for the target of this process; written once, by the command line."""
+    path = model.with_suffix(f".{compute_type}{os.environ.get('MEGASEG_ISA', '')}.mseg")
+    if not path.exists():
+        command = [sys.executable, "-m", "megaseg", "compile", str(model), "--compute-type", compute_type]
+        done = subprocess.run([*command, "-o", str(path)], capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise Unsupported(" ".join(done.stderr.split()))
+    return path
 
 
 class Peer:
-    """``run`` computes every logit of the inputs; ``items`` of them (windows, movies) are done in one run."""
+    """``run`` computes every logit of its inputs; ``items`` of them (windows, movies) are done in one run."""
 
     def __init__(self, job: dict[str, Any]) -> None:
-        self.job, self.checkpoint = job, load_checkpoint(job["model"])
-        self.facts: dict[str, Any] = {}
+        self.job, self.checkpoint, self.facts = job, load_checkpoint(job["model"]), {}
+        with np.load(job["features"]) as features:
+            self.features = dict(features)
+        self.shots = len(next(iter(self.features.values())))
 
-    def prepare(self, batch: int) -> None:
-        self.items = batch
-        self.inputs = windows(self.checkpoint, self.job["shots"], batch)
+    def prepare(self, batch: int, mode: str) -> None:
+        self.items, self.batch, self.mode = batch, batch, mode
+        self.gather(0)
+
+    def gather(self, start: int) -> None:
+        """Inputs (batch, L, D_m): windows of the shots from ``start``; or (1, shots, D_m), the movie itself.
+
+        Done before the clock starts, which favours the peers: ours gathers while it runs.
+        """
+        config, rows = self.checkpoint.config, np.arange(self.shots)[None]
+        if config.task == "scene":
+            offsets = np.arange(config.max_length) - config.max_length // 2
+            rows = (np.arange(start, start + self.batch)[:, None] + offsets).clip(0, self.shots - 1)
+        self.inputs = {name: array[rows] for name, array in self.features.items()}
 
     def run(self) -> np.ndarray:
         """Logits (batch, n, N_c)."""
-        raise AssertionError
+        raise AssertionError(f"{type(self).__name__} does not say how it runs")
 
     def logits(self) -> np.ndarray:
-        """Logits of shots 0, 1, ... (centre rows of a scene model), to be checked."""
-        config, got = self.checkpoint.config, np.asarray(self.run(), dtype=np.float32)
-        return got[:, config.max_length // 2] if config.task == "scene" else got[0]
+        """Logits of shots 0, 1, ..., ``checked`` - 1 (centre rows of a scene model) in batches as they were timed."""
+        config = self.checkpoint.config
+        if config.task != "scene":
+            return np.asarray(self.run(), dtype=np.float32)[0]
+        parts = []
+        for start in range(0, self.job["checked"], self.batch):
+            self.gather(start)
+            parts.append(np.array(self.run(), dtype=np.float32)[:, config.max_length // 2])
+        return np.concatenate(parts)
 
 
 class Ours(Peer):
+    """A whole movie through ``Engine``, from a compiled model, which a process of its own writes first."""
+
     def __init__(self, job: dict[str, Any]) -> None:
         import megaseg
 
         super().__init__(job)
-        try:
-            self.engine = megaseg.Engine.from_checkpoint(
-                job["model"], compute_type=job["type"], num_threads=job["threads"]
-            )
-        except megaseg.UnsupportedError as problem:
-            raise Unsupported(str(problem)) from problem
+        compiled = compiled_model(Path(job["model"]), job["type"])
+        self.engine = megaseg.Engine.from_checkpoint(compiled, num_threads=job["threads"])
         self.facts = {key: self.engine.describe()[key] for key in ("target", "compute_type")}
 
-    def prepare(self, batch: int) -> None:
-        config, shots = self.checkpoint.config, self.job["shots"]
-        self.items = shots if config.task == "scene" else 1
-        self.features = {m.name: array for m, array in zip(config.modalities, features_of(config, shots), strict=True)}
+    def prepare(self, batch: int, mode: str) -> None:
+        self.items = self.shots if self.checkpoint.config.task == "scene" else 1
 
     def run(self) -> np.ndarray:
         return self.engine.logits(self.features)
@@ -109,8 +122,8 @@ class Torch(Peer):
             self.model, {self.torch.nn.Linear}, dtype=self.torch.qint8
         )
 
-    def prepare(self, batch: int) -> None:
-        super().prepare(batch)
+    def gather(self, start: int) -> None:
+        super().gather(start)
         self.tensors = {name: self.torch.from_numpy(array).to(self.dtype) for name, array in self.inputs.items()}
 
     def run(self) -> np.ndarray:
@@ -127,6 +140,7 @@ class OnnxRuntime(Peer):
         import onnxruntime
 
         super().__init__(job)
+        _expect_onnx(job)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.log_severity_level = job["threads"], 4
         try:
@@ -139,29 +153,34 @@ class OnnxRuntime(Peer):
 
 
 class OpenVino(Peer):
-    """``mode`` is the performance hint: throughput keeps as many requests in flight as it asks for."""
+    """``mode`` is the performance hint: throughput keeps as many requests in flight as it asks for.
+
+    int8 is ONNX Runtime's dynamically quantised file, which needs no data to calibrate on; its own quantiser (NNCF)
+    does, and then measures other activations than these.
+    """
 
     def __init__(self, job: dict[str, Any]) -> None:
         super().__init__(job)
         import openvino
 
-        self.openvino, self.core = openvino, openvino.Core()
+        _expect_onnx(job)
+        self.core = openvino.Core()
         self.model = self.core.read_model(job["onnx"])
 
-    def prepare(self, batch: int) -> None:
-        super().prepare(batch)
+    def prepare(self, batch: int, mode: str) -> None:
+        super().prepare(batch, mode)
         self.model.reshape({name: array.shape for name, array in self.inputs.items()})
         kind = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}[self.job["type"]]
-        hints = {"PERFORMANCE_HINT": self.job["mode"].upper(), "INFERENCE_PRECISION_HINT": kind}
+        hints = {"PERFORMANCE_HINT": mode.upper(), "INFERENCE_PRECISION_HINT": kind}
         hints["INFERENCE_NUM_THREADS"] = self.job["threads"]
         compiled = self.core.compile_model(self.model, "CPU", hints)
         used = str(compiled.get_property("INFERENCE_PRECISION_HINT")).lower()
         if self.job["type"] == "bfloat16" and "bf16" not in used and "bfloat16" not in used:
             raise Unsupported(f"asked for bf16, OpenVINO runs {used} here")
-        count = 1 if self.job["mode"] == "latency" else compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
+        count = 1 if mode == "latency" else compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
         self.requests = [compiled.create_infer_request() for _ in range(count)]
         self.items = batch * count
-        self.facts = {"mode": self.job["mode"], "requests": count}
+        self.facts = {"requests": count}
 
     def run(self) -> np.ndarray:
         if len(self.requests) == 1:
@@ -171,6 +190,11 @@ class OpenVino(Peer):
         for request in self.requests:
             request.wait()
         return self.requests[0].get_output_tensor(0).data
+
+
+def _expect_onnx(job: dict[str, Any]) -> None:
+    if not job["onnx"]:
+        raise ImportError("onnxscript, onnxruntime", name="onnxscript, onnxruntime")
 
 
 SUBJECTS: dict[str, type[Peer]] = {
