@@ -32,20 +32,23 @@ def main() -> None:
     unknown = sorted(set(arguments.cases) - set(NAMES))
     if unknown:
         parser.error(f"expected one of {', '.join(NAMES)}, got {', '.join(unknown)}")
+    if arguments.cases or not (arguments.table or arguments.plots):
+        measure(arguments.cases or NAMES, tuple(arguments.only), arguments.json)
     if arguments.table:
         arguments.table.write_text(markdown(), encoding="utf-8")
     if arguments.plots:
         plot(arguments.plots)
-    if (arguments.table or arguments.plots) and not arguments.cases:
-        return
+
+
+def measure(names: list[str], only: tuple[str, ...], path: Path | None) -> None:
     document: dict[str, Any] = {"environment": environment(), "rows": []}
-    for name in arguments.cases or NAMES:
+    for name in names:
         module = importlib.import_module(f"benchmarks.cases.{name}")
-        rows = module.run(tuple(arguments.only)) if name == "cpu" else module.run()
+        rows = module.run(only) if name == "cpu" else module.run()
         show(rows)
         document["rows"] += [as_dict(row) for row in rows]
-    if arguments.json:
-        arguments.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    if path:
+        path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
 def show(rows: list[Row]) -> None:
