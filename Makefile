@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint sanitize targets fuzz bench clean
+.PHONY: demo test lint sanitize cpp targets fuzz bench clean
 
 .venv/pyvenv.cfg:
 	$(PYTHON) -c 'import sys; assert (3, 10) <= sys.version_info < (3, 14), "megaseg needs Python 3.10 to 3.13: make PYTHON=python3.12"'
@@ -36,6 +36,12 @@ targets: .venv/test
 # The extension under AddressSanitizer and UBSan, and the kernel tests on it.
 sanitize: .venv/test
 	bash tests/kernels/sanitize.sh $(BIN)/python
+
+# libmegaseg and its C++ test, and the same test under ThreadSanitizer.
+cpp:
+	cmake -S . -B build/cpp >/dev/null && cmake --build build/cpp --parallel $$(nproc) && ctest --test-dir build/cpp --output-on-failure
+	cmake -S . -B build/tsan -DMEGASEG_SANITIZE=thread -DCMAKE_CXX_FLAGS_RELEASE=-O1 >/dev/null
+	cmake --build build/tsan --parallel $$(nproc) && TSAN_OPTIONS=halt_on_error=1 ctest --test-dir build/tsan --output-on-failure
 
 # Coverage-guided fuzzing of every kind of file; a finding stops it and is left in tests/fuzz/corpus/.
 FUZZ_SECONDS ?= 30

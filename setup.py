@@ -37,7 +37,8 @@ class CMakeBuild(build_ext):
             [
                 *["cmake", "-S", ROOT, "-B", build_dir, *generator],
                 *[f"-DPython_EXECUTABLE={sys.executable}", f"-Dpybind11_DIR={pybind11.get_cmake_dir()}"],
-                *[f"-DMEGASEG_OUTPUT_DIR={target_dir}", *os.environ.get("CMAKE_ARGS", "").split()],
+                *["-DMEGASEG_PYTHON=ON", f"-DMEGASEG_OUTPUT_DIR={target_dir}"],
+                *os.environ.get("CMAKE_ARGS", "").split(),
             ]
         )
         subprocess.check_call(["cmake", "--build", build_dir, "--parallel", str(os.cpu_count() or 1)])

@@ -10,7 +10,7 @@ python=$(command -v "$python")
 build=build/sanitize
 package=$PWD/$build/python
 
-cmake -S . -B "$build" -DMEGASEG_SANITIZE=address,undefined -DMEGASEG_EMULATE_AMX=ON \
+cmake -S . -B "$build" -DMEGASEG_SANITIZE=address,undefined -DMEGASEG_EMULATE_AMX=ON -DMEGASEG_PYTHON=ON \
     -DMEGASEG_OUTPUT_DIR="$package/megaseg" -DPython_EXECUTABLE="$python" -DCMAKE_CXX_FLAGS_RELEASE="-O1" \
     -Dpybind11_DIR="$("$python" -m pybind11 --cmakedir)" >"$build.log" 2>&1 || { cat "$build.log"; exit 1; }
 cmake --build "$build" --parallel "$(nproc)" >>"$build.log" 2>&1 || { tail -40 "$build.log"; exit 1; }
@@ -26,4 +26,4 @@ export LD_PRELOAD="$(${CXX:-c++} -print-file-name=libasan.so):$(${CXX:-c++} -pri
 from megaseg import _C
 assert "build/sanitize" in _C.__file__ and b"__asan_init" in open(_C.__file__, "rb").read(), _C.__file__
 CHECK
-"$python" -m pytest -p no:cacheprovider tests/kernels tests/engine/test_native.py "$@"
+"$python" -m pytest -p no:cacheprovider tests/kernels tests/engine/test_native.py tests/engine/test_artefact.py "$@"

@@ -1,0 +1,85 @@
+/* libmegaseg: load a compiled model (.mseg, from `megaseg compile`) and segment, without Python.
+ *
+ * Every call may come from any thread; calls on one model take turns. Nothing is global. Functions that can fail return
+ * a status and, where `error` is not NULL, an error to be freed; on MEGASEG_OK it is set to NULL. A model may not be
+ * used in a process forked after it was opened. */
+#ifndef MEGASEG_MEGASEG_H
+#define MEGASEG_MEGASEG_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define MEGASEG_API __attribute__((visibility("default")))
+
+typedef enum {
+  MEGASEG_OK = 0,
+  MEGASEG_BAD_ARGUMENT = 1, /* NULL, a number out of range, features with NaN or Inf */
+  MEGASEG_BAD_MODEL = 2,    /* not a whole compiled model of this version */
+  MEGASEG_UNSUPPORTED = 3,  /* compiled for another CPU, or used after a fork */
+  MEGASEG_NO_RESOURCE = 4,  /* out of memory, or over memory_limit */
+  MEGASEG_INTERNAL = 5
+} megaseg_status;
+
+typedef enum { MEGASEG_SCENE = 0, MEGASEG_ACT = 1, MEGASEG_SYNOPSIS = 2 } megaseg_task;
+
+typedef struct megaseg_model megaseg_model;
+typedef struct megaseg_error megaseg_error;
+
+typedef struct {
+  size_t struct_size;  /* sizeof(megaseg_options): how later versions know what a caller has set */
+  int num_threads;     /* 0: physical cores that the process may use */
+  size_t memory_limit; /* bytes of weights and workspace together; 0: none */
+} megaseg_options;
+
+/* One movie: an array [shots, feature_size] for each of the model's modalities, in its order. */
+typedef struct {
+  const float* const* features;
+  int shots;
+} megaseg_movie;
+
+MEGASEG_API const char* megaseg_version(void);
+
+MEGASEG_API const char* megaseg_error_message(const megaseg_error* error);
+MEGASEG_API void megaseg_error_free(megaseg_error* error);
+
+/* options may be NULL. */
+MEGASEG_API megaseg_status megaseg_open(const char* path, const megaseg_options* options, megaseg_model** model,
+                                        megaseg_error** error);
+MEGASEG_API void megaseg_close(megaseg_model* model);
+
+MEGASEG_API megaseg_task megaseg_model_task(const megaseg_model* model);
+MEGASEG_API const char* megaseg_model_target(const megaseg_model* model);
+MEGASEG_API int megaseg_model_modalities(const megaseg_model* model);
+/* NULL and 0 for a modality that the model does not have. */
+MEGASEG_API const char* megaseg_model_modality(const megaseg_model* model, int modality);
+MEGASEG_API int megaseg_model_feature_size(const megaseg_model* model, int modality);
+MEGASEG_API int megaseg_model_classes(const megaseg_model* model);
+MEGASEG_API int megaseg_model_max_shots(const megaseg_model* model);
+MEGASEG_API float megaseg_model_threshold(const megaseg_model* model);
+MEGASEG_API size_t megaseg_model_weight_bytes(const megaseg_model* model);
+MEGASEG_API size_t megaseg_model_workspace_bytes(const megaseg_model* model);
+
+/* logits: [shots of all movies, classes], movie after movie. Movies run packed together; each gets what it gets alone.
+ */
+MEGASEG_API megaseg_status megaseg_logits(megaseg_model* model, const megaseg_movie* movies, int count, float* logits,
+                                          megaseg_error** error);
+
+/* Scene model: scores [shots], P(the shot is the last of its scene). Act model: [shots, classes], a softmax over shots
+ * for each turning point. */
+MEGASEG_API megaseg_status megaseg_scores(megaseg_model* model, const megaseg_movie* movie, float* scores,
+                                          megaseg_error** error);
+
+/* Scene model: boundaries [shots], 1 for the last shot of a scene but the movie's own last. A threshold of NAN takes
+ * the model's. */
+MEGASEG_API megaseg_status megaseg_boundaries(megaseg_model* model, const megaseg_movie* movie, float threshold,
+                                              uint8_t* boundaries, megaseg_error** error);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,78 @@
+"""libmegaseg as a program without Python meets it: built, installed, found by CMake, and right."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support import random_checkpoint, random_features, small_config
+
+from megaseg import Engine
+from megaseg.engine.artefact import compile_checkpoint
+
+ROOT = Path(__file__).resolve().parents[1]
+BUILD = ROOT / "build" / "cpp"
+
+pytestmark = pytest.mark.skipif(
+    not (shutil.which("cmake") and shutil.which("c++")), reason="needs cmake and a compiler"
+)
+
+
+def call(*command: str | Path) -> str:
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The example program, built outside the checkout against an installed library."""
+    folder = tmp_path_factory.mktemp("embed")
+    call("cmake", "-S", ROOT, "-B", BUILD)
+    call("cmake", "--build", BUILD, "--parallel", "2")
+    call("cmake", "--install", BUILD, "--prefix", folder / "installed")
+    shutil.copytree(ROOT / "examples" / "embed", folder / "source")
+    call("cmake", "-S", folder / "source", "-B", folder / "build", f"-DCMAKE_PREFIX_PATH={folder / 'installed'}")
+    call("cmake", "--build", folder / "build")
+    return folder / "build" / "segment"
+
+
+def test_the_example_finds_the_scenes_that_python_finds(example: Path, tmp_path: Path) -> None:
+    config = small_config(threshold=0.45)
+    compile_checkpoint(random_checkpoint(config), tmp_path / "model.mseg")
+    features = random_features(config, 70)
+    for name, array in features.items():
+        np.save(tmp_path / f"{name}.npy", array)
+    arrays = [f"{name}={tmp_path / name}.npy" for name in features]
+    lines = call(example, tmp_path / "model.mseg", *arrays).splitlines()
+    scenes = Engine.from_checkpoint(tmp_path / "model.mseg").segment(features).scenes
+    assert lines == [f"{scene.first_shot} {scene.last_shot}" for scene in scenes]
+    assert len(lines) > 3
+
+
+def test_the_example_says_what_is_wrong(example: Path, tmp_path: Path) -> None:
+    done = subprocess.run([example, tmp_path / "missing.mseg"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "missing.mseg: No such file" in done.stderr
+
+
+@pytest.mark.skipif(not shutil.which("nm"), reason="nm is not installed")
+def test_the_library_exports_its_c_functions_and_nothing_else(example: Path) -> None:
+    listing = call("nm", "--dynamic", "--defined-only", BUILD / "libmegaseg.so")
+    names = {line.split()[-1] for line in listing.splitlines()}
+    header = (ROOT / "csrc" / "include" / "megaseg" / "megaseg.h").read_text()
+    assert names == {name for name in names if name.startswith("megaseg_")}
+    assert all(name + "(" in header for name in names)
+    assert "megaseg_open" in names
+
+
+def test_the_data_of_the_cpp_test_is_what_the_code_writes(tmp_path: Path) -> None:
+    folders = [str(ROOT / "tests"), str(ROOT / "tests" / "cpp")]
+    code = f"import pathlib, sys; sys.path += {folders}; import make_data; "
+    call(sys.executable, "-c", code + f"make_data.write(pathlib.Path({str(tmp_path)!r}))")
+    for path in sorted((ROOT / "tests" / "cpp" / "data").iterdir()):
+        assert path.read_bytes() == (tmp_path / path.name).read_bytes(), path.name
