@@ -9,6 +9,7 @@ from typing import Any
 from benchmarks.rows import ROOT
 
 RESULTS = ROOT / "benchmarks" / "results"
+BATCHES = (32, 64, 128, 256)
 
 
 def plot(folder: Path) -> None:
@@ -36,9 +37,11 @@ def _throughput(rows: list[dict[str, Any]], path: Path) -> None:
                 axis.axhline(row["p50"], color="black", label="megaseg")
                 continue
             settings = [(*key.partition(" ")[::2], rate) for key, rate in row["facts"]["by_batch"].items()]
-            points = [(int(batch), rate) for batch, mode, rate in settings if mode == row["facts"]["mode"]]
+            points = [(int(batch), rate) for batch, mode, rate in settings if mode == row["facts"].get("mode", "")]
             axis.plot(*zip(*points, strict=True), marker="o", label=row["subject"])
-        axis.set(title=kind, xlabel="windows in a batch", ylim=(0, None))
+        axis.set(title=kind, xlabel="windows in a batch", ylim=(0, None), xscale="log")
+        axis.set_xticks(BATCHES, [str(batch) for batch in BATCHES])
+        axis.minorticks_off()
         if axis.lines:
             axis.legend(fontsize=8)
     axes[0].set_ylabel("windows per second")
@@ -48,16 +51,16 @@ def _throughput(rows: list[dict[str, Any]], path: Path) -> None:
 def _scaling(rows: list[dict[str, Any]], path: Path) -> None:
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(1, 2, figsize=(9, 3.4))
-    for task in ("scene", "act"):
-        facts = [(row["facts"], row["p50"]) for row in rows if row["case"] == f"{task} preset by length"]
-        shots = [fact["shots"] for fact, _ in facts]
-        axes[0].plot(shots, [seconds for _, seconds in facts], marker="o", label=f"{task} preset")
-        memory = [fact["memory_mib_above_weights_and_features"] for fact, _ in facts]
-        axes[1].plot(shots, memory, marker="o", label=f"{task} preset")
-    axes[0].set(xlabel="shots", ylabel="seconds", ylim=(0, None))
-    axes[1].set(xlabel="shots", ylabel="MiB above weights and features", ylim=(0, None))
-    axes[0].legend()
+    figure, axes = pyplot.subplots(1, 3, figsize=(11, 3.4))
+    for axis, task in zip(axes[:2], ("scene", "act"), strict=True):
+        found = [(row["facts"], row["p50"]) for row in rows if row["case"] == f"{task} preset by length"]
+        shots = [facts["shots"] for facts, _ in found]
+        axis.plot(shots, [seconds * 1e3 for _, seconds in found], marker="o", color="black")
+        axis.set(title=f"{task} preset", xlabel="shots", ylabel="milliseconds", xlim=(0, None), ylim=(0, None))
+        memory = [facts["memory_mib_above_weights_and_features"] for facts, _ in found]
+        axes[2].plot(shots, memory, marker="o", label=f"{task} preset")
+    axes[2].set(title="memory", xlabel="shots", ylabel="MiB above weights and features", ylim=(0, None))
+    axes[2].legend()
     _save(figure, path)
 
 
