@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <exception>
 #include <fstream>
 #include <set>
 #include <string>
@@ -67,11 +68,21 @@ int usable_cores() {
 
 ThreadPool::ThreadPool(int num_threads) : workers_(new std::vector<std::thread>), process_(getpid()) {
   const int threads = num_threads > 0 ? num_threads : usable_cores();
-  for (int thread = 1; thread < threads; ++thread) workers_->emplace_back([this, thread] { work(thread); });
+  try {
+    for (int thread = 1; thread < threads; ++thread) workers_->emplace_back([this, thread] { work(thread); });
+  } catch (const std::exception&) {
+    const std::string started = std::to_string(size());
+    join();
+    throw ResourceLimit("num_threads: expected at most " + started + ", as many as the system starts here, got " +
+                        std::to_string(threads));
+  }
 }
 
 ThreadPool::~ThreadPool() {
-  if (getpid() != process_) return;
+  if (getpid() == process_) join();
+}
+
+void ThreadPool::join() {
   stop_ = true;
   round_.fetch_add(1, std::memory_order_release);
   round_.notify_all();

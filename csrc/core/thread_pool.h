@@ -16,7 +16,7 @@ int usable_cores();
 
 class ThreadPool {
  public:
-  explicit ThreadPool(int num_threads);  // 0: usable_cores()
+  explicit ThreadPool(int num_threads);  // 0: usable_cores(). Throws ResourceLimit: threads that cannot be started
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
@@ -31,6 +31,7 @@ class ThreadPool {
   void run(int count, const Task& task);
 
  private:
+  void join();
   void work(int thread);
   void drain(int thread);
 

@@ -110,3 +110,20 @@ serve(2000)
 print(status("VmRSS") - before)
 """)
     assert (int(output) > 2048) == leak
+
+
+def test_threads_that_the_system_does_not_start_are_an_error() -> None:
+    """And those that it did start are gone: left alone they would wait on a pool that is no more."""
+    output = child("""
+checkpoint = random_checkpoint(small_config())
+native(checkpoint, num_threads=1)
+before = status("Threads")
+limit = (status("VmSize") << 10) + (256 << 20)  # stacks of a few dozen threads
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+try:
+    native(checkpoint, num_threads=1000)
+except ResourceLimitError as error:
+    print(error, status("Threads") - before)
+""")
+    assert output.startswith("num_threads: expected at most ")
+    assert output.split()[-1] == "0"
