@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
 #include <new>
 #include <stdexcept>
 #include <string>
@@ -22,6 +23,7 @@ struct megaseg_error {
 namespace {
 
 using megaseg::Movie;
+using megaseg::Plan;
 using megaseg::Program;
 
 struct BadArgument : std::runtime_error {
@@ -33,7 +35,10 @@ void expect(bool fits, const std::string& what) {
 }
 
 megaseg_status fail(megaseg_status status, const char* what, megaseg_error** error) {
-  if (error) *error = new (std::nothrow) megaseg_error{what};
+  try {
+    if (error) *error = new megaseg_error{what};
+  } catch (const std::bad_alloc&) {  // the status alone must do
+  }
   return status;
 }
 
@@ -56,7 +61,16 @@ megaseg_status guarded(megaseg_error** error, const Work& work) noexcept {
     return fail(MEGASEG_NO_RESOURCE, "out of memory", error);
   } catch (const std::exception& problem) {
     return fail(MEGASEG_INTERNAL, problem.what(), error);
+  } catch (...) {
+    return fail(MEGASEG_INTERNAL, "unknown exception", error);
   }
+}
+
+// What a plan says; zero of no model.
+template <typename Says>
+auto of(const megaseg_model* model, const Says& says) -> decltype(says(model->plan)) {
+  if (!model) return {};
+  return says(model->plan);
 }
 
 Movie checked(const megaseg_model* model, const megaseg_movie* movie) {
@@ -79,8 +93,7 @@ Movie checked(const megaseg_model* model, const megaseg_movie* movie) {
   return out;
 }
 
-std::vector<float> logits_of(megaseg_model* model, const megaseg_movie* movie) {
-  const Movie one = checked(model, movie);
+std::vector<float> logits_of(megaseg_model* model, const Movie& one) {
   const auto classes = static_cast<std::size_t>(model->plan.program().classes);
   std::vector<float> logits(static_cast<std::size_t>(one.shots) * classes);
   model->plan.run({&one, 1}, logits.data());
@@ -99,9 +112,9 @@ void softmax(const float* in, std::size_t count, std::size_t stride, float* out,
   }
 }
 
-void scores_of(megaseg_model* model, const megaseg_movie* movie, float* scores) {
+void scores_of(megaseg_model* model, const Movie& movie, float* scores) {
   const std::vector<float> logits = logits_of(model, movie);
-  const auto shots = static_cast<std::size_t>(movie->shots);
+  const auto shots = static_cast<std::size_t>(movie.shots);
   const auto classes = static_cast<std::size_t>(model->plan.program().classes);
   if (model->plan.program().windowed()) {
     for (std::size_t i = 0; i < shots; ++i) softmax(logits.data() + i * classes, 2, 1, scores + i, 1, 1);
@@ -122,9 +135,9 @@ void megaseg_error_free(megaseg_error* error) { delete error; }
 megaseg_status megaseg_open(const char* path, const megaseg_options* options, megaseg_model** model,
                             megaseg_error** error) {
   return guarded(error, [&] {
-    expect(path, "path: expected a compiled model, got NULL");
     expect(model, "model: expected where to put it, got NULL");
     *model = nullptr;
+    expect(path, "path: expected a compiled model, got NULL");
     megaseg::Options chosen;
     if (options) {
       expect(options->struct_size == sizeof(megaseg_options), "options: expected struct_size to be set");
@@ -132,18 +145,25 @@ megaseg_status megaseg_open(const char* path, const megaseg_options* options, me
              "num_threads: expected 0 (every usable core) or more, got " + std::to_string(options->num_threads));
       chosen = {options->num_threads, options->memory_limit};
     }
-    *model = new megaseg_model{megaseg::Plan(path, chosen)};
+    std::unique_ptr<megaseg_model> opened(new megaseg_model{megaseg::Plan(path, chosen)});
+    const Program& program = opened->plan.program();
+    if (program.windowed() && program.classes != 2) {
+      throw megaseg::BadArtefact(std::string(path) + ": expected a scene model of 2 classes");
+    }
+    *model = opened.release();
   });
 }
 
 void megaseg_close(megaseg_model* model) { delete model; }
 
 megaseg_task megaseg_model_task(const megaseg_model* model) {
-  return static_cast<megaseg_task>(model->plan.program().task);
+  return of(model, [](const Plan& plan) { return static_cast<megaseg_task>(plan.program().task); });
 }
-const char* megaseg_model_target(const megaseg_model* model) { return model->plan.program().target.c_str(); }
+const char* megaseg_model_target(const megaseg_model* model) {
+  return of(model, [](const Plan& plan) { return plan.program().target.c_str(); });
+}
 int megaseg_model_modalities(const megaseg_model* model) {
-  return static_cast<int>(model->plan.program().modalities.size());
+  return of(model, [](const Plan& plan) { return static_cast<int>(plan.program().modalities.size()); });
 }
 const char* megaseg_model_modality(const megaseg_model* model, int modality) {
   const bool there = modality >= 0 && modality < megaseg_model_modalities(model);
@@ -153,11 +173,21 @@ int megaseg_model_feature_size(const megaseg_model* model, int modality) {
   const bool there = modality >= 0 && modality < megaseg_model_modalities(model);
   return there ? model->plan.program().modalities[static_cast<std::size_t>(modality)].feature_size : 0;
 }
-int megaseg_model_classes(const megaseg_model* model) { return model->plan.program().classes; }
-int megaseg_model_max_shots(const megaseg_model* model) { return model->plan.longest(); }
-float megaseg_model_threshold(const megaseg_model* model) { return model->plan.program().threshold; }
-size_t megaseg_model_weight_bytes(const megaseg_model* model) { return model->plan.weight_bytes(); }
-size_t megaseg_model_workspace_bytes(const megaseg_model* model) { return model->plan.workspace_bytes(); }
+int megaseg_model_classes(const megaseg_model* model) {
+  return of(model, [](const Plan& plan) { return plan.program().classes; });
+}
+int megaseg_model_max_shots(const megaseg_model* model) {
+  return of(model, [](const Plan& plan) { return plan.longest(); });
+}
+float megaseg_model_threshold(const megaseg_model* model) {
+  return of(model, [](const Plan& plan) { return plan.program().threshold; });
+}
+size_t megaseg_model_weight_bytes(const megaseg_model* model) {
+  return of(model, [](const Plan& plan) { return plan.weight_bytes(); });
+}
+size_t megaseg_model_workspace_bytes(const megaseg_model* model) {
+  return of(model, [](const Plan& plan) { return plan.workspace_bytes(); });
+}
 
 megaseg_status megaseg_logits(megaseg_model* model, const megaseg_movie* movies, int count, float* logits,
                               megaseg_error** error) {
@@ -178,21 +208,22 @@ megaseg_status megaseg_logits(megaseg_model* model, const megaseg_movie* movies,
 megaseg_status megaseg_scores(megaseg_model* model, const megaseg_movie* movie, float* scores, megaseg_error** error) {
   return guarded(error, [&] {
     expect(model && scores, "model and scores: expected, got NULL");
-    scores_of(model, movie, scores);
+    scores_of(model, checked(model, movie), scores);
   });
 }
 
 megaseg_status megaseg_boundaries(megaseg_model* model, const megaseg_movie* movie, float threshold,
                                   uint8_t* boundaries, megaseg_error** error) {
   return guarded(error, [&] {
-    expect(model && movie && boundaries, "model, movie and boundaries: expected, got NULL");
+    expect(model && boundaries, "model and boundaries: expected, got NULL");
     expect(model->plan.program().windowed(), "boundaries: expected a scene model");
     const float least = std::isnan(threshold) ? model->plan.program().threshold : threshold;
     expect(least >= 0 && least <= 1, "threshold: expected a probability from 0 to 1, got " + std::to_string(least));
-    std::vector<float> scores(static_cast<std::size_t>(std::max(movie->shots, 1)));
-    scores_of(model, movie, scores.data());
-    for (int i = 0; i < movie->shots; ++i) {
-      boundaries[i] = i + 1 < movie->shots && scores[static_cast<std::size_t>(i)] >= least ? 1 : 0;
+    const Movie one = checked(model, movie);
+    std::vector<float> scores(static_cast<std::size_t>(one.shots));
+    scores_of(model, one, scores.data());
+    for (int i = 0; i < one.shots; ++i) {
+      boundaries[i] = i + 1 < one.shots && scores[static_cast<std::size_t>(i)] >= least ? 1 : 0;
     }
   });
 }

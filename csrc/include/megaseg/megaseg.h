@@ -51,6 +51,7 @@ MEGASEG_API megaseg_status megaseg_open(const char* path, const megaseg_options*
                                         megaseg_error** error);
 MEGASEG_API void megaseg_close(megaseg_model* model);
 
+/* What a model is; texts live as long as it does. NULL for a model gives 0 or NULL. */
 MEGASEG_API megaseg_task megaseg_model_task(const megaseg_model* model);
 MEGASEG_API const char* megaseg_model_target(const megaseg_model* model);
 MEGASEG_API int megaseg_model_modalities(const megaseg_model* model);

@@ -27,7 +27,9 @@ class Result {
 
   explicit operator bool() const { return either_.index() == 0; }
   T& operator*() { return std::get<0>(either_); }
+  const T& operator*() const { return std::get<0>(either_); }
   T* operator->() { return &std::get<0>(either_); }
+  const T* operator->() const { return &std::get<0>(either_); }
   const Error& error() const { return std::get<1>(either_); }
 
  private:
