@@ -1,4 +1,4 @@
-"""Writes tests/cpp/data: a small compiled model for target portable, features, and the logits that it must give.
+"""Writes tests/cpp/data: a small compiled model for target portable, features, their logits and their scenes.
 
 PYTHONPATH=tests python tests/cpp/make_data.py
 """
@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 from support import random_checkpoint, random_features, small_config
 
+from megaseg import Engine
 from megaseg.engine.artefact import compile_checkpoint
-from megaseg.engine.backends.native import NativeBackend
 
 SHOTS = 23
 
@@ -18,10 +19,13 @@ SHOTS = 23
 def write(folder: Path) -> None:
     config = small_config(hidden_size=12, num_heads=2, ffn_size=10, threshold=0.45)
     compile_checkpoint(random_checkpoint(config), folder / "scene.mseg", compute_type="float32", target="portable")
-    features = list(random_features(config, SHOTS).values())
-    for array, name in zip(features, ("clip", "audio"), strict=True):
-        array.tofile(folder / f"{name}.f32")
-    NativeBackend(folder / "scene.mseg").run(features).tofile(folder / "logits.f32")
+    features = random_features(config, SHOTS)
+    for name, array in features.items():
+        np.save(folder / f"{name}.npy", array)
+    engine = Engine.from_checkpoint(folder / "scene.mseg")
+    np.save(folder / "logits.npy", engine.logits(features))
+    scenes = engine.segment(features).scenes
+    (folder / "scenes.txt").write_text("".join(f"{scene.first_shot} {scene.last_shot}\n" for scene in scenes))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 // libmegaseg against known logits: values, errors as values, many threads on one model. Run by CTest, and again under
 // ThreadSanitizer.
 #include <atomic>
+#include <climits>
 #include <cmath>
 #include <cstdio>
 #include <cstring>
@@ -26,8 +27,10 @@ int failures = 0;
 
 constexpr int kShots = 23;
 
+// The values of a small float32 array as numpy.save writes it.
 std::vector<float> read(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
+  file.seekg(128);
   const std::string bytes((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
   std::vector<float> values(bytes.size() / sizeof(float));
   std::memcpy(values.data(), bytes.data(), values.size() * sizeof(float));
@@ -56,7 +59,7 @@ void test_values(const Model& model, const Features& features, const std::vector
 
 void test_errors(const std::string& folder, const Model& model, const Features& features) {
   CHECK(Model::open(folder + "/missing.mseg").error().status == MEGASEG_BAD_MODEL);
-  CHECK(Model::open(folder + "/clip.f32").error().status == MEGASEG_BAD_MODEL);
+  CHECK(Model::open(folder + "/clip.npy").error().status == MEGASEG_BAD_MODEL);
   CHECK(Model::open(folder + "/scene.mseg", -1).error().status == MEGASEG_BAD_ARGUMENT);
   CHECK(Model::open(folder + "/scene.mseg", 1, 1000).error().status == MEGASEG_NO_RESOURCE);
   CHECK(model.logits({features[0]}, kShots).error().status == MEGASEG_BAD_ARGUMENT);
@@ -67,17 +70,24 @@ void test_errors(const std::string& folder, const Model& model, const Features& 
   CHECK(model.logits(bad, kShots).error().message == "audio: expected finite values, got NaN or Inf at shot 5");
   megaseg_error* error = nullptr;
   megaseg_model* none = nullptr;
-  CHECK(megaseg_open(nullptr, nullptr, &none, &error) == MEGASEG_BAD_ARGUMENT && error);
+  CHECK(megaseg_open(nullptr, nullptr, &none, &error) == MEGASEG_BAD_ARGUMENT && error && !none);
   megaseg_error_free(error);
   CHECK(megaseg_open("x", nullptr, nullptr, nullptr) == MEGASEG_BAD_ARGUMENT);
   const float* pointers[] = {features[0].data(), nullptr};
-  const megaseg_movie movies[] = {{pointers, kShots}, {nullptr, 1}, {pointers, 0}};
+  const megaseg_movie movies[] = {{pointers, kShots}, {nullptr, 1}, {pointers, 0}, {pointers, INT_MAX}};
   std::vector<float> out(2 * kShots);
+  std::vector<std::uint8_t> ends(kShots);
   for (const megaseg_movie& movie : movies) {
     CHECK(megaseg_logits(model.get(), &movie, 1, out.data(), nullptr) == MEGASEG_BAD_ARGUMENT);
+    CHECK(megaseg_scores(model.get(), &movie, out.data(), nullptr) == MEGASEG_BAD_ARGUMENT);
+    CHECK(megaseg_boundaries(model.get(), &movie, NAN, ends.data(), nullptr) == MEGASEG_BAD_ARGUMENT);
   }
+  CHECK(megaseg_logits(model.get(), movies, -1, out.data(), nullptr) == MEGASEG_BAD_ARGUMENT);
   CHECK(megaseg_logits(model.get(), movies, 1, nullptr, nullptr) == MEGASEG_BAD_ARGUMENT);
   CHECK(megaseg_logits(nullptr, movies, 1, out.data(), nullptr) == MEGASEG_BAD_ARGUMENT);
+  megaseg_options options{sizeof(megaseg_options) + 8, 0, 0};
+  CHECK(megaseg_open((folder + "/scene.mseg").c_str(), &options, &none, nullptr) == MEGASEG_BAD_ARGUMENT && !none);
+  CHECK(megaseg_model_classes(nullptr) == 0 && !megaseg_model_target(nullptr) && !megaseg_model_modality(nullptr, 0));
   megaseg_close(nullptr);
   megaseg_error_free(nullptr);
 }
@@ -128,8 +138,8 @@ int main(int argc, char** argv) {
   const std::string folder = argc > 1 ? argv[1] : ".";
   auto model = Model::open(folder + "/scene.mseg", 3);
   if (!model) return std::fprintf(stderr, "%s\n", model.error().message.c_str()), 1;
-  const Features features{read(folder + "/clip.f32"), read(folder + "/audio.f32")};
-  const std::vector<float> expected = read(folder + "/logits.f32");
+  const Features features{read(folder + "/clip.npy"), read(folder + "/audio.npy")};
+  const std::vector<float> expected = read(folder + "/logits.npy");
   CHECK(expected.size() == 2 * kShots);
   test_values(*model, features, expected);
   test_errors(folder, *model, features);
