@@ -7,10 +7,10 @@
 #include <cmath>
 #include <optional>
 
+#include "core/error.h"
 #include "core/memory.h"
 #include "core/ops.h"
 #include "core/target.h"
-#include "core/error.h"
 
 namespace py = pybind11;
 

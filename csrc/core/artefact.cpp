@@ -51,10 +51,11 @@ class File {
 
 Artefact::Artefact(const std::string& path) : path_(path) {
   const File file(path, O_RDONLY);
-  struct stat status {};
+  struct stat status{};
   if (fstat(file, &status) != 0) throw BadArtefact(path + ": " + std::strerror(errno));
   size_ = static_cast<std::size_t>(status.st_size);
-  if (size_ < sizeof(Header)) throw BadArtefact(path + ": expected a compiled model, got " + std::to_string(size_) + " bytes");
+  if (size_ < sizeof(Header))
+    throw BadArtefact(path + ": expected a compiled model, got " + std::to_string(size_) + " bytes");
   void* mapped = mmap(nullptr, size_, PROT_READ, MAP_SHARED | MAP_POPULATE, file, 0);
   if (mapped == MAP_FAILED) throw BadArtefact(path + ": " + std::strerror(errno));
   data_ = static_cast<std::byte*>(mapped);
@@ -105,7 +106,7 @@ std::span<const std::byte> Artefact::weights() const {
 
 void seal_artefact(const std::string& path) {
   const File file(path, O_RDWR);
-  struct stat status {};
+  struct stat status{};
   if (fstat(file, &status) != 0) throw BadArtefact(path + ": " + std::strerror(errno));
   const auto size = static_cast<std::size_t>(status.st_size);
   if (size < kSummed) throw BadArtefact(path + ": expected a header");
@@ -114,7 +115,8 @@ void seal_artefact(const std::string& path) {
   const std::uint32_t sum = checksum({static_cast<std::byte*>(mapped) + kSummed, size - kSummed});
   munmap(mapped, size);
   constexpr off_t kChecksumOffset = 12;
-  if (pwrite(file, &sum, sizeof sum, kChecksumOffset) != sizeof sum) throw BadArtefact(path + ": " + std::strerror(errno));
+  if (pwrite(file, &sum, sizeof sum, kChecksumOffset) != sizeof sum)
+    throw BadArtefact(path + ": " + std::strerror(errno));
 }
 
 }  // namespace megaseg

@@ -48,8 +48,7 @@ Shape Executor::shape_of(int sequences) const {
 }
 
 std::size_t Executor::workspace_bytes() const {
-  const Shape most =
-      program_.windowed() ? shape_of(windows_) : Shape{1, program_.max_length, program_.max_length, 0};
+  const Shape most = program_.windowed() ? shape_of(windows_) : Shape{1, program_.max_length, program_.max_length, 0};
   return Layout(program_, lives_, ops_, most).bytes;
 }
 
@@ -94,7 +93,9 @@ void Executor::run(std::span<const Movie> movies, Buffer& workspace, float* logi
     if (!layout || !program_.windowed()) layout.emplace(program_, lives_, ops_, chunk.shape);
     const std::size_t floats = (layout->bytes + sizeof(float) - 1) / sizeof(float);
     if (workspace.size() < floats) {
-      { const Buffer old = std::move(workspace); }  // it goes before the larger one comes
+      {
+        const Buffer old = std::move(workspace);
+      }  // it goes before the larger one comes
       workspace = Buffer(floats);
     }
     run.chunk(chunk, *layout, reinterpret_cast<std::byte*>(workspace.data()));

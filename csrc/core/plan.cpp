@@ -32,9 +32,7 @@ const cpu::KernelTable& kernels_of(const Artefact& artefact, const Program& prog
 }  // namespace
 
 Plan::Plan(const std::string& path, const Options& options)
-    : artefact_(path),
-      program_(program_of(artefact_)),
-      ops_(kernels_of(artefact_, program_), options.num_threads) {
+    : artefact_(path), program_(program_of(artefact_)), ops_(kernels_of(artefact_, program_), options.num_threads) {
   try {
     check_program(program_, ops_.kernels());
     executor_ = std::make_unique<Executor>(program_, ops_);

@@ -52,7 +52,10 @@ class Reader {
 
 Step read_step(Reader& reader, std::size_t values, std::span<const std::byte> weights) {
   Step step{static_cast<Op>(reader.below(kOps, "op")),
-            static_cast<int>(reader.below(static_cast<std::uint32_t>(values), "value")), {}, {}, {}};
+            static_cast<int>(reader.below(static_cast<std::uint32_t>(values), "value")),
+            {},
+            {},
+            {}};
   for (std::uint32_t left = reader.below(kMostCount, "inputs"); left > 0; --left) {
     step.inputs.push_back(static_cast<int>(reader.below(static_cast<std::uint32_t>(values), "value")));
   }
@@ -158,9 +161,10 @@ class StepCheck {
     expect(in(0).type == product && product != cpu::Type::int8 && wide(out()) && same_rows(in(0), out()) &&
                in(0).width % heads == 0 && out().width % heads == 0,
            "rows of the product's type, split in heads");
-    expect(step_.weights[0].size() == static_cast<std::size_t>(heads) * kernels_.linear_packed_size(
-                                          product, out().width / heads, in(0).width / heads),
-           "packed weights of that size");
+    expect(
+        step_.weights[0].size() == static_cast<std::size_t>(heads) *
+                                       kernels_.linear_packed_size(product, out().width / heads, in(0).width / heads),
+        "packed weights of that size");
   }
   void layer_norm() const {
     counts(1, 0, 2);
@@ -196,7 +200,7 @@ class StepCheck {
     const bool fits = out().space == Space::bottlenecks ? tokens && in(0).tokens == out().tokens
                       : out().space == Space::latents   ? tokens
                                                         : out().space == Space::centres && program_.windowed() &&
-                                                            (tokens || in(0).space == Space::latents);
+                                                              (tokens || in(0).space == Space::latents);
     expect(fits && in(0).width == out().width && in(0).type == out().type && wide(out()), "rows of a smaller space");
   }
   void merge() const {
@@ -251,8 +255,8 @@ class StepCheck {
     expect(size % program_.heads == 0 && in(0).space == Space::centres && exact(in(0)) &&
                static_cast<long>(in(0).width) == static_cast<long>(size) * program_.heads &&
                in(1).space == Space::bottlenecks && in(2).space == Space::latents && in(2).width == size &&
-               in(1).type == in(2).type && wide(in(1)) && out().space == Space::centres &&
-               out().width == in(0).width && wide(out()),
+               in(1).type == in(2).type && wide(in(1)) && out().space == Space::centres && out().width == in(0).width &&
+               wide(out()),
            "a query per head, bottleneck tokens and latents");
   }
 

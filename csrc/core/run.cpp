@@ -139,8 +139,8 @@ void Run::by_rows(const Step& step, const Work& work) const {
 }
 
 Rows Run::features(int index, std::size_t movie, int row) const {
-  const Step& step = *std::find_if(program_.steps.begin(), program_.steps.end(),
-                                   [index](const Step& s) { return s.out == index; });
+  const Step& step =
+      *std::find_if(program_.steps.begin(), program_.steps.end(), [index](const Step& s) { return s.out == index; });
   const std::ptrdiff_t width = value(index).width;
   const float* data = movies_[movie].features[step.attributes[0]] + (row - begins_[movie]) * width;
   return {const_cast<float*>(data), width, cpu::Type::float32};  // only read
@@ -168,9 +168,8 @@ void Run::run(const Step& step, void* scratch) const {
 
 void Run::cast(const Step& step) const {
   const Rows out = at(step.out);
-  by_rows(step, [&](const Rows& in, int row, int rows) {
-    ops_.cast({in, from(out, row), value(step.out).width}, rows);
-  });
+  by_rows(step,
+          [&](const Rows& in, int row, int rows) { ops_.cast({in, from(out, row), value(step.out).width}, rows); });
 }
 
 void Run::linear(const Step& step) const {
@@ -192,8 +191,13 @@ void Run::head_linear(const Step& step) const {
   const int k = value(step.inputs[0]).width / heads;
   const std::size_t packed = step.weights[0].size() / static_cast<std::size_t>(heads);
   for (int h = 0; h < heads; ++h) {
-    ops_.linear({from(in, 0, h * k), step.weights[0].data() + static_cast<std::size_t>(h) * packed, {},
-                 from(out, 0, h * n), n, k, cpu::Activation::none},
+    ops_.linear({from(in, 0, h * k),
+                 step.weights[0].data() + static_cast<std::size_t>(h) * packed,
+                 {},
+                 from(out, 0, h * n),
+                 n,
+                 k,
+                 cpu::Activation::none},
                 chunk_->shape.rows(value(step.out)));
   }
 }
@@ -243,30 +247,32 @@ void Run::attention(const Step& step, void* scratch) const {
   const Value& own = value(step.out);
   const Value& keys = value(step.inputs[1]);
   const Rows kv = at(step.inputs[1]);
-  ops_.attention({at(step.inputs[0]), kv, from(kv, 0, own.width), at(step.out), chunk_->shape.sequences,
-                  program_.heads, own.width / program_.heads, own.space == Space::tokens ? own.tokens : 0,
+  ops_.attention({at(step.inputs[0]), kv, from(kv, 0, own.width), at(step.out), chunk_->shape.sequences, program_.heads,
+                  own.width / program_.heads, own.space == Space::tokens ? own.tokens : 0,
                   own.space == Space::centres ? each_ : begin_, keys.tokens, begin_, scale(own.width)},
                  scratch);
 }
 
 void Run::window_attention(const Step& step, void* scratch) const {
   const Value& own = value(step.out);
-  ops_.window_attention({static_cast<const float*>(at(step.inputs[0]).data), row_, step.floats(0), step.floats(1),
-                         step.floats(2), static_cast<const float*>(at(step.inputs[1]).data), at(step.out),
-                         chunk_->shape.sequences, program_.max_length, own.tokens, program_.heads,
-                         own.width / program_.heads, scale(own.width)},
-                        scratch);
+  ops_.window_attention(
+      {static_cast<const float*>(at(step.inputs[0]).data), row_, step.floats(0), step.floats(1), step.floats(2),
+       static_cast<const float*>(at(step.inputs[1]).data), at(step.out), chunk_->shape.sequences, program_.max_length,
+       own.tokens, program_.heads, own.width / program_.heads, scale(own.width)},
+      scratch);
 }
 
 void Run::query_attention(const Step& step, void* scratch) const {
   const Value& bottlenecks = value(step.inputs[1]);
-  ops_.query_attention({static_cast<const float*>(at(step.inputs[0]).data), at(step.inputs[1]), at(step.inputs[2]),
-                        at(step.out), program_.heads, bottlenecks.width, bottlenecks.tokens, program_.max_length,
-                        scale(bottlenecks.width)},
-                       chunk_->shape.sequences, scratch);
+  ops_.query_attention(
+      {static_cast<const float*>(at(step.inputs[0]).data), at(step.inputs[1]), at(step.inputs[2]), at(step.out),
+       program_.heads, bottlenecks.width, bottlenecks.tokens, program_.max_length, scale(bottlenecks.width)},
+      chunk_->shape.sequences, scratch);
 }
 
-float Run::scale(int width) const { return static_cast<float>(1.0 / std::sqrt(static_cast<double>(width) / program_.heads)); }
+float Run::scale(int width) const {
+  return static_cast<float>(1.0 / std::sqrt(static_cast<double>(width) / program_.heads));
+}
 
 void Run::windows(const Step& step) const {
   const int input = step.inputs[0];

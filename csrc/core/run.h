@@ -25,13 +25,7 @@ class Run {
   // `begins`: rows of each movie among those of all, and their end. logits: [shots of all movies, classes].
   Run(const Program& program, Ops& ops, const Lives& lives, int slots, std::span<const Movie> movies,
       const std::vector<int>& begins, float* logits)
-      : program_(program),
-        ops_(ops),
-        lives_(lives),
-        slots_(slots),
-        movies_(movies),
-        begins_(begins),
-        logits_(logits) {}
+      : program_(program), ops_(ops), lives_(lives), slots_(slots), movies_(movies), begins_(begins), logits_(logits) {}
 
   // Chunks in order. `workspace` keeps its contents between chunks of windows.
   void chunk(const Chunk& chunk, const Layout& layout, std::byte* workspace);
