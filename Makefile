@@ -26,7 +26,7 @@ test: .venv/test
 
 lint: .venv/test
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
-	git ls-files 'csrc/*.cpp' 'csrc/*.h' | xargs $(BIN)/clang-format --dry-run --Werror
+	git ls-files '*.cpp' '*.h' '*.hpp' | xargs $(BIN)/clang-format --dry-run --Werror
 
 # The kernel tests on every CPU target of this machine, forced in turn.
 targets: .venv/test

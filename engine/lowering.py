@@ -148,7 +148,7 @@ class Lowering:
     def words(self, target: str) -> tuple[bytes, list[tuple[int, Packed]], int]:
         """The program in 32-bit words, where each weight goes among the weights, and how many bytes they take."""
         config = self._graph.config
-        threshold = 0.5 if config.threshold is None else config.threshold
+        threshold = _least(0.5 if config.threshold is None else config.threshold)
         words: list[bytes] = [
             _word(("scene", "act", "synopsis").index(config.task), config.max_length),
             _word(config.num_heads, config.num_classes),
@@ -170,6 +170,12 @@ class Lowering:
                 placed.append((end, packed))
                 end += -(-packed.size // ALIGN) * ALIGN
         return b"".join(words), placed, end
+
+
+def _least(threshold: float) -> float:
+    """The smallest float32 that is no less: float32 scores pass it exactly where they pass the threshold."""
+    single = np.float32(threshold)
+    return float(single if float(single) >= threshold else np.nextafter(single, np.float32(2)))
 
 
 def _single(weight: Weight) -> NDArray[np.float32]:

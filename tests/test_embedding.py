@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import re
 import shutil
 import subprocess
@@ -60,6 +61,45 @@ def test_the_example_says_what_is_wrong(example: Path, tmp_path: Path) -> None:
     done = subprocess.run([example, tmp_path / "missing.mseg"], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "missing.mseg: No such file" in done.stderr
+
+
+class Movie(ctypes.Structure):
+    _fields_ = (("features", ctypes.POINTER(ctypes.c_void_p)), ("shots", ctypes.c_int))
+
+
+def c_scores(path: Path, features: dict[str, np.ndarray], columns: int) -> tuple[int, np.ndarray]:
+    """Status and scores (shots, columns) of megaseg_scores, through the C functions alone."""
+    library = ctypes.CDLL(str(BUILD / "libmegaseg.so"))
+    library.megaseg_close.argtypes = [ctypes.c_void_p]
+    arrays = list(features.values())
+    pointers = (ctypes.c_void_p * len(arrays))(*(array.ctypes.data for array in arrays))
+    movie = Movie(pointers, len(arrays[0]))
+    scores = np.zeros((len(arrays[0]), columns), np.float32)
+    model = ctypes.c_void_p()
+    assert library.megaseg_open(str(path).encode(), None, ctypes.byref(model), None) == 0
+    out = scores.ctypes.data_as(ctypes.c_void_p)
+    status = library.megaseg_scores(model, ctypes.byref(movie), out, None)
+    library.megaseg_close(model)
+    return status, scores
+
+
+@pytest.mark.parametrize("task", ["scene", "act"])
+def test_scores_are_those_of_python(example: Path, tmp_path: Path, task: str) -> None:
+    config = small_config(task)
+    compile_checkpoint(random_checkpoint(config), tmp_path / "model.mseg")
+    features = random_features(config, 31)
+    expected = Engine.from_checkpoint(tmp_path / "model.mseg").segment(features).scores
+    status, scores = c_scores(tmp_path / "model.mseg", features, expected.size // 31)
+    assert status == 0
+    np.testing.assert_allclose(scores.reshape(expected.shape), expected, rtol=1e-6, atol=0)
+
+
+def test_a_synopsis_model_has_no_scores(example: Path, tmp_path: Path) -> None:
+    config = small_config("synopsis")
+    compile_checkpoint(random_checkpoint(config), tmp_path / "model.mseg")
+    status, scores = c_scores(tmp_path / "model.mseg", random_features(config, 31), config.num_classes)
+    assert status == 1  # MEGASEG_BAD_ARGUMENT
+    assert not scores.any()
 
 
 @pytest.mark.skipif(not shutil.which("nm"), reason="nm is not installed")

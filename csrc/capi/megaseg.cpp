@@ -208,6 +208,7 @@ megaseg_status megaseg_logits(megaseg_model* model, const megaseg_movie* movies,
 megaseg_status megaseg_scores(megaseg_model* model, const megaseg_movie* movie, float* scores, megaseg_error** error) {
   return guarded(error, [&] {
     expect(model && scores, "model and scores: expected, got NULL");
+    expect(model->plan.program().task != megaseg::Task::synopsis, "scores: expected a scene or act model; use logits");
     scores_of(model, checked(model, movie), scores);
   });
 }

@@ -17,6 +17,7 @@ namespace {
 
 // Sections follow each other within microseconds; sleeping in between would cost more than the wait.
 constexpr int kSpins = 4000;
+constexpr int kMostThreads = 4096;  // a mistake, not a machine
 
 void pause() {
 #if defined(__x86_64__)
@@ -68,6 +69,10 @@ int usable_cores() {
 
 ThreadPool::ThreadPool(int num_threads) : workers_(new std::vector<std::thread>), process_(getpid()) {
   const int threads = num_threads > 0 ? num_threads : usable_cores();
+  if (threads > kMostThreads) {
+    throw Unsupported("num_threads: expected at most " + std::to_string(kMostThreads) + ", got " +
+                      std::to_string(threads));
+  }
   try {
     for (int thread = 1; thread < threads; ++thread) workers_->emplace_back([this, thread] { work(thread); });
   } catch (const std::exception&) {

@@ -64,6 +64,7 @@ void test_errors(const std::string& folder, const Model& model, const Features& 
   CHECK(Model::open(folder + "/scene.mseg", 1, 1000).error().status == MEGASEG_NO_RESOURCE);
   CHECK(model.logits({features[0]}, kShots).error().status == MEGASEG_BAD_ARGUMENT);
   CHECK(model.logits(features, kShots - 1).error().message.find("clip: expected") == 0);
+  CHECK(model.logits(features, -1).error().message == "shots: expected at least 1, got -1");
   CHECK(model.boundaries(features, kShots, 2.0F).error().status == MEGASEG_BAD_ARGUMENT);
   Features bad = features;
   bad[1][7 * 5 + 3] = NAN;
@@ -88,6 +89,10 @@ void test_errors(const std::string& folder, const Model& model, const Features& 
   megaseg_options options{sizeof(megaseg_options) + 8, 0, 0};
   CHECK(megaseg_open((folder + "/scene.mseg").c_str(), &options, &none, nullptr) == MEGASEG_BAD_ARGUMENT && !none);
   CHECK(megaseg_model_classes(nullptr) == 0 && !megaseg_model_target(nullptr) && !megaseg_model_modality(nullptr, 0));
+  auto moved = Model::open(folder + "/scene.mseg", 1);
+  const Model taken = std::move(*moved);
+  CHECK(taken.classes() == 2 && moved->classes() == 0 && moved->target().empty());
+  CHECK(moved->logits({}, 1).error().status == MEGASEG_BAD_ARGUMENT);
   megaseg_close(nullptr);
   megaseg_error_free(nullptr);
 }

@@ -51,7 +51,7 @@ class Model {
   }
 
   megaseg_task task() const { return megaseg_model_task(model_.get()); }
-  std::string target() const { return megaseg_model_target(model_.get()); }
+  std::string target() const { return model_ ? megaseg_model_target(model_.get()) : ""; }
   int classes() const { return megaseg_model_classes(model_.get()); }
   std::vector<std::string> modalities() const {
     std::vector<std::string> names;
@@ -102,12 +102,13 @@ class Model {
   template <typename T, typename Call>
   Result<std::vector<T>> run(const Features& features, int shots, int columns, const Call& call) const {
     const std::vector<std::string> names = modalities();
+    if (shots < 1) return Error{MEGASEG_BAD_ARGUMENT, "shots: expected at least 1, got " + std::to_string(shots)};
     if (features.size() != names.size()) return Error{MEGASEG_BAD_ARGUMENT, "features: one array a modality expected"};
     std::vector<const float*> pointers;
     for (std::size_t m = 0; m < names.size(); ++m) {
       const auto expected =
           static_cast<std::size_t>(shots) * static_cast<std::size_t>(feature_size(static_cast<int>(m)));
-      if (shots < 1 || features[m].size() != expected) {
+      if (features[m].size() != expected) {
         return Error{MEGASEG_BAD_ARGUMENT, names[m] + ": expected " + std::to_string(expected) + " values, got " +
                                                std::to_string(features[m].size())};
       }
