@@ -12,7 +12,7 @@ from benchmarks.inputs import ACT, SCENE, random_checkpoint
 from benchmarks.rows import ROOT, Row, row_of
 from megaseg.engine.artefact import compile_checkpoint
 
-LENGTHS = {"scene": (64, 250, 500, 1000, 2000, 4000), "act": (300, 600, 1200, 2000, 3000)}
+LENGTHS = {"scene": (64, 250, 500, 1000, 2000), "act": (300, 600, 1200, 2000, 3000)}
 
 _CHILD = """
 import json, sys, time
