@@ -223,7 +223,6 @@ def test_killed_at_any_moment_the_old_file_or_a_whole_new_one_is_there(scene_che
         assert np.array_equal(Engine.from_checkpoint(path).logits(FEATURES), expected)
 
 
-@pytest.mark.skipif(os.geteuid() == 0 and sys.platform != "linux", reason="root writes everywhere")
 def test_a_cache_that_cannot_be_written_is_done_without(
     scene_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
