@@ -14,6 +14,7 @@ from megaseg.engine.features import Features
 from megaseg.errors import FeatureError, UnsupportedError
 from megaseg.features import Screenplay, build_features, screenplay_features
 from megaseg.features.extractor import Extractor
+from megaseg.features.scenes import scene_features
 
 SCRIPT = "INT. A - DAY\n\nHe waits.\n\nBEN\nHello.\n\nEXT. B - DAY\n\nRain falls.\n\nBEN\nBye.\n"
 
@@ -28,12 +29,16 @@ class CountingExtractor(Extractor):
     def identity(self) -> str:  # type: ignore[override]
         return self._identity
 
-    def features(self, play: Screenplay, advance: Callable[[int], None] = lambda blocks: None) -> Features:
+    def features(
+        self, play: Screenplay, unit: str = "block", advance: Callable[[int], None] = lambda blocks: None
+    ) -> Features:
         if self.calls == self._fail_at:
             raise KeyboardInterrupt
         self.calls += 1
         advance(len(play.blocks))
         n = len(play.blocks)
+        if unit == "scene" and play.scenes is not None:
+            return scene_features(play, np.zeros((n, 384), np.float32), play.scenes, play.num_scenes)
         return screenplay_features(play, np.zeros((n, 384), np.float32), np.zeros(n, np.float32))
 
 
@@ -103,3 +108,19 @@ def test_a_pack_row_without_blocks_is_reported_not_written(tmp_path: Path) -> No
 def test_a_missing_reader_is_named(tmp_path: Path, scripts: list[Path]) -> None:
     with pytest.raises(UnsupportedError, match="nowhere"):
         build_features(scripts, tmp_path / "out", Extractor(reader=tmp_path / "nowhere"))
+
+
+def test_rows_are_scenes_where_asked_for(tmp_path: Path, scripts: list[Path]) -> None:
+    plain = tmp_path / "plain.txt"
+    plain.write_text("He waits.\n\nBEN\nHello.\n")
+    out = tmp_path / "out"
+    built = build_features([*scripts, plain], out, CountingExtractor(), unit="scene")
+    assert [b.status for b in built] == ["written", "written", "written", "no scenes"]
+    assert (built[0].blocks, built[0].scenes) == (4, 2)
+    assert load_features(out / "movie_0.npz").num_shots == 2
+    assert build_features(scripts, out, CountingExtractor())[0].status == "written"  # blocks are other rows
+
+
+def test_an_unknown_unit_is_refused(tmp_path: Path, scripts: list[Path]) -> None:
+    with pytest.raises(UnsupportedError, match="block, scene"):
+        build_features(scripts, tmp_path / "out", CountingExtractor(), unit="page")

@@ -18,6 +18,7 @@ from megaseg.cli.console import (
     print_json,
     progress,
 )
+from megaseg.cli.evaluate_act import act
 from megaseg.engine.engine import Engine
 from megaseg.errors import FeatureError
 from megaseg.evaluation.baselines import baselines
@@ -26,12 +27,8 @@ from megaseg.evaluation.scene import evaluate_scenes
 from megaseg.evaluation.split import labelled_files, select_fold
 
 app = typer.Typer(help="Score a checkpoint on labelled features.", no_args_is_help=True)
+app.command("act")(act)
 _COLUMNS = ("ap", "map", "f1", "f1_at_half", "miou")
-
-
-@app.callback()
-def _eval() -> None:
-    """Keeps ``scene`` a named subcommand."""
 
 
 @app.command("scene")

@@ -25,12 +25,13 @@ def _features() -> None:
 def screenplay(
     inputs: Annotated[list[Path], typer.Argument(help="JSONL packs (.jsonl, .jsonl.gz), Fountain or plain text.")],
     folder: Annotated[Path, typer.Option("--output", "-o", help="Folder for one .npz a movie.")],
+    unit: Annotated[str, typer.Option(help="What a row is: block (for scenes) or scene (for acts).")] = "block",
     encoder: Annotated[Path | None, typer.Option(help="Folder of all-MiniLM-L6-v2; default: its wheel.")] = None,
     reader: Annotated[Path | None, typer.Option(help="Reader file; default: the shipped one.")] = None,
     compute_type: Annotated[str, typer.Option(help="float32 or bfloat16 (about three times as fast).")] = "float32",
     json: JsonOption = False,
 ) -> None:
-    """One .npz of per-block features a screenplay: description, dialogue, structure, and labels when known.
+    """One .npz a screenplay: description, dialogue, structure of each block (and labels when known) or scene.
 
     Runs again for free: files that are up to date stay as they are.
     """
@@ -44,6 +45,7 @@ def screenplay(
             inputs,
             folder,
             Extractor(minilm=encoder, reader=reader, compute_type=compute_type),
+            unit=unit,
             advance=advance,
         )
     if json:

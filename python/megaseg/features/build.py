@@ -13,9 +13,8 @@ from typing import Any
 
 from megaseg.engine.features import save_features
 from megaseg.engine.files import atomic_write
-from megaseg.errors import FeatureError
-from megaseg.features.extractor import Extractor
-from megaseg.features.recipe import RECIPE
+from megaseg.errors import FeatureError, UnsupportedError
+from megaseg.features.extractor import UNITS, Extractor
 from megaseg.features.screenplay import Screenplay, read_screenplays
 
 INDEX = "index.json"
@@ -23,7 +22,10 @@ INDEX = "index.json"
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """What became of one screenplay; ``status`` is ``written``, ``kept`` (up to date) or ``empty`` (no blocks)."""
+    """What became of one screenplay.
+
+    ``status`` is ``written``, ``kept`` (up to date), ``empty`` (no blocks) or ``no scenes`` (asked for, not named).
+    """
 
     name: str
     file: str | None
@@ -37,9 +39,12 @@ def build_features(
     folder: str | Path,
     extractor: Extractor,
     *,
+    unit: str = "block",
     advance: Callable[[str, int], None] = lambda name, blocks: None,
 ) -> list[Built]:
-    """Write features of every screenplay of ``inputs`` to ``folder``; each file appears whole or not at all.
+    """Write features of every screenplay of ``inputs`` to ``folder``, one row per ``unit`` (``block`` or ``scene``).
+
+    Each file appears whole or not at all. A folder holds one unit: the other's files in it are written anew.
 
     ``advance(name, blocks)`` is called as blocks are done.
 
@@ -47,22 +52,24 @@ def build_features(
         FeatureError: an input that cannot be read or parsed, or two screenplays of the same name.
         UnsupportedError: a missing extra.
     """
+    if unit not in UNITS:
+        raise UnsupportedError(f"unit: expected one of {', '.join(UNITS)}, got {unit!r}")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     index = _read_index(folder / INDEX)
     built: dict[str, Built] = {}
     for play in (play for path in inputs for play in read_screenplays(path)):
-        file = _file_name(play.name)
+        file = file_name(play.name)
         if file in built:
             raise FeatureError(f"{play.name}: expected screenplays of different names, got two for {file}")
-        if not play.blocks:
-            built[file] = Built(play.name, None, "empty", 0, None)
+        if not play.blocks or (unit == "scene" and play.num_scenes < 2):
+            built[file] = Built(play.name, None, "no scenes" if play.blocks else "empty", len(play.blocks), None)
             continue
-        digest = _digest(play, extractor.identity)
-        scenes = None if play.labels is None else int(play.labels.sum())
+        digest = _digest(play, extractor.identity, unit)
+        scenes = play.num_scenes if unit == "scene" else None if play.labels is None else int(play.labels.sum())
         current = index.get(file) == digest and (folder / file).is_file()
         if not current:
-            save_features(folder / file, extractor.features(play, partial(advance, play.name)))
+            save_features(folder / file, extractor.features(play, unit, partial(advance, play.name)))
             index[file] = digest
             with atomic_write(folder / INDEX) as temporary:
                 temporary.write_text(json.dumps(index, indent=0, sort_keys=True))
@@ -72,14 +79,20 @@ def build_features(
     return list(built.values())
 
 
-def _file_name(name: str) -> str:
+def file_name(name: str) -> str:
     """A file name that every system takes: letters, digits, dot, dash and underscore."""
     return (re.sub(r"[^\w.-]+", "_", name).strip("._") or "screenplay") + ".npz"
 
 
-def _digest(play: Screenplay, identity: str) -> str:
-    labels = None if play.labels is None else play.labels.tolist()
-    content = [RECIPE, identity, [[b.kind, b.speaker, b.text] for b in play.blocks], labels]
+def _digest(play: Screenplay, identity: str, unit: str) -> str:
+    marks = play.labels if unit == "block" else play.scenes
+    content = [
+        UNITS[unit],
+        identity,
+        [[b.kind, b.speaker, b.text] for b in play.blocks],
+        None if marks is None else marks.tolist(),
+        play.num_scenes if unit == "scene" else 0,
+    ]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 

@@ -8,20 +8,24 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from megaseg.engine.features import Features
-from megaseg.errors import UnsupportedError
-from megaseg.features.recipe import screenplay_features
+from megaseg.errors import FeatureError, UnsupportedError
+from megaseg.features import recipe, scenes
 from megaseg.features.screenplay import Screenplay
 
 if TYPE_CHECKING:
     from megaseg.features.encoder import SentenceEncoder
     from megaseg.features.reader import Reader
 
+UNITS = {"block": recipe.RECIPE, "scene": scenes.RECIPE}
 _SHIPPED_READER = Path(__file__).with_name("reader.safetensors")
 
 
 class Extractor:
-    """Recipe ``screenplay-blocks/1`` with one set of models.
+    """Recipes ``screenplay-blocks/1`` and ``screenplay-scenes/1`` with one set of models.
 
     Args:
         minilm: folder of all-MiniLM-L6-v2; None takes its wheel.
@@ -60,11 +64,28 @@ class Extractor:
             raise UnsupportedError(f"reading text needs {error.name}: pip install 'megaseg[text]'") from error
         return Reader(self._reader_path, self._minilm)
 
-    def features(self, play: Screenplay, advance: Callable[[int], None] = lambda blocks: None) -> Features:
-        """Features of one screenplay; ``advance(blocks)`` is called as blocks are encoded.
+    def vectors(self, play: Screenplay, advance: Callable[[int], None] = lambda blocks: None) -> NDArray[np.float32]:
+        """Sentence vectors (blocks, 384); ``advance(blocks)`` is called as blocks are encoded.
 
         Raises:
             UnsupportedError: the extra ``text`` is not installed.
         """
-        vectors = self._encoder.encode([block.text for block in play.blocks], advance)
-        return screenplay_features(play, vectors, self._reader.log_odds(play))
+        return self._encoder.encode([block.text for block in play.blocks], advance)
+
+    def features(
+        self, play: Screenplay, unit: str = "block", advance: Callable[[int], None] = lambda n: None
+    ) -> Features:
+        """Features of one screenplay, one row per ``block`` or one per ``scene`` that its source names.
+
+        Raises:
+            FeatureError: scenes are asked for and the source names none.
+            UnsupportedError: the extra ``text`` is not installed, or an unknown unit.
+        """
+        if unit not in UNITS:
+            raise UnsupportedError(f"unit: expected one of {', '.join(UNITS)}, got {unit!r}")
+        if unit == "scene" and play.scenes is None:
+            raise FeatureError(f"{play.name}: expected a screenplay that names its scenes, got one that names none")
+        vectors = self.vectors(play, advance)
+        if play.scenes is not None and unit == "scene":
+            return scenes.scene_features(play, vectors, play.scenes, play.num_scenes)
+        return recipe.screenplay_features(play, vectors, self._reader.log_odds(play))

@@ -36,11 +36,17 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Screenplay:
-    """Blocks of one movie; ``labels`` uint8 (blocks,), 1 = last block of its scene, None when not known."""
+    """Blocks of one movie; ``labels`` uint8 (blocks,), 1 = last block of its scene, None when not known.
+
+    ``scenes`` int64 (blocks,) is each block's scene, from 0 to ``num_scenes - 1`` and never falling, as the source
+    counts scenes: a scene without blocks is a number that no block has. None when the source names none.
+    """
 
     name: str
     blocks: tuple[Block, ...]
     labels: NDArray[np.uint8] | None
+    scenes: NDArray[np.int64] | None = None
+    num_scenes: int = 0
 
 
 def read_screenplays(path: str | Path) -> Iterator[Screenplay]:
@@ -63,7 +69,10 @@ def read_screenplays(path: str | Path) -> Iterator[Screenplay]:
     if not parsed:
         raise FeatureError(f"{path}: expected a screenplay, found no action or dialogue")
     blocks = tuple(Block(DIALOGUE if speaker else ACTION, speaker, words) for _, speaker, words in parsed)
-    yield Screenplay(path.stem, blocks, _last_of_scene([scene for scene, _, _ in parsed], blocks))
+    numbers = np.array([scene for scene, _, _ in parsed])
+    scenes = np.cumsum(np.diff(numbers, prepend=numbers[0]) > 0, dtype=np.int64)  # a heading without blocks is no scene
+    labels = _last_of_scene(numbers.tolist(), blocks)
+    yield Screenplay(path.stem, blocks, labels, scenes, int(scenes[-1]) + 1)
 
 
 def _read_pack(path: Path) -> Iterator[Screenplay]:
@@ -99,18 +108,39 @@ def _parse_row(line: str, where: str, unusable: frozenset[str]) -> Screenplay:
         raise FeatureError(f"{where}: expected a JSON object, got {error}") from error
     if not isinstance(row, dict) or not isinstance(row.get("name"), str) or not isinstance(row.get("blocks"), list):
         raise FeatureError(f"{where}: expected an object with name (text) and blocks (list)")
-    blocks, scenes = [], []
+    blocks, scenes, units = [], [], []
     for index, entry in enumerate(row["blocks"]):
         match entry:
-            case ["a" | "d" as kind, str(speaker), str(text), *_, int() | None as scene]:
+            case ["a" | "d" as kind, str(speaker), str(text), *middle, int() | None as scene]:
                 blocks.append(Block(_KINDS[kind], " ".join(speaker.split()), " ".join(text.split())))
                 scenes.append(scene)
+                units.append(middle[0] if middle else scene)
             case _:
                 raise FeatureError(
                     f'{where}: block {index}: expected ["a" or "d", speaker, text, ..., scene], got {entry!r:.80}'
                 )
     labels = None if row["name"] in unusable else _last_of_scene(scenes, blocks)
-    return Screenplay(row["name"], tuple(blocks), labels)
+    own = _scene_numbers(units, f"{where}: {row['name']}")
+    if own is None:
+        return Screenplay(row["name"], tuple(blocks), labels)
+    count = int(own.max()) + 1
+    if len(row["blocks"][0]) > 4:
+        # TRIPOD counts one scene less than it numbers: what bears the highest number belongs to the scene before.
+        headings = [heading[0] for heading in row.get("headings", ()) if heading and type(heading[0]) is int]
+        count = max(1, *headings, count - 1)
+    return Screenplay(row["name"], tuple(blocks), labels, np.minimum(own, count - 1), count)
+
+
+def _scene_numbers(numbers: list[Any], where: str) -> NDArray[np.int64] | None:
+    """Scene of each block; blocks that have none belong to the scene before them, or to the first."""
+    if all(number is None for number in numbers):
+        return None
+    if not all(number is None or (type(number) is int and number >= 0) for number in numbers):
+        raise FeatureError(f"{where}: expected scene numbers from 0 or null")
+    own = np.maximum.accumulate([0 if number is None else number for number in numbers])
+    if any(number is not None and number < reached for number, reached in zip(numbers, own.tolist(), strict=True)):
+        raise FeatureError(f"{where}: expected scene numbers that never fall")
+    return own.astype(np.int64)
 
 
 def _last_of_scene(scenes: list[int | None], blocks: tuple[Block, ...] | list[Block]) -> NDArray[np.uint8] | None:
