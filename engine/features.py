@@ -1,7 +1,8 @@
 """Per-shot features: the container, its files, and the one place where input is checked.
 
 A file is ``.npz`` or ``.safetensors`` with one array per modality, and optionally the reserved keys ``times``
-(shots, 2) in integer ticks with ``time_base`` (numerator, denominator), ``labels`` (shots,) and ``recipe``.
+(shots, 2) in integer ticks with ``time_base`` (numerator, denominator), ``labels`` (shots,), ``words`` (shots, bins)
+and ``recipe``.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from megaseg.engine.config import ModelConfig
 from megaseg.engine.files import atomic_write, resolve, shipped
 from megaseg.errors import FeatureError
 
-RESERVED = ("times", "time_base", "labels", "recipe")
+RESERVED = ("times", "time_base", "labels", "words", "recipe")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,9 @@ class Features:
 
     ``modalities`` maps a name to a float32 or float16 array (shots, feature_size); ``times`` are int64 (shots, 2),
     start and end tick of each shot in units of ``time_base`` seconds; ``labels`` are uint8 (shots,), 1 = the last
-    shot of its scene; ``recipe`` names the extraction that made the arrays. Checked when made.
+    shot of its scene; ``recipe`` names the extraction that made the arrays. ``words`` are uint8 (shots, bins), 1 where
+    the shot's text has a word of that hash: act training matches them with a synopsis, models never see them. Checked
+    when made.
 
     Raises:
         FeatureError: names the array, what was expected and what came.
@@ -41,6 +44,7 @@ class Features:
     time_base: Fraction | None = None
     labels: NDArray[np.uint8] | None = None
     recipe: str | None = None
+    words: NDArray[np.uint8] | None = None
 
     def __post_init__(self) -> None:
         if not self.modalities:
@@ -58,6 +62,9 @@ class Features:
             raise FeatureError(
                 f"labels: expected {self.num_shots} values 0 or 1, got {self.labels.dtype} {self.labels.shape}"
             )
+        words = self.words
+        if words is not None and (words.ndim != 2 or len(words) != self.num_shots or words.dtype != np.uint8):
+            raise FeatureError(f"words: expected uint8 ({self.num_shots}, bins), got {words.dtype} {words.shape}")
 
     @property
     def num_shots(self) -> int:
@@ -111,12 +118,14 @@ class Features:
         """
         modalities = {str(name): value for name, value in mapping.items() if name not in RESERVED}
         times, labels, recipe = mapping.get("times"), mapping.get("labels"), mapping.get("recipe")
+        words = mapping.get("words")
         return cls(
             modalities,
             None if times is None else _integers("times", times).astype(np.int64),
             _time_base(mapping.get("time_base")),
             None if labels is None else _labels(labels),
             None if recipe is None else str(recipe),
+            None if words is None else np.asarray(words),
         )
 
 
@@ -237,6 +246,8 @@ def save_features(path: str | os.PathLike[str], features: Features) -> None:
         arrays["time_base"] = np.array(features.time_base.as_integer_ratio(), dtype=np.int64)
     if features.labels is not None:
         arrays["labels"] = features.labels
+    if features.words is not None:
+        arrays["words"] = features.words
     if features.recipe is not None:
         arrays["recipe"] = np.array(features.recipe)
     with atomic_write(path) as temporary, temporary.open("wb") as file:

@@ -9,6 +9,7 @@ structure      35 ``progress``: how much of the movie's words came before the sc
                   ``form``: words, blocks, cast, punctuation
 =========== ===== ===================================================================================
 
+The reserved key ``words`` holds the scene's words as hashes, for synchronisation with a synopsis.
 Words are the clock: a page of a screenplay is about a minute of film, a scene anything from a line to ten pages.
 """
 
@@ -23,6 +24,7 @@ from megaseg.engine.features import Features
 from megaseg.errors import FeatureError
 from megaseg.features.cast import presence
 from megaseg.features.screenplay import ACTION, Block, Screenplay
+from megaseg.features.words import hashed_words
 
 RECIPE = "screenplay-scenes/1"
 _BUMPS, _BUMP_WIDTH = 16, 0.06
@@ -47,7 +49,11 @@ def scene_features(
         "dialogue": _means(vectors, np.where(action, -1, scenes), num_scenes),
         "structure": np.concatenate([progress(play.blocks, scenes, num_scenes), form(play, scenes, num_scenes)], 1),
     }
-    return Features({name: rows.astype(np.float32) for name, rows in modalities.items()}, recipe=RECIPE)
+    texts = [""] * num_scenes
+    for block, scene in zip(play.blocks, scenes.tolist(), strict=True):
+        texts[scene] += f" {block.speaker} {block.text}"
+    arrays = {name: rows.astype(np.float32) for name, rows in modalities.items()}
+    return Features(arrays, recipe=RECIPE, words=hashed_words(texts))
 
 
 def _sums(values: Rows, scenes: NDArray[np.int64], num_scenes: int) -> Rows:

@@ -27,13 +27,17 @@ class ModalityEncoder(nn.Module):
         nn.init.normal_(self.bottleneck, std=0.02)
         nn.init.normal_(self.position.weight, std=0.02)
 
-    def encode(self, features: Tensor, align: Tensor) -> tuple[Tensor, Tensor]:
-        """Features (batch, n, D_m) to bottleneck tokens (batch, L_n, C) and latents (batch, n, C)."""
+    def encode(self, features: Tensor, align: Tensor, shots: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Features (batch, n, D_m) to bottleneck tokens (batch, L_n, C) and latents (batch, n, C).
+
+        ``align`` (L_n, C) is added to bottleneck tokens and, unless ``shots`` is given in its place, to shots.
+        """
         batch, n, _ = features.shape
         tokens = align.shape[0]
+        shots = align if shots is None else shots
         # slot(i) = floor(i L_n / n): the shot's progress through its movie (or window).
         slots = torch.arange(n, device=features.device) * tokens // n
-        latents = self.proj(features) + self.position.weight[:n] + align[slots]
+        latents = self.proj(features) + self.position.weight[:n] + shots[slots]
         latents = self.dropout(self.norm(latents))
         hidden = torch.cat([(self.bottleneck + align).expand(batch, -1, -1), latents], dim=1)
         for layer in self.unimodal:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from megaseg.errors import CheckpointError
 
@@ -53,27 +53,36 @@ class TrainingConfig:
         Raises:
             CheckpointError: an unreadable file, an unknown key or a value of the wrong type.
         """
-        try:
-            values = json.loads(Path(path).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise CheckpointError(f"{path}: expected a JSON training config, got: {error}") from error
-        if not isinstance(values, dict):
-            raise CheckpointError(f"{path}: expected a JSON object, got {type(values).__name__}")
-        return cls.from_dict(values, str(path))
+        return read_config(cls, path)
 
-    @classmethod
-    def from_dict(cls, values: dict[str, Any], where: str = "training config") -> TrainingConfig:
-        """Check names and types of the keys; missing keys take their defaults."""
-        types = {field.name: field.type for field in dataclasses.fields(cls)}
-        for key, value in values.items():
-            if key not in types:
-                raise CheckpointError(f"{where}: unknown key {key!r}, expected some of {', '.join(types)}")
-            if not _fits(value, str(types[key])):
-                raise CheckpointError(f"{where}: {key} must be {types[key]}, got {value!r}")
-        return cls(**values)
+
+Config = TypeVar("Config")
+
+
+def read_config(kind: type[Config], path: str | Path) -> Config:
+    """A frozen dataclass from a JSON file; missing keys take their defaults.
+
+    Raises:
+        CheckpointError: an unreadable file, an unknown key or a value of the wrong type.
+    """
+    try:
+        values = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: expected a JSON training config, got: {error}") from error
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{path}: expected a JSON object, got {type(values).__name__}")
+    types = {field.name: str(field.type) for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    for key, value in values.items():
+        if key not in types:
+            raise CheckpointError(f"{path}: unknown key {key!r}, expected some of {', '.join(types)}")
+        if not _fits(value, types[key]):
+            raise CheckpointError(f"{path}: {key} must be {types[key]}, got {value!r}")
+    return kind(**values)
 
 
 def _fits(value: Any, kind: str) -> bool:
     if kind.startswith("Mapping"):
         return isinstance(value, dict) and all(_fits(number, "int") for number in value.values())
+    if kind in ("str", "bool"):
+        return type(value).__name__ == kind
     return type(value) is int or (kind == "float" and type(value) is float)

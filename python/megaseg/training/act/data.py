@@ -1,0 +1,202 @@
+"""Movies for act training: features by scene, labelled synopses, and a teacher's silver distributions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from megaseg.engine.features import Features, load_features
+from megaseg.errors import FeatureError
+from megaseg.evaluation.act import COUNT
+from megaseg.features.build import file_name
+from megaseg.features.words import hashed_words
+
+
+@dataclass(frozen=True, slots=True)
+class Synopsis:
+    """A synopsis by sentences; ``turning_points`` holds five sentence indices an annotator."""
+
+    name: str
+    sentences: tuple[str, ...]
+    turning_points: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ActMovie:
+    """One movie: ``scenes`` modality to (n, D_m); ``sentences`` (J, D); ``labels`` (J, 5), distributions over sentences.
+
+    ``words`` are the hashed words of scenes (n, bins) and sentences (J, bins), None where the features have none;
+    ``silver`` (n, 5) is a teacher's distributions over scenes, None where there is none.
+    """
+
+    name: str
+    scenes: Mapping[str, Tensor]
+    sentences: Tensor
+    labels: Tensor
+    words: tuple[Tensor, Tensor] | None
+    silver: Tensor | None
+
+    @property
+    def num_scenes(self) -> int:
+        """Scenes n."""
+        return len(next(iter(self.scenes.values())))
+
+
+def read_synopses(path: str | Path) -> dict[str, Synopsis]:
+    """Labelled synopses from JSONL: ``name``, ``sentences`` and ``annotations`` [{"tp": five indices from 0}].
+
+    Keys are feature file names without suffix.
+
+    Raises:
+        FeatureError: names the file, the line, what was expected and what came.
+    """
+    path = Path(path)
+    found: dict[str, Synopsis] = {}
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise FeatureError(f"{path}: expected readable synopses (JSONL), got: {error}") from error
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            synopsis = _parse(line, f"{path}:{number}")
+            key = Path(file_name(synopsis.name)).stem if "." not in synopsis.name else file_name(synopsis.name)[:-4]
+            if key in found:
+                raise FeatureError(f"{path}:{number}: expected each movie once, got {synopsis.name!r} again")
+            found[key] = synopsis
+    if not found:
+        raise FeatureError(f"{path}: expected a synopsis a line, found none")
+    return found
+
+
+def _parse(line: str, where: str) -> Synopsis:
+    try:
+        row: Any = json.loads(line)
+    except ValueError as error:
+        raise FeatureError(f"{where}: expected a JSON object, got: {error}") from error
+    match row:
+        case {"name": str(name), "sentences": list(sentences), "annotations": list(annotations)} if all(
+            isinstance(sentence, str) and sentence.strip() for sentence in sentences
+        ):
+            pass
+        case _:
+            raise FeatureError(f"{where}: expected an object with name, sentences (texts) and annotations")
+    if len(sentences) < COUNT:
+        raise FeatureError(f"{where}: {name}: expected at least {COUNT} sentences, got {len(sentences)}")
+    if not annotations:
+        raise FeatureError(f"{where}: {name}: expected at least one annotation of its turning points, got none")
+    points = []
+    for annotation in annotations:
+        own = annotation.get("tp") if isinstance(annotation, dict) else None
+        fits = isinstance(own, list) and len(own) == COUNT
+        if not fits or not all(type(index) is int and 0 <= index < len(sentences) for index in own):
+            raise FeatureError(f"{where}: {name}: expected {COUNT} sentences from 0 to {len(sentences) - 1}, got {own}")
+        points.append(tuple(own))
+    return Synopsis(name, tuple(sentences), tuple(points))
+
+
+def read_silver(path: str | Path) -> dict[str, NDArray[np.float64]]:
+    """A teacher's distributions: ``NAME|ANNOTATOR`` to (5, its scenes) in a .npz, averaged over annotators by movie.
+
+    Raises:
+        FeatureError: an unreadable file, or an array that is no distribution of five turning points.
+    """
+    parts: dict[str, list[NDArray[np.float64]]] = {}
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {key: np.asarray(file[key], np.float64) for key in file.files}
+    except (OSError, ValueError) as error:
+        raise FeatureError(f"{path}: expected a .npz of silver distributions, got: {error}") from error
+    for key, array in arrays.items():
+        if array.ndim != 2 or len(array) != COUNT or not np.allclose(array.sum(1), 1, atol=1e-3) or array.min() < 0:
+            raise FeatureError(f"{path}: {key}: expected {COUNT} distributions over scenes, got {array.shape}")
+        parts.setdefault(file_name(key.split("|")[0])[:-4], []).append(array)
+    mixed = {name: [a for a in own if a.shape == own[0].shape] for name, own in parts.items()}
+    return {name: np.mean(own, axis=0) for name, own in mixed.items()}
+
+
+def resample(rows: NDArray[np.float64], scenes: int) -> NDArray[np.float64]:
+    """Distributions (5, k) over k equal parts of a movie as distributions (5, scenes) over ``scenes`` equal parts."""
+    whole = np.concatenate([np.zeros((len(rows), 1)), np.cumsum(rows, axis=1)], axis=1)
+    edges = np.linspace(0, rows.shape[1], scenes + 1)
+    parts = np.stack([np.diff(np.interp(edges, np.arange(rows.shape[1] + 1), own)) for own in whole])
+    return np.asarray(parts / parts.sum(1, keepdims=True))
+
+
+def labels_of(synopsis: Synopsis) -> NDArray[np.float64]:
+    """(sentences, 5): the share of annotators who chose each sentence."""
+    labels = np.zeros((len(synopsis.sentences), COUNT))
+    for points in synopsis.turning_points:
+        labels[points, range(COUNT)] += 1 / len(synopsis.turning_points)
+    return labels
+
+
+def load_movies(
+    folder: str | Path,
+    synopses: Mapping[str, Synopsis],
+    vectors: Mapping[str, NDArray[np.float32]],
+    silver: Mapping[str, NDArray[np.float64]] | None = None,
+    *,
+    least: int = 20,
+) -> tuple[list[ActMovie], str | None, list[str]]:
+    """Movies of a folder that have a synopsis and at least ``least`` scenes; their recipe; names of those left out.
+
+    ``vectors`` are the sentences' (J, D) by movie.
+
+    Raises:
+        FeatureError: no movie at all, features of different modalities or recipes, or vectors that do not fit.
+    """
+    folder = Path(folder)
+    files = sorted(file for file in folder.glob("*.npz")) if folder.is_dir() else []
+    movies, left_out, recipes, first = [], [], set(), None
+    for file in files:
+        features = load_features(file)
+        if file.stem not in synopses or features.num_shots < least:
+            left_out.append(file.stem)
+            continue
+        widths = {name: array.shape[1] for name, array in features.modalities.items()}
+        first = first or widths
+        recipes.add(features.recipe)
+        if widths != first or len(recipes) > 1:
+            raise FeatureError(f"{file}: expected modalities {first} and one recipe, got {widths}, {features.recipe}")
+        movies.append(_movie(file.stem, features, synopses[file.stem], vectors[file.stem], silver))
+    if not movies:
+        raise FeatureError(
+            f"{folder}: expected feature files of movies that have a synopsis and {least} scenes, found {len(files)} files "
+            "and no such movie"
+        )
+    return movies, recipes.pop(), left_out
+
+
+def _movie(
+    name: str,
+    features: Features,
+    synopsis: Synopsis,
+    vectors: NDArray[np.float32],
+    silver: Mapping[str, NDArray[np.float64]] | None,
+) -> ActMovie:
+    if len(vectors) != len(synopsis.sentences):
+        raise FeatureError(f"{name}: expected {len(synopsis.sentences)} sentence vectors, got {len(vectors)}")
+    own = None if silver is None or name not in silver else resample(silver[name], features.num_shots)
+    return ActMovie(
+        name,
+        {key: torch.from_numpy(array.astype(np.float32)) for key, array in features.modalities.items()},
+        torch.from_numpy(np.ascontiguousarray(vectors)),
+        torch.from_numpy(labels_of(synopsis)).float(),
+        None
+        if features.words is None
+        else tuple(map(torch.from_numpy, (features.words, hashed_words(synopsis.sentences)))),
+        None if own is None else torch.from_numpy(own.T.copy()).float(),
+    )
+
+
+def joined(movies: Sequence[ActMovie]) -> dict[str, Tensor]:
+    """All movies' rows, modality to (all scenes, D_m)."""
+    return {name: torch.cat([movie.scenes[name] for movie in movies]) for name in movies[0].scenes}

@@ -1,0 +1,115 @@
+"""The two models of act training, their ablations, and what becomes of them as ordinary checkpoints."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from megaseg.engine.checkpoint import Checkpoint
+from megaseg.engine.config import Modality, ModelConfig
+from megaseg.evaluation.act import COUNT
+from megaseg.models import Mega, to_checkpoint
+from megaseg.training.act.config import ActConfig
+from megaseg.training.scaling import Scaling
+
+SENTENCE = "sentence"
+
+
+class ShotModel(Mega):
+    """MEGA with the ablations of the paper's Tables 2a and 2b, which change what is learnt and not what can be run."""
+
+    def __init__(self, config: ModelConfig, *, align_in_shots: bool = True, align_in_bottlenecks: bool = True) -> None:
+        super().__init__(config)
+        self.align_in_shots, self.align_in_bottlenecks = align_in_shots, align_in_bottlenecks
+
+    def fused(self, features: Mapping[str, Tensor]) -> Tensor:
+        """As ``Mega.fused``, with alignment encoding only where the ablation leaves it."""
+        align = self.align.weight
+        none = torch.zeros_like(align)
+        tokens, shots = (align if on else none for on in (self.align_in_bottlenecks, self.align_in_shots))
+        encoders = {name: encoder for name, encoder in self.modalities.items()}
+        encoded = {name: encoder.encode(features[name], tokens, shots) for name, encoder in encoders.items()}  # type: ignore[operator]
+        bottlenecks = torch.cat([own for own, _ in encoded.values()], dim=1)
+        return torch.cat([encoders[name].fuse(bottlenecks, own) for name, (_, own) in encoded.items()], dim=2)  # type: ignore[operator]
+
+    def checkpoint(self) -> Checkpoint:
+        """The same function as an ordinary checkpoint, which adds the table to both: what is off goes elsewhere."""
+        plain = to_checkpoint(self)
+        tensors = dict(plain.tensors)
+        align = tensors["align.weight"]
+        for name in self.modalities:
+            key = f"modalities.{name}.bottleneck"
+            own = tensors[key] + (align if self.align_in_bottlenecks else 0)  # what every bottleneck token is
+            tensors[key] = own - (align if self.align_in_shots else 0)
+        if not self.align_in_shots:
+            tensors["align.weight"] = 0 * align
+        return Checkpoint(plain.config, tensors)
+
+
+def shot_model(config: ActConfig, widths: Mapping[str, int], recipe: str | None) -> ShotModel:
+    """The act model; late fusion spends the fusion layers before the bottleneck, which then carries nothing across."""
+    layers, fusion = config.num_unimodal_layers, config.num_fusion_layers
+    model = ShotModel(
+        ModelConfig(
+            task="act",
+            modalities=tuple(Modality(name, width) for name, width in widths.items()),
+            max_length=config.max_length,
+            num_bottleneck=config.num_bottleneck,
+            hidden_size=config.hidden_size,
+            ffn_size=config.ffn_size,
+            num_heads=config.num_heads,
+            num_unimodal_layers=layers + fusion if config.late_fusion else layers,
+            num_fusion_layers=0 if config.late_fusion else fusion,
+            num_classes=COUNT,
+            dropout=config.dropout,
+            recipe=recipe,
+        ),
+        align_in_shots=config.align_in_shots,
+        align_in_bottlenecks=config.align_in_bottlenecks,
+    )
+    _spread_positions(model, config.position_std)
+    return model
+
+
+def synopsis_model(config: ActConfig, width: int, modalities: int, longest: int) -> Mega:
+    """The synopsis model: as wide as the act model's fused rows, no fusion stage (Table 1b)."""
+    size = config.hidden_size * modalities
+    model = Mega(
+        ModelConfig(
+            task="synopsis",
+            modalities=(Modality(SENTENCE, width),),
+            max_length=longest,
+            num_bottleneck=config.num_bottleneck,
+            hidden_size=size,
+            ffn_size=size,
+            num_heads=2 * modalities,
+            num_unimodal_layers=1,
+            num_fusion_layers=0,
+            num_classes=COUNT,
+            dropout=config.synopsis_dropout,
+        )
+    )
+    _spread_positions(model, config.position_std)
+    return model
+
+
+def _spread_positions(model: Mega, std: float) -> None:
+    for name, parameter in model.named_parameters():
+        if name.endswith("position.weight"):
+            nn.init.normal_(parameter, std=std)
+
+
+def unscaled(
+    checkpoint: Checkpoint, scalings: Mapping[str, Scaling], modalities: Sequence[Modality], metadata: Mapping[str, str]
+) -> Checkpoint:
+    """A checkpoint of scaled features as one of raw features."""
+    tensors = dict(checkpoint.tensors)
+    for name, scaling in scalings.items():
+        keys = f"modalities.{name}.proj.weight", f"modalities.{name}.proj.bias"
+        folded = scaling.folded(*(torch.from_numpy(tensors[key]) for key in keys))
+        tensors |= {key: tensor.numpy() for key, tensor in zip(keys, folded, strict=True)}
+    config = dataclasses.replace(checkpoint.config, modalities=tuple(modalities))
+    return Checkpoint(config, tensors, dict(metadata))

@@ -1,0 +1,268 @@
+"""One seed of act training from data to two checkpoints; interrupted, it goes on after the last finished phase or round."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from megaseg.engine.checkpoint import save_checkpoint
+from megaseg.engine.config import Modality
+from megaseg.engine.files import atomic_write
+from megaseg.errors import CheckpointError, FeatureError
+from megaseg.evaluation.act import COUNT, PRIOR, THEORY, ActMetrics, act_metrics, content_free
+from megaseg.models import Mega, to_checkpoint
+from megaseg.training.act import phases
+from megaseg.training.act.config import ActConfig
+from megaseg.training.act.data import ActMovie, joined
+from megaseg.training.act.model import SENTENCE, ShotModel, shot_model, synopsis_model, unscaled
+from megaseg.training.scaling import Scaling, fit_scalings
+from megaseg.training.state import Groups, load_state, save_state
+
+Advance = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a seed trains on. ``gold``: scenes of the validation movies' turning points, by movie name."""
+
+    train: Sequence[ActMovie]
+    validation: Sequence[ActMovie]
+    gold: Mapping[str, Sequence[Sequence[int]]]
+    recipe: str | None
+    notes: Mapping[str, Any]  # of the run, for the checkpoints' metadata
+
+
+class ActRun:
+    """One seed: ``run`` leaves act.safetensors, synopsis.safetensors and log.jsonl in ``folder``."""
+
+    def __init__(self, config: ActConfig, task: Task, folder: Path, advance: Advance = lambda phase: None) -> None:
+        if config.variant == "mega*" and any(movie.silver is None for movie in (*task.train, *task.validation)):
+            raise FeatureError("mega*: expected silver distributions of every movie; give --silver")
+        self._config, self._task, self._folder, self._advance = config, task, folder, advance
+        rows = {**joined(list(task.train)), SENTENCE: torch.cat([movie.sentences for movie in task.train])}
+        self._widths = {name: own.shape[1] for name, own in rows.items()}
+        self._scalings = fit_scalings(rows, config.components)
+        self._train, self._validation = ([self._scaled(m) for m in part] for part in (task.train, task.validation))
+        names = config.text_modalities
+        self._texts = {m.name: phases.text_embeddings(m, names) for m in (*task.train, *task.validation) if names}
+        self._events: list[dict[str, Any]] = []
+        self._started = time.monotonic()
+        self._state = folder / "state.safetensors"
+
+    def _scaled(self, movie: ActMovie) -> ActMovie:
+        scenes = {name: self._scalings[name](rows) for name, rows in movie.scenes.items()}
+        return dataclasses.replace(movie, scenes=scenes, sentences=self._scalings[SENTENCE](movie.sentences))
+
+    def run(self) -> dict[str, Any]:
+        """Train; returns the log's last event.
+
+        Raises:
+            CheckpointError: a state file of another configuration or other movies.
+        """
+        self._folder.mkdir(parents=True, exist_ok=True)
+        groups, done = self._resume()
+        shots, synopsis = self._models()
+        if done:
+            shots.load_state_dict(groups["shots"])
+            synopsis.load_state_dict(groups["synopsis"])
+        pair = phases.Pair(shots, synopsis)
+        if self._config.variant == "mega":
+            pair = self._synchronise(pair, done)
+        student = self._distil(pair)
+        result = self._deliver(student, pair.synopsis)
+        self._state.unlink(missing_ok=True)
+        return result
+
+    def _models(self) -> tuple[ShotModel, Mega]:
+        torch.manual_seed(self._config.seed)
+        widths = {name: self._scalings[name].basis.shape[1] for name in self._widths}
+        sentence = widths.pop(SENTENCE)
+        movies = (*self._train, *self._validation)
+        longest = max(len(movie.sentences) for movie in movies)
+        if max(movie.num_scenes for movie in movies) > self._config.max_length:
+            most = max(movies, key=lambda movie: movie.num_scenes)
+            raise FeatureError(
+                f"{most.name}: expected at most max_length = {self._config.max_length} scenes, got {most.num_scenes}"
+            )
+        return (
+            shot_model(self._config, widths, self._task.recipe),
+            synopsis_model(self._config, sentence, len(widths), max(60, longest)),
+        )
+
+    def _synchronise(self, pair: phases.Pair, done: int) -> phases.Pair:
+        """Phases 1 and 2; ``done`` counts the synopsis model and the rounds that are behind us."""
+        seed = 1000 * self._config.seed
+        if done == 0:
+            synopsis = phases.train_synopsis(
+                pair.synopsis, self._train, self._validation, self._config, seed + 1, self._report("synopsis")
+            )
+            pair = phases.Pair(pair.shots, synopsis)
+            self._save(pair, 1)
+        for number in range(max(0, done - 1), self._config.rounds):
+            positives = self._expectation(pair, number)
+            pair = phases.maximisation(
+                pair, self._train, positives, self._config, seed + 10 + number, self._report("round")
+            )
+            self._save(pair, number + 2)
+        return pair
+
+    def _expectation(self, pair: phases.Pair, number: int) -> list[Tensor]:
+        """W of every training movie. A movie without a pair above lambda sits this round out, and the log says so."""
+        config = self._config
+        pairs = self._pairs(None if number == 0 and self._texts else pair, self._train)
+        threshold = phases.choose_threshold(pairs, config)
+        positives = phases.expectation(pairs, threshold, config)
+        if not any(bool(w.any()) for w in positives):
+            raise FeatureError(f"synchronisation: no pair inside the band {config.band} reaches lambda {threshold:.3f}")
+        self._events.append(
+            {
+                "event": "round",
+                "round": number,
+                "lambda": threshold,
+                "density": float(torch.cat([w.flatten() for w in positives]).float().mean()),
+                "movies_without_pairs": [m.name for m, w in zip(self._train, positives, strict=True) if not w.any()],
+                "aligned": self._aligned(None if number == 0 and self._texts else pair),
+            }
+        )
+        return positives
+
+    def _pairs(self, pair: phases.Pair | None, movies: Sequence[ActMovie]) -> list[tuple[Tensor, Tensor]]:
+        """Embeddings of scenes and sentences; without a pair those of the text alone."""
+        if not self._texts:
+            nothing = torch.zeros(1, 1)
+            texts = [(nothing.expand(m.num_scenes, 1), nothing.expand(len(m.sentences), 1)) for m in movies]
+            return phases.embeddings(pair, movies, texts, 0.0)
+        return phases.embeddings(pair, movies, [self._texts[m.name] for m in movies], self._config.text_share)
+
+    def _targets(self, pair: phases.Pair | None, movies: Sequence[ActMovie]) -> list[Tensor]:
+        """p of Eq. 6 by movie, or the teacher's distributions."""
+        if self._config.variant == "mega*":
+            return [movie.silver for movie in movies if movie.silver is not None]
+        with torch.inference_mode():
+            pairs = self._pairs(pair, movies)
+            qs = [
+                movie.labels if pair is None or self._config.labels else self._said(pair.synopsis, movie)
+                for movie in movies
+            ]
+            return [phases.transferred(u, v, q, self._config) for (u, v), q in zip(pairs, qs, strict=True)]
+
+    @staticmethod
+    def _said(synopsis: Mega, movie: ActMovie) -> Tensor:
+        own: Tensor = synopsis({SENTENCE: movie.sentences[None]})[0].softmax(0)
+        return own
+
+    def _aligned(self, pair: phases.Pair | None) -> dict[str, float] | None:
+        """How well p alone finds the gold scenes of the validation movies: it has read their synopses."""
+        if not self._task.gold or not self._validation:
+            return None
+        targets = self._targets(pair, self._validation)
+        peaks = {m.name: p.argmax(0).tolist() for m, p in zip(self._validation, targets, strict=True)}
+        return _figures(act_metrics(self._task.gold, peaks, self._lengths()))
+
+    def _distil(self, pair: phases.Pair) -> ShotModel:
+        """Phase 3, from the synchronised model, or from a new one for mega*."""
+        config = self._config
+        held_out = self._targets(pair, self._validation)
+
+        @torch.inference_mode()
+        def judge(net: nn.Module) -> float:
+            losses = [
+                phases.cross_entropy(net(phases.batch(movie.scenes))[0], target).item()
+                for movie, target in zip(self._validation, held_out, strict=True)
+            ]
+            return float(np.mean(losses))
+
+        if config.variant == "mega":
+            self._events.append({"event": "synchronised", "aligned": self._aligned(pair)})
+        return phases.distil(
+            pair.shots,
+            self._train,
+            [target.clone() for target in self._targets(pair, self._train)],
+            judge if self._validation else None,
+            config,
+            1000 * config.seed + 500,
+            self._report("epoch"),
+        )
+
+    def _report(self, event: str) -> phases.Report:
+        def report(epoch: int, loss: float, figure: float | None) -> None:
+            self._events.append({"event": event, "epoch": epoch, "loss": loss, "validation_loss": figure})
+            self._advance(event)
+
+        return report
+
+    def _lengths(self) -> dict[str, int]:
+        return {movie.name: movie.num_scenes for movie in self._validation}
+
+    def _deliver(self, student: ShotModel, synopsis: Mega) -> dict[str, Any]:
+        result: dict[str, Any] = {"event": "result", "movies": len(self._validation)}
+        if self._task.gold:
+            with torch.inference_mode():
+                peaks = {
+                    movie.name: student(phases.batch(movie.scenes))[0].argmax(0).tolist() for movie in self._validation
+                }
+            lengths = self._lengths()
+            result["validation"] = _figures(act_metrics(self._task.gold, peaks, lengths))
+            result["theory"] = _figures(content_free(self._task.gold, lengths, THEORY))
+            result["prior"] = _figures(content_free(self._task.gold, lengths, PRIOR))
+        result["seconds"] = round(time.monotonic() - self._started, 1)
+        metadata = {"training": json.dumps({**self._task.notes, "config": dataclasses.asdict(self._config), **result})}
+        own = {name: scaling for name, scaling in self._scalings.items() if name != SENTENCE}
+        modalities = [Modality(name, self._widths[name]) for name in own]
+        save_checkpoint(self._folder / "act.safetensors", unscaled(student.checkpoint(), own, modalities, metadata))
+        sentence: Mapping[str, Scaling] = {SENTENCE: self._scalings[SENTENCE]}
+        if self._config.variant == "mega":
+            save_checkpoint(
+                self._folder / "synopsis.safetensors",
+                unscaled(to_checkpoint(synopsis), sentence, [Modality(SENTENCE, self._widths[SENTENCE])], metadata),
+            )
+        self._events.append(result)
+        self._write_log()
+        return result
+
+    def _write_log(self) -> None:
+        with atomic_write(self._folder / "log.jsonl") as temporary:
+            temporary.write_text("".join(json.dumps(event) + "\n" for event in self._events), encoding="utf-8")
+
+    def _identity(self) -> dict[str, Any]:
+        """What a state must share with this run to be its continuation."""
+        movies = [[movie.name for movie in part] for part in (self._train, self._validation)]
+        return json.loads(json.dumps({"config": dataclasses.asdict(self._config), "movies": movies}))  # type: ignore[no-any-return]
+
+    def _save(self, pair: phases.Pair, done: int) -> None:
+        groups = {"shots": pair.shots.state_dict(), "synopsis": pair.synopsis.state_dict()}
+        save_state(self._state, groups, {**self._identity(), "done": done, "events": self._events})
+        self._write_log()
+
+    def _resume(self) -> tuple[Groups, int]:
+        if not self._state.exists():
+            return {}, 0
+        groups, progress = load_state(self._state)
+        events, done = progress.pop("events"), progress.pop("done")
+        if progress != self._identity():
+            raise CheckpointError(
+                f"{self._state}: expected the state of this configuration and these movies, got another run's; "
+                "remove it to start afresh"
+            )
+        self._events = events
+        return groups, done
+
+
+def _figures(metrics: ActMetrics) -> dict[str, float]:
+    return {key: round(getattr(metrics, key), 4) for key in ("ta", "pa", "d")}
+
+
+def silver_gold(movies: Sequence[ActMovie]) -> dict[str, list[list[int]]]:
+    """Stand-in for gold scenes: the arg-max scene of the teacher's distribution; none unless every movie has one."""
+    if any(movie.silver is None for movie in movies):
+        return {}
+    return {m.name: [[int(m.silver[:, k].argmax())] for k in range(COUNT)] for m in movies if m.silver is not None}
