@@ -22,7 +22,8 @@ class Plan {
   Plan(const std::string& path, const Options& options);
 
   // Every movie has all modalities and from 1 to longest() shots. May be called from any thread; calls take turns.
-  // Results depend neither on num_threads and memory_limit nor on which movies run together. Throws Unsupported in a process forked after construction.
+  // Results depend neither on num_threads and memory_limit nor on which movies run together. Throws Unsupported in a
+  // process forked after construction.
   void run(std::span<const Movie> movies, const Output& output);
 
   const Program& program() const { return program_; }

@@ -15,7 +15,7 @@ struct Movie {
 
 struct Output {
   float* logits;                   // [shots of all movies, classes]
-  float* contributions = nullptr;  // [shots of all movies, modalities, classes], where asked for: logits less their bias
+  float* contributions = nullptr;  // [shots of all movies, modalities, classes], where asked for
 };
 
 // Windows or movies that run together: rows [first, last) of the movies one after the other.

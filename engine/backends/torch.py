@@ -83,9 +83,7 @@ class TorchBackend:
         """``run`` for each movie by itself."""
         return [self.run(features) for features in movies]
 
-    def explain(
-        self, features: Sequence[NDArray[np.float32]]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def explain(self, features: Sequence[NDArray[np.float32]]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Logits (shots, N_c), and what each modality contributes to them (shots, M, N_c), of one run."""
         head = self.graph.logits
         logits, *contributions = self.rows([head, *head.inputs], features)
