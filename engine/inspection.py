@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from megaseg.engine.artefact import is_artefact
 from megaseg.engine.checkpoint import Checkpoint, load_checkpoint
 from megaseg.engine.decision import softmax
 from megaseg.engine.features import FeatureSource, as_features
@@ -118,7 +119,13 @@ def _normalised(rows: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _loaded(checkpoint: CheckpointSource) -> Checkpoint:
-    return checkpoint if isinstance(checkpoint, Checkpoint) else load_checkpoint(checkpoint)
+    if isinstance(checkpoint, Checkpoint):
+        return checkpoint
+    if is_artefact(checkpoint):
+        raise UnsupportedError(
+            f"{checkpoint}: expected a checkpoint, got a compiled model: only the native engine runs it"
+        )
+    return load_checkpoint(checkpoint)
 
 
 def _backend(checkpoint: CheckpointSource, *, passes: bool) -> TorchBackend:
