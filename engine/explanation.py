@@ -75,4 +75,6 @@ def importance(contributions: NDArray[np.float32]) -> NDArray[np.float32]:
     """Contributions (decisions, M) to shares of the positive ones (supplementary, 6.3.1); zeros where none is."""
     positive = np.maximum(contributions.astype(np.float64), 0)
     total = positive.sum(axis=1, keepdims=True)
-    return np.divide(positive, total, out=np.zeros_like(positive), where=total > 0).astype(np.float32)
+    shares = np.zeros_like(positive)
+    np.divide(positive, total, out=shares, where=total > 0)
+    return shares.astype(np.float32)

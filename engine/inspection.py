@@ -122,9 +122,7 @@ def _loaded(checkpoint: CheckpointSource) -> Checkpoint:
     if isinstance(checkpoint, Checkpoint):
         return checkpoint
     if is_artefact(checkpoint):
-        raise UnsupportedError(
-            f"{checkpoint}: expected a checkpoint, got a compiled model: only the native engine runs it"
-        )
+        raise UnsupportedError(f"{checkpoint}: expected a checkpoint, got a compiled model, which torch cannot run")
     return load_checkpoint(checkpoint)
 
 

@@ -12,14 +12,7 @@ from numpy.typing import NDArray
 from rich import box
 from rich.table import Table
 
-from megaseg.cli.console import (
-    BackendOption,
-    CheckpointOption,
-    JsonOption,
-    ThreadsOption,
-    output,
-    print_json,
-)
+from megaseg.cli.console import BackendOption, CheckpointOption, JsonOption, ThreadsOption, output, print_json
 from megaseg.cli.segment import SCREENPLAYS, OrderedOption, ThresholdOption
 from megaseg.engine.engine import Engine
 from megaseg.engine.explanation import Explanation
@@ -115,7 +108,7 @@ def _movie(source: str) -> tuple[str, Features]:
 
 def _save(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     with atomic_write(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, **dict(arrays))
+        np.savez_compressed(file, **dict(arrays))  # type: ignore[arg-type]
 
 
 def _table(result: Explanation, name: str) -> Table:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from megaseg.errors import FeatureError, UnsupportedError
 
 # Told apart with any colour vision (Okabe and Ito).
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999")
-HEAT = "cividis"
+HEAT = "viridis"
 # Decisions of a scene model in one picture: nine, as in the paper's Figure 3.
 SUREST, CLOSEST = 5, 4
 
@@ -50,23 +50,23 @@ def plot_importance(
         UnsupportedError: matplotlib is not installed. FeatureError: a suffix that is not a picture's, or shots that are
             not among the decisions.
     """
-    rows = _importance_rows(explanation, shots)
-    figure = _figure(path, 9, 1.5 + 0.36 * len(rows))
+    bars = _bars(explanation, shots)
+    heights = np.arange(len(bars)) + np.array([0.4 * bar.group for bar in bars])
+    shares = np.stack([bar.shares for bar in bars])
+    figure = _figure(path, 9, 1.8 + 0.36 * heights[-1])
     axes = figure.add_subplot()
-    shares = np.stack([share for _, share in rows])
-    left = np.zeros(len(rows))
+    left = np.zeros(len(bars))
     for m, name in enumerate(explanation.modalities):
         colour = COLOURS[m % len(COLOURS)]
-        axes.barh(range(len(rows)), shares[:, m], left=left, color=colour, label=name, height=0.72, edgecolor="white")
-        for row in np.flatnonzero(shares[:, m] >= 0.07).tolist():
-            share = float(shares[row, m])
-            middle = left[row] + share / 2
-            axes.text(middle, row, f"{share:.0%}", ha="center", va="center", fontsize=8, color=_ink(colour))
+        axes.barh(heights, shares[:, m], left=left, color=colour, label=name, height=0.72, edgecolor="white")
+        for bar in np.flatnonzero(shares[:, m] >= 0.07).tolist():
+            middle, text = left[bar] + shares[bar, m] / 2, f"{shares[bar, m]:.0%}"
+            axes.text(middle, heights[bar], text, ha="center", va="center", fontsize=8, color=_ink(colour))
         left += shares[:, m]
-    for row in np.flatnonzero(left == 0).tolist():
-        axes.text(0.01, row, "no modality speaks for it", va="center", fontsize=8, style="italic", color="#666666")
-    axes.set_yticks(range(len(rows)), [label for label, _ in rows])
-    axes.set_ylim(len(rows) - 0.5, -0.5)
+    for height in heights[left == 0]:
+        axes.text(0.01, height, "no modality speaks for it", va="center", fontsize=8, style="italic", color="#666666")
+    axes.set_yticks(heights, [bar.label for bar in bars])
+    axes.set_ylim(heights[-1] + 0.5, -0.5)
     axes.set_xlim(0, 1)
     axes.xaxis.set_major_formatter("{x:.0%}")
     axes.set_xlabel("importance of the modality for the decision")
@@ -86,8 +86,7 @@ def plot_attention(
 ) -> None:
     """Write ``attention_scores`` as one heat map a modality, each over its largest score (Figures 6 and 7).
 
-    ``shot`` is the middle of the window that a scene model's scores are of; None for a whole movie. Colours rise with
-    the square root of the score: most scores are far below the largest.
+    ``shot`` is the middle of the window that a scene model's scores are of; None for a whole movie.
 
     Raises:
         UnsupportedError: matplotlib is not installed. FeatureError: a suffix that is not a picture's.
@@ -95,17 +94,16 @@ def plot_attention(
     columns = min(3, len(scores))
     lines = -(-len(scores) // columns)
     figure = _figure(path, 1 + 4.2 * columns, 0.8 + 3.4 * lines)
-    from matplotlib.colors import PowerNorm
-
     grid = figure.subplots(lines, columns, squeeze=False)
     image = None
     for axes, (name, values) in zip(grid.flat, scores.items(), strict=False):
-        image = _draw_attention(axes, values, tuple(scores), shot, PowerNorm(0.5, 0, 1))
+        image = _draw_attention(axes, values, tuple(scores), shot)
         axes.set_title(name)
     for axes in grid.flat[len(scores) :]:
         axes.remove()
     for axes in grid[:, 0]:
         axes.set_ylabel("shot" if shot is None else f"position around shot {shot}")
+    figure.supxlabel("keys: bottleneck tokens of every modality, then own latents", fontsize=10)
     figure.colorbar(image, ax=grid, label="attention / its maximum", fraction=0.03, pad=0.02)
     figure.suptitle(title or "attention in the last fusion layer, mean over heads")
     figure.savefig(path, dpi=130)
@@ -175,39 +173,48 @@ def _draw(axes: Any, result: Segmentation) -> None:
     axes.legend(loc="upper right", fontsize="small", framealpha=0.9)
 
 
-def _importance_rows(explanation: Explanation, shots: Sequence[int] | None) -> list[tuple[str, NDArray[np.float32]]]:
-    """A label and the shares of each bar."""
+class _Bar(NamedTuple):
+    group: int
+    label: str
+    shares: NDArray[np.float32]
+
+
+def _bars(explanation: Explanation, shots: Sequence[int] | None) -> list[_Bar]:
     result, shares = explanation.segmentation, explanation.importance
     if result.task == "act":
         if shots is not None:
             raise FeatureError(f"shots: expected none with turning points, got {list(shots)}")
         points = zip(result.turning_points, shares, strict=True)
-        return [(f"{point.name}\nshot {point.shot}, P {point.score:.3f}", share) for point, share in points]
+        return [_Bar(0, f"{point.name}\nshot {point.shot}, P {point.score:.3f}", own) for point, own in points]
     boundary = np.array([name == "boundary" for name in explanation.names])
-    if shots is None:
-        surest = np.argsort(-result.scores, kind="stable")[:SUREST].tolist()
-        closest = np.argsort(np.abs(result.scores - 0.5), kind="stable").tolist()
-        shots = sorted(surest) + sorted([shot for shot in closest if shot not in surest][:CLOSEST])
-    outside = [shot for shot in shots if not 0 <= shot < result.num_shots]
-    if outside:
-        raise FeatureError(f"shots: expected from 0 to {result.num_shots - 1}, got {outside[0]}")
-    means = [
-        (f"{label}, mean of {chosen.sum():,}", shares[chosen].mean(axis=0))
+    bars = [
+        _Bar(0, f"{label}, mean of {chosen.sum():,}", shares[chosen].mean(axis=0))
         for label, chosen in (("boundaries", boundary), ("other shots", ~boundary))
         if chosen.any()
     ]
-    return means + [
-        (f"shot {shot}: {explanation.names[shot]}, P {result.scores[shot]:.2f}", shares[shot]) for shot in shots
-    ]
+    for group, part in enumerate(_telling(result.scores) if shots is None else [shots], start=1):
+        for shot in part:
+            if not 0 <= shot < result.num_shots:
+                raise FeatureError(f"shots: expected from 0 to {result.num_shots - 1}, got {shot}")
+            label = f"shot {shot}: {explanation.names[shot]}, P {result.scores[shot]:.2f}"
+            bars.append(_Bar(group, label, shares[shot]))
+    return bars
 
 
-def _draw_attention(axes: Any, scores: NDArray[np.float32], names: Sequence[str], shot: int | None, norm: Any) -> Any:
+def _telling(scores: NDArray[np.float32]) -> tuple[list[int], list[int]]:
+    """The most probable boundaries, and of the other shots the closest calls."""
+    surest = np.argsort(-scores, kind="stable")[:SUREST].tolist()
+    closest = np.argsort(np.abs(scores - 0.5), kind="stable").tolist()
+    return sorted(surest), sorted([shot for shot in closest if shot not in surest][:CLOSEST])
+
+
+def _draw_attention(axes: Any, scores: NDArray[np.float32], names: Sequence[str], shot: int | None) -> Any:
     """One heat map; columns are every modality's bottleneck tokens, then the latents. Gives the image."""
     latents, columns = scores.shape
     tokens = columns - latents
     first = 0 if shot is None else -(latents // 2)
     edges = (-tokens, latents, first + latents - 0.5, first - 0.5)
-    image = axes.imshow(scores / scores.max(), cmap=HEAT, norm=norm, aspect="auto", extent=edges)
+    image = axes.imshow(scores / scores.max(), cmap=HEAT, vmin=0, vmax=1, aspect="auto", extent=edges)
     axes.yaxis.get_major_locator().set_params(integer=True)
     starts = [m * tokens // len(names) - tokens for m in range(len(names))] + [0]
     for start in starts[1:]:
