@@ -94,17 +94,15 @@ def plot_attention(
     columns = min(3, len(scores))
     lines = -(-len(scores) // columns)
     figure = _figure(path, 1 + 4.2 * columns, 0.8 + 3.4 * lines)
-    grid = figure.subplots(lines, columns, squeeze=False)
-    image = None
-    for axes, (name, values) in zip(grid.flat, scores.items(), strict=False):
+    maps = []
+    for number, (name, values) in enumerate(scores.items()):
+        maps.append(axes := figure.add_subplot(lines, columns, number + 1))
         image = _draw_attention(axes, values, tuple(scores), shot)
         axes.set_title(name)
-    for axes in grid.flat[len(scores) :]:
-        axes.remove()
-    for axes in grid[:, 0]:
-        axes.set_ylabel("shot" if shot is None else f"position around shot {shot}")
+        if number % columns == 0:
+            axes.set_ylabel("shot" if shot is None else f"position around shot {shot}")
     figure.supxlabel("keys: bottleneck tokens of every modality, then own latents", fontsize=10)
-    figure.colorbar(image, ax=grid, label="attention / its maximum", fraction=0.03, pad=0.02)
+    figure.colorbar(image, ax=maps, label="attention / its maximum", fraction=0.03, pad=0.02)
     figure.suptitle(title or "attention in the last fusion layer, mean over heads")
     figure.savefig(path, dpi=130)
 
