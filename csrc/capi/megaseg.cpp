@@ -205,6 +205,15 @@ megaseg_status megaseg_logits(megaseg_model* model, const megaseg_movie* movies,
   });
 }
 
+megaseg_status megaseg_contributions(megaseg_model* model, const megaseg_movie* movie, float* logits,
+                                     float* contributions, megaseg_error** error) {
+  return guarded(error, [&] {
+    expect(model && logits && contributions, "model, logits and contributions: expected, got NULL");
+    const Movie one = checked(model, movie);
+    model->plan.run({&one, 1}, {logits, contributions});
+  });
+}
+
 megaseg_status megaseg_scores(megaseg_model* model, const megaseg_movie* movie, float* scores, megaseg_error** error) {
   return guarded(error, [&] {
     expect(model && scores, "model and scores: expected, got NULL");
