@@ -145,7 +145,9 @@ for _ in range(400):
     open(path, "wb").write(changed)
     _C.seal_artefact(path)
     try:
-        _C.Plan(path, num_threads=2, memory_limit=1 << 28).run([features])
+        plan = _C.Plan(path, num_threads=2, memory_limit=1 << 28)
+        plan.run([features])
+        plan.explain(features)
         ran += 1
     except (MegasegError, ValueError):
         refused += 1
