@@ -115,7 +115,7 @@ def _table(result: Explanation, name: str) -> Table:
     """Importance of each turning point, or the means over a scene model's boundaries and other shots."""
     table = Table(title=f"{name}: importance of the modalities", box=box.SIMPLE_HEAD)
     table.add_column("decision", no_wrap=True)
-    table.add_column("shot" if result.segmentation.task == "act" else "shots", justify="right")
+    table.add_column("shot" if result.segmentation.task == "act" else "shots", justify="right", no_wrap=True)
     for modality in result.modalities:
         table.add_column(modality, justify="right", no_wrap=True)
     names = np.array(result.names)
@@ -123,5 +123,5 @@ def _table(result: Explanation, name: str) -> Table:
         own = names == decision
         count = result.shots[own][0] if result.segmentation.task == "act" else own.sum()
         shares = result.importance[own].mean(axis=0)
-        table.add_row(decision, str(count), *(f"{share:.1%}" for share in shares))
+        table.add_row(decision, str(count), *(f"{share:.0%}" for share in shares))
     return table
