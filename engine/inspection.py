@@ -17,6 +17,7 @@ from megaseg.engine.decision import softmax
 from megaseg.engine.features import FeatureSource, as_features
 from megaseg.engine.graph import Node
 from megaseg.errors import FeatureError, UnsupportedError
+from megaseg.kernels.banded_estep import banded_estep
 
 if TYPE_CHECKING:
     from megaseg.engine.backends.torch import TorchBackend
@@ -97,7 +98,7 @@ def synchronisation(
 
     Raises:
         UnsupportedError: models of other tasks, or with embeddings of different width; torch is not there.
-        FeatureError: features that do not fit their model.
+        FeatureError: features that do not fit their model, or a band or threshold that ``banded_estep`` refuses.
     """
     act, synopsis = _loaded(act_checkpoint), _loaded(synopsis_checkpoint)
     for task, model in (("act", act), ("synopsis", synopsis)):
@@ -106,10 +107,8 @@ def synchronisation(
     widths = [len(model.config.modalities) * model.config.hidden_size for model in (act, synopsis)]
     if widths[0] != widths[1]:
         raise UnsupportedError(f"synopsis_checkpoint: expected embeddings {widths[0]} wide, got {widths[1]}")
-    from megaseg.kernels.banded_estep import banded_estep
-
     shots, sentences = _normalised(fused_rows(act, features)), _normalised(fused_rows(synopsis, sentence_features))
-    return banded_estep(shots, sentences, threshold, band=band)
+    return banded_estep(shots, sentences, threshold=threshold, band=band).view(np.bool_)
 
 
 def _normalised(rows: NDArray[np.float32]) -> NDArray[np.float32]:

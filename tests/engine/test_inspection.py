@@ -96,9 +96,11 @@ def test_w_is_the_band_and_threshold_of_equation_2() -> None:
     u, v = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in rows)
     similarity = u @ v.T
     i, j = np.arange(40)[:, None], np.arange(13)
-    for band in (0.3, 0.05):
-        inside = (j < i * 13 / 40 + band * 13) & (i < j * 40 / 13 + band * 40)
-        for threshold in (-1.0, float(np.median(similarity)), 1.0):
+    ranked = np.sort(similarity.ravel())
+    gap = 200 + int(np.argmax(np.diff(ranked[200:320])))  # no rounding moves a pair across its middle
+    for band, twentieths in ((0.3, 6), (0.05, 1)):
+        inside = 20 * np.abs(13 * i - 40 * j) < twentieths * 13 * 40  # both inequalities times L_syn or L_sh
+        for threshold in (-1.0, ranked[gap : gap + 2].mean(), 1.0):
             got = synchronisation(act, shots, synopsis, sentences, threshold, band)
             assert got.dtype == bool
             assert np.array_equal(got, (similarity >= threshold) & inside)
