@@ -27,7 +27,7 @@ from megaseg.engine.passes import PASSES, rewrite
 from megaseg.errors import CheckpointError, ResourceLimitError
 
 MAGIC = b"megaseg\0"
-VERSION = 1
+VERSION = 2
 _HEADER = struct.Struct("<8sIIQQQQQQQ")  # csrc/core/artefact.cpp
 _PAGE = 4096
 _MOST_TOKENS = 1 << 24  # the executor counts rows of tokens in ints

@@ -1,9 +1,9 @@
-"""Engine: a checkpoint made ready to run, and the two calls that matter: ``logits`` and ``segment``."""
+"""Engine: a checkpoint made ready to run, and the calls that matter: ``logits``, ``segment`` and ``explain``."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,8 @@ from megaseg.engine.artefact import is_artefact
 from megaseg.engine.backends import Backend
 from megaseg.engine.checkpoint import Checkpoint, ModelConfig, load_checkpoint, resolve_checkpoint
 from megaseg.engine.decision import softmax
-from megaseg.engine.features import Features, as_features
+from megaseg.engine.explanation import Explanation
+from megaseg.engine.features import Features, FeatureSource, as_features
 from megaseg.engine.passes import PASSES
 from megaseg.engine.segmentation import Decision, Segmentation
 from megaseg.errors import UnsupportedError
@@ -22,7 +23,6 @@ from megaseg.errors import UnsupportedError
 if TYPE_CHECKING:
     from megaseg.engine.backends.native import NativeBackend
 
-FeatureSource = Features | Mapping[str, Any] | str | os.PathLike[str]
 DEVICES = ("auto", "cpu", "cuda")
 COMPUTE_TYPES = ("auto", "float32", "bfloat16", "int8", "float64")
 BACKENDS = ("auto", "native", "torch")
@@ -103,10 +103,7 @@ class Engine:
         groups = [self._group_size(movie) for movie in movies]
         pooled = [movie.pooled(size) for movie, size in zip(movies, groups, strict=True)]
         logits = self._backend.run_many([movie.ordered_for(self.config) for movie in pooled])
-        return [
-            rows if size == 1 else rows.repeat(size, axis=0)[: movie.num_shots]
-            for rows, size, movie in zip(logits, groups, movies, strict=True)
-        ]
+        return [_spread(rows, size, movie) for rows, size, movie in zip(logits, groups, movies, strict=True)]
 
     def _group_size(self, movie: Features) -> int:
         """Neighbouring shots that are averaged into one: as few as make the movie fit the model."""
@@ -148,13 +145,34 @@ class Engine:
         Raises:
             FeatureError, UnsupportedError: as ``segment``.
         """
-        if self.config.task == "synopsis":
-            raise UnsupportedError("segment: expected a scene or act model, got a synopsis model; use logits")
+        self._expect_decisions("segment")
         sources = [as_features(movie) for movie in movies]
         return [
             self._decide(source, logits, **decision)
             for source, logits in zip(sources, self._logits(sources), strict=True)
         ]
+
+    def explain(self, features: FeatureSource, **decision: Any) -> Explanation:
+        """``segment``, and how much each modality speaks for each decision (supplementary, 6.3.1).
+
+        The model runs once, in any backend: the head's sums by modality are its importance before normalisation.
+        ``decision`` are the keywords of ``segment``. With ``overflow="pool"`` a shot has its group's importance.
+
+        Raises:
+            FeatureError, UnsupportedError: as ``segment``.
+        """
+        self._expect_decisions("explain")
+        source = as_features(features)
+        size = self._group_size(source)
+        runs = self._backend.explain(source.pooled(size).ordered_for(self.config))
+        logits, contributions = (_spread(rows, size, source) for rows in runs)
+        names = tuple(modality.name for modality in self.config.modalities)
+        segmentation = self._decide(source, logits, **decision)
+        return Explanation.from_contributions(segmentation, names, logits, contributions)
+
+    def _expect_decisions(self, call: str) -> None:
+        if self.config.task == "synopsis":
+            raise UnsupportedError(f"{call}: expected a scene or act model, got a synopsis model; use logits")
 
     def _decide(
         self,
@@ -178,6 +196,11 @@ class Engine:
         """What runs: task, modalities, backend, device, target, compute_type, num_threads, bytes."""
         modalities = {modality.name: modality.feature_size for modality in self.config.modalities}
         return {"task": self.config.task, "modalities": modalities, **self._backend.describe()}
+
+
+def _spread(rows: NDArray[np.float32], size: int, movie: Features) -> NDArray[np.float32]:
+    """Rows of groups of ``size`` shots, one for each shot."""
+    return rows if size == 1 else rows.repeat(size, axis=0)[: movie.num_shots]
 
 
 def _expect(name: str, value: str, allowed: tuple[str, ...]) -> None:

@@ -182,7 +182,10 @@ def _time_base(value: Any) -> Fraction | None:
         raise FeatureError(f"time_base: expected (numerator, denominator) in seconds, got {value!r:.60}") from error
 
 
-def as_features(source: Features | Mapping[str, Any] | str | os.PathLike[str]) -> Features:
+FeatureSource = Features | Mapping[str, Any] | str | os.PathLike[str]
+
+
+def as_features(source: FeatureSource) -> Features:
     """Features from themselves, a mapping or a file."""
     if isinstance(source, Features):
         return source

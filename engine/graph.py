@@ -44,6 +44,10 @@ class Weight:
         """Rows begin to end."""
         return Weight((end - begin, *self.shape[1:]), lambda: self.read()[begin:end])
 
+    def columns(self, begin: int, end: int) -> Weight:
+        """Columns begin to end of a matrix."""
+        return Weight((self.shape[0], end - begin), lambda: self.read()[:, begin:end])
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Node:
@@ -60,7 +64,10 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """A model: its config and the node that gives the logits, (shots, num_classes)."""
+    """A model: its config and the node that gives the logits, (shots, num_classes).
+
+    That node adds up its inputs, each the contribution of one modality to the logits, in the config's order.
+    """
 
     config: ModelConfig
     logits: Node
@@ -168,9 +175,9 @@ def query_attention(query: Node, bottlenecks: Node, latents: Node) -> Node:
     return Node("query_attention", (query, bottlenecks, latents), "centres", query.width)
 
 
-def concat(parts: tuple[Node, ...]) -> Node:
-    """Columns of several nodes beside each other."""
-    return Node("concat", parts, parts[0].space, sum(part.width for part in parts))
+def add(parts: tuple[Node, ...], bias: Weight) -> Node:
+    """The sum of several nodes and a bias."""
+    return Node("add", parts, parts[0].space, parts[0].width, weights={"bias": bias})
 
 
 def encoder_layer(h: Node, tensor: Callable[[str], Weight], prefix: str) -> Node:
@@ -224,7 +231,10 @@ def build(checkpoint: Checkpoint) -> Graph:
                 g = encoder_layer(g, tensor, f"modalities.{modality.name}.fusion.{i}")
             g = select(g, "latents")
         fused.append(select(g, "centres") if scene else g)
-    return Graph(config, linear(concat(tuple(fused)), tensor("head.weight"), tensor("head.bias")))
+    # W [a_1; a_2; ...] + b with every modality's columns of W by themselves: what it contributes is there to be read.
+    head, c = tensor("head.weight"), config.hidden_size
+    contributions = tuple(linear(x, head.columns(m * c, (m + 1) * c)) for m, x in enumerate(fused))
+    return Graph(config, add(contributions, tensor("head.bias")))
 
 
 def _sum(a: Weight, b: Weight) -> Weight:

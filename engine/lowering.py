@@ -20,7 +20,7 @@ TYPES = ("float32", "bfloat16", "int8")
 # The executor's op numbers, csrc/core/program.h.
 OPS = (
     *("features", "cast", "windows", "linear", "head_linear", "layer_norm", "embed", "inverse_sigma"),
-    *("select", "merge", "join", "concat", "attention", "window_attention", "query_attention"),
+    *("select", "merge", "join", "attention", "window_attention", "query_attention", "add"),
 )
 ALIGN = 64
 
@@ -110,9 +110,13 @@ class Lowering:
             self._casts[index, to] = out
         return self._casts[index, to]
 
+    def _contributes(self, node: Node) -> bool:
+        """Whether the node is a modality's part of the head, which is exact in every compute type."""
+        return node in self._graph.logits.inputs
+
     def _product(self, node: Node) -> str:
         """What a linear layer multiplies. int8: layers over all tokens, the bulk; features keep their precision."""
-        if node is self._graph.logits:
+        if self._contributes(node):
             return "float32"
         if self._compute_type != "int8":
             return self._compute_type
@@ -120,12 +124,14 @@ class Lowering:
         return "int8" if bulk and node.inputs[0].op not in ("features", "windows") else self._wide
 
     def _type(self, node: Node, inputs: Sequence[int]) -> str:
-        if node.op in ("select", "merge", "join", "concat", "windows"):
+        if node.op in ("select", "merge", "join", "windows"):
             return self.values[inputs[0]].type
-        if node.space == "shots" or node.op in ("features", "inverse_sigma") or node is self._graph.logits:
+        if node.space == "shots" or node.op in ("features", "inverse_sigma", "add") or self._contributes(node):
             return "float32"
-        readers = {user.op for user in self._users[node]}
-        summed = "linear" in node.op and readers <= {"layer_norm", "embed", "query_attention"}
+        readers = self._users[node]
+        if all(self._contributes(user) for user in readers):
+            return "float32"
+        summed = "linear" in node.op and {user.op for user in readers} <= {"layer_norm", "embed", "query_attention"}
         return "float32" if summed else self._wide
 
     def _weights(self, node: Node, of_type: str, product: str) -> Iterator[Packed]:

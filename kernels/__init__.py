@@ -3,6 +3,7 @@
 Matrices are float32, or bfloat16 as uint16 bits (``cast`` makes them). A result is stored as ``out`` is, where given.
 """
 
+from megaseg.kernels.banded_estep import banded_estep
 from megaseg.kernels.bottleneck_attention import bottleneck_attention
 from megaseg.kernels.cast import cast
 from megaseg.kernels.embed import embed
@@ -12,6 +13,7 @@ from megaseg.kernels.query_attention import query_attention
 from megaseg.kernels.window_attention import window_attention
 
 __all__ = [
+    "banded_estep",
     "bottleneck_attention",
     "cast",
     "embed",

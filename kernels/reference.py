@@ -101,3 +101,15 @@ def query_attention(query: Tensor, bottleneck_rows: Tensor, latent_rows: Tensor,
 
     tokens = torch.cat([bottleneck_rows, latent_rows], dim=1)
     return torch.softmax(scale * query @ tokens.transpose(1, 2), dim=-1) @ tokens
+
+
+def banded_estep(shots: Tensor, sentences: Tensor, threshold: float, band: float = 0.3) -> Tensor:
+    """As ``megaseg.kernels.banded_estep`` for one movie, dense: booleans (L_sh, L_syn)."""
+    import math
+    from fractions import Fraction
+
+    import torch
+
+    n, m = len(shots), len(sentences)
+    offset = (torch.arange(n)[:, None] * m - torch.arange(m) * n).abs()
+    return (shots @ sentences.T >= threshold) & (offset < math.ceil(Fraction(str(band)) * n * m))

@@ -24,6 +24,7 @@ _TYPES = {
     "bottleneck_attention": _ALL,
     "window_attention": ("float32",),
     "query_attention": _ALL,
+    "banded_estep": _ALL,
 }
 OPS = tuple(_TYPES)
 # Implementations are named, not imported: a backend's libraries load when its first op runs. Which of the types a CPU

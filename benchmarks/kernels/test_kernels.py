@@ -124,6 +124,22 @@ def test_window_attention(measure: Any) -> None:
     measure("window_attention", arrays, (1216, 768), 64e-9 * (4 * 19 * 19 * 768 + 3 * 17 * 2304), heads=12)
 
 
+def test_banded_estep(benchmark: Any, subject: Subject) -> None:
+    """1,650 shots and 36 sentences of the act preset, 768 wide; torch as ``megaseg.kernels.reference`` writes it."""
+    target, dtype = subject
+    u, v = (stored(normal(n, 768) / np.float32(28), dtype) for n in (1650, 36))
+    similarity = values(u).astype(np.float64) @ values(v).astype(np.float64).T
+    expected = reference.banded_estep(*exact(u, v), 0.04).numpy()
+    benchmark.group = "banded_estep"
+    if target == "torch":
+        torch.set_num_threads(1)
+        got = benchmark(reference.banded_estep, torch.from_numpy(u), torch.from_numpy(v), 0.04).numpy()
+    else:
+        got = benchmark(kernels.banded_estep, u, v, threshold=0.04, target=target)
+    benchmark.extra_info |= {"gflop_per_s": 2e-9 * 0.51 * similarity.size * 768 / benchmark.stats.stats.median}
+    assert np.array_equal(got | (abs(similarity - 0.04) < 1e-6), expected | (abs(similarity - 0.04) < 1e-6))
+
+
 def test_query_attention(measure: Any) -> None:
     """The scene preset's last attention over 64 windows: one folded query, 23 tokens, twelve heads."""
     arrays = (normal(64, 12, 768) / np.float32(28), normal(64, 6, 768), normal(64, 17, 768))

@@ -57,7 +57,7 @@ class BoundPlan {
     float* out = const_cast<float*>(all.data());
     {
       const py::gil_scoped_release release;
-      plan.run(checked, out);
+      plan.run(checked, {out});
     }
     std::vector<FloatArray> logits;
     py::ssize_t row = 0;
@@ -66,6 +66,21 @@ class BoundPlan {
       row += movie.shots;
     }
     return logits;
+  }
+
+  // Logits [shots, classes] of a movie, and what each modality contributes to them [shots, modalities, classes].
+  std::pair<FloatArray, FloatArray> explain(const std::vector<FloatArray>& features) {
+    const megaseg::Movie movie = check(features);
+    const py::ssize_t classes = plan.program().classes;
+    const auto modalities = static_cast<py::ssize_t>(plan.program().modalities.size());
+    FloatArray logits({py::ssize_t{movie.shots}, classes});
+    FloatArray contributions({py::ssize_t{movie.shots}, modalities, classes});
+    const megaseg::Output output{logits.mutable_data(), contributions.mutable_data()};
+    {
+      const py::gil_scoped_release release;
+      plan.run({&movie, 1}, output);
+    }
+    return {logits, contributions};
   }
 
   megaseg::Plan plan;
@@ -139,6 +154,7 @@ PYBIND11_MODULE(_C, m) {
            }),
            "path"_a, py::kw_only(), "num_threads"_a = 0, "memory_limit"_a = 0)
       .def("run", &BoundPlan::run, "movies"_a)
+      .def("explain", &BoundPlan::explain, "features"_a)
       .def_property_readonly("target", [](const BoundPlan& self) { return self.plan.program().target; })
       .def_property_readonly("num_threads", [](const BoundPlan& self) { return self.plan.num_threads(); })
       .def_property_readonly("weight_bytes", [](const BoundPlan& self) { return self.plan.weight_bytes(); })

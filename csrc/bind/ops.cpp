@@ -2,10 +2,15 @@
 
 #include <pybind11/numpy.h>
 #include <pybind11/stl.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
+#include <map>
+#include <memory>
+#include <mutex>
 #include <optional>
+#include <tuple>
 
 #include "core/error.h"
 #include "core/memory.h"
@@ -331,6 +336,39 @@ py::array query_attention(const Floats& query, const py::array& bottleneck_rows,
   return out.array;
 }
 
+// Writes out[m]; returns the movies with a similarity that is not finite.
+std::vector<int> banded_estep(const std::vector<py::array>& shots, const std::vector<py::array>& sentences,
+                              std::vector<py::array> out, const std::vector<std::int64_t>& reach, float threshold,
+                              bool packed, const std::string& target, int num_threads) {
+  const std::size_t count = shots.size();
+  check(sentences.size() == count && out.size() == count && reach.size() == count, "banded_estep: lists of one length");
+  std::vector<megaseg::cpu::BandedEstepArgs> movies;
+  for (std::size_t m = 0; m < count; ++m) {
+    const ConstRows u = rows_of(shots[m], "banded_estep: shots (L_sh, size) with contiguous rows");
+    const ConstRows v = rows_of(sentences[m], "banded_estep: sentences (L_syn, size) with contiguous rows");
+    const py::ssize_t rows = shots[m].shape(0);
+    const py::ssize_t columns = sentences[m].shape(0);
+    const py::ssize_t bytes = packed ? (columns + 7) / 8 : columns;
+    check(shots[m].ndim() == 2 && sentences[m].ndim() == 2 && shots[m].shape(1) == sentences[m].shape(1) &&
+              u.type == v.type && reach[m] > 0 && reach[m] <= rows * columns,
+          "banded_estep: one width and type, reach in [1, L_sh L_syn]");
+    check(out[m].ndim() == 2 && out[m].itemsize() == 1 && (out[m].flags() & py::array::c_style) != 0 &&
+              out[m].shape(0) == rows && out[m].shape(1) == bytes,
+          "banded_estep: out (L_sh, L_syn) or (L_sh, ceil(L_syn / 8)) contiguous bytes");
+    movies.push_back({u, v, static_cast<std::uint8_t*>(out[m].mutable_data()), bytes, static_cast<int>(rows),
+                      static_cast<int>(columns), size_of(shots[m], 1), reach[m], threshold, packed});
+  }
+  // Threads that stay: to start them would take as long as a movie. By process, since a fork leaves them behind.
+  static std::mutex mutex;
+  static std::map<std::tuple<std::string, int, pid_t>, std::unique_ptr<Session>> sessions;
+  const py::gil_scoped_release release;
+  const std::lock_guard lock(mutex);
+  std::unique_ptr<Session>& session = sessions[{target, num_threads, getpid()}];
+  if (!session) session = std::make_unique<Session>(target, num_threads, std::initializer_list<Type>{});
+  for (const auto& movie : movies) session->require({movie.shots.type});
+  return session->ops.banded_estep(movies);
+}
+
 }  // namespace
 
 void bind_ops(py::module_& m) {
@@ -355,4 +393,6 @@ void bind_ops(py::module_& m) {
         "inverse_sigma"_a, py::kw_only(), "heads"_a, "out"_a = none, "target"_a = "", "num_threads"_a = 1);
   m.def("query_attention", query_attention, "query"_a, "bottleneck_rows"_a, "latent_rows"_a, py::kw_only(), "scale"_a,
         "out"_a = none, "target"_a = "");
+  m.def("banded_estep", banded_estep, "shots"_a, "sentences"_a, "out"_a, py::kw_only(), "reach"_a, "threshold"_a,
+        "packed"_a = false, "target"_a = "", "num_threads"_a = 1);
 }

@@ -96,7 +96,7 @@ Movie checked(const megaseg_model* model, const megaseg_movie* movie) {
 std::vector<float> logits_of(megaseg_model* model, const Movie& one) {
   const auto classes = static_cast<std::size_t>(model->plan.program().classes);
   std::vector<float> logits(static_cast<std::size_t>(one.shots) * classes);
-  model->plan.run({&one, 1}, logits.data());
+  model->plan.run({&one, 1}, {logits.data()});
   return logits;
 }
 
@@ -201,7 +201,16 @@ megaseg_status megaseg_logits(megaseg_model* model, const megaseg_movie* movies,
       shots += all.back().shots;
     }
     expect(shots <= (1L << 30), "movies: expected fewer shots in all");
-    model->plan.run(all, logits);
+    model->plan.run(all, {logits});
+  });
+}
+
+megaseg_status megaseg_contributions(megaseg_model* model, const megaseg_movie* movie, float* logits,
+                                     float* contributions, megaseg_error** error) {
+  return guarded(error, [&] {
+    expect(model && logits && contributions, "model, logits and contributions: expected, got NULL");
+    const Movie one = checked(model, movie);
+    model->plan.run({&one, 1}, {logits, contributions});
   });
 }
 

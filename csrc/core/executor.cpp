@@ -83,10 +83,10 @@ std::vector<Chunk> Executor::chunks(std::span<const Movie> movies, const std::ve
   return chunks;
 }
 
-void Executor::run(std::span<const Movie> movies, Buffer& workspace, float* logits) {
+void Executor::run(std::span<const Movie> movies, Buffer& workspace, const Output& output) {
   std::vector<int> begins{0};
   for (const Movie& movie : movies) begins.push_back(begins.back() + movie.shots);
-  Run run(program_, ops_, lives_, slots_, movies, begins, logits);
+  Run run(program_, ops_, lives_, slots_, movies, begins, output);
   std::optional<Layout> layout;
   for (const Chunk& chunk : chunks(movies, begins)) {
     // Chunks of windows keep the first one's layout, which holds what they hand on.

@@ -18,8 +18,8 @@ class Executor {
   std::size_t workspace_bytes() const;
   // Shrinks chunks so that workspace_bytes() stays within `bytes`; false when they cannot shrink that far.
   bool fit(std::size_t bytes);
-  // logits: [shots of all movies, classes]. `workspace` grows to what this run needs.
-  void run(std::span<const Movie> movies, Buffer& workspace, float* logits);
+  // `workspace` grows to what this run needs.
+  void run(std::span<const Movie> movies, Buffer& workspace, const Output& output);
 
  private:
   Shape shape_of(int sequences) const;  // of a chunk of windows

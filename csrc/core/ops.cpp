@@ -15,6 +15,8 @@ constexpr int kRowBlockBytes = 384 * 1024;
 constexpr int kTaskRows = 192;
 constexpr int kFewestTasks = 2;
 constexpr int kMostTasks = 32;
+constexpr int kEstepRows = 768;     // of shots in a task: the sentences come from memory once for them
+constexpr int kEstepUnit = 12;      // whole tiles of any target
 constexpr std::size_t kLine = 64;   // bytes: threads' scratch areas share no cache line
 constexpr int kTasksPerThread = 4;  // enough to even out their lengths
 
@@ -165,6 +167,25 @@ void Ops::query_attention(const cpu::QueryAttentionArgs& args, int windows, void
   pool_.run(windows, [&](int window, int thread) {
     kernels_.query_attention(args, window, static_cast<std::byte*>(scratch) + count_of(thread) * one);
   });
+}
+
+std::vector<int> Ops::banded_estep(const std::vector<cpu::BandedEstepArgs>& movies) {
+  std::int64_t shots = 0;
+  for (const cpu::BandedEstepArgs& movie : movies) shots += movie.shot_count;
+  const std::int64_t share = shots / (kTasksPerThread * threads());
+  const int most = ceil_div(static_cast<int>(std::clamp<std::int64_t>(share, 1, kEstepRows)), kEstepUnit) * kEstepUnit;
+  const auto pieces =
+      pieces_of(static_cast<int>(movies.size()), most, [&](int m) { return movies[count_of(m)].shot_count; });
+  std::vector<char> finite(pieces.size());
+  pool_.run(static_cast<int>(pieces.size()), [&](int task, int) {
+    const Piece& piece = pieces[count_of(task)];
+    finite[count_of(task)] = kernels_.banded_estep(movies[count_of(piece.sequence)], piece.begin, piece.end);
+  });
+  std::vector<int> bad;
+  for (std::size_t i = 0; i < pieces.size(); ++i) {
+    if (!finite[i] && (bad.empty() || bad.back() != pieces[i].sequence)) bad.push_back(pieces[i].sequence);
+  }
+  return bad;
 }
 
 }  // namespace megaseg

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <vector>
 
 #include "core/thread_pool.h"
 #include "cpu/kernels.h"
@@ -24,6 +25,9 @@ class Ops {
   void attention(const cpu::AttentionArgs& args, void* scratch);
   void window_attention(const cpu::WindowAttentionArgs& args, void* scratch);
   void query_attention(const cpu::QueryAttentionArgs& args, int windows, void* scratch);
+
+  // The movies with a similarity in the band that is not finite, in order.
+  std::vector<int> banded_estep(const std::vector<cpu::BandedEstepArgs>& movies);
 
   // Bound for any batch of these numbers: sequences of at most `longest` latents or queries, `latents` in all.
   std::size_t attention_scratch(cpu::Type type, int batch, int heads, int head_size, int bottlenecks, int longest,

@@ -54,10 +54,10 @@ Plan::Plan(const std::string& path, const Options& options)
 
 int Plan::longest() const { return program_.windowed() ? kMostShots : program_.max_length; }
 
-void Plan::run(std::span<const Movie> movies, float* logits) {
+void Plan::run(std::span<const Movie> movies, const Output& output) {
   ops_.pool().check_process();
   const std::lock_guard<std::mutex> lock(turn_);
-  executor_->run(movies, workspace_, logits);
+  executor_->run(movies, workspace_, output);
 }
 
 }  // namespace megaseg

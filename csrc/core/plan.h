@@ -21,10 +21,10 @@ class Plan {
   // Throws BadArtefact, Unsupported (compiled for a target that is not here), ResourceLimit, std::bad_alloc.
   Plan(const std::string& path, const Options& options);
 
-  // logits: [shots of all movies, classes]. Every movie has all modalities and from 1 to longest() shots. May be called
-  // from any thread; calls take turns. Results depend neither on num_threads and memory_limit nor on which movies run
-  // together. Throws Unsupported in a process forked after construction.
-  void run(std::span<const Movie> movies, float* logits);
+  // Every movie has all modalities and from 1 to longest() shots. May be called from any thread; calls take turns.
+  // Results depend neither on num_threads and memory_limit nor on which movies run together. Throws Unsupported in a
+  // process forked after construction.
+  void run(std::span<const Movie> movies, const Output& output);
 
   const Program& program() const { return program_; }
   const Artefact& artefact() const { return artefact_; }

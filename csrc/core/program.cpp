@@ -92,10 +92,10 @@ class StepCheck {
       case Op::select: return select();
       case Op::merge: return merge();
       case Op::join: return join();
-      case Op::concat: return concat();
       case Op::attention: return attention();
       case Op::window_attention: return window_attention();
       case Op::query_attention: return query_attention();
+      case Op::add: return add();
     }
   }
 
@@ -220,15 +220,6 @@ class StepCheck {
                in(0).type == out().type && in(1).type == out().type && wide(out()),
            "bottleneck tokens and latents");
   }
-  void concat() const {
-    counts(step_.inputs.size(), 0, 0);
-    long width = 0;
-    for (std::size_t i = 0; i < step_.inputs.size(); ++i) {
-      expect(same_rows(in(i), out()) && in(i).type == out().type, "rows of one space");
-      width += in(i).width;
-    }
-    expect(width == out().width && wide(out()), "all columns together");
-  }
   void attention() const {
     counts(2, 0, 0);
     expect(out().width % program_.heads == 0 && in(0).width == out().width && in(1).width == 2 * out().width &&
@@ -258,6 +249,14 @@ class StepCheck {
                in(1).type == in(2).type && wide(in(1)) && out().space == Space::centres && out().width == in(0).width &&
                wide(out()),
            "a query per head, bottleneck tokens and latents");
+  }
+  void add() const {
+    counts(step_.inputs.size(), 0, 1);
+    for (std::size_t i = 0; i < step_.inputs.size(); ++i) {
+      expect(same_rows(in(i), out()) && in(i).width == out().width && exact(in(i)), "float32 rows of one size");
+    }
+    expect(exact(out()), "a float32 sum");
+    floats(0, 1, out().width);
   }
 
   const Program& program_;
@@ -323,10 +322,12 @@ void check_program(const Program& program, const cpu::KernelTable& kernels) {
     }
     StepCheck(program, kernels, i).run();
   }
-  const Value& logits = program.value(program.steps.back().out);
+  const Step& head = program.head();
+  const Value& logits = program.value(head.out);
   const Space space = program.windowed() ? Space::centres : Space::latents;
-  if (logits.width != program.classes || logits.space != space || logits.type != cpu::Type::float32) {
-    throw BadArtefact("program: expected logits at its end");
+  if (head.op != Op::add || head.inputs.size() != program.modalities.size() || logits.width != program.classes ||
+      logits.space != space) {
+    throw BadArtefact("program: expected logits at its end, the sum of a contribution per modality");
   }
 }
 

@@ -28,10 +28,10 @@ enum class Op : std::uint32_t {
   select,
   merge,
   join,
-  concat,
   attention,
   window_attention,
   query_attention,
+  add,
 };
 inline constexpr std::uint32_t kOps = 15;
 
@@ -72,6 +72,8 @@ struct Program {
   bool windowed() const { return task == Task::scene; }
   int half() const { return max_length / 2; }
   const Value& value(int index) const { return values[static_cast<std::size_t>(index)]; }
+  // The last step: it adds the modalities' contributions, in their order, up to the logits.
+  const Step& head() const { return steps.back(); }
   // The most bottleneck tokens per sequence that any value holds.
   int most_tokens() const;
 };

@@ -31,6 +31,7 @@ void Run::chunk(const Chunk& chunk, const Layout& layout, std::byte* workspace) 
   index();
   if (program_.windowed()) slide();
   for (std::size_t i = 0; i < program_.steps.size(); ++i) run(program_.steps[i], workspace_ + layout_->scratch[i]);
+  if (output_.contributions) keep_contributions();
 }
 
 // Movie that a row of all movies belongs to.
@@ -98,8 +99,8 @@ Rows Run::at(int index) const {
   const Value& own = value(index);
   const int base = lives_.base(index);
   if (base != index) return selected(own, base);
-  if (index == program_.steps.back().out) {
-    return {logits_ + static_cast<std::ptrdiff_t>(chunk_->first) * own.width, own.width, own.type};
+  if (index == program_.head().out) {
+    return {output_.logits + static_cast<std::ptrdiff_t>(chunk_->first) * own.width, own.width, own.type};
   }
   const auto i = static_cast<std::size_t>(index);
   auto* scale = own.type == cpu::Type::int8 ? reinterpret_cast<float*>(workspace_ + layout_->scale[i]) : nullptr;
@@ -159,10 +160,10 @@ void Run::run(const Step& step, void* scratch) const {
     case Op::inverse_sigma: return inverse_sigma(step);
     case Op::merge: return merge(step);
     case Op::join: return join(step);
-    case Op::concat: return concat(step);
     case Op::attention: return attention(step, scratch);
     case Op::window_attention: return window_attention(step, scratch);
     case Op::query_attention: return query_attention(step, scratch);
+    case Op::add: return add(step);
   }
 }
 
@@ -306,12 +307,28 @@ void Run::join(const Step& step) const {
   copy(at(step.inputs[1]), from(out, front), chunk_->shape.latents, own.width);
 }
 
-void Run::concat(const Step& step) const {
+void Run::add(const Step& step) const {
+  const std::ptrdiff_t width = value(step.out).width;
   const Rows out = at(step.out);
-  std::ptrdiff_t column = 0;
-  for (const int input : step.inputs) {
-    copy(at(input), from(out, 0, column), chunk_->shape.rows(value(step.out)), value(input).width);
-    column += value(input).width;
+  for (std::ptrdiff_t r = 0; r < chunk_->shape.rows(value(step.out)); ++r) {
+    auto* const sum = static_cast<float*>(from(out, r).data);
+    std::copy_n(step.floats(0), width, sum);
+    for (const int input : step.inputs) {
+      const auto* part = static_cast<const float*>(from(at(input), r).data);
+      for (std::ptrdiff_t c = 0; c < width; ++c) sum[c] += part[c];
+    }
+  }
+}
+
+// What the head adds up is still there when the last step has run.
+void Run::keep_contributions() const {
+  const Step& head = program_.head();
+  const int classes = program_.classes;
+  const auto modalities = static_cast<std::ptrdiff_t>(head.inputs.size());
+  float* first = output_.contributions + chunk_->first * modalities * classes;
+  for (const int input : head.inputs) {
+    copy(at(input), {first, modalities * classes, cpu::Type::float32}, chunk_->shape.rows(value(input)), classes);
+    first += classes;
   }
 }
 

@@ -13,6 +13,11 @@ struct Movie {
   int shots;
 };
 
+struct Output {
+  float* logits;                   // [shots of all movies, classes]
+  float* contributions = nullptr;  // [shots of all movies, modalities, classes], where asked for
+};
+
 // Windows or movies that run together: rows [first, last) of the movies one after the other.
 struct Chunk {
   int first;
@@ -22,10 +27,10 @@ struct Chunk {
 
 class Run {
  public:
-  // `begins`: rows of each movie among those of all, and their end. logits: [shots of all movies, classes].
+  // `begins`: rows of each movie among those of all, and their end.
   Run(const Program& program, Ops& ops, const Lives& lives, int slots, std::span<const Movie> movies,
-      const std::vector<int>& begins, float* logits)
-      : program_(program), ops_(ops), lives_(lives), slots_(slots), movies_(movies), begins_(begins), logits_(logits) {}
+      const std::vector<int>& begins, const Output& output)
+      : program_(program), ops_(ops), lives_(lives), slots_(slots), movies_(movies), begins_(begins), output_(output) {}
 
   // Chunks in order. `workspace` keeps its contents between chunks of windows.
   void chunk(const Chunk& chunk, const Layout& layout, std::byte* workspace);
@@ -57,10 +62,11 @@ class Run {
   void inverse_sigma(const Step& step) const;
   void merge(const Step& step) const;
   void join(const Step& step) const;
-  void concat(const Step& step) const;
   void attention(const Step& step, void* scratch) const;
   void window_attention(const Step& step, void* scratch) const;
   void query_attention(const Step& step, void* scratch) const;
+  void add(const Step& step) const;
+  void keep_contributions() const;
 
   const Program& program_;
   Ops& ops_;
@@ -68,7 +74,7 @@ class Run {
   int slots_;
   std::span<const Movie> movies_;
   const std::vector<int>& begins_;  // of each movie among all rows, and their end
-  float* logits_;
+  Output output_;
 
   const Chunk* chunk_ = nullptr;
   const Layout* layout_ = nullptr;

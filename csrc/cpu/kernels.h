@@ -131,6 +131,21 @@ struct QueryAttentionArgs {
   float scale;
 };
 
+// W of one movie (supplementary, Eq. 2): w_ij = 1 iff u_i . v_j >= threshold and |i L_syn - j L_sh| < reach, i.e.
+// within the band of half-width xi where reach = ceil(xi L_sh L_syn). Products of the inputs' type, sums float32.
+struct BandedEstepArgs {
+  ConstRows shots;      // u [L_sh, size] float32 or bfloat16
+  ConstRows sentences;  // v [L_syn, size], the same type
+  std::uint8_t* out;    // [L_sh, L_syn], or bits [L_sh, ceil(L_syn / 8)]: bit j % 8 of byte j / 8
+  ptrdiff_t out_stride;
+  int shot_count;
+  int sentence_count;
+  int size;
+  std::int64_t reach;  // in [1, L_sh L_syn]
+  float threshold;
+  bool packed;
+};
+
 struct KernelTable {
   const char* name;
   bool types[kTypes];  // compute types that the target has products for; float32 is always there
@@ -156,6 +171,7 @@ struct KernelTable {
   void (*window_attention)(const WindowAttentionArgs&, int window, int head, void* scratch);
   std::size_t (*query_attention_scratch_size)(int heads, int keys);
   void (*query_attention)(const QueryAttentionArgs&, int window, void* scratch);
+  bool (*banded_estep)(const BandedEstepArgs&, int begin, int end);  // false: a similarity in the band is not finite
 };
 
 // Keys that a packing task takes are a multiple of this on every target.

@@ -44,5 +44,6 @@ std::size_t window_attention_scratch_size(Type type, int tokens, int head_size);
 void window_attention(const WindowAttentionArgs& args, int window, int head, void* scratch);
 std::size_t query_attention_scratch_size(int heads, int keys);
 void query_attention(const QueryAttentionArgs& args, int window, void* scratch);
+bool banded_estep(const BandedEstepArgs& args, int begin, int end);
 
 }  // namespace megaseg::cpu::MEGASEG_TARGET

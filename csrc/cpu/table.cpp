@@ -38,6 +38,7 @@ const KernelTable table{
     .window_attention = window_attention,
     .query_attention_scratch_size = query_attention_scratch_size,
     .query_attention = query_attention,
+    .banded_estep = banded_estep,
 };
 
 }  // namespace megaseg::cpu::MEGASEG_TARGET

@@ -16,6 +16,13 @@ class Backend(Protocol):
         """Checked features of each movie in the config's order, each (shots, D_m), to its logits (shots, N_c)."""
         ...
 
+    def explain(self, features: Sequence[NDArray[np.float32]]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """One movie's logits as ``run_many`` gives them, and what each modality contributes: (shots, M, N_c).
+
+        logits = bias + the sum of contributions over modalities; the model runs once.
+        """
+        ...
+
     def describe(self) -> dict[str, Any]:
         """What runs: backend, device, target, compute_type, num_threads, weight_bytes, ..."""
         ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -20,20 +20,20 @@ class Evaluation:
     """
 
     def __init__(self, graph: Graph, weights: Weights, features: list[Tensor]) -> None:
-        self._nodes, self._logits = list(graph.nodes()), graph.logits
+        self._nodes = list(graph.nodes())
         self._heads, self._eps = graph.config.num_heads, graph.config.layer_norm_eps
         self._weights, self._features = weights, features
         self._shots: dict[Node, Tensor] = {}  # computed once, read by every batch
 
-    def logits(self, shots: Tensor) -> Tensor:
-        """Logits (rows, N_c) of one batch of sequences, given by their shots' indices (sequences, length)."""
+    def rows(self, wanted: Sequence[Node], shots: Tensor) -> list[Tensor]:
+        """Rows (rows, width) of nodes for one batch of sequences, given by their shots' indices (sequences, length)."""
         values: dict[Node, Tensor] = {}
         for node in self._nodes:
             if node not in self._shots:
                 inputs = [self._shots[x] if x in self._shots else values[x] for x in node.inputs]
                 kept = self._shots if node.space == "shots" else values
                 kept[node] = self._evaluate(node, shots, inputs, self._weights[node])
-        return values[self._logits].flatten(0, 1)
+        return [values[node].flatten(0, 1) for node in wanted]
 
     def _evaluate(self, node: Node, shots: Tensor, x: list[Tensor], weights: Mapping[str, Tensor]) -> Tensor:
         match node.op:
@@ -61,8 +61,8 @@ class Evaluation:
                 return self._select(node, x[0])
             case "merge" | "join":
                 return torch.cat(x, dim=1)
-            case "concat":
-                return torch.cat(x, dim=2)
+            case "add":
+                return torch.stack(x).sum(dim=0) + weights["bias"]
             case "attention":
                 return self._attention(x[0], *x[1].chunk(2, dim=2))
             case "window_attention":

@@ -82,6 +82,11 @@ class NativeBackend:
         logits: list[NDArray[np.float32]] = self._plan.run([list(features) for features in movies])
         return logits
 
+    def explain(self, features: Sequence[NDArray[np.float32]]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Logits (shots, N_c), and what each modality contributes to them (shots, M, N_c), of one run."""
+        logits, contributions = self._plan.explain(list(features))
+        return logits, contributions
+
     def describe(self) -> dict[str, Any]:
         """Backend, device, target, compute_type, passes, num_threads, weight_bytes, the most workspace of a run."""
         return {

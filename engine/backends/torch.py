@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from megaseg.engine.checkpoint import Checkpoint
-from megaseg.engine.graph import build
+from megaseg.engine.graph import Node, build
 from megaseg.engine.passes import PASSES, rewrite
 from megaseg.errors import UnsupportedError
 
@@ -52,10 +52,10 @@ class TorchBackend:
         self._torch, self._evaluation = torch, Evaluation
         self._device, self._compute_type = device, compute_type
         self._dtype = getattr(torch, compute_type)
-        self._graph = rewrite(build(checkpoint), passes)
+        self.graph = rewrite(build(checkpoint), passes)
         self._weights = {
             node: {name: self._tensor(weight.read()) for name, weight in node.weights.items()}
-            for node in self._graph.nodes()
+            for node in self.graph.nodes()
         }
 
     def _tensor(self, values: NDArray[Any]) -> Tensor:
@@ -64,29 +64,44 @@ class TorchBackend:
 
     def run(self, features: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
         """Checked features in the config's order, each (shots, D_m), to logits (shots, N_c)."""
+        return self.rows([self.graph.logits], features)[0]
+
+    def rows(
+        self, wanted: Sequence[Node], features: Sequence[NDArray[np.float32]], shot: int | None = None
+    ) -> list[NDArray[np.float32]]:
+        """Rows of nodes of the graph, not of shots: of every sequence, or of the window of one shot (scene)."""
         torch = self._torch
         with torch.inference_mode():
-            tensors = [self._tensor(array) for array in features]
-            evaluation = self._evaluation(self._graph, self._weights, tensors)
-            logits = torch.cat([evaluation.logits(batch) for batch in self._batches(len(features[0]))])
-        dtype = torch.float64 if self._compute_type == "float64" else torch.float32
-        result: NDArray[np.float32] = logits.to(dtype).cpu().numpy()
-        return result
+            evaluation = self._evaluation(self.graph, self._weights, [self._tensor(array) for array in features])
+            shots = len(features[0])
+            batches = self._batches(shots) if shot is None else [self._windows(shot, shot + 1, shots)]
+            parts = zip(*(evaluation.rows(wanted, batch) for batch in batches), strict=True)
+            dtype = torch.float64 if self._compute_type == "float64" else torch.float32
+            return [torch.cat(part).to(dtype).cpu().numpy() for part in parts]
 
     def run_many(self, movies: Sequence[Sequence[NDArray[np.float32]]]) -> list[NDArray[np.float32]]:
         """``run`` for each movie by itself."""
         return [self.run(features) for features in movies]
 
-    def _batches(self, shots: int) -> Any:
-        """Shot indices (sequences, length): centred windows with edge shots repeated, or the whole movie at once."""
-        if self._graph.config.task != "scene":
+    def explain(self, features: Sequence[NDArray[np.float32]]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Logits (shots, N_c), and what each modality contributes to them (shots, M, N_c), of one run."""
+        head = self.graph.logits
+        logits, *contributions = self.rows([head, *head.inputs], features)
+        return logits, np.stack(contributions, axis=1)
+
+    def _batches(self, shots: int) -> Iterator[Tensor]:
+        """Shot indices (sequences, length): centred windows, or the whole movie at once."""
+        if self.graph.config.task != "scene":
             yield self._torch.arange(shots)[None]
             return
-        length = self._graph.config.max_length
-        offsets = np.arange(length) - length // 2
         for start in range(0, shots, self.batch):
-            centres = np.arange(start, min(start + self.batch, shots))
-            yield self._torch.from_numpy((centres[:, None] + offsets).clip(0, shots - 1))
+            yield self._windows(start, min(start + self.batch, shots), shots)
+
+    def _windows(self, begin: int, end: int, shots: int) -> Tensor:
+        """Shots of the windows around shots begin to end, edge shots repeated."""
+        length = self.graph.config.max_length
+        offsets = np.arange(length) - length // 2
+        return self._torch.from_numpy((np.arange(begin, end)[:, None] + offsets).clip(0, shots - 1))
 
     def describe(self) -> dict[str, Any]:
         """Backend, device, target, compute_type, num_threads, weight_bytes."""

@@ -92,3 +92,14 @@ def query_attention(
     out: _Matrix | None = None,
     target: str = "",
 ) -> _Matrix: ...
+def banded_estep(
+    shots: list[_Matrix],
+    sentences: list[_Matrix],
+    out: list[NDArray[np.uint8]],
+    *,
+    reach: list[int],
+    threshold: float,
+    packed: bool = False,
+    target: str = "",
+    num_threads: int = 1,
+) -> list[int]: ...

@@ -57,6 +57,23 @@ void test_values(const Model& model, const Features& features, const std::vector
   CHECK(found > 0 && found < kShots - 1);
 }
 
+// Contributions differ by modality and add up to the logits but for a bias, the same at every shot.
+void test_contributions(const Model& model, const Features& features, const std::vector<float>& logits) {
+  auto parts = model.contributions(features, kShots);
+  CHECK(parts && parts->size() == 2 * logits.size());
+  float bias[2];
+  bool same = true;
+  for (std::size_t i = 0; i < logits.size(); ++i) {
+    const std::size_t shot = i / 2;
+    const float clip = (*parts)[4 * shot + i % 2];
+    const float audio = (*parts)[4 * shot + 2 + i % 2];
+    if (shot == 0) bias[i] = logits[i] - clip - audio;
+    CHECK(std::fabs(clip + audio + bias[i % 2] - logits[i]) < 1e-5F);
+    same = same && clip == audio;
+  }
+  CHECK(!same);
+}
+
 void test_errors(const std::string& folder, const Model& model, const Features& features) {
   CHECK(Model::open(folder + "/missing.mseg").error().status == MEGASEG_BAD_MODEL);
   CHECK(Model::open(folder + "/clip.npy").error().status == MEGASEG_BAD_MODEL);
@@ -81,10 +98,12 @@ void test_errors(const std::string& folder, const Model& model, const Features& 
   for (const megaseg_movie& movie : movies) {
     CHECK(megaseg_logits(model.get(), &movie, 1, out.data(), nullptr) == MEGASEG_BAD_ARGUMENT);
     CHECK(megaseg_scores(model.get(), &movie, out.data(), nullptr) == MEGASEG_BAD_ARGUMENT);
+    CHECK(megaseg_contributions(model.get(), &movie, out.data(), out.data(), nullptr) == MEGASEG_BAD_ARGUMENT);
     CHECK(megaseg_boundaries(model.get(), &movie, NAN, ends.data(), nullptr) == MEGASEG_BAD_ARGUMENT);
   }
   CHECK(megaseg_logits(model.get(), movies, -1, out.data(), nullptr) == MEGASEG_BAD_ARGUMENT);
   CHECK(megaseg_logits(model.get(), movies, 1, nullptr, nullptr) == MEGASEG_BAD_ARGUMENT);
+  CHECK(megaseg_contributions(model.get(), movies, out.data(), nullptr, nullptr) == MEGASEG_BAD_ARGUMENT);
   CHECK(megaseg_logits(nullptr, movies, 1, out.data(), nullptr) == MEGASEG_BAD_ARGUMENT);
   megaseg_options options{sizeof(megaseg_options) + 8, 0, 0};
   CHECK(megaseg_open((folder + "/scene.mseg").c_str(), &options, &none, nullptr) == MEGASEG_BAD_ARGUMENT && !none);
@@ -147,6 +166,7 @@ int main(int argc, char** argv) {
   const std::vector<float> expected = read(folder + "/logits.npy");
   CHECK(expected.size() == 2 * kShots);
   test_values(*model, features, expected);
+  test_contributions(*model, features, expected);
   test_errors(folder, *model, features);
   test_packed(*model, features);
   test_threads(*model, features);

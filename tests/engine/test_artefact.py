@@ -104,7 +104,7 @@ def damaged(data: bytes, damage: str) -> bytes:
         ("truncated", "expected .* bytes, got .* not whole"),
         ("empty", "expected"),
         ("flipped", "the checksum does not fit: corrupt file"),
-        ("version", "expected artefact version 1, got 0; compile the checkpoint again"),
+        ("version", "expected artefact version 2, got 3; compile the checkpoint again"),
     ],
 )
 def test_a_damaged_file_is_refused(model: Path, damage: str, message: str) -> None:
@@ -145,7 +145,9 @@ for _ in range(400):
     open(path, "wb").write(changed)
     _C.seal_artefact(path)
     try:
-        _C.Plan(path, num_threads=2, memory_limit=1 << 28).run([features])
+        plan = _C.Plan(path, num_threads=2, memory_limit=1 << 28)
+        plan.run([features])
+        plan.explain(features)
         ran += 1
     except (MegasegError, ValueError):
         refused += 1

@@ -69,6 +69,12 @@ MEGASEG_API size_t megaseg_model_workspace_bytes(const megaseg_model* model);
 MEGASEG_API megaseg_status megaseg_logits(megaseg_model* model, const megaseg_movie* movies, int count, float* logits,
                                           megaseg_error** error);
 
+/* One run's logits [shots, classes], and how much of each comes from each modality: contributions [shots, modalities,
+ * classes], in the model's order of modalities. A modality's importance for class k at a shot is its contribution to
+ * logit k where that is positive, over the sum of all positive ones. */
+MEGASEG_API megaseg_status megaseg_contributions(megaseg_model* model, const megaseg_movie* movie, float* logits,
+                                                 float* contributions, megaseg_error** error);
+
 /* Scene model: scores [shots], P(the shot is the last of its scene). Act model: [shots, classes], a softmax over shots
  * for each turning point. */
 MEGASEG_API megaseg_status megaseg_scores(megaseg_model* model, const megaseg_movie* movie, float* scores,

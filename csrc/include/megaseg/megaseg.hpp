@@ -68,6 +68,14 @@ class Model {
       return megaseg_logits(model_.get(), &movie, 1, out, error);
     });
   }
+  // What each modality adds to the logits: [shots, modalities, classes].
+  Result<std::vector<float>> contributions(const Features& features, int shots) const {
+    const int columns = megaseg_model_modalities(model_.get()) * classes();
+    return run<float>(features, shots, columns, [&](const megaseg_movie& movie, float* out, megaseg_error** error) {
+      std::vector<float> logits(static_cast<std::size_t>(shots) * static_cast<std::size_t>(classes()));
+      return megaseg_contributions(model_.get(), &movie, logits.data(), out, error);
+    });
+  }
   // Scene: [shots]; act: [shots, classes].
   Result<std::vector<float>> scores(const Features& features, int shots) const {
     const int columns = task() == MEGASEG_SCENE ? 1 : classes();

@@ -1,0 +1,104 @@
+"""The closed-form E-step of the synchronisation between shots and synopsis sentences (supplementary, Eq. 2)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from megaseg.errors import FeatureError
+from megaseg.kernels.registry import Matrix, implementation
+
+Assignment = NDArray[np.bool_] | NDArray[np.uint8]
+
+
+def reach(shots: int, sentences: int, band: float) -> int:
+    """The band in whole numbers: Eq. 2's two inequalities are ``|i L_syn - j L_sh| < xi L_sh L_syn``, or its ceiling.
+
+    ``band`` stands for the decimal that it prints as: 0.3 is 3/10. What is whole on paper is whole here.
+    """
+    return min(math.ceil(Fraction(str(band)) * shots * sentences), shots * sentences)
+
+
+@overload
+def banded_estep(
+    shots: Matrix,
+    sentences: Matrix,
+    *,
+    threshold: float,
+    band: float = ...,
+    packed: bool = ...,
+    target: str = ...,
+    num_threads: int = ...,
+) -> Assignment: ...
+@overload
+def banded_estep(
+    shots: Sequence[Matrix],
+    sentences: Sequence[Matrix],
+    *,
+    threshold: float,
+    band: float = ...,
+    packed: bool = ...,
+    target: str = ...,
+    num_threads: int = ...,
+) -> list[Assignment]: ...
+def banded_estep(
+    shots: Matrix | Sequence[Matrix],
+    sentences: Matrix | Sequence[Matrix],
+    *,
+    threshold: float,
+    band: float = 0.3,
+    packed: bool = False,
+    target: str = "",
+    num_threads: int = 1,
+) -> Assignment | list[Assignment]:
+    """W of one movie or of a list of them: ``w_ij = u_i . v_j >= threshold`` within the band, 0 outside.
+
+    The band (i, j from 0): ``j < i L_syn / L_sh + xi L_syn`` and ``i < j L_sh / L_syn + xi L_sh``, xi = ``band``,
+    decided exactly. shots u (L_sh, C) and sentences v (L_syn, C), as they are: normalise them for a cosine. float32, or
+    bfloat16 as uint16 bits, which is multiplied as such with float32 sums. Result: booleans (L_sh, L_syn), or
+    ``packed`` bits (L_sh, ceil(L_syn / 8)), as ``numpy.packbits(w, axis=1, bitorder="little")``. An empty band, or no
+    similarity that reaches the threshold, is zeros. The batch shares ``num_threads``; 0 takes every core.
+
+    Raises:
+        FeatureError: empty or unequal inputs, a similarity within the band that is not finite, band or threshold.
+        UnsupportedError: dtype or target. ValueError: rows that are not contiguous.
+    """
+    single = isinstance(shots, np.ndarray)
+    us: list[Any] = [shots] if single else list(shots)
+    vs: list[Any] = [sentences] if single else list(sentences)
+    _check(us, vs, "" if single else "[{}]", threshold, band)
+    if not us:
+        return []
+    sizes = [(len(u), len(v)) for u, v in zip(us, vs, strict=True)]
+    out = [np.empty((rows, -(-columns // 8) if packed else columns), np.uint8) for rows, columns in sizes]
+    run = implementation("banded_estep", us[0])
+    reaches = [reach(*size, band) for size in sizes]
+    options = {"reach": reaches, "threshold": threshold, "packed": packed}
+    bad = run(us, vs, out, **options, target=target, num_threads=num_threads)
+    if bad:
+        where = "" if single else f" of movie {bad[0]}"
+        raise FeatureError(f"shots, sentences{where}: expected finite similarities, got some that are not")
+    result: list[Assignment] = [w if packed else w.view(np.bool_) for w in out]
+    return result[0] if single else result
+
+
+def _check(us: list[Any], vs: list[Any], place: str, threshold: float, band: float) -> None:
+    if not 0 < band < math.inf:
+        raise FeatureError(f"band: expected a positive number, got {band}")
+    if math.isnan(threshold):
+        raise FeatureError("threshold: expected a number, got nan")
+    if len(us) != len(vs):
+        raise FeatureError(f"sentences: expected one array for each of {len(us)} movies, got {len(vs)}")
+    for m, (u, v) in enumerate(zip(us, vs, strict=True)):
+        for name, x in (("shots", u), ("sentences", v)):
+            if x.ndim != 2 or 0 in x.shape:
+                raise FeatureError(f"{name}{place.format(m)}: expected rows of one or more values, got shape {x.shape}")
+        if u.shape[1] != v.shape[1] or u.dtype != v.dtype or u.dtype != us[0].dtype:
+            expected = f"rows of {u.shape[1]} values of {us[0].dtype}, as shots have"
+            got = f"{v.shape[1]} of {v.dtype} to shots of {u.dtype}"
+            raise FeatureError(f"sentences{place.format(m)}: expected {expected}, got {got}")

@@ -1,0 +1,127 @@
+"""``megaseg explain``: why a movie was divided as it was, as pictures, arrays and JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+from rich import box
+from rich.table import Table
+
+from megaseg.cli.console import BackendOption, CheckpointOption, JsonOption, ThreadsOption, output, print_json
+from megaseg.cli.segment import SCREENPLAYS, OrderedOption, ThresholdOption
+from megaseg.engine.engine import Engine
+from megaseg.engine.explanation import Explanation
+from megaseg.engine.features import Features, load_features, resolve_features
+from megaseg.engine.files import atomic_write
+from megaseg.engine.inspection import attention_scores, synchronisation
+from megaseg.errors import FeatureError
+from megaseg.export.plot import plot_attention, plot_importance, plot_synchronisation
+from megaseg.features.extractor import Extractor
+from megaseg.features.screenplay import read_screenplays
+
+
+def explain(
+    source: Annotated[
+        str, typer.Argument(metavar="INPUT", help="A feature file or screenplay of one movie, or a sample's name.")
+    ],
+    folder: Annotated[Path, typer.Option("--output", "-o", help="Folder for pictures, arrays and explanation.json.")],
+    checkpoint: CheckpointOption = "screenplay-scenes",
+    threshold: ThresholdOption = None,
+    ordered: OrderedOption = False,
+    attention: Annotated[
+        bool, typer.Option("--attention", help="Fusion attention too, as picture and .npz; extra train.")
+    ] = False,
+    shot: Annotated[
+        int | None, typer.Option(help="Scene model: middle of --attention's window; default: the surest boundary.")
+    ] = None,
+    synopsis_checkpoint: Annotated[
+        str | None, typer.Option(help="Synopsis model, to synchronise the movie with --sentences too; extra train.")
+    ] = None,
+    sentences: Annotated[str | None, typer.Option(help="Feature file of the synopsis: one row a sentence.")] = None,
+    similarity: Annotated[
+        float | None, typer.Option(help="Least cosine of a shot and a sentence that belong together (lambda).")
+    ] = None,
+    band: Annotated[float, typer.Option(help="How far from the diagonal they may lie (xi).")] = 0.3,
+    overflow: Annotated[
+        str, typer.Option(help="A movie longer than an act model takes: error, or pool neighbouring shots.")
+    ] = "error",
+    backend: BackendOption = "auto",
+    threads: ThreadsOption = 0,
+    json: JsonOption = False,
+) -> None:
+    """Show which modalities a movie's scenes (or turning points) rest on, and on request attention and synchronisation.
+
+    Writes explanation.json and importance.png, and with their options attention and synchronisation as .png and .npz.
+    """
+    synopsis = _synopsis(synopsis_checkpoint, sentences, similarity)
+    if shot is not None and not attention:
+        raise FeatureError("--shot: expected with --attention")
+    name, movie = _movie(source)
+    engine = Engine.from_checkpoint(checkpoint, backend=backend, num_threads=threads, overflow=overflow)
+    result = engine.explain(movie, threshold=threshold, ordered=ordered)
+    if engine.config.task == "scene" and shot is None:
+        shot = int(result.segmentation.scores.argmax())
+    scores = attention_scores(checkpoint, movie, shot) if attention else None
+    matrix = synchronisation(checkpoint, movie, *synopsis, band) if synopsis else None
+    folder.mkdir(parents=True, exist_ok=True)
+    plot_importance(result, folder / "importance.png", title=f"{name}: importance of the modalities")
+    if scores is not None:
+        plot_attention(scores, folder / "attention.png", shot=shot, title=f"{name}: attention of the last fusion layer")
+        _save(folder / "attention.npz", scores)
+    if matrix is not None:
+        plot_synchronisation(matrix, folder / "synchronisation.png", band=band, title=f"{name} and its synopsis")
+        _save(folder / "synchronisation.npz", {"synchronisation": matrix})
+    with atomic_write(folder / "explanation.json") as temporary:
+        temporary.write_text(result.to_json(indent=1) + "\n", encoding="utf-8")
+    if json:
+        print_json(result.to_dict())
+    else:
+        output.print(_table(result, name))
+        output.print(f"written to {folder}", soft_wrap=True)
+
+
+def _synopsis(
+    checkpoint: str | None, sentences: str | None, similarity: float | None
+) -> tuple[str, Features, float] | None:
+    if checkpoint is None and sentences is None and similarity is None:
+        return None
+    if checkpoint is None or sentences is None or similarity is None:
+        raise FeatureError("--synopsis-checkpoint, --sentences, --similarity: expected all three, or none")
+    return checkpoint, load_features(sentences), similarity
+
+
+def _movie(source: str) -> tuple[str, Features]:
+    """Name and features of the one movie behind the argument."""
+    if not source.endswith(SCREENPLAYS):
+        path = resolve_features(source)
+        return path.stem, load_features(path)
+    plays = list(read_screenplays(Path(source)))
+    if len(plays) != 1:
+        raise FeatureError(f"{source}: expected one movie, got {len(plays)}")
+    return plays[0].name, Extractor().features(plays[0])
+
+
+def _save(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, **dict(arrays))  # type: ignore[arg-type]
+
+
+def _table(result: Explanation, name: str) -> Table:
+    """Importance of each turning point, or the means over a scene model's boundaries and other shots."""
+    table = Table(title=f"{name}: importance of the modalities", box=box.SIMPLE_HEAD)
+    table.add_column("decision", no_wrap=True)
+    table.add_column("shot" if result.segmentation.task == "act" else "shots", justify="right", no_wrap=True)
+    for modality in result.modalities:
+        table.add_column(modality, justify="right", no_wrap=True)
+    names = np.array(result.names)
+    for decision in dict.fromkeys(result.names):
+        own = names == decision
+        count = result.shots[own][0] if result.segmentation.task == "act" else own.sum()
+        shares = result.importance[own].mean(axis=0)
+        table.add_row(decision, str(count), *(f"{share:.0%}" for share in shares))
+    return table
