@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich import box
@@ -11,7 +11,6 @@ from rich.table import Table
 
 from megaseg.cli.console import (
     BackendOption,
-    CheckpointOption,
     JsonOption,
     ThreadsOption,
     output,
@@ -19,8 +18,9 @@ from megaseg.cli.console import (
     progress,
 )
 from megaseg.engine.engine import Engine
-from megaseg.engine.features import resolve_features
+from megaseg.engine.features import Features, load_features, resolve_features
 from megaseg.engine.files import atomic_write
+from megaseg.engine.movie import MovieSegmentation, read_result
 from megaseg.engine.segmentation import Segmentation
 from megaseg.errors import FeatureError
 from megaseg.features.extractor import Extractor
@@ -33,7 +33,14 @@ ThresholdOption = Annotated[
 ]
 LengthOption = Annotated[int | None, typer.Option("--min-scene-length", help="Shortest scene, in shots.")]
 ScenesOption = Annotated[int | None, typer.Option("--num-scenes", help="Exactly this many scenes.")]
-OrderedOption = Annotated[bool, typer.Option("--ordered", help="Acts: turning points in increasing order.")]
+OrderedOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--ordered/--unordered",
+        help="Acts: turning points in increasing order (default where the movie is long enough), or each on its own.",
+    ),
+]
+Result = Segmentation | MovieSegmentation
 OutputOption = Annotated[
     Path | None, typer.Option("--output", "-o", help="Where results go: a .json file, or a folder.")
 ]
@@ -46,11 +53,19 @@ def segment(
     inputs: Annotated[
         list[str], typer.Argument(help="Feature files or screenplays, folders of feature files, or a sample's name.")
     ],
-    checkpoint: CheckpointOption = "screenplay-scenes",
+    checkpoint: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--checkpoint",
+            "-c",
+            help="A checkpoint, compiled model or shipped name; a scene and an act model together give one result.",
+            show_default="screenplay-scenes",
+        ),
+    ] = None,
     threshold: ThresholdOption = None,
     min_scene_length: LengthOption = None,
     num_scenes: ScenesOption = None,
-    ordered: OrderedOption = False,
+    ordered: OrderedOption = None,
     output_path: OutputOption = None,
     plot: PlotOption = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
@@ -62,7 +77,7 @@ def segment(
     threads: ThreadsOption = 0,
     json: JsonOption = False,
 ) -> None:
-    """Find the scenes (or acts) of movies, from their features or from screenplays (Fountain, plain text, JSONL).
+    """Find scenes, acts, or both, from features of movies or from screenplays (Fountain, plain text, JSONL).
 
     Prints a table, or with --json one result a line.
     """
@@ -70,20 +85,27 @@ def segment(
     targets = _targets([name for name, _ in movies], output_path)
     if plot is not None and len(movies) > 1:
         raise FeatureError(f"--plot: expected one movie, got {len(movies)}")
-    engine = Engine.from_checkpoint(
-        checkpoint,
-        device=device,
-        compute_type=compute_type,
-        num_threads=threads,
-        backend=backend,
-        overflow=overflow,
-    )
+    names = checkpoint or ["screenplay-scenes"]
+    engines = [
+        Engine.from_checkpoint(
+            given,
+            device=device,
+            compute_type=compute_type,
+            num_threads=threads,
+            backend=backend,
+            overflow=overflow,
+        )
+        for given in names
+    ]
+    _check_tasks(engines, names)
     extractor = Extractor()
     with progress("segmenting", len(movies)) as bar:
         for (name, movie), target in zip(movies, targets, strict=True):
             play = movie if isinstance(movie, Screenplay) else None
-            result = engine.segment(
-                extractor.features(movie) if isinstance(movie, Screenplay) else movie,
+            features = load_features(movie) if isinstance(movie, Path) else extractor.features(movie)
+            result = _segment(
+                engines,
+                features,
                 threshold=threshold,
                 min_scene_length=1 if min_scene_length is None else min_scene_length,
                 num_scenes=num_scenes,
@@ -98,22 +120,35 @@ def redecide(
     threshold: ThresholdOption = None,
     min_scene_length: LengthOption = None,
     num_scenes: ScenesOption = None,
-    ordered: Annotated[
-        bool | None, typer.Option("--ordered/--unordered", help="Acts: order of turning points.")
-    ] = None,
+    ordered: OrderedOption = None,
     output_path: OutputOption = None,
     plot: PlotOption = None,
     json: JsonOption = False,
 ) -> None:
     """Decide again on a result's kept scores, without running the model."""
     try:
-        kept = Segmentation.from_json(result.read_text(encoding="utf-8"))
+        kept = read_result(result.read_text(encoding="utf-8"))
     except (FeatureError, UnicodeDecodeError) as error:
         raise FeatureError(f"{result}: {error}") from error
     changed = kept.redecide(
         threshold=threshold, min_scene_length=min_scene_length, num_scenes=num_scenes, ordered=ordered
     )
     _deliver(changed, result.stem, output_path, plot, json)
+
+
+def _check_tasks(engines: list[Engine], names: list[str]) -> None:
+    tasks = [engine.config.task for engine in engines]
+    if len(tasks) > 1 and sorted(tasks) != ["act", "scene"]:
+        got = ", ".join(f"{name} of task {task}" for name, task in zip(names, tasks, strict=True))
+        raise FeatureError(f"--checkpoint: expected a scene and an act model, got {got}")
+
+
+def _segment(engines: list[Engine], features: Features, **decision: Any) -> Result:
+    """The result of one model, or of a scene and an act model over the same shots."""
+    results = {engine.config.task: engine.segment(features, **decision) for engine in engines}
+    if len(results) == 1:
+        return results.popitem()[1]
+    return MovieSegmentation(results["scene"], results["act"])
 
 
 def _movies(name: str) -> list[tuple[str, Path | Screenplay]]:
@@ -145,20 +180,26 @@ def _targets(names: list[str], output_path: Path | None) -> list[Path | None]:
 
 
 def _deliver(
-    result: Segmentation, name: str, target: Path | None, plot: Path | None, json: bool, play: Screenplay | None = None
+    result: Result, name: str, target: Path | None, plot: Path | None, json: bool, play: Screenplay | None = None
 ) -> None:
     if target is not None:
         target.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(target) as temporary:
             temporary.write_text(result.to_json(indent=1) + "\n", encoding="utf-8")
     if plot is not None:
-        from megaseg.export.plot import plot_segmentation
+        if isinstance(result, MovieSegmentation):
+            from megaseg.export.plot_movie import plot_movie
 
-        plot_segmentation(result, plot, title=name)
+            plot_movie(result, plot, title=name)
+        else:
+            from megaseg.export.plot import plot_segmentation
+
+            plot_segmentation(result, plot, title=name)
     if json:
         print_json(result.to_dict())
-    else:
-        output.print(_table(result, name, play))
+        return
+    for part in (result.scene, result.act) if isinstance(result, MovieSegmentation) else (result,):
+        output.print(_table(part, name, play))
 
 
 def _table(result: Segmentation, name: str, play: Screenplay | None) -> Table:

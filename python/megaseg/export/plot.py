@@ -28,12 +28,13 @@ def plot_segmentation(result: Segmentation, path: str | os.PathLike[str], *, tit
     figure = Figure(figsize=(11, 2.8), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    _draw(axes, result)
+    draw_segmentation(axes, result)
     axes.set_title(title)
     figure.savefig(path, dpi=150)
 
 
-def _draw(axes: Any, result: Segmentation) -> None:
+def draw_segmentation(axes: Any, result: Segmentation) -> None:
+    """Draw the scores, the threshold, and scenes or acts as bands on matplotlib axes."""
     shots = np.arange(result.num_shots)
     segments = result.scenes or result.acts
     for number, segment in enumerate(segments):
