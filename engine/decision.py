@@ -81,17 +81,24 @@ def _by_count(scores: NDArray[np.float64], count: int, gap: int) -> Shots:
 def turning_points(probabilities: NDArray[np.float64], *, ordered: bool = False) -> Shots:
     """The shot of each turning point: arg-max over shots of (shots, N_c), or the best strictly increasing assignment.
 
-    ``ordered`` maximises the sum of log probabilities by dynamic programming in O(shots N_c).
+    ``ordered`` maximises the sum of log probabilities by dynamic programming in O(shots N_c), leaving out the movie's
+    last shot: N_c turning points then always bound N_c + 1 acts.
 
     Raises:
-        FeatureError: fewer shots than turning points with ``ordered``.
+        FeatureError: ``ordered``, and fewer shots than acts.
     """
     if not ordered:
         return np.asarray(probabilities.argmax(axis=0), dtype=np.int64)
     shots, classes = probabilities.shape
-    if shots < classes:
-        raise FeatureError(f"ordered: expected at least {classes} shots for {classes} turning points, got {shots}")
-    return _best_increasing(np.log(np.maximum(probabilities, 1e-300)), 1, first=0, last=shots - 1)
+    if not can_order(probabilities):
+        raise FeatureError(f"ordered: expected at least {classes + 1} shots for {classes + 1} acts, got {shots}")
+    return _best_increasing(np.log(np.maximum(probabilities, 1e-300)), 1, first=0, last=shots - 2)
+
+
+def can_order(probabilities: NDArray[np.floating]) -> bool:
+    """Whether (shots, N_c) has a shot for each of the N_c + 1 acts."""
+    shots, classes = probabilities.shape
+    return bool(shots > classes)
 
 
 def _best_increasing(gains: NDArray[np.float64], gap: int, *, first: int, last: int) -> Shots:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from megaseg.engine.artefact import is_artefact
 from megaseg.engine.backends import Backend
 from megaseg.engine.checkpoint import Checkpoint, ModelConfig, load_checkpoint, resolve_checkpoint
-from megaseg.engine.decision import softmax
+from megaseg.engine.decision import can_order, softmax
 from megaseg.engine.explanation import Explanation
 from megaseg.engine.features import Features, FeatureSource, as_features
 from megaseg.engine.passes import PASSES
@@ -118,7 +118,7 @@ class Engine:
         threshold: float | None = None,
         min_scene_length: int = 1,
         num_scenes: int | None = None,
-        ordered: bool = False,
+        ordered: bool | None = None,
     ) -> Segmentation:
         """Scenes (scene model) or turning points and acts (act model) of one movie.
 
@@ -127,7 +127,8 @@ class Engine:
             threshold: least P(boundary) of a boundary; None takes the checkpoint's own, else 0.5.
             min_scene_length: shortest scene, in shots.
             num_scenes: exactly this many scenes, whatever the threshold.
-            ordered: turning points in strictly increasing order (act model).
+            ordered: turning points in strictly increasing order, which bound one act more than there are of them (act
+                model); False takes the arg-max of each. None orders them wherever the movie has a shot for each act.
 
         Raises:
             FeatureError: features that do not fit the model, or a decision that the movie's length does not allow.
@@ -181,15 +182,16 @@ class Engine:
         threshold: float | None = None,
         min_scene_length: int = 1,
         num_scenes: int | None = None,
-        ordered: bool = False,
+        ordered: bool | None = None,
     ) -> Segmentation:
         if self.config.task == "scene":
             scores = softmax(logits, axis=1)[:, 1].astype(np.float32)
         else:
             scores = softmax(logits, axis=0).astype(np.float32)
+            ordered = can_order(scores) if ordered is None else ordered
         if threshold is None:
             threshold = 0.5 if self.config.threshold is None else self.config.threshold
-        decision = Decision(threshold, min_scene_length, num_scenes, ordered)
+        decision = Decision(threshold, min_scene_length, num_scenes, bool(ordered))
         return Segmentation.from_scores(self.config.task, scores, decision, source.times, source.time_base)
 
     def describe(self) -> dict[str, Any]:

@@ -112,19 +112,45 @@ def test_redecide_needs_no_model(run: Run, scene_checkpoint: Path, movie: Path, 
 
 
 def test_acts(run: Run, act_checkpoint: Path, movie: Path) -> None:
-    code, out, _ = run("segment", movie, "-c", act_checkpoint, "--ordered")
+    code, out, _ = run("segment", movie, "-c", act_checkpoint)
     assert code == 0
+    assert "movie: 6 acts in 20 shots" in out
     assert "point of no return" in out
+    _, out, _ = run("segment", movie, "-c", act_checkpoint, "--unordered", "--json")
+    result = Segmentation.from_json(out)
+    assert [point.shot for point in result.turning_points] == result.scores.argmax(axis=0).tolist()
+
+
+def test_scenes_and_acts_come_in_one_result(
+    run: Run, scene_checkpoint: Path, act_checkpoint: Path, movie: Path, tmp_path: Path
+) -> None:
+    both, kept = ("-c", act_checkpoint, "-c", scene_checkpoint), tmp_path / "both.json"
+    code, out, _ = run("segment", movie, *both, "--num-scenes", "4", "-o", kept)
+    assert code == 0
+    assert "movie: 4 scenes in 20 shots" in out
+    assert "movie: 6 acts in 20 shots" in out
+    code, out, _ = run("redecide", kept, "--num-scenes", "3", "--json")
+    result = json.loads(out)
+    assert code == 0
+    assert (result["task"], len(result["scenes"]), len(result["acts"])) == ("movie", 3, 6)
+    assert result["act_scores"] == json.loads(kept.read_text())["act_scores"]
+
+
+def test_two_models_of_one_task_are_refused(run: Run, scene_checkpoint: Path, movie: Path) -> None:
+    code, _, err = run("segment", movie, "-c", scene_checkpoint, "-c", scene_checkpoint)
+    assert code == 2
+    assert "expected a scene and an act model" in err
 
 
 @pytest.mark.parametrize("name", ["scores.png", "scores.svg"])
-@pytest.mark.parametrize("task", ["scene", "act"])
+@pytest.mark.parametrize("task", ["scene", "act", "movie"])
 def test_plot_writes_a_picture(
     run: Run, scene_checkpoint: Path, act_checkpoint: Path, movie: Path, tmp_path: Path, name: str, task: str
 ) -> None:
     pytest.importorskip("matplotlib")
-    checkpoint = scene_checkpoint if task == "scene" else act_checkpoint
-    code, _, _ = run("segment", movie, "-c", checkpoint, "--plot", tmp_path / name)
+    given = {"scene": [scene_checkpoint], "act": [act_checkpoint], "movie": [scene_checkpoint, act_checkpoint]}[task]
+    options = [option for checkpoint in given for option in ("-c", checkpoint)]
+    code, _, _ = run("segment", movie, *options, "--plot", tmp_path / name)
     assert code == 0
     start = (tmp_path / name).read_bytes()[:8]
     assert start == b"\x89PNG\r\n\x1a\n" if name.endswith("png") else start.startswith(b"<?xml")

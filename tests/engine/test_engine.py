@@ -73,12 +73,19 @@ def test_segment_decides_on_the_softmax_of_the_logits(backend: str) -> None:
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_acts(backend: str) -> None:
     model = Engine.from_checkpoint(random_checkpoint(small_config("act")), backend=backend)
-    result = model.segment(random_features(CONFIG, 30), ordered=True)
+    result = model.segment(random_features(CONFIG, 30))
     shots = [point.shot for point in result.turning_points]
     assert shots == sorted(set(shots))
     assert len(shots) == 5
     np.testing.assert_allclose(result.scores.sum(axis=0), 1, rtol=1e-5)
-    assert [act.first_shot for act in result.acts] == [0] + [shot + 1 for shot in shots if shot < 29]
+    assert [act.first_shot for act in result.acts] == [0] + [shot + 1 for shot in shots]
+    assert len(result.acts) == 6
+    apart = model.segment(random_features(CONFIG, 30), ordered=False)
+    assert [point.shot for point in apart.turning_points] == apart.scores.argmax(axis=0).tolist()
+    short = model.segment(random_features(CONFIG, 5))
+    assert not short.decision.ordered
+    with pytest.raises(FeatureError, match="ordered: expected at least 6 shots"):
+        model.segment(random_features(CONFIG, 5), ordered=True)
 
 
 def test_features_from_a_mapping_a_file_and_themselves_agree(tmp_path: Path) -> None:
@@ -144,8 +151,8 @@ def test_pooled_overflow_gives_each_shot_the_logits_of_its_group(backend: str) -
     logits = model.logits(features)
     assert logits.shape == (95, 5)
     np.testing.assert_allclose(logits, model.logits(pooled).repeat(3, axis=0)[:95], atol=1e-5)
-    points = [point.shot for point in model.segment(features).turning_points]
-    assert points == [3 * point.shot for point in model.segment(pooled).turning_points]
+    points = [point.shot for point in model.segment(features, ordered=False).turning_points]
+    assert points == [3 * point.shot for point in model.segment(pooled, ordered=False).turning_points]
     short = random_features(CONFIG, 40)
     exact = Engine.from_checkpoint(checkpoint, backend=backend, compute_type="float32").logits(short)
     assert np.array_equal(model.logits(short), exact)

@@ -56,7 +56,8 @@ def test_acts_end_at_turning_points() -> None:
     assert [(act.first_shot, act.last_shot) for act in result.acts] == [(0, 1), (2, 2), (3, 3), (4, 5)]
     assert result.acts[0].score == pytest.approx(0.9)
     ordered = acts(ordered=True)
-    assert [point.shot for point in ordered.turning_points] == [0, 1, 3, 4, 5]
+    assert [point.shot for point in ordered.turning_points] == [0, 1, 2, 3, 4]
+    assert len(ordered.acts) == 6
     assert ordered.turning_points[2].name == "point of no return"
 
 

@@ -51,6 +51,10 @@ def act(
     truth = read_gold(gold)
     movies = {name: _features(folder, name, gold) for name in truth}
     scenes = {name: movie.num_shots for name, movie in movies.items()}
+    try:
+        baselines = {"theory": content_free(truth, scenes, THEORY), "prior": content_free(truth, scenes, PRIOR)}
+    except FeatureError as error:
+        raise FeatureError(f"{gold}: {error}") from error
     names = [str(path) for given in checkpoint or ["screenplay-acts"] for path in _checkpoints(given)]
     rows: dict[str, ActMetrics] = {}
     with progress("Scoring", len(names)) as bar:
@@ -58,7 +62,6 @@ def act(
             engine = Engine.from_checkpoint(name, backend=backend, compute_type=compute_type, num_threads=threads)
             rows[name] = act_metrics(truth, predicted_scenes(engine, movies, ordered=ordered), scenes)
             bar.advance(bar.task_ids[0])
-    baselines = {"theory": content_free(truth, scenes, THEORY), "prior": content_free(truth, scenes, PRIOR)}
     mean, std = summary(list(rows.values()))
     if json:
         print_json(

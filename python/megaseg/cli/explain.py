@@ -21,7 +21,7 @@ from megaseg.engine.files import atomic_write
 from megaseg.engine.inspection import attention_scores, synchronisation
 from megaseg.errors import FeatureError
 from megaseg.export.plot import plot_attention, plot_importance, plot_synchronisation
-from megaseg.features.extractor import Extractor
+from megaseg.features.extractor import UNITS, Extractor
 from megaseg.features.screenplay import read_screenplays
 
 
@@ -32,7 +32,7 @@ def explain(
     folder: Annotated[Path, typer.Option("--output", "-o", help="Folder for pictures, arrays and explanation.json.")],
     checkpoint: CheckpointOption = "screenplay-scenes",
     threshold: ThresholdOption = None,
-    ordered: OrderedOption = False,
+    ordered: OrderedOption = None,
     attention: Annotated[
         bool, typer.Option("--attention", help="Fusion attention too, as picture and .npz; extra train.")
     ] = False,
@@ -61,8 +61,8 @@ def explain(
     synopsis = _synopsis(synopsis_checkpoint, sentences, similarity)
     if shot is not None and not attention:
         raise FeatureError("--shot: expected with --attention")
-    name, movie = _movie(source)
     engine = Engine.from_checkpoint(checkpoint, backend=backend, num_threads=threads, overflow=overflow)
+    name, movie = _movie(source, engine.config.recipe)
     result = engine.explain(movie, threshold=threshold, ordered=ordered)
     if engine.config.task == "scene" and shot is None:
         shot = int(result.segmentation.scores.argmax())
@@ -95,7 +95,7 @@ def _synopsis(
     return checkpoint, load_features(sentences), similarity
 
 
-def _movie(source: str) -> tuple[str, Features]:
+def _movie(source: str, recipe: str | None) -> tuple[str, Features]:
     """Name and features of the one movie behind the argument."""
     if not source.endswith(SCREENPLAYS):
         path = resolve_features(source)
@@ -103,7 +103,7 @@ def _movie(source: str) -> tuple[str, Features]:
     plays = list(read_screenplays(Path(source)))
     if len(plays) != 1:
         raise FeatureError(f"{source}: expected one movie, got {len(plays)}")
-    return plays[0].name, Extractor().features(plays[0])
+    return plays[0].name, Extractor().features(plays[0], "scene" if recipe == UNITS["scene"] else "block")
 
 
 def _save(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:

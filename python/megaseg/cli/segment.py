@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import numpy as np
 import typer
 from rich import box
 from rich.table import Table
 
 from megaseg.cli.console import (
     BackendOption,
-    CheckpointOption,
     JsonOption,
     ThreadsOption,
     output,
@@ -19,11 +19,14 @@ from megaseg.cli.console import (
     progress,
 )
 from megaseg.engine.engine import Engine
-from megaseg.engine.features import resolve_features
+from megaseg.engine.features import load_features, resolve_features
 from megaseg.engine.files import atomic_write
+from megaseg.engine.movie import MovieSegmentation, on_shots, read_result
 from megaseg.engine.segmentation import Segmentation
 from megaseg.errors import FeatureError
-from megaseg.features.extractor import Extractor
+from megaseg.features.extractor import UNITS, Extractor
+from megaseg.features.recipe import sentence_vectors
+from megaseg.features.scenes import scene_features
 from megaseg.features.screenplay import Screenplay, read_screenplays
 
 SCREENPLAYS = (".fountain", ".txt", ".jsonl", ".jsonl.gz")
@@ -33,7 +36,14 @@ ThresholdOption = Annotated[
 ]
 LengthOption = Annotated[int | None, typer.Option("--min-scene-length", help="Shortest scene, in shots.")]
 ScenesOption = Annotated[int | None, typer.Option("--num-scenes", help="Exactly this many scenes.")]
-OrderedOption = Annotated[bool, typer.Option("--ordered", help="Acts: turning points in increasing order.")]
+OrderedOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--ordered/--unordered",
+        help="Acts: turning points in increasing order (default where the movie is long enough), or each on its own.",
+    ),
+]
+Result = Segmentation | MovieSegmentation
 OutputOption = Annotated[
     Path | None, typer.Option("--output", "-o", help="Where results go: a .json file, or a folder.")
 ]
@@ -46,11 +56,19 @@ def segment(
     inputs: Annotated[
         list[str], typer.Argument(help="Feature files or screenplays, folders of feature files, or a sample's name.")
     ],
-    checkpoint: CheckpointOption = "screenplay-scenes",
+    checkpoint: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--checkpoint",
+            "-c",
+            help="A checkpoint, compiled model or shipped name; a scene and an act model together give one result.",
+            show_default="screenplay-scenes",
+        ),
+    ] = None,
     threshold: ThresholdOption = None,
     min_scene_length: LengthOption = None,
     num_scenes: ScenesOption = None,
-    ordered: OrderedOption = False,
+    ordered: OrderedOption = None,
     output_path: OutputOption = None,
     plot: PlotOption = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
@@ -62,7 +80,7 @@ def segment(
     threads: ThreadsOption = 0,
     json: JsonOption = False,
 ) -> None:
-    """Find the scenes (or acts) of movies, from their features or from screenplays (Fountain, plain text, JSONL).
+    """Find scenes, acts, or both, from features of movies or from screenplays (Fountain, plain text, JSONL).
 
     Prints a table, or with --json one result a line.
     """
@@ -70,25 +88,33 @@ def segment(
     targets = _targets([name for name, _ in movies], output_path)
     if plot is not None and len(movies) > 1:
         raise FeatureError(f"--plot: expected one movie, got {len(movies)}")
-    engine = Engine.from_checkpoint(
-        checkpoint,
-        device=device,
-        compute_type=compute_type,
-        num_threads=threads,
-        backend=backend,
-        overflow=overflow,
-    )
+    names = checkpoint or ["screenplay-scenes"]
+    engines = [
+        Engine.from_checkpoint(
+            given,
+            device=device,
+            compute_type=compute_type,
+            num_threads=threads,
+            backend=backend,
+            overflow=overflow,
+        )
+        for given in names
+    ]
+    _check_tasks(engines, names)
     extractor = Extractor()
+    decision: dict[str, Any] = {
+        "threshold": threshold,
+        "min_scene_length": 1 if min_scene_length is None else min_scene_length,
+        "num_scenes": num_scenes,
+        "ordered": ordered,
+    }
     with progress("segmenting", len(movies)) as bar:
         for (name, movie), target in zip(movies, targets, strict=True):
             play = movie if isinstance(movie, Screenplay) else None
-            result = engine.segment(
-                extractor.features(movie) if isinstance(movie, Screenplay) else movie,
-                threshold=threshold,
-                min_scene_length=1 if min_scene_length is None else min_scene_length,
-                num_scenes=num_scenes,
-                ordered=ordered,
-            )
+            if isinstance(movie, Screenplay):
+                result = segment_screenplay(engines, movie, extractor, **decision)
+            else:
+                result = _joined([engine.segment(load_features(movie), **decision) for engine in engines])
             _deliver(result, name, target, plot, json, play)
             bar.advance(bar.task_ids[0])
 
@@ -98,22 +124,68 @@ def redecide(
     threshold: ThresholdOption = None,
     min_scene_length: LengthOption = None,
     num_scenes: ScenesOption = None,
-    ordered: Annotated[
-        bool | None, typer.Option("--ordered/--unordered", help="Acts: order of turning points.")
-    ] = None,
+    ordered: OrderedOption = None,
     output_path: OutputOption = None,
     plot: PlotOption = None,
     json: JsonOption = False,
 ) -> None:
     """Decide again on a result's kept scores, without running the model."""
     try:
-        kept = Segmentation.from_json(result.read_text(encoding="utf-8"))
+        kept = read_result(result.read_text(encoding="utf-8"))
     except (FeatureError, UnicodeDecodeError) as error:
         raise FeatureError(f"{result}: {error}") from error
     changed = kept.redecide(
         threshold=threshold, min_scene_length=min_scene_length, num_scenes=num_scenes, ordered=ordered
     )
     _deliver(changed, result.stem, output_path, plot, json)
+
+
+def _check_tasks(engines: list[Engine], names: list[str]) -> None:
+    tasks = [engine.config.task for engine in engines]
+    if len(tasks) > 1 and sorted(tasks) != ["act", "scene"]:
+        got = ", ".join(f"{name} of task {task}" for name, task in zip(names, tasks, strict=True))
+        raise FeatureError(f"--checkpoint: expected a scene and an act model, got {got}")
+
+
+def _joined(results: list[Segmentation]) -> Result:
+    """The result of one model, or of a scene and an act model over the same shots."""
+    if len(results) == 1:
+        return results[0]
+    by_task = {result.task: result for result in results}
+    return MovieSegmentation(by_task["scene"], by_task["act"])
+
+
+def segment_screenplay(engines: list[Engine], play: Screenplay, extractor: Extractor, **decision: Any) -> Result:
+    """A screenplay's scenes and acts in blocks.
+
+    An act model of scenes reads those that the scene model has found; without a scene model, those that the source
+    names.
+
+    Raises:
+        FeatureError: an act model alone, and a source that names no scenes.
+    """
+    wanted = {UNITS["scene"] if engine.config.recipe == UNITS["scene"] else UNITS["block"] for engine in engines}
+    blocks = extractor.features(play) if UNITS["block"] in wanted else None
+    results: list[Segmentation] = []
+    for engine in sorted(engines, key=lambda engine: engine.config.task, reverse=True):  # the scene model first
+        if engine.config.recipe != UNITS["scene"] and blocks is not None:
+            results.append(engine.segment(blocks, **decision))
+            continue
+        if results:
+            last = np.zeros(len(play.blocks), bool)
+            last[[scene.last_shot for scene in results[0].scenes]] = True
+        elif play.scenes is not None:
+            last = np.append(np.diff(play.scenes) > 0, True)
+        else:
+            raise FeatureError(
+                f"{play.name}: expected a screenplay that names its scenes, got one that names none; "
+                "--checkpoint screenplay-scenes as well finds them first"
+            )
+        scenes = np.cumsum(last) - last
+        vectors = extractor.vectors(play) if blocks is None else sentence_vectors(blocks)
+        acts = engine.segment(scene_features(play, vectors, scenes, int(last.sum())), **decision)
+        results.append(on_shots(acts, np.flatnonzero(last)))
+    return _joined(results)
 
 
 def _movies(name: str) -> list[tuple[str, Path | Screenplay]]:
@@ -145,20 +217,26 @@ def _targets(names: list[str], output_path: Path | None) -> list[Path | None]:
 
 
 def _deliver(
-    result: Segmentation, name: str, target: Path | None, plot: Path | None, json: bool, play: Screenplay | None = None
+    result: Result, name: str, target: Path | None, plot: Path | None, json: bool, play: Screenplay | None = None
 ) -> None:
     if target is not None:
         target.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(target) as temporary:
             temporary.write_text(result.to_json(indent=1) + "\n", encoding="utf-8")
     if plot is not None:
-        from megaseg.export.plot import plot_segmentation
+        if isinstance(result, MovieSegmentation):
+            from megaseg.export.plot_movie import plot_movie
 
-        plot_segmentation(result, plot, title=name)
+            plot_movie(result, plot, title=name)
+        else:
+            from megaseg.export.plot import plot_segmentation
+
+            plot_segmentation(result, plot, title=name)
     if json:
         print_json(result.to_dict())
-    else:
-        output.print(_table(result, name, play))
+        return
+    for part in (result.scene, result.act) if isinstance(result, MovieSegmentation) else (result,):
+        output.print(_table(part, name, play))
 
 
 def _table(result: Segmentation, name: str, play: Screenplay | None) -> Table:
@@ -175,7 +253,9 @@ def _table(result: Segmentation, name: str, play: Screenplay | None) -> Table:
         shots = (part.first_shot, part.last_shot, part.last_shot - part.first_shot + 1)
         clocks = _clocks(result, part.start_ticks, part.end_ticks)
         last = (
-            play.blocks[part.first_shot].text[:32] if play else "━" * round((12 if result.scenes else 6) * part.score)
+            play.blocks[part.first_shot].text[: 32 if result.scenes else 20]
+            if play
+            else "━" * round((12 if result.scenes else 6) * part.score)
         )
         table.add_row(str(number), *map(str, shots), *clocks, f"{part.score:.3f}", last)
     for point in result.turning_points:

@@ -41,7 +41,7 @@ def act(
     fold: Annotated[int, typer.Option(help="Fold of the movies that validates.")] = 0,
     folds: Annotated[int, typer.Option(help="Number of folds by movie name.", min=2)] = 5,
     all_movies: Annotated[
-        bool, typer.Option("--all-movies", help="Train on every movie for --epochs, nothing held out.")
+        bool, typer.Option("--all-movies", help="Validate on every fold in turn, then train on all movies.")
     ] = False,
     encoder: Annotated[Path | None, typer.Option(help="Folder of all-MiniLM-L6-v2; default: its wheel.")] = None,
     threads: Annotated[int, typer.Option(help="Threads; 0 takes every core.", min=0)] = 0,
@@ -57,18 +57,22 @@ def act(
     movies, recipe, left_out = _load(folder, synopses, silver, encoder)
     if left_out:
         console.print(f"left out, without a synopsis or enough scenes: {', '.join(left_out)}", highlight=False)
-    validation = [] if all_movies else select_fold([movie.name for movie in movies], fold, folds, inside=True)
-    if not all_movies and not 0 < len(validation) < len(movies):
-        raise FeatureError(f"fold {fold} of {folds}: expected movies on both sides, got {len(movies)} movies in all")
-    options = f"--fold {fold} --folds {folds}" if not all_movies else "--all-movies"
+    split = [fold] if not all_movies else list(range(folds))
     notes: dict[str, Any] = {
-        "command": f"megaseg train act FEATURES --synopses SYNOPSES -o {output.name} {options}",
-        "split": "none" if all_movies else f"by movie, SHA-256 of the name modulo {folds}, fold {fold} validates",
-        "data": {"recipe": recipe, "movies": [movie.name for movie in movies], "validation": validation},
-        "validation_gold": "none" if all_movies else "CSV" if gold else "arg-max of the silver distributions",
+        "command": f"megaseg train act FEATURES --synopses SYNOPSES -o {output.name} --folds {folds} "
+        + ("--all-movies" if all_movies else f"--fold {fold}"),
+        "split": f"by movie, SHA-256 of the name modulo {folds}",
+        "data": {"recipe": recipe, "movies": [movie.name for movie in movies]},
+        "validation_gold": "CSV" if gold else "arg-max of the silver distributions" if silver else "none",
     }
     _write_run(output, settings, notes)
-    results = _run(settings, movies, validation, gold, recipe, notes, output, range(seed, seed + seeds), threads)
+    if threads:
+        _set_threads(threads)
+    runs = _Runs(settings, movies, _marks(gold, movies), recipe, notes, folds)
+    results = {}
+    for number in range(seed, seed + seeds):
+        results[number] = runs.all_movies(output, number) if all_movies else runs.fold(output, number, split[0])
+        console.print(f"seed {number}: {_line(results[number])}", highlight=False)
     if json:
         print_json({"run": str(output), "seeds": results})
 
@@ -116,47 +120,83 @@ def _write_run(output: Path, settings: ActConfig, notes: dict[str, Any]) -> None
         temporary.write_text(jsonlib.dumps(run, indent=1), encoding="utf-8")
 
 
-def _run(
-    settings: ActConfig,
-    movies: list[ActMovie],
-    validation: list[str],
-    gold: Path | None,
-    recipe: str | None,
-    notes: dict[str, Any],
-    output: Path,
-    seeds: range,
-    threads: int,
-) -> dict[int, dict[str, Any]]:
+@dataclasses.dataclass(frozen=True)
+class _Runs:
+    """One call of the command; ``gold`` holds the scenes of the movies that validation can be scored on."""
+
+    settings: ActConfig
+    movies: list[ActMovie]
+    gold: dict[str, list[list[int]]]
+    recipe: str | None
+    notes: dict[str, Any]
+    folds: int
+
+    def fold(self, output: Path, seed: int, fold: int, name: str = "seed-{}") -> dict[str, Any]:
+        """Train on all folds but one, which validates."""
+        inside = select_fold([movie.name for movie in self.movies], fold, self.folds, inside=True)
+        if not 0 < len(inside) < len(self.movies):
+            raise FeatureError(
+                f"fold {fold} of {self.folds}: expected movies on both sides, got {len(self.movies)} movies in all"
+            )
+        return self._train(
+            output / name.format(seed), seed, inside, {"fold": fold, "validation": inside}, self.settings
+        )
+
+    def all_movies(self, output: Path, seed: int) -> dict[str, Any]:
+        """Every fold validates once; then one run on all movies for the folds' mean number of epochs.
+
+        The result is the folds' together. A fold or run that is done is not done again.
+        """
+        from megaseg.training.act.run import pooled
+
+        folder = output / f"seed-{seed}"
+        parts = [self.fold(folder, seed, fold, f"fold-{fold}") for fold in range(self.folds)]
+        epochs = round(sum(part["epochs"] for part in parts) / len(parts))
+        settings = dataclasses.replace(self.settings, epochs=epochs)
+        final = self._train(folder, seed, [], {"folds": parts}, settings)
+        result = {"event": "cross-validated", **pooled(parts), "epochs": epochs}
+        result["seconds"] = round(sum(part["seconds"] for part in (*parts, final)), 1)
+        log = folder / "log.jsonl"
+        lines = [line for line in log.read_text(encoding="utf-8").splitlines() if "cross-validated" not in line]
+        with atomic_write(log) as temporary:
+            temporary.write_text("\n".join([*lines, jsonlib.dumps(result)]) + "\n", encoding="utf-8")
+        return result
+
+    def _train(
+        self, folder: Path, seed: int, inside: list[str], notes: dict[str, Any], settings: ActConfig
+    ) -> dict[str, Any]:
+        from megaseg.training.act.run import ActRun, Task, finished
+
+        settings = dataclasses.replace(settings, seed=seed)
+        held_out = [movie for movie in self.movies if movie.name in inside]
+        train = [movie for movie in self.movies if movie.name not in inside]
+        gold = {movie.name: self.gold[movie.name] for movie in held_out if movie.name in self.gold}
+        task = Task(train, held_out, gold, self.recipe, {**self.notes, **notes})
+        done = finished(folder, settings, task)
+        if done is not None:
+            return done
+        with progress(folder.name, None) as bar:
+            return ActRun(
+                settings, task, folder, lambda phase: bar.update(bar.task_ids[0], advance=1, description=phase)
+            ).run()
+
+
+def _set_threads(threads: int) -> None:
     import torch
 
-    from megaseg.training.act.run import ActRun, Task, silver_gold
-
-    if threads:
-        torch.set_num_threads(threads)
-    held_out = [movie for movie in movies if movie.name in validation]
-    marks = silver_gold(held_out) if gold is None else _marks(gold, held_out)
-    train = [movie for movie in movies if movie.name not in validation]
-    results = {}
-    for number in seeds:
-        task = Task(train, held_out, marks, recipe, notes)
-        with progress(f"seed {number}", None) as bar:
-            run = ActRun(
-                dataclasses.replace(settings, seed=number),
-                task,
-                output / f"seed-{number}",
-                lambda phase, bar=bar: bar.update(bar.task_ids[0], advance=1, description=phase),  # type: ignore[misc]
-            )
-            results[number] = run.run()
-        console.print(f"seed {number}: {_line(results[number])}", highlight=False)
-    return results
+    torch.set_num_threads(threads)
 
 
-def _marks(gold: Path, movies: list[ActMovie]) -> dict[str, list[list[int]]]:
-    """Gold scenes of the validation movies that the file knows."""
-    known = {Path(file_name(name)).name.removesuffix(".npz"): points for name, points in read_gold(gold).items()}
+def _marks(gold: Path | None, movies: list[ActMovie]) -> dict[str, list[list[int]]]:
+    """Scenes of turning points by movie: of the file, else the arg-max of the teacher's distributions, else none."""
+    from megaseg.training.act.run import silver_gold
+
+    if gold is None:
+        return silver_gold(movies)
+    known = {file_name(name).removesuffix(".npz"): points for name, points in read_gold(gold).items()}
     found = {movie.name: known[movie.name] for movie in movies if movie.name in known}
-    if movies and not found:
-        raise FeatureError(f"{gold}: expected gold scenes of validation movies, found none of {len(movies)}")
+    if not found:
+        raise FeatureError(f"{gold}: expected gold scenes of the movies in FEATURES, found none")
     return found
 
 

@@ -27,9 +27,9 @@ def plot_segmentation(result: Segmentation, path: str | os.PathLike[str], *, tit
     Raises:
         UnsupportedError: matplotlib is not installed. FeatureError: a suffix that is not a picture's.
     """
-    figure = _figure(path, 11, 2.8)
+    figure = new_figure(path, 11, 2.8)
     axes = figure.add_subplot()
-    _draw(axes, result)
+    draw_segmentation(axes, result)
     axes.set_title(title)
     figure.savefig(path, dpi=150)
 
@@ -53,7 +53,7 @@ def plot_importance(
     bars = _bars(explanation, shots)
     heights = np.arange(len(bars)) + np.array([0.4 * bar.group for bar in bars])
     shares = np.stack([bar.shares for bar in bars])
-    figure = _figure(path, 9, 1.8 + 0.36 * heights[-1])
+    figure = new_figure(path, 9, 1.8 + 0.36 * heights[-1])
     axes = figure.add_subplot()
     left = np.zeros(len(bars))
     for m, name in enumerate(explanation.modalities):
@@ -93,7 +93,7 @@ def plot_attention(
     """
     columns = min(3, len(scores))
     lines = -(-len(scores) // columns)
-    figure = _figure(path, 1 + 4.2 * columns, 0.8 + 3.4 * lines)
+    figure = new_figure(path, 1 + 4.2 * columns, 0.8 + 3.4 * lines)
     maps = []
     for number, (name, values) in enumerate(scores.items()):
         maps.append(axes := figure.add_subplot(lines, columns, number + 1))
@@ -115,7 +115,7 @@ def plot_synchronisation(
     Raises:
         UnsupportedError: matplotlib is not installed. FeatureError: a suffix that is not a picture's.
     """
-    figure = _figure(path, 9, 4)
+    figure = new_figure(path, 9, 4)
     axes = figure.add_subplot()
     shots, sentences = matrix.shape
     across = np.array([-0.5, shots - 0.5])
@@ -135,7 +135,12 @@ def plot_synchronisation(
     figure.savefig(path, dpi=150)
 
 
-def _figure(path: str | os.PathLike[str], width: float, height: float) -> Any:
+def new_figure(path: str | os.PathLike[str], width: float, height: float) -> Any:
+    """An empty figure (inches) for a .png, .svg or .pdf.
+
+    Raises:
+        UnsupportedError: matplotlib is not installed. FeatureError: a suffix that is not a picture's.
+    """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -148,7 +153,8 @@ def _figure(path: str | os.PathLike[str], width: float, height: float) -> Any:
     return figure
 
 
-def _draw(axes: Any, result: Segmentation) -> None:
+def draw_segmentation(axes: Any, result: Segmentation) -> None:
+    """Draw the scores, the threshold, and scenes or acts as bands on matplotlib axes."""
     shots = np.arange(result.num_shots)
     segments = result.scenes or result.acts
     for number, segment in enumerate(segments):

@@ -55,3 +55,8 @@ def screenplay_features(
         "structure": structure(screenplay, vectors, log_odds),
     }
     return Features(modalities, labels=screenplay.labels, recipe=RECIPE)
+
+
+def sentence_vectors(features: Features) -> NDArray[np.float32]:
+    """The sentence vectors (blocks, 384) of features of this recipe."""
+    return np.asarray(features.modalities["description"] + features.modalities["dialogue"], np.float32)

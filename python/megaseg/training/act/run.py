@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from megaseg.engine.checkpoint import save_checkpoint
+from megaseg.engine.checkpoint import load_checkpoint, save_checkpoint
 from megaseg.engine.config import Modality
 from megaseg.engine.files import atomic_write
 from megaseg.errors import CheckpointError, FeatureError
@@ -205,13 +205,17 @@ class ActRun:
 
     def _deliver(self, student: ShotModel, synopsis: Mega) -> dict[str, Any]:
         result: dict[str, Any] = {"event": "result", "movies": len(self._validation)}
-        if self._task.gold:
+        if self._task.gold and self._validation:
             with torch.inference_mode():
                 peaks = {m.name: student(phases.batch(m.scenes))[0].argmax(0).tolist() for m in self._validation}
             lengths = self._lengths()
-            result["validation"] = _figures(act_metrics(self._task.gold, peaks, lengths))
+            found = act_metrics(self._task.gold, peaks, lengths)
+            result |= {"scored": found.movies, "events": found.events, "labels": found.labels}
+            result["validation"] = _figures(found)
             result["theory"] = _figures(content_free(self._task.gold, lengths, THEORY))
             result["prior"] = _figures(content_free(self._task.gold, lengths, PRIOR))
+        losses = [event["validation_loss"] for event in self._events if event["event"] == "epoch"]
+        result["epochs"] = 1 + (losses.index(min(losses)) if self._validation else len(losses) - 1)
         result["seconds"] = round(time.monotonic() - self._started, 1)
         metadata = {"training": json.dumps({**self._task.notes, "config": dataclasses.asdict(self._config), **result})}
         own = {name: scaling for name, scaling in self._scalings.items() if name != SENTENCE}
@@ -255,8 +259,38 @@ class ActRun:
         return groups, done
 
 
+def finished(folder: Path, config: ActConfig, task: Task) -> dict[str, Any] | None:
+    """The result of a run of the same configuration and movies that is done already, else None."""
+    log, kept = folder / "log.jsonl", folder / "act.safetensors"
+    if not kept.is_file() or (folder / "state.safetensors").exists():
+        return None
+    said = json.loads(load_checkpoint(kept).metadata.get("training", "{}"))
+    same = json.loads(json.dumps({**task.notes, "config": dataclasses.asdict(config)}))
+    if any(said.get(key) != value for key, value in same.items()):
+        return None
+    events: list[dict[str, Any]] = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    return next((event for event in reversed(events) if event["event"] == "result"), None)
+
+
 def _figures(metrics: ActMetrics) -> dict[str, float]:
     return {key: round(getattr(metrics, key), 4) for key in ("ta", "pa", "d")}
+
+
+def pooled(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Results of folds as one, over all their movies: what ``act_metrics`` of the movies together would say."""
+    scored = [result for result in results if "validation" in result]
+    whole: dict[str, Any] = {"movies": sum(result["movies"] for result in results)}
+    if not scored:
+        return whole
+    counts = {key: np.array([result[key] for result in scored]) for key in ("scored", "events", "labels")}
+    whole |= {key: int(count.sum()) for key, count in counts.items()}
+    for row in ("validation", "theory", "prior"):
+        weights = {"ta": counts["labels"], "pa": counts["events"], "d": counts["events"]}
+        whole[row] = {
+            key: round(float(np.average([result[row][key] for result in scored], weights=weight)), 4)
+            for key, weight in weights.items()
+        }
+    return whole
 
 
 def silver_gold(movies: Sequence[ActMovie]) -> dict[str, list[list[int]]]:
