@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from fractions import Fraction
@@ -21,7 +22,13 @@ def reach(shots: int, sentences: int, band: float) -> int:
 
     ``band`` stands for the decimal that it prints as: 0.3 is 3/10. What is whole on paper is whole here.
     """
-    return min(math.ceil(Fraction(str(band)) * shots * sentences), shots * sentences)
+    above, below = _ratio(band)
+    return min(-(-above * shots * sentences // below), shots * sentences)
+
+
+@functools.lru_cache(maxsize=16)
+def _ratio(band: float) -> tuple[int, int]:
+    return Fraction(str(band)).as_integer_ratio()
 
 
 @overload

@@ -16,6 +16,7 @@ constexpr int kTileShots = 3;
 #endif
 constexpr int kTileSentences = 4;
 constexpr int kColumns = 64;  // sentences whose similarities wait for the threshold together: bits of a word
+constexpr int kRow = kColumns + kTileSentences;  // a tile writes four sums, also where it has fewer sentences
 
 struct Range {
   int begin;
@@ -51,7 +52,7 @@ struct Operand {
   ptrdiff_t stride;
 };
 
-// to[i, 0:4] = u_i . v_j, rows of `to` kColumns apart; beyond Sentences zeros. Meanwhile rows `ahead` come closer.
+// to[i, 0:4] = u_i . v_j, rows of `to` kRow apart; beyond Sentences zeros. Meanwhile rows `ahead` come closer.
 template <typename Product, int Shots, int Sentences>
 void tile(Operand<typename Product::Element> u, Operand<typename Product::Element> v, int size, float* to,
           const typename Product::Element* ahead, ptrdiff_t ahead_next) {
@@ -89,7 +90,7 @@ void tile(Operand<typename Product::Element> u, Operand<typename Product::Elemen
   MEGASEG_UNROLL
   for (int i = 0; i < Shots; ++i) {
     const Vec row = sums(acc[i]);
-    __builtin_memcpy(to + i * kColumns, &row, kTileSentences * sizeof(float));
+    __builtin_memcpy(to + i * kRow, &row, kTileSentences * sizeof(float));
   }
 }
 
@@ -175,15 +176,14 @@ MEGASEG_INLINE bool block(const BandedEstepArgs& args, int shot, int next, float
                            similarity + from - column, u.data + (Shots + ahead) * u.stride,
                            further > ahead ? (further - ahead) * u.stride : 0);
     }
-    for (int i = 0; i < Shots; ++i) finite &= decide(args, shot + i, column, similarity + i * kColumns);
+    for (int i = 0; i < Shots; ++i) finite &= decide(args, shot + i, column, similarity + i * kRow);
   }
   return finite;
 }
 
 template <typename Product>
 bool run(const BandedEstepArgs& args, int begin, int end) {
-  // A tile writes four sums: the last may pass the end of its row by three.
-  float similarity[kTileShots * kColumns + kTileSentences] = {};
+  float similarity[kTileShots * kRow] = {};
   const int bytes = args.packed ? (args.sentence_count + 7) / 8 : args.sentence_count;
   for (int i = begin; i < end; ++i) {
     __builtin_memset(args.out + i * args.out_stride, 0, static_cast<std::size_t>(bytes));
