@@ -11,6 +11,7 @@ import numpy as np
 import typer
 
 from megaseg.cli.console import JsonOption, console, print_json, progress
+from megaseg.cli.train_act import act
 from megaseg.engine.checkpoint import Checkpoint, save_checkpoint
 from megaseg.engine.engine import Engine
 from megaseg.engine.features import Features
@@ -23,11 +24,7 @@ from megaseg.training.config import TrainingConfig
 _PARTS = ("train", "validation")
 
 app = typer.Typer(help="Train a model on labelled features.", no_args_is_help=True)
-
-
-@app.callback()
-def _train() -> None:
-    """Keeps ``scene`` a named subcommand."""
+app.command("act")(act)
 
 
 @app.command("scene")

@@ -17,7 +17,7 @@ from megaseg.engine.features import Features, load_features
 from megaseg.errors import FeatureError
 from megaseg.evaluation.act import COUNT
 from megaseg.features.build import file_name
-from megaseg.features.words import hashed_words
+from megaseg.features.words import BINS, hashed_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Synopsis:
 
 @dataclass(frozen=True, slots=True)
 class ActMovie:
-    """One movie: ``scenes`` modality to (n, D_m); ``sentences`` (J, D); ``labels`` (J, 5), distributions over sentences.
+    """One movie: ``scenes``, modality to (n, D_m); ``sentences`` (J, D); ``labels`` (J, 5), shares over sentences.
 
     ``words`` are the hashed words of scenes (n, bins) and sentences (J, bins), None where the features have none;
     ``silver`` (n, 5) is a teacher's distributions over scenes, None where there is none.
@@ -95,8 +95,8 @@ def _parse(line: str, where: str) -> Synopsis:
     points = []
     for annotation in annotations:
         own = annotation.get("tp") if isinstance(annotation, dict) else None
-        fits = isinstance(own, list) and len(own) == COUNT
-        if not fits or not all(type(index) is int and 0 <= index < len(sentences) for index in own):
+        known = range(len(sentences))
+        if not isinstance(own, list) or len(own) != COUNT or any(type(i) is not int or i not in known for i in own):
             raise FeatureError(f"{where}: {name}: expected {COUNT} sentences from 0 to {len(sentences) - 1}, got {own}")
         points.append(tuple(own))
     return Synopsis(name, tuple(sentences), tuple(points))
@@ -169,8 +169,8 @@ def load_movies(
         movies.append(_movie(file.stem, features, synopses[file.stem], vectors[file.stem], silver))
     if not movies:
         raise FeatureError(
-            f"{folder}: expected feature files of movies that have a synopsis and {least} scenes, found {len(files)} files "
-            "and no such movie"
+            f"{folder}: expected feature files of movies that have a synopsis and {least} scenes, "
+            f"found none such in {len(files)} files"
         )
     return movies, recipes.pop(), left_out
 
@@ -185,14 +185,17 @@ def _movie(
     if len(vectors) != len(synopsis.sentences):
         raise FeatureError(f"{name}: expected {len(synopsis.sentences)} sentence vectors, got {len(vectors)}")
     own = None if silver is None or name not in silver else resample(silver[name], features.num_shots)
+    words = None
+    if features.words is not None:
+        if features.words.shape[1] != BINS:
+            raise FeatureError(f"{name}: words: expected {BINS} bins, got {features.words.shape[1]}")
+        words = torch.from_numpy(features.words), torch.from_numpy(hashed_words(synopsis.sentences))
     return ActMovie(
         name,
         {key: torch.from_numpy(array.astype(np.float32)) for key, array in features.modalities.items()},
         torch.from_numpy(np.ascontiguousarray(vectors)),
         torch.from_numpy(labels_of(synopsis)).float(),
-        None
-        if features.words is None
-        else tuple(map(torch.from_numpy, (features.words, hashed_words(synopsis.sentences)))),
+        words,
         None if own is None else torch.from_numpy(own.T.copy()).float(),
     )
 

@@ -12,6 +12,7 @@ from megaseg.engine.checkpoint import Checkpoint
 from megaseg.engine.config import Modality, ModelConfig
 from megaseg.evaluation.act import COUNT
 from megaseg.models import Mega, to_checkpoint
+from megaseg.models.mega import ModalityEncoder
 from megaseg.training.act.config import ActConfig
 from megaseg.training.scaling import Scaling
 
@@ -30,10 +31,10 @@ class ShotModel(Mega):
         align = self.align.weight
         none = torch.zeros_like(align)
         tokens, shots = (align if on else none for on in (self.align_in_bottlenecks, self.align_in_shots))
-        encoders = {name: encoder for name, encoder in self.modalities.items()}
-        encoded = {name: encoder.encode(features[name], tokens, shots) for name, encoder in encoders.items()}  # type: ignore[operator]
+        encoders: dict[str, ModalityEncoder] = dict(self.modalities.items())  # type: ignore[arg-type]
+        encoded = {name: encoder.encode(features[name], tokens, shots) for name, encoder in encoders.items()}
         bottlenecks = torch.cat([own for own, _ in encoded.values()], dim=1)
-        return torch.cat([encoders[name].fuse(bottlenecks, own) for name, (_, own) in encoded.items()], dim=2)  # type: ignore[operator]
+        return torch.cat([encoders[name].fuse(bottlenecks, own) for name, (_, own) in encoded.items()], dim=2)
 
     def checkpoint(self) -> Checkpoint:
         """The same function as an ordinary checkpoint, which adds the table to both: what is off goes elsewhere."""

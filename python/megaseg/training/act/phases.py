@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from megaseg.errors import FeatureError
+from megaseg.kernels.banded_estep import banded_estep, reach
 from megaseg.models import Mega
 from megaseg.training.act.config import ActConfig
 from megaseg.training.act.data import ActMovie
@@ -103,26 +104,20 @@ def text_embeddings(movie: ActMovie, modalities: Sequence[str]) -> tuple[Tensor,
     return torch.cat([u, words * scale], 1) / 2**0.5, torch.cat([v, said], 1) / 2**0.5
 
 
-def inside_band(scenes: int, sentences: int, band: float) -> Tensor:
-    """(scenes, sentences) True where Eq. 2 looks at all."""
-    from megaseg.kernels import reference
-
-    ones = torch.ones(scenes, 1), torch.ones(sentences, 1)
-    return reference.banded_estep(*ones, -1.0, band)
-
-
 def choose_threshold(pairs: Sequence[tuple[Tensor, Tensor]], config: ActConfig) -> float:
     """The lambda that keeps ``density`` of all pairs inside the band."""
-    inside = [(u @ v.T)[inside_band(len(u), len(v), config.band)] for u, v in pairs]
-    return float(torch.quantile(torch.cat(inside), 1 - config.density))
+    inside = []
+    for u, v in pairs:
+        away = torch.arange(len(u))[:, None] * len(v) - torch.arange(len(v)) * len(u)
+        inside.append((u @ v.T)[away.abs() < reach(len(u), len(v), config.band)])
+    pooled = torch.cat(inside).sort().values  # torch.quantile takes 16 million values at most
+    return float(pooled[min(int((1 - config.density) * len(pooled)), len(pooled) - 1)])
 
 
 def expectation(pairs: Sequence[tuple[Tensor, Tensor]], threshold: float, config: ActConfig) -> list[Tensor]:
     """E-step (Eq. 2): W (scenes, sentences) of every movie, by the banded kernel."""
-    from megaseg.kernels import banded_estep
-
-    found = banded_estep([u.numpy() for u, _ in pairs], [v.numpy() for _, v in pairs], threshold, band=config.band)
-    return [torch.from_numpy(np.asarray(w, bool)) for w in found]
+    us, vs = [u.numpy() for u, _ in pairs], [v.numpy() for _, v in pairs]
+    return [torch.from_numpy(w) for w in banded_estep(us, vs, threshold=threshold, band=config.band)]
 
 
 def contrastive(u: Tensor, v: Tensor, positives: Tensor, temperature: float) -> Tensor | None:
@@ -213,9 +208,8 @@ def distil(
         p = target[kept] + _TINY
         p = p / p.sum(0)
         log_o = logits.log_softmax(0)
-        if config.reverse:
-            return (log_o.exp() * (log_o - p.log())).sum()
-        return (p * (p.log() - log_o)).sum()
+        divergence: Tensor = log_o.exp() * (log_o - p.log()) if config.reverse else p * (p.log() - log_o)
+        return divergence.sum()
 
     trained = fit(
         model, len(movies), loss, config, config.epochs, seed, judge=judge, patience=config.patience, on_epoch=report

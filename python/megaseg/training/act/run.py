@@ -1,4 +1,4 @@
-"""One seed of act training from data to two checkpoints; interrupted, it goes on after the last finished phase or round."""
+"""One seed of act training, from data to two checkpoints; interrupted, it goes on after the last phase or round."""
 
 from __future__ import annotations
 
@@ -207,9 +207,7 @@ class ActRun:
         result: dict[str, Any] = {"event": "result", "movies": len(self._validation)}
         if self._task.gold:
             with torch.inference_mode():
-                peaks = {
-                    movie.name: student(phases.batch(movie.scenes))[0].argmax(0).tolist() for movie in self._validation
-                }
+                peaks = {m.name: student(phases.batch(m.scenes))[0].argmax(0).tolist() for m in self._validation}
             lengths = self._lengths()
             result["validation"] = _figures(act_metrics(self._task.gold, peaks, lengths))
             result["theory"] = _figures(content_free(self._task.gold, lengths, THEORY))
