@@ -111,7 +111,7 @@ def read_silver(path: str | Path) -> dict[str, NDArray[np.float64]]:
     """
     parts: dict[str, list[NDArray[np.float64]]] = {}
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with Path(path).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             arrays = {key: np.asarray(file[key], np.float64) for key in file.files}
     except (OSError, ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
         raise FeatureError(f"{path}: expected a .npz of silver distributions, got: {error}") from error
