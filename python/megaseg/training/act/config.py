@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -83,6 +84,9 @@ class ActConfig:
         for key in ("batch_size", "synopsis_epochs", "rounds", "round_epochs", "epochs", "patience"):
             if getattr(self, key) < 1:
                 yield f"{key} must be at least 1, got {getattr(self, key)}"
+        for key in ("noise", "smoothing", "warmup", "weight_decay", "position_std"):
+            if not 0 <= getattr(self, key) < math.inf:
+                yield f"{key} must be at least 0, got {getattr(self, key)}"
         if self.density > 1:
             yield f"density must be a share, got {self.density}"
 

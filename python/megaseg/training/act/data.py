@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,16 +111,16 @@ def read_silver(path: str | Path) -> dict[str, NDArray[np.float64]]:
     """
     parts: dict[str, list[NDArray[np.float64]]] = {}
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with Path(path).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             arrays = {key: np.asarray(file[key], np.float64) for key in file.files}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
         raise FeatureError(f"{path}: expected a .npz of silver distributions, got: {error}") from error
     for key, array in arrays.items():
         if array.ndim != 2 or len(array) != COUNT or not np.allclose(array.sum(1), 1, atol=1e-3) or array.min() < 0:
             raise FeatureError(f"{path}: {key}: expected {COUNT} distributions over scenes, got {array.shape}")
         parts.setdefault(file_name(key.split("|")[0])[:-4], []).append(array)
-    mixed = {name: [a for a in own if a.shape == own[0].shape] for name, own in parts.items()}
-    return {name: np.mean(own, axis=0) for name, own in mixed.items()}
+    # Annotators' files may divide a movie differently: all are brought to the first one's scenes.
+    return {name: np.mean([resample(a, own[0].shape[1]) for a in own], axis=0) for name, own in parts.items()}
 
 
 def resample(rows: NDArray[np.float64], scenes: int) -> NDArray[np.float64]:
