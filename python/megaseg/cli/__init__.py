@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from megaseg import __version__
-from megaseg.cli import checkpoint, compile, doctor, evaluate, explain, features, reader, segment, train
+from megaseg.cli import checkpoint, compile, doctor, evaluate, explain, features, reader, results, segment, train
 from megaseg.cli.console import console
 from megaseg.errors import MegasegError
 
@@ -29,6 +29,7 @@ app.add_typer(features.app, name="features")
 train.app.command("reader")(reader.reader)
 app.add_typer(train.app, name="train")
 app.add_typer(evaluate.app, name="eval")
+app.command("results")(results.results)
 app.command("doctor")(doctor.doctor)
 
 

@@ -68,7 +68,7 @@ def read_synopses(path: str | Path) -> dict[str, Synopsis]:
     for number, line in enumerate(lines, 1):
         if line.strip():
             synopsis = _parse(line, f"{path}:{number}")
-            key = Path(file_name(synopsis.name)).stem if "." not in synopsis.name else file_name(synopsis.name)[:-4]
+            key = file_name(synopsis.name).removesuffix(".npz")
             if key in found:
                 raise FeatureError(f"{path}:{number}: expected each movie once, got {synopsis.name!r} again")
             found[key] = synopsis

@@ -1,0 +1,150 @@
+"""Acts on the command line: a screenplay through a scene and an act model, and ``megaseg train act`` end to end."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from support import random_checkpoint, small_config
+
+from megaseg import Engine, Features, cli, load_checkpoint, save_features
+from megaseg.cli.segment import segment_screenplay
+from megaseg.engine.config import Modality
+from megaseg.engine.movie import MovieSegmentation
+from megaseg.errors import FeatureError
+from megaseg.features import RECIPE, Screenplay, screenplay_features
+from megaseg.features.extractor import Extractor
+from megaseg.features.scenes import RECIPE as SCENES
+from megaseg.features.screenplay import ACTION, DIALOGUE, Block
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+class ZeroExtractor(Extractor):
+    """Features of screenplays whose sentences all mean nothing."""
+
+    def vectors(self, play: Screenplay, advance: Callable[[int], None] = lambda blocks: None) -> Any:
+        return np.zeros((len(play.blocks), 384), np.float32)
+
+    def features(
+        self, play: Screenplay, unit: str = "block", advance: Callable[[int], None] = lambda blocks: None
+    ) -> Features:
+        return screenplay_features(play, self.vectors(play), np.zeros(len(play.blocks), np.float32))
+
+
+def engine(task: str, recipe: str, structure: int) -> Engine:
+    modalities = (Modality("description", 384), Modality("dialogue", 384), Modality("structure", structure))
+    config = small_config(task, modalities=modalities, recipe=recipe)
+    return Engine.from_checkpoint(random_checkpoint(config), compute_type="float32")
+
+
+def play(scenes: int = 9, blocks: int = 4, named: bool = True) -> Screenplay:
+    kinds = [ACTION if i % 2 else DIALOGUE for i in range(scenes * blocks)]
+    rows = tuple(Block(k, "" if k == ACTION else "ANNA", "word " * (1 + i % 7)) for i, k in enumerate(kinds))
+    numbers = np.arange(scenes * blocks) // blocks
+    return Screenplay("movie", rows, None, *((numbers, scenes) if named else ()))
+
+
+def test_acts_end_where_the_scene_model_found_scenes() -> None:
+    engines = [engine("act", SCENES, 35), engine("scene", RECIPE, 80)]
+    found = segment_screenplay(engines, play(named=False), ZeroExtractor(), num_scenes=8)
+    assert isinstance(found, MovieSegmentation)
+    assert found.num_shots == 36
+    assert len(found.acts) == 6
+    assert {act.last_shot for act in found.acts} <= {scene.last_shot for scene in found.scenes}
+
+
+def test_an_act_model_alone_reads_the_scenes_that_the_source_names() -> None:
+    found = segment_screenplay([engine("act", SCENES, 35)], play(), ZeroExtractor())
+    assert found.num_shots == 36
+    assert all(point.shot % 4 == 3 for point in found.turning_points)
+    with pytest.raises(FeatureError, match="--checkpoint screenplay-scenes"):
+        segment_screenplay([engine("act", SCENES, 35)], play(named=False), ZeroExtractor())
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    def call(*arguments: str | Path) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["megaseg", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit_:
+            cli.main()
+        captured = capsys.readouterr()
+        return int(exit_.value.code or 0), captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str | Path]:
+    """Arguments of ``train act`` on nine small movies; sentences are random vectors."""
+    rng = np.random.default_rng(0)
+    monkeypatch.setattr("megaseg.features.encoder.SentenceEncoder.__init__", lambda self, *_, **__: None)
+    monkeypatch.setattr(
+        "megaseg.features.encoder.SentenceEncoder.encode",
+        lambda self, texts: rng.standard_normal((len(texts), 8)).astype(np.float32),
+    )
+    (tmp_path / "features").mkdir()
+    rows = []
+    for number in range(9):
+        clip = rng.standard_normal((24 + number, 8)).astype(np.float32)
+        save_features(tmp_path / f"features/movie_{number}.npz", Features({"clip": clip}, recipe="test/1"))
+        sentences = [f"Sentence {j}." for j in range(8)]
+        rows.append({"name": f"movie {number}", "sentences": sentences, "annotations": [{"tp": [0, 2, 4, 5, 7]}]})
+    (tmp_path / "synopses.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    gold = "".join(f"movie {number},1,5,11,17,23\n" for number in range(9))
+    (tmp_path / "gold.csv").write_text("name,tp1,tp2,tp3,tp4,tp5\n" + gold)
+    config = {
+        "hidden_size": 8, "ffn_size": 8, "num_heads": 2, "num_bottleneck": 4, "max_length": 64, "text": "clip",
+        "rounds": 1, "round_epochs": 1, "synopsis_epochs": 1, "epochs": 2, "density": 0.1,
+    }  # fmt: skip
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    return [tmp_path / "features", "--synopses", tmp_path / "synopses.jsonl", "--config", tmp_path / "config.json"]
+
+
+def test_train_act_leaves_a_run_that_eval_and_results_read(run: Run, data: list[str | Path], tmp_path: Path) -> None:
+    command = ["train", "act", *data, "--gold", tmp_path / "gold.csv", "-o", tmp_path / "run", "--seeds", "2"]
+    code, out, err = run(*command, "--folds", "2", "--all-movies", "--json")
+    assert code == 0, err
+    seeds = json.loads(out)["seeds"]
+    assert seeds["0"]["scored"] == 9
+    metadata = json.loads(load_checkpoint(tmp_path / "run/seed-1/act.safetensors").metadata["training"])
+    assert (metadata["config"]["seed"], len(metadata["folds"])) == (1, 2)
+    code, out, _ = run(*command, "--folds", "2", "--all-movies", "--json")
+    assert json.loads(out)["seeds"] == seeds  # nothing was trained again
+    code, out, _ = run(
+        "eval", "act", tmp_path / "features", "--gold", tmp_path / "gold.csv", "-c", tmp_path / "run", "--json"
+    )
+    assert code == 0
+    assert len(json.loads(out)["checkpoints"]) == 2
+    code, out, _ = run("results", tmp_path / "run")
+    assert code == 0
+    assert "MEGA, our movies, 2 seeds" in out
+
+
+def test_train_act_validates_one_fold_and_says_what_is_wrong(run: Run, data: list[str | Path], tmp_path: Path) -> None:
+    code, out, _ = run("train", "act", *data, "-o", tmp_path / "run", "--folds", "2", "--late-fusion", "--json")
+    assert code == 0
+    assert "validation" not in json.loads(out)["seeds"]["0"]  # no gold and no silver: nothing to score by
+    assert json.loads((tmp_path / "run/run.json").read_text())["config"]["late_fusion"]
+    (tmp_path / "other.csv").write_text("name,tp1,tp2,tp3,tp4,tp5\nsomething,1,2,3,4,5\n")
+    for extra, message in (
+        (["--variant", "mega*"], "--silver"),
+        (["--fold", "7"], "fold: expected 0 to 4"),
+        (["--gold", tmp_path / "other.csv"], "other.csv: expected gold scenes of the movies"),
+    ):
+        code, _, err = run("train", "act", *data, "-o", tmp_path / "other", *extra)
+        assert code == 2
+        assert message in " ".join(err.split())
+
+
+def test_the_shipped_configuration_is_valid() -> None:
+    from megaseg.cli.train_act import SETTINGS
+    from megaseg.training.act.config import ActConfig
+
+    assert dataclasses.replace(ActConfig.read(SETTINGS), seed=3).text_modalities == ("description", "dialogue")
