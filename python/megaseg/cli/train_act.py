@@ -138,9 +138,7 @@ class _Runs:
             raise FeatureError(
                 f"fold {fold} of {self.folds}: expected movies on both sides, got {len(self.movies)} movies in all"
             )
-        return self._train(
-            output / name.format(seed), seed, inside, {"fold": fold, "validation": inside}, self.settings
-        )
+        return self._train(output / name.format(seed), seed, inside, {"fold": fold, "held_out": inside}, self.settings)
 
     def all_movies(self, output: Path, seed: int) -> dict[str, Any]:
         """Every fold validates once; then one run on all movies for the folds' mean number of epochs.
