@@ -17,11 +17,12 @@ from megaseg.engine.decision import softmax
 from megaseg.engine.features import FeatureSource, as_features
 from megaseg.engine.graph import Node
 from megaseg.errors import FeatureError, UnsupportedError
-from megaseg.kernels.banded_estep import banded_estep
+from megaseg.kernels.banded_estep import banded_estep, density_threshold
 
 if TYPE_CHECKING:
     from megaseg.engine.backends.torch import TorchBackend
 
+_DENSITY = 0.03
 CheckpointSource = Checkpoint | str | os.PathLike[str]
 
 
@@ -88,13 +89,14 @@ def synchronisation(
     features: FeatureSource,
     synopsis_checkpoint: CheckpointSource,
     sentence_features: FeatureSource,
-    threshold: float,
+    threshold: float | None = None,
     band: float = 0.3,
 ) -> NDArray[np.bool_]:
     """The synchronisation matrix W of a movie and its synopsis (Eq. 2): bool (shots, sentences).
 
     w_ij = 1 where the cosine of shot i's and sentence j's embeddings is at least ``threshold`` (lambda) and the pair
-    lies within the ``band`` (xi); all False where no pair does.
+    lies within the ``band`` (xi); all False where no pair does. Without a threshold, the one that keeps 3 % of the
+    pairs inside the band.
 
     Raises:
         UnsupportedError: models of other tasks, or with embeddings of different width; torch is not there.
@@ -108,6 +110,8 @@ def synchronisation(
     if widths[0] != widths[1]:
         raise UnsupportedError(f"synopsis_checkpoint: expected embeddings {widths[0]} wide, got {widths[1]}")
     shots, sentences = _normalised(fused_rows(act, features)), _normalised(fused_rows(synopsis, sentence_features))
+    if threshold is None:
+        threshold = density_threshold([shots], [sentences], _DENSITY, band)
     return banded_estep(shots, sentences, threshold=threshold, band=band).view(np.bool_)
 
 

@@ -109,3 +109,14 @@ def _check(us: list[Any], vs: list[Any], place: str, threshold: float, band: flo
             expected = f"rows of {u.shape[1]} values of {us[0].dtype}, as shots have"
             got = f"{v.shape[1]} of {v.dtype} to shots of {u.dtype}"
             raise FeatureError(f"sentences{place.format(m)}: expected {expected}, got {got}")
+
+
+def density_threshold(
+    shots: Sequence[NDArray[np.float32]], sentences: Sequence[NDArray[np.float32]], density: float, band: float = 0.3
+) -> float:
+    """The lambda that keeps ``density`` (0 to 1) of all pairs inside the band, over the movies together."""
+    inside = []
+    for u, v in zip(shots, sentences, strict=True):
+        away = np.arange(len(u))[:, None] * len(v) - np.arange(len(v)) * len(u)
+        inside.append((u @ v.T)[np.abs(away) < reach(len(u), len(v), band)])
+    return float(np.quantile(np.concatenate(inside), 1 - density, method="higher"))

@@ -127,7 +127,7 @@ def test_synchronisation_as_picture_and_array(
     [
         (("--shot", "3"), "--shot: expected with --attention"),
         (("--attention", "--shot", "20"), "shot: expected the middle of a window, from 0 to 19, got 20"),
-        (("--sentences", "x.npz"), "--synopsis-checkpoint, --sentences, --similarity: expected all three, or none"),
+        (("--sentences", "x.npz"), "--synopsis-checkpoint, --sentences: expected both, or neither"),
         (("--threshold", "2"), "threshold: expected a probability"),
     ],
 )

@@ -15,10 +15,11 @@ import torch
 from megaseg.engine.checkpoint import load_checkpoint
 from megaseg.engine.engine import Engine
 from megaseg.errors import CheckpointError, FeatureError
+from megaseg.features.synopsis import read_synopses
 from megaseg.models import from_checkpoint
 from megaseg.training.act import phases
 from megaseg.training.act.config import ActConfig
-from megaseg.training.act.data import ActMovie, labels_of, load_movies, read_silver, read_synopses, resample
+from megaseg.training.act.data import ActMovie, labels_of, load_movies, read_silver, resample
 from megaseg.training.act.model import shot_model
 from megaseg.training.act.order import ordered_attention
 from megaseg.training.act.run import ActRun, Task, silver_gold
@@ -86,7 +87,8 @@ def test_a_run_leaves_checkpoints_and_a_log(tmp_path: Path) -> None:
     kept = load_checkpoint(tmp_path / "act.safetensors")
     assert kept.config.recipe == "test/1"
     assert [m.feature_size for m in kept.config.modalities] == [WIDTH, 3]
-    assert load_checkpoint(tmp_path / "synopsis.safetensors").config.task == "synopsis"
+    pair = {name: load_checkpoint(tmp_path / f"{name}.safetensors") for name in ("synchronised", "synopsis")}
+    assert [own.config.task for own in pair.values()] == ["act", "synopsis"]
     assert not (tmp_path / "state.safetensors").exists()
     features = {name: rows.numpy() for name, rows in movie("new", 99).scenes.items()}
     found = Engine.from_checkpoint(tmp_path / "act.safetensors", compute_type="float32").segment(features)
@@ -216,7 +218,7 @@ def test_an_all_zero_matrix_has_no_loss_and_never_a_nan() -> None:
 
 
 def test_no_pair_at_all_is_an_error_that_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(phases, "choose_threshold", lambda pairs, config: 1e9)
+    monkeypatch.setattr(phases, "density_threshold", lambda *_: 1e9)
     with pytest.raises(FeatureError, match="no pair inside the band 0.3"):
         run(SMALL, tmp_path)
 

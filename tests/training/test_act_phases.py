@@ -131,15 +131,17 @@ def test_a_silent_movie_is_named_in_the_log_and_a_silent_corpus_is_an_error(
 ) -> None:
     whole = phases.expectation
 
-    def silenced(pairs: Any, threshold: float, config: ActConfig) -> Any:
-        return [w & (number > 0) for number, w in enumerate(whole(pairs, threshold, config))]
+    def silenced(pairs: Any, config: ActConfig) -> Any:
+        threshold, positives = whole(pairs, config)
+        return threshold, [w & (number > 0) for number, w in enumerate(positives)]
 
     monkeypatch.setattr(phases, "expectation", silenced)
     ActRun(dataclasses.replace(SHORT, rounds=1), TASK, tmp_path / "a").run()
     events = [json.loads(line) for line in (tmp_path / "a" / "log.jsonl").read_text().splitlines()]
     (found,) = [event for event in events if "lambda" in event]
     assert found["movies_without_pairs"] == ["toy 0"]
-    monkeypatch.setattr(phases, "expectation", lambda pairs, *_: [torch.zeros(len(u), len(v)).bool() for u, v in pairs])
+    monkeypatch.setattr(phases, "density_threshold", lambda *_: 1e9)
+    monkeypatch.setattr(phases, "expectation", whole)
     with pytest.raises(FeatureError, match=r"no pair inside the band .* reaches lambda"):
         ActRun(SHORT, TASK, tmp_path / "b").run()
 
@@ -148,13 +150,13 @@ def test_the_threshold_keeps_the_density_asked_for() -> None:
     rng = torch.Generator().manual_seed(0)
     pairs = [(torch.randn(n, 6, generator=rng), torch.randn(m, 6, generator=rng)) for n, m in ((31, 12), (50, 9))]
     config = dataclasses.replace(CONFIG, density=0.2)
-    kept = phases.expectation(pairs, phases.choose_threshold(pairs, config), config)
-    band = phases.expectation(pairs, -1e9, config)
+    _, kept = phases.expectation(pairs, config)
+    _, band = phases.expectation(pairs, dataclasses.replace(config, density=1.0))
     share = sum(int(w.sum()) for w in kept) / sum(int(w.sum()) for w in band)
     assert share == pytest.approx(0.2, abs=0.01)
     assert not any((w & ~inside).any() for w, inside in zip(kept, band, strict=True))
     narrow = dataclasses.replace(config, band=1e-6)  # nothing but the diagonal is left
-    assert np.isfinite(phases.choose_threshold(pairs, narrow))
+    assert np.isfinite(phases.expectation(pairs, narrow)[0])
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,8 @@ def explain(
     ] = None,
     sentences: Annotated[str | None, typer.Option(help="Feature file of the synopsis: one row a sentence.")] = None,
     similarity: Annotated[
-        float | None, typer.Option(help="Least cosine of a shot and a sentence that belong together (lambda).")
+        float | None,
+        typer.Option(help="Least cosine of a shot and a sentence that belong together (lambda); default: by density."),
     ] = None,
     band: Annotated[float, typer.Option(help="How far from the diagonal they may lie (xi).")] = 0.3,
     overflow: Annotated[
@@ -87,11 +88,11 @@ def explain(
 
 def _synopsis(
     checkpoint: str | None, sentences: str | None, similarity: float | None
-) -> tuple[str, Features, float] | None:
+) -> tuple[str, Features, float | None] | None:
     if checkpoint is None and sentences is None and similarity is None:
         return None
-    if checkpoint is None or sentences is None or similarity is None:
-        raise FeatureError("--synopsis-checkpoint, --sentences, --similarity: expected all three, or none")
+    if checkpoint is None or sentences is None:
+        raise FeatureError("--synopsis-checkpoint, --sentences: expected both, or neither (nor --similarity)")
     return checkpoint, load_features(sentences), similarity
 
 

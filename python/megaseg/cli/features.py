@@ -10,15 +10,12 @@ import typer
 from rich.table import Table
 
 from megaseg.cli.console import JsonOption, output, print_json, progress
+from megaseg.engine.features import Features, save_features
 from megaseg.features import build_features
 from megaseg.features.extractor import Extractor
+from megaseg.features.synopsis import read_synopses
 
 app = typer.Typer(help="Turn sources into per-shot feature files.", no_args_is_help=True)
-
-
-@app.callback()
-def _features() -> None:
-    """Keeps ``screenplay`` a named subcommand."""
 
 
 @app.command("screenplay")
@@ -54,4 +51,31 @@ def screenplay(
     table = Table("movie", "status", "blocks", "scenes")
     for movie in built:
         table.add_row(movie.name, movie.status, str(movie.blocks), "-" if movie.scenes is None else str(movie.scenes))
+    output.print(table)
+
+
+@app.command("synopsis")
+def synopsis(
+    source: Annotated[Path, typer.Argument(metavar="INPUT", help="JSONL: name and sentences of one movie a line.")],
+    folder: Annotated[Path, typer.Option("--output", "-o", help="Folder for one .npz a movie.")],
+    encoder: Annotated[Path | None, typer.Option(help="Folder of all-MiniLM-L6-v2; default: its wheel.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """One .npz a synopsis: the vector of each sentence, which a synopsis model and ``megaseg explain`` read."""
+    from megaseg.features.encoder import SentenceEncoder
+
+    found = read_synopses(source, labelled=False)
+    encode = SentenceEncoder(encoder).encode
+    folder.mkdir(parents=True, exist_ok=True)
+    with progress("Reading", len(found)) as bar:
+        for name, own in found.items():
+            save_features(folder / f"{name}.npz", Features({"sentence": encode(list(own.sentences))}))
+            bar.advance(bar.task_ids[0])
+    counts = {name: len(own.sentences) for name, own in found.items()}
+    if json:
+        print_json({"folder": str(folder), "synopses": counts})
+        return
+    table = Table("synopsis", "sentences")
+    for name, count in counts.items():
+        table.add_row(name, str(count))
     output.print(table)

@@ -15,6 +15,7 @@ from megaseg.errors import FeatureError, UnsupportedError
 from megaseg.evaluation.act import read_gold
 from megaseg.evaluation.split import select_fold
 from megaseg.features.build import file_name
+from megaseg.features.synopsis import read_synopses
 
 if TYPE_CHECKING:
     from megaseg.training.act.config import ActConfig
@@ -50,8 +51,9 @@ def act(
     """Train MEGA to find turning points, from labelled synopsis sentences and without a label on any movie.
 
     A synopsis model learns the labels, scenes and sentences are synchronised by EM, and what the labels say of
-    sentences is distilled into a model of scenes alone. Leaves OUTPUT/seed-K/ with act.safetensors,
-    synopsis.safetensors and log.jsonl; interrupted, it goes on where it was when run again.
+    sentences is distilled into a model of scenes alone. Leaves OUTPUT/seed-K/ with act.safetensors, the synchronised
+    pair before that, synchronised.safetensors and synopsis.safetensors, and log.jsonl; interrupted, it goes on where
+    it was when run again.
     """
     settings = _settings(config, variant, align_in_shots, align_in_bottlenecks, late_fusion)
     movies, recipe, left_out = _load(folder, synopses, silver, encoder)
@@ -98,7 +100,7 @@ def _load(
 ) -> tuple[list[ActMovie], str | None, list[str]]:
     try:
         from megaseg.features.encoder import SentenceEncoder
-        from megaseg.training.act.data import load_movies, read_silver, read_synopses
+        from megaseg.training.act.data import load_movies, read_silver
     except ImportError as error:
         raise UnsupportedError(f"training needs {error.name}: pip install 'megaseg[train,text]'") from error
     texts = read_synopses(synopses)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,16 +16,8 @@ from megaseg.engine.features import Features, load_features
 from megaseg.errors import FeatureError
 from megaseg.evaluation.act import COUNT
 from megaseg.features.build import file_name
+from megaseg.features.synopsis import Synopsis
 from megaseg.features.words import BINS, hashed_words
-
-
-@dataclass(frozen=True, slots=True)
-class Synopsis:
-    """A synopsis by sentences; ``turning_points`` holds five sentence indices an annotator."""
-
-    name: str
-    sentences: tuple[str, ...]
-    turning_points: tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,58 +39,6 @@ class ActMovie:
     def num_scenes(self) -> int:
         """Scenes n."""
         return len(next(iter(self.scenes.values())))
-
-
-def read_synopses(path: str | Path) -> dict[str, Synopsis]:
-    """Labelled synopses from JSONL: ``name``, ``sentences`` and ``annotations`` [{"tp": five indices from 0}].
-
-    Keys are feature file names without suffix.
-
-    Raises:
-        FeatureError: names the file, the line, what was expected and what came.
-    """
-    path = Path(path)
-    found: dict[str, Synopsis] = {}
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise FeatureError(f"{path}: expected readable synopses (JSONL), got: {error}") from error
-    for number, line in enumerate(lines, 1):
-        if line.strip():
-            synopsis = _parse(line, f"{path}:{number}")
-            key = file_name(synopsis.name).removesuffix(".npz")
-            if key in found:
-                raise FeatureError(f"{path}:{number}: expected each movie once, got {synopsis.name!r} again")
-            found[key] = synopsis
-    if not found:
-        raise FeatureError(f"{path}: expected a synopsis a line, found none")
-    return found
-
-
-def _parse(line: str, where: str) -> Synopsis:
-    try:
-        row: Any = json.loads(line)
-    except ValueError as error:
-        raise FeatureError(f"{where}: expected a JSON object, got: {error}") from error
-    match row:
-        case {"name": str(name), "sentences": list(sentences), "annotations": list(annotations)} if all(
-            isinstance(sentence, str) and sentence.strip() for sentence in sentences
-        ):
-            pass
-        case _:
-            raise FeatureError(f"{where}: expected an object with name, sentences (texts) and annotations")
-    if len(sentences) < COUNT:
-        raise FeatureError(f"{where}: {name}: expected at least {COUNT} sentences, got {len(sentences)}")
-    if not annotations:
-        raise FeatureError(f"{where}: {name}: expected at least one annotation of its turning points, got none")
-    points = []
-    for annotation in annotations:
-        own = annotation.get("tp") if isinstance(annotation, dict) else None
-        known = range(len(sentences))
-        if not isinstance(own, list) or len(own) != COUNT or any(type(i) is not int or i not in known for i in own):
-            raise FeatureError(f"{where}: {name}: expected {COUNT} sentences from 0 to {len(sentences) - 1}, got {own}")
-        points.append(tuple(own))
-    return Synopsis(name, tuple(sentences), tuple(points))
 
 
 def read_silver(path: str | Path) -> dict[str, NDArray[np.float64]]:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from megaseg.errors import FeatureError
-from megaseg.kernels.banded_estep import banded_estep, reach
+from megaseg.kernels.banded_estep import banded_estep, density_threshold
 from megaseg.models import Mega
 from megaseg.training.act.config import ActConfig
 from megaseg.training.act.data import ActMovie
@@ -104,20 +104,12 @@ def text_embeddings(movie: ActMovie, modalities: Sequence[str]) -> tuple[Tensor,
     return torch.cat([u, words * scale], 1) / 2**0.5, torch.cat([v, said], 1) / 2**0.5
 
 
-def choose_threshold(pairs: Sequence[tuple[Tensor, Tensor]], config: ActConfig) -> float:
-    """The lambda that keeps ``density`` of all pairs inside the band."""
-    inside = []
-    for u, v in pairs:
-        away = torch.arange(len(u))[:, None] * len(v) - torch.arange(len(v)) * len(u)
-        inside.append((u @ v.T)[away.abs() < reach(len(u), len(v), config.band)])
-    pooled = torch.cat(inside).sort().values  # torch.quantile takes 16 million values at most
-    return float(pooled[min(int((1 - config.density) * len(pooled)), len(pooled) - 1)])
-
-
-def expectation(pairs: Sequence[tuple[Tensor, Tensor]], threshold: float, config: ActConfig) -> list[Tensor]:
-    """E-step (Eq. 2): W (scenes, sentences) of every movie, by the banded kernel."""
+def expectation(pairs: Sequence[tuple[Tensor, Tensor]], config: ActConfig) -> tuple[float, list[Tensor]]:
+    """E-step (Eq. 2): the lambda that keeps ``density``, and W (scenes, sentences) of every movie."""
     us, vs = [u.numpy() for u, _ in pairs], [v.numpy() for _, v in pairs]
-    return [torch.from_numpy(w) for w in banded_estep(us, vs, threshold=threshold, band=config.band)]
+    threshold = density_threshold(us, vs, config.density, config.band)
+    found = banded_estep(us, vs, threshold=threshold, band=config.band)
+    return threshold, [torch.from_numpy(w) for w in found]
 
 
 def contrastive(u: Tensor, v: Tensor, positives: Tensor, temperature: float) -> Tensor | None:

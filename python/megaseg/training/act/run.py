@@ -24,7 +24,7 @@ from megaseg.training.act import phases
 from megaseg.training.act.config import ActConfig
 from megaseg.training.act.data import ActMovie, joined
 from megaseg.training.act.model import SENTENCE, ShotModel, shot_model, synopsis_model, unscaled
-from megaseg.training.scaling import Scaling, fit_scalings
+from megaseg.training.scaling import fit_scalings
 from megaseg.training.state import Groups, load_state, save_state
 
 Advance = Callable[[str], None]
@@ -42,7 +42,7 @@ class Task:
 
 
 class ActRun:
-    """One seed: ``run`` leaves act.safetensors, synopsis.safetensors and log.jsonl in ``folder``."""
+    """One seed: ``run`` leaves act.safetensors, synchronised.safetensors, synopsis.safetensors and log.jsonl."""
 
     def __init__(self, config: ActConfig, task: Task, folder: Path, advance: Advance = lambda phase: None) -> None:
         if config.variant == "mega*" and any(movie.silver is None for movie in (*task.train, *task.validation)):
@@ -78,7 +78,7 @@ class ActRun:
         if self._config.variant == "mega":
             pair = self._synchronise(pair, done)
         student = self._distil(pair)
-        result = self._deliver(student, pair.synopsis)
+        result = self._deliver(student)
         self._state.unlink(missing_ok=True)
         return result
 
@@ -119,8 +119,7 @@ class ActRun:
         """W of every training movie. A movie without a pair above lambda sits this round out, and the log says so."""
         config = self._config
         pairs = self._pairs(None if number == 0 and self._texts else pair, self._train)
-        threshold = phases.choose_threshold(pairs, config)
-        positives = phases.expectation(pairs, threshold, config)
+        threshold, positives = phases.expectation(pairs, config)
         if not any(bool(w.any()) for w in positives):
             raise FeatureError(f"synchronisation: no pair inside the band {config.band} reaches lambda {threshold:.3f}")
         self._events.append(
@@ -183,6 +182,7 @@ class ActRun:
 
         if config.variant == "mega":
             self._events.append({"event": "synchronised", "aligned": self._aligned(pair)})
+            self._deliver_synchronised(pair)
         return phases.distil(
             pair.shots,
             self._train,
@@ -203,7 +203,16 @@ class ActRun:
     def _lengths(self) -> dict[str, int]:
         return {movie.name: movie.num_scenes for movie in self._validation}
 
-    def _deliver(self, student: ShotModel, synopsis: Mega) -> dict[str, Any]:
+    def _deliver_synchronised(self, pair: phases.Pair) -> None:
+        """The two models whose embeddings EM has brought together, before the act model learns to do without."""
+        metadata = {"training": json.dumps({**self._task.notes, "config": dataclasses.asdict(self._config)})}
+        kept = (("synchronised", pair.shots.checkpoint()), ("synopsis", to_checkpoint(pair.synopsis)))
+        for name, checkpoint in kept:
+            own = {m.name: self._scalings[m.name] for m in checkpoint.config.modalities}
+            raw = [Modality(modality, self._widths[modality]) for modality in own]
+            save_checkpoint(self._folder / f"{name}.safetensors", unscaled(checkpoint, own, raw, metadata))
+
+    def _deliver(self, student: ShotModel) -> dict[str, Any]:
         result: dict[str, Any] = {"event": "result", "movies": len(self._validation)}
         if self._task.gold and self._validation:
             with torch.inference_mode():
@@ -221,12 +230,6 @@ class ActRun:
         own = {name: scaling for name, scaling in self._scalings.items() if name != SENTENCE}
         modalities = [Modality(name, self._widths[name]) for name in own]
         save_checkpoint(self._folder / "act.safetensors", unscaled(student.checkpoint(), own, modalities, metadata))
-        sentence: Mapping[str, Scaling] = {SENTENCE: self._scalings[SENTENCE]}
-        if self._config.variant == "mega":
-            save_checkpoint(
-                self._folder / "synopsis.safetensors",
-                unscaled(to_checkpoint(synopsis), sentence, [Modality(SENTENCE, self._widths[SENTENCE])], metadata),
-            )
         self._events.append(result)
         self._write_log()
         return result
