@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support import random_checkpoint, small_config
+from support import Run, random_checkpoint, small_config
 
+from megaseg import cli
 from megaseg.engine.checkpoint import save_checkpoint
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -40,3 +42,17 @@ def act_checkpoint(tmp_path: Path) -> Path:
     path = tmp_path / "act.safetensors"
     save_checkpoint(path, random_checkpoint(small_config("act")))
     return path
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """The command line in this process."""
+
+    def call(*arguments: str | Path) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["megaseg", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit_:
+            cli.main()
+        captured = capsys.readouterr()
+        return int(exit_.value.code or 0), captured.out, captured.err
+
+    return call

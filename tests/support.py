@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from megaseg.engine.checkpoint import Checkpoint, ModelConfig
 from megaseg.engine.config import Modality
+
+Run = Callable[..., tuple[int, str, str]]  # a command line to exit code, stdout and stderr
 
 
 def small_config(task: str = "scene", **changes: Any) -> ModelConfig:

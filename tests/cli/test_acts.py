@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from support import random_checkpoint, small_config
+from support import Run, random_checkpoint, small_config
 
-from megaseg import Engine, Features, cli, load_checkpoint, save_features
+from megaseg import Engine, Features, load_checkpoint, save_features
 from megaseg.cli.segment import segment_screenplay
 from megaseg.engine.config import Modality
 from megaseg.engine.movie import MovieSegmentation
@@ -22,8 +21,6 @@ from megaseg.features import RECIPE, Screenplay, screenplay_features
 from megaseg.features.extractor import Extractor
 from megaseg.features.scenes import RECIPE as SCENES
 from megaseg.features.screenplay import ACTION, DIALOGUE, Block
-
-Run = Callable[..., tuple[int, str, str]]
 
 
 class ZeroExtractor(Extractor):
@@ -66,18 +63,6 @@ def test_an_act_model_alone_reads_the_scenes_that_the_source_names() -> None:
     assert all(point.shot % 4 == 3 for point in found.turning_points)
     with pytest.raises(FeatureError, match="--checkpoint screenplay-scenes"):
         segment_screenplay([engine("act", SCENES, 35)], play(named=False), ZeroExtractor())
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    def call(*arguments: str | Path) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["megaseg", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exit_:
-            cli.main()
-        captured = capsys.readouterr()
-        return int(exit_.value.code or 0), captured.out, captured.err
-
-    return call
 
 
 @pytest.fixture

@@ -3,33 +3,18 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from support import random_checkpoint, random_features, small_config
+from support import Run, random_checkpoint, random_features, small_config
 
-from megaseg import Engine, Features, cli, save_checkpoint, save_features
+from megaseg import Engine, Features, save_checkpoint, save_features
 from megaseg.evaluation.act import PRIOR, THEORY, act_metrics, at_positions
 
 CONFIG = small_config("act")
 SCENES = {"a": 30, "What, now?": 12}
 GOLD = {"a": [[3], [7, 8], [15], [22], [28]], "What, now?": [[1], [3], [6], [9, 9], [11]]}
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    def call(*arguments: str | Path) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["megaseg", "eval", "act", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exit_:
-            cli.main()
-        captured = capsys.readouterr()
-        return int(exit_.value.code or 0), captured.out, captured.err
-
-    return call
 
 
 @pytest.fixture
@@ -61,7 +46,7 @@ def scores(data: Path, seed: int) -> tuple[float, float, float]:
 
 def test_one_checkpoint_and_the_content_free_rows(run: Run, data: Path) -> None:
     one = data / "run/seed-0/act.safetensors"
-    code, out, err = run(data / "movies", "--gold", data / "gold.csv", "--checkpoint", one, "--json")
+    code, out, err = run("eval", "act", data / "movies", "--gold", data / "gold.csv", "--checkpoint", one, "--json")
     assert (code, err) == (0, "")
     found = json.loads(out)
     assert (found["ta"], found["pa"], found["d"]) == pytest.approx(scores(data, 0), abs=1e-9)
@@ -75,11 +60,11 @@ def test_one_checkpoint_and_the_content_free_rows(run: Run, data: Path) -> None:
 def test_a_run_gives_mean_and_sample_deviation_of_its_seeds(run: Run, data: Path) -> None:
     given = (data / "movies", "--gold", data / "gold.csv", "--checkpoint", data / "run")
     rows = np.array([scores(data, 0), scores(data, 1)])
-    found = json.loads(run(*given, "--json")[1])
+    found = json.loads(run("eval", "act", *given, "--json")[1])
     assert len(found["checkpoints"]) == 2
     np.testing.assert_allclose([found[key] for key in ("ta", "pa", "d")], rows.mean(axis=0))
     np.testing.assert_allclose([found["std"][key] for key in ("ta", "pa", "d")], rows.std(axis=0, ddof=1))
-    code, out, _ = run(*given)
+    code, out, _ = run("eval", "act", *given)
     assert code == 0
     assert "model, 2 seeds" in out
     assert "theory" in out
@@ -92,12 +77,12 @@ def test_a_run_gives_mean_and_sample_deviation_of_its_seeds(run: Run, data: Path
 )
 def test_gold_that_does_not_fit_the_features_is_named(run: Run, data: Path, name: str, cell: str, message: str) -> None:
     (data / "gold.csv").write_text(f"name,tp 1,tp 2,tp 3,tp 4,tp 5\n{name},{cell},1,1,1,1\n")
-    code, _, err = run(data / "movies", "--gold", data / "gold.csv", "-c", data / "run")
+    code, _, err = run("eval", "act", data / "movies", "--gold", data / "gold.csv", "-c", data / "run")
     assert code == 2
     assert message in err
 
 
 def test_a_scene_model_is_refused(run: Run, data: Path, scene_checkpoint: Path) -> None:
-    code, _, err = run(data / "movies", "--gold", data / "gold.csv", "-c", scene_checkpoint)
+    code, _, err = run("eval", "act", data / "movies", "--gold", data / "gold.csv", "-c", scene_checkpoint)
     assert code == 2
     assert "expected an act model" in err

@@ -3,33 +3,18 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from support import random_checkpoint, random_features, small_config
+from support import Run, random_checkpoint, random_features, small_config
 
-from megaseg import Features, cli, save_checkpoint, save_features
+from megaseg import Features, save_checkpoint, save_features
 from megaseg.engine.config import Modality
 
 pytest.importorskip("matplotlib")
 
 CONFIG = small_config()
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    def call(*arguments: str | Path) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["megaseg", "explain", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exit_:
-            cli.main()
-        captured = capsys.readouterr()
-        return int(exit_.value.code or 0), captured.out, captured.err
-
-    return call
 
 
 @pytest.fixture
@@ -53,7 +38,7 @@ def is_png(path: Path) -> bool:
 
 def test_importance_is_written_and_printed(run: Run, scene_checkpoint: Path, movie: Path, tmp_path: Path) -> None:
     out = tmp_path / "new" / "why"
-    code, text, err = run(movie, "-c", scene_checkpoint, "-o", out, "--threshold", "0.3")
+    code, text, err = run("explain", movie, "-c", scene_checkpoint, "-o", out, "--threshold", "0.3")
     assert (code, err) == (0, "")
     assert sorted(path.name for path in out.iterdir()) == ["explanation.json", "importance.png"]
     assert is_png(out / "importance.png")
@@ -66,19 +51,19 @@ def test_importance_is_written_and_printed(run: Run, scene_checkpoint: Path, mov
 
 
 def test_turning_points_as_json(run: Run, act_checkpoint: Path, movie: Path, tmp_path: Path) -> None:
-    code, text, _ = run(movie, "-c", act_checkpoint, "-o", tmp_path / "why", "--ordered", "--json")
+    code, text, _ = run("explain", movie, "-c", act_checkpoint, "-o", tmp_path / "why", "--ordered", "--json")
     values = json.loads(text)
     assert code == 0
     assert values == json.loads((tmp_path / "why" / "explanation.json").read_text())
     assert values["segmentation"]["decision"]["ordered"]
     shots = [decision["shot"] for decision in values["decisions"]]
     assert shots == [point["shot"] for point in values["segmentation"]["turning_points"]]
-    code, text, _ = run(movie, "-c", act_checkpoint, "-o", tmp_path / "why")
+    code, text, _ = run("explain", movie, "-c", act_checkpoint, "-o", tmp_path / "why")
     assert (code, "point of no return" in text) == (0, True)
 
 
 def test_a_shipped_sample_by_its_name(run: Run, tmp_path: Path) -> None:
-    code, text, _ = run("sample", "-o", tmp_path / "why")
+    code, text, _ = run("explain", "sample", "-o", tmp_path / "why")
     assert (code, "description" in text) == (0, True)
 
 
@@ -91,14 +76,14 @@ def test_attention_as_picture_and_arrays(
 
     checkpoint, out = (scene_checkpoint, act_checkpoint)[task == "act"], tmp_path / "why"
     shots = {"scene": ("--shot", "4"), "act": ()}[task]
-    code, _, err = run(movie, "-c", checkpoint, "-o", out, "--attention", *shots)
+    code, _, err = run("explain", movie, "-c", checkpoint, "-o", out, "--attention", *shots)
     assert (code, err) == (0, "")
     assert is_png(out / "attention.png")
     with np.load(out / "attention.npz") as kept:
         for name, scores in attention_scores(checkpoint, movie, 4 if shots else None).items():
             np.testing.assert_array_equal(kept[name], scores)
     if task == "scene":  # without --shot, the surest boundary's window
-        code, text, _ = run(movie, "-c", checkpoint, "-o", out, "--attention", "--json")
+        code, text, _ = run("explain", movie, "-c", checkpoint, "-o", out, "--attention", "--json")
         surest = int(np.argmax(json.loads(text)["segmentation"]["scores"]))
         with np.load(out / "attention.npz") as kept:
             np.testing.assert_array_equal(kept["clip"], attention_scores(checkpoint, movie, surest)["clip"])
@@ -112,7 +97,7 @@ def test_synchronisation_as_picture_and_array(
 
     out = tmp_path / "why"
     options = ("--synopsis-checkpoint", synopsis[0], "--sentences", synopsis[1], "--similarity", "0.05")
-    code, _, err = run(movie, "-c", act_checkpoint, "-o", out, *options, "--band", "0.4")
+    code, _, err = run("explain", movie, "-c", act_checkpoint, "-o", out, *options, "--band", "0.4")
     assert (code, err) == (0, "")
     assert is_png(out / "synchronisation.png")
     expected = synchronisation(act_checkpoint, movie, synopsis[0], synopsis[1], 0.05, 0.4)
@@ -135,7 +120,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(
     run: Run, scene_checkpoint: Path, movie: Path, tmp_path: Path, options: tuple[str, ...], message: str
 ) -> None:
     pytest.importorskip("torch")
-    code, _, err = run(movie, "-c", scene_checkpoint, "-o", tmp_path / "why", *options)
+    code, _, err = run("explain", movie, "-c", scene_checkpoint, "-o", tmp_path / "why", *options)
     assert code == 2
     assert message in err.replace("\n", " ")
     assert not (tmp_path / "why").exists()
@@ -149,8 +134,8 @@ def test_a_compiled_model_has_importance_but_no_attention(
     from megaseg.engine.checkpoint import load_checkpoint
 
     compile_checkpoint(load_checkpoint(scene_checkpoint), tmp_path / "model.mseg")
-    code, _, _ = run(movie, "-c", tmp_path / "model.mseg", "-o", tmp_path / "why")
+    code, _, _ = run("explain", movie, "-c", tmp_path / "model.mseg", "-o", tmp_path / "why")
     assert code == 0
-    code, _, err = run(movie, "-c", tmp_path / "model.mseg", "-o", tmp_path / "why", "--attention")
+    code, _, err = run("explain", movie, "-c", tmp_path / "model.mseg", "-o", tmp_path / "why", "--attention")
     assert code == 2
     assert "expected a checkpoint, got a compiled model" in err.replace("\n", " ")
