@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from megaseg.engine.segmentation import SCHEMA, Decision, Segment, Segmentation, TurningPoint
+from megaseg.engine.segmentation import SCHEMA, Decision, Segment, Segmentation, TurningPoint, parse_json
 from megaseg.errors import FeatureError
 
 MOVIE_SCHEMA = "megaseg.segmentation/2"
@@ -124,10 +124,7 @@ def read_result(text: str) -> Segmentation | MovieSegmentation:
     Raises:
         FeatureError: not JSON, or not a result of a known schema version.
     """
-    try:
-        values = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise FeatureError(f"result: expected JSON, got: {error}") from error
+    values = parse_json(text)
     movie = isinstance(values, Mapping) and values.get("schema") == MOVIE_SCHEMA
     return MovieSegmentation.from_dict(values) if movie else Segmentation.from_dict(values)
 

@@ -232,10 +232,19 @@ class Segmentation:
         Raises:
             FeatureError: not JSON, or not a result of this schema version.
         """
-        try:
-            return cls.from_dict(json.loads(text))
-        except (json.JSONDecodeError, RecursionError) as error:
-            raise FeatureError(f"result: expected JSON, got: {error}") from error
+        return cls.from_dict(parse_json(text))
+
+
+def parse_json(text: str) -> Any:
+    """The value of a result's JSON text.
+
+    Raises:
+        FeatureError: not JSON.
+    """
+    try:
+        return json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise FeatureError(f"result: expected JSON, got: {error}") from error
 
 
 def _segments(
