@@ -109,7 +109,7 @@ class _FileTensors(Mapping[str, Array]):
 
 
 def resolve_checkpoint(name_or_path: str | os.PathLike[str]) -> Path:
-    """A path, or the name of a checkpoint that ships with megaseg (``screenplay-scenes``).
+    """A path, or the name of a checkpoint that ships with megaseg (``screenplay-scenes``, ``screenplay-acts``).
 
     Raises:
         CheckpointError: neither a file nor a shipped name; lists the shipped ones.

@@ -117,6 +117,9 @@ def test_train_act_validates_one_fold_and_says_what_is_wrong(run: Run, data: lis
     assert code == 0
     assert "validation" not in json.loads(out)["seeds"]["0"]  # no gold and no silver: nothing to score by
     assert json.loads((tmp_path / "run/run.json").read_text())["config"]["late_fusion"]
+    code, _, err = run("train", "act", *data, "-o", tmp_path / "run", "--folds", "2")
+    assert code == 2
+    assert "a run of the same config; choose another --output" in " ".join(err.split())
     (tmp_path / "other.csv").write_text("name,tp1,tp2,tp3,tp4,tp5\nsomething,1,2,3,4,5\n")
     for extra, message in (
         (["--variant", "mega*"], "--silver"),

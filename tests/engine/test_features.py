@@ -105,3 +105,16 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     for name in ("cut.npz", "cut.safetensors", "pickled.npz", "movie.csv", "missing.npz"):
         with pytest.raises(FeatureError, match=name):
             load_features(tmp_path / name)
+
+
+def test_words_ride_along_and_are_checked(tmp_path: Path) -> None:
+    words = np.eye(4, 9, dtype=np.uint8)
+    clip = np.ones((4, 3), np.float32)
+    save_features(tmp_path / "a.npz", Features({"clip": clip}, words=words))
+    found = load_features(tmp_path / "a.npz")
+    assert list(found.modalities) == ["clip"]
+    assert found.words is not None
+    np.testing.assert_array_equal(found.words, words)
+    for bad in (words[:3], words.astype(np.int64), words[0]):
+        with pytest.raises(FeatureError, match="words: expected uint8"):
+            Features.from_mapping({"clip": clip, "words": bad})

@@ -37,7 +37,7 @@ def act(
     align_in_shots: Annotated[bool, typer.Option(help="Alignment encoding in shots (Table 2a).")] = True,
     align_in_bottlenecks: Annotated[bool, typer.Option(help="Alignment encoding in bottlenecks (Table 2b).")] = True,
     late_fusion: Annotated[bool, typer.Option("--late-fusion", help="No bottleneck fusion (Table 2c).")] = False,
-    seed: Annotated[int, typer.Option(help="The first seed.", min=0)] = 0,
+    seed: Annotated[int | None, typer.Option(help="The first seed; default: the config's.", min=0)] = None,
     seeds: Annotated[int, typer.Option(help="How many seeds, one after the other.", min=1)] = 1,
     fold: Annotated[int, typer.Option(help="Fold of the movies that validates.")] = 0,
     folds: Annotated[int, typer.Option(help="Number of folds by movie name.", min=2)] = 5,
@@ -67,12 +67,17 @@ def act(
         "data": {"recipe": recipe, "movies": [movie.name for movie in movies]},
         "validation_gold": "CSV" if gold else "arg-max of the silver distributions" if silver else "none",
     }
+    if settings.variant == "mega*" and silver is None:
+        raise FeatureError("mega*: expected a teacher's distributions to learn from, got no --silver")
+    runs = _Runs(settings, movies, _marks(gold, movies), recipe, notes, folds)
+    for number in split:
+        runs.held_out(number)
     _write_run(output, settings, notes)
     if threads:
         _set_threads(threads)
-    runs = _Runs(settings, movies, _marks(gold, movies), recipe, notes, folds)
     results = {}
-    for number in range(seed, seed + seeds):
+    first = settings.seed if seed is None else seed
+    for number in range(first, first + seeds):
         results[number] = runs.all_movies(output, number) if all_movies else runs.fold(output, number, split[0])
         console.print(f"seed {number}: {_line(results[number])}", highlight=False)
     if json:
@@ -115,10 +120,20 @@ def _load(
 
 
 def _write_run(output: Path, settings: ActConfig, notes: dict[str, Any]) -> None:
+    """Write run.json; a folder holds the seeds of one run."""
     output.mkdir(parents=True, exist_ok=True)
     said = {"name": output.name, "modality": "T", "synchronised_by": "T*" if settings.variant == "mega*" else "T"}
-    with atomic_write(output / "run.json") as temporary:
-        run = {**said, "config": dataclasses.asdict(settings), **notes}
+    config = {**dataclasses.asdict(settings), "seed": 0}
+    run = jsonlib.loads(jsonlib.dumps({**said, "config": config, **notes}))
+    path = output / "run.json"
+    if path.is_file():
+        kept = jsonlib.loads(path.read_text(encoding="utf-8"))
+        unlike = [key for key in ("config", "split", "data", "validation_gold") if kept.get(key) != run[key]]
+        if unlike:
+            raise FeatureError(
+                f"{path}: expected a new folder or a run of the same {', '.join(unlike)}; choose another --output"
+            )
+    with atomic_write(path) as temporary:
         temporary.write_text(jsonlib.dumps(run, indent=1), encoding="utf-8")
 
 
@@ -135,12 +150,21 @@ class _Runs:
 
     def fold(self, output: Path, seed: int, fold: int, name: str = "seed-{}") -> dict[str, Any]:
         """Train on all folds but one, which validates."""
+        inside = self.held_out(fold)
+        return self._train(output / name.format(seed), seed, inside, {"fold": fold, "held_out": inside}, self.settings)
+
+    def held_out(self, fold: int) -> list[str]:
+        """Names of the fold's movies.
+
+        Raises:
+            FeatureError: no such fold, or one of no movies or of all.
+        """
         inside = select_fold([movie.name for movie in self.movies], fold, self.folds, inside=True)
         if not 0 < len(inside) < len(self.movies):
             raise FeatureError(
                 f"fold {fold} of {self.folds}: expected movies on both sides, got {len(self.movies)} movies in all"
             )
-        return self._train(output / name.format(seed), seed, inside, {"fold": fold, "held_out": inside}, self.settings)
+        return inside
 
     def all_movies(self, output: Path, seed: int) -> dict[str, Any]:
         """Every fold validates once; then one run on all movies for the folds' mean number of epochs.
