@@ -18,7 +18,7 @@ class ActConfig:
     """Model sizes (see ``ModelConfig``), the three phases and the ablations.
 
     ``variant``: ``mega`` synchronises synopsis and movie, ``mega*`` distils the teacher's silver distributions instead.
-    ``density`` is the share of the pairs inside the band that the first lambda keeps; ``band`` is xi (Eq. 2),
+    ``density`` is the share of the pairs inside the band that the lambda of each round keeps; ``band`` is xi (Eq. 2),
     ``temperature`` tau. ``text`` names modalities, with commas, of the sentences' width: their plain similarity to the
     sentences gives the first W and keeps ``text_share`` of every m_ij after; without any, the models are on their own.
     ``sharpness`` is a factor inside the exponential of Eq. 6, 1 as printed; ``ordered`` replaces Eqs. 5 and 6 (see
