@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from support import Run, random_checkpoint, small_config
 
-from megaseg import cli
 from megaseg.engine.checkpoint import save_checkpoint
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -47,6 +46,7 @@ def act_checkpoint(tmp_path: Path) -> Path:
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """The command line in this process."""
+    from megaseg import cli  # the sanitizers' build of the package has none
 
     def call(*arguments: str | Path) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["megaseg", *map(str, arguments)])
