@@ -65,6 +65,12 @@ def test_an_act_model_alone_reads_the_scenes_that_the_source_names() -> None:
         segment_screenplay([engine("act", SCENES, 35)], play(named=False), ZeroExtractor())
 
 
+def test_a_feature_file_cannot_serve_models_of_different_recipes(run: Run) -> None:
+    code, _, err = run("segment", "sample", "-c", "screenplay-scenes", "-c", "screenplay-acts")
+    assert code == 2
+    assert "give the screenplay itself, or one --checkpoint" in " ".join(err.split())
+
+
 @pytest.fixture
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str | Path]:
     """Arguments of ``train act`` on nine small movies; sentences are random vectors."""

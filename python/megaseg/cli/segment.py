@@ -114,6 +114,7 @@ def segment(
             if isinstance(movie, Screenplay):
                 result = segment_screenplay(engines, movie, extractor, **decision)
             else:
+                _check_recipes(engines, movie)
                 result = _joined([engine.segment(load_features(movie), **decision) for engine in engines])
             _deliver(result, name, target, plot, json, play)
             bar.advance(bar.task_ids[0])
@@ -145,6 +146,15 @@ def _check_tasks(engines: list[Engine], names: list[str]) -> None:
     if len(tasks) > 1 and sorted(tasks) != ["act", "scene"]:
         got = ", ".join(f"{name} of task {task}" for name, task in zip(names, tasks, strict=True))
         raise FeatureError(f"--checkpoint: expected a scene and an act model, got {got}")
+
+
+def _check_recipes(engines: list[Engine], file: Path) -> None:
+    recipes = sorted({engine.config.recipe for engine in engines if engine.config.recipe})
+    if len(recipes) > 1:
+        raise FeatureError(
+            f"{file}: the checkpoints read different features, {' and '.join(recipes)}; "
+            "give the screenplay itself, or one --checkpoint"
+        )
 
 
 def _joined(results: list[Segmentation]) -> Result:

@@ -1,1 +1,1 @@
-"""Training of the scene task: what ``megaseg train`` runs. Needs the extra ``megaseg[train]``."""
+"""Training of scene models and, in ``act``, of act models: what ``megaseg train`` runs. Needs ``megaseg[train]``."""
