@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from megaseg.errors import UnsupportedError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Array = NDArray[np.float32]
 Matrix = NDArray[np.float32] | NDArray[np.uint16]  # NumPy has no bfloat16: its bits travel as uint16
@@ -46,4 +49,26 @@ def implementation(op: str, x: NDArray[Any], compute_type: str = "") -> Implemen
             raise UnsupportedError(f"{op}: expected one of {offered or 'no op of this name'}, got {key[1]} {key[2]}")
     module, name = _TABLE[key]
     function: Implementation = getattr(importlib.import_module(module), name)
+    return function
+
+
+_DEVICE_TYPES = ("float16", "bfloat16", "float32")
+_DEVICE_OPS = (
+    *("bottleneck_attention", "window_attention", "query_attention"),
+    *("residual_layer_norm", "linear", "embed", "banded_estep"),
+)
+
+
+def device_implementation(op: str, x: Tensor) -> Implementation:
+    """The implementation of ``op`` for the torch tensor that it will work on.
+
+    Raises:
+        UnsupportedError: no implementation for the device and dtype; lists those there are.
+    """
+    dtype = str(x.dtype).removeprefix("torch.")
+    if op not in _DEVICE_OPS or dtype not in _DEVICE_TYPES:
+        raise UnsupportedError(f"{op}: expected one of cuda {', cuda '.join(_DEVICE_TYPES)}, got {x.device.type} {dtype}")
+    module = {"residual_layer_norm": "layer_norm"}.get(op, op)
+    name = "torch_linear" if op == "linear" else op
+    function: Implementation = getattr(importlib.import_module(f"megaseg.kernels.triton.{module}"), name)
     return function

@@ -1,0 +1,224 @@
+"""The rewritten graph on a CUDA device: Triton and CUDA kernels, a CUDA graph per batch shape, transfers beside the work."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from megaseg.engine.backends.packed import Batch, PackedGraph
+from megaseg.engine.backends.packing import Pack, Shape, packs
+from megaseg.engine.checkpoint import Checkpoint
+from megaseg.engine.graph import build
+from megaseg.engine.passes import PASSES, rewrite
+from megaseg.errors import UnsupportedError
+
+COMPUTE_TYPES = ("bfloat16", "float16", "float32")
+KEPT_SHAPES = 16  # batch shapes whose buffers and graphs stay; the least recently used goes
+Movie = Sequence[NDArray[np.float32]]
+Copies = Sequence[tuple[Tensor, Tensor]]  # to, from
+
+
+class Device(Protocol):
+    """Where a packed graph runs, and how work gets there; tests put the host in place of a GPU."""
+
+    torch_device: torch.device
+
+    def host(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        """Memory of the host that the device copies by itself."""
+        ...
+
+    def captured(self, run: Callable[[], Tensor]) -> tuple[Callable[[], object], Tensor]:
+        """Work on fixed buffers as something to replay, and the buffer of its result."""
+        ...
+
+    def submit(self, inputs: Copies, replay: Callable[[], object], outputs: Copies) -> Callable[[], object]:
+        """Copy in, replay, copy out, all in the background; returns what waits for it."""
+        ...
+
+
+class CudaDevice:
+    """The current CUDA device: one stream copies the next batch in while another works on this one."""
+
+    def __init__(self) -> None:
+        if not torch.cuda.is_available():
+            raise UnsupportedError("device 'cuda': torch sees no CUDA device here; supported: cpu")
+        self.torch_device = torch.device("cuda", torch.cuda.current_device())
+        self._copies, self._work = torch.cuda.Stream(), torch.cuda.Stream()
+        self._pool = torch.cuda.graph_pool_handle()  # graphs of one stream never run at once and share what they need
+
+    def host(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        return torch.empty(shape, dtype=dtype, pin_memory=True)
+
+    def captured(self, run: Callable[[], Tensor]) -> tuple[Callable[[], object], Tensor]:
+        with torch.cuda.stream(self._work):
+            run()  # compiles kernels and lets libraries set up, which a graph cannot hold
+        torch.cuda.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=self._pool, stream=self._work):
+            out = run()
+        return graph.replay, out
+
+    def submit(self, inputs: Copies, replay: Callable[[], object], outputs: Copies) -> Callable[[], object]:
+        with torch.cuda.stream(self._copies):
+            for to, source in inputs:
+                to.copy_(source, non_blocking=True)
+        self._work.wait_stream(self._copies)
+        with torch.cuda.stream(self._work):
+            replay()
+            for to, source in outputs:
+                to.copy_(source, non_blocking=True)
+            done = torch.cuda.Event()
+            done.record()
+        return done.synchronize
+
+
+class Slot:
+    """Buffers of one batch shape on the host and on the device, and the work on them ready to replay."""
+
+    def __init__(self, graph: PackedGraph, shape: Shape, dtype: torch.dtype, device: Device) -> None:
+        config = graph.graph.config
+        self._length = config.max_length if config.task == "scene" else shape.latents
+        counts = (shape.latents, shape.latents, shape.latents, shape.sequences + 1)
+        sizes = [modality.feature_size for modality in config.modalities]
+        self._features = [device.host((shape.rows, size), dtype).zero_() for size in sizes]
+        self._indices = device.host((sum(counts),), torch.int32).zero_()
+        self._views = [view.numpy() for view in self._indices.split(counts)]
+        on_device = [torch.zeros_like(x, device=device.torch_device) for x in (*self._features, self._indices)]
+        self._inputs = list(zip(on_device, (*self._features, self._indices), strict=True))
+        batch = Batch(*on_device[-1].split(counts), longest=self._length)
+        self._replay, result = device.captured(lambda: graph(on_device[:-1], batch))
+        self._result = device.host(tuple(result.shape), torch.float32)
+        self._outputs = [(self._result, result)]
+        self._device = device
+        self._finish: Callable[[], None] | None = None
+
+    def submit(self, pack: Pack, movies: Sequence[Movie], keep: Callable[[int, slice, NDArray[np.float32]], None]) -> None:
+        """Run a batch; ``keep`` gets each movie's rows (rows, 1 + M, N_c) when it is collected."""
+        self.collect()
+        for buffer, arrays in zip(self._features, zip(*movies, strict=True), strict=True):
+            row = 0
+            for piece in pack.pieces:
+                part = np.ascontiguousarray(arrays[piece.movie][piece.read])
+                buffer[row : row + len(part)].copy_(torch.from_numpy(part))
+                row += len(part)
+        for view, indices in zip(self._views, (pack.row, pack.place, pack.slot, pack.begin), strict=True):
+            view[:] = indices
+        wait = self._device.submit(self._inputs, self._replay, self._outputs)
+
+        def finish() -> None:
+            wait()
+            row = 0
+            for piece in pack.pieces:
+                count = piece.wanted.stop - piece.wanted.start
+                keep(piece.movie, piece.wanted, self._result[row : row + count].numpy())
+                row += count
+
+        self._finish = finish
+
+    def collect(self) -> None:
+        """Wait for the batch under way, if any, and hand out its rows."""
+        if self._finish:
+            finish, self._finish = self._finish, None
+            finish()
+
+
+class CudaBackend:
+    """Runs batches of a few fixed shapes, two of each under way at a time, so that the device does not wait for data."""
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        *,
+        compute_type: str = "auto",
+        passes: bool = True,
+        batch: int = 1 << 15,
+        device: Device | None = None,
+    ) -> None:
+        """Load a checkpoint onto the device. ``batch``: most latents (windows * L, or shots) that run at once.
+
+        Raises:
+            UnsupportedError: no CUDA device, or a compute type that is not one of ``COMPUTE_TYPES`` or ``auto``,
+                bfloat16.
+        """
+        chosen = "bfloat16" if compute_type == "auto" else compute_type
+        if chosen not in COMPUTE_TYPES:
+            offered = ", ".join((*COMPUTE_TYPES, "float64"))
+            raise UnsupportedError(f"compute_type {chosen!r}: device 'cuda' supports {offered}")
+        self._device = CudaDevice() if device is None else device
+        self._compute_type, self._passes, self._batch = chosen, tuple(PASSES) if passes else (), batch
+        graph = rewrite(build(checkpoint), self._passes)
+        self._graph = PackedGraph(graph, getattr(torch, chosen), self._device.torch_device)
+        self._slots: OrderedDict[Shape, deque[Slot]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def run_many(self, movies: Sequence[Movie]) -> list[NDArray[np.float32]]:
+        """As the native backend's: logits (shots, N_c) of each movie, packed into full batches.
+
+        Raises:
+            UnsupportedError: values beyond the range of float16.
+        """
+        return [rows[:, 0] for rows in self._rows(movies)]
+
+    def explain(self, features: Movie) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Logits (shots, N_c), and what each modality contributes to them (shots, M, N_c), of one run."""
+        (rows,) = self._rows([features])
+        return rows[:, 0], rows[:, 1:]
+
+    def _rows(self, movies: Sequence[Movie]) -> list[NDArray[np.float32]]:
+        config = self._graph.graph.config
+        lengths = [len(movie[0]) for movie in movies]
+        width = (1 + len(config.modalities), config.num_classes)
+        out = [np.empty((shots, *width), np.float32) for shots in lengths]
+
+        def keep(movie: int, wanted: slice, rows: NDArray[np.float32]) -> None:
+            out[movie][wanted] = rows
+
+        with self._lock, torch.inference_mode():
+            used = []
+            for pack in packs(config, lengths, self._batch):
+                slot = self._slot(pack.shape)
+                slot.submit(pack, movies, keep)
+                used.append(slot)
+            for slot in used:
+                slot.collect()
+        for index, rows in enumerate(out):
+            if not np.isfinite(rows).all():
+                raise UnsupportedError(
+                    f"compute_type {self._compute_type!r}: logits of movie {index} are not finite, its values leave the "
+                    "type's range; use bfloat16 or float32"
+                )
+        return out
+
+    def _slot(self, shape: Shape) -> Slot:
+        """A slot of this shape, the one that has been under way for longer."""
+        slots = self._slots.setdefault(shape, deque())
+        self._slots.move_to_end(shape)
+        if len(slots) < 2:
+            slots.append(Slot(self._graph, shape, getattr(torch, self._compute_type), self._device))
+        else:
+            slots.rotate(-1)
+        if len(self._slots) > KEPT_SHAPES:
+            _, old = self._slots.popitem(last=False)
+            for slot in old:
+                slot.collect()
+        return slots[-1]
+
+    def describe(self) -> dict[str, Any]:
+        """Backend, device, target, compute_type, passes, weight_bytes."""
+        device = self._device.torch_device
+        name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+        return {
+            "backend": "torch",
+            "device": "cuda" if device.type == "cuda" else str(device),
+            "target": f"{name}, torch {torch.__version__}",
+            "compute_type": self._compute_type,
+            "passes": list(self._passes),
+            "weight_bytes": self._graph.weight_bytes,
+        }
