@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from megaseg.engine.backends.native import NativeBackend
 
 DEVICES = ("auto", "cpu", "cuda")
-COMPUTE_TYPES = ("auto", "float32", "bfloat16", "int8", "float64")
+COMPUTE_TYPES = ("auto", "float32", "float16", "bfloat16", "int8", "float64")
 BACKENDS = ("auto", "native", "torch")
 OVERFLOWS = ("error", "pool")
 
@@ -234,9 +234,19 @@ def _native(
 def _torch(checkpoint: Checkpoint, device: str, compute_type: str, passes: bool) -> Backend:
     from megaseg.engine.backends.torch import TorchBackend
 
+    if device == "cuda" and compute_type != "float64":
+        return _cuda(checkpoint, compute_type, passes)
     return TorchBackend(
         checkpoint,
         device="cpu" if device == "auto" else device,
         compute_type="float32" if compute_type == "auto" else compute_type,
         passes=tuple(PASSES) if passes else (),
     )
+
+
+def _cuda(checkpoint: Checkpoint, compute_type: str, passes: bool) -> Backend:
+    try:
+        from megaseg.engine.backends.cuda import CudaBackend
+    except ImportError as error:
+        raise UnsupportedError(f"device 'cuda' needs the extra gpu: pip install 'megaseg[gpu]' ({error})") from error
+    return CudaBackend(checkpoint, compute_type=compute_type, passes=passes)

@@ -1,0 +1,39 @@
+"""A host in place of a GPU: what ``CudaBackend`` asks of CUDA, done at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from megaseg.engine.backends.cuda import Copies
+
+
+class HostDevice:
+    torch_device = torch.device("cpu")
+
+    def __init__(self) -> None:
+        self.captures = 0
+
+    def host(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        return torch.empty(shape, dtype=dtype)
+
+    def captured(self, run: Callable[[], Tensor]) -> tuple[Callable[[], object], Tensor]:
+        """Every replay runs anew into the same buffer; nothing may be left of the run before."""
+        self.captures += 1
+        out = torch.full_like(run(), torch.nan)
+        return lambda: out.copy_(run()), out
+
+    def submit(self, inputs: Copies, replay: Callable[[], object], outputs: Copies) -> Callable[[], object]:
+        for to, source in inputs:
+            to.copy_(source)
+        replay()
+        for to, source in outputs:
+            to.fill_(torch.nan)  # until it is waited for
+
+        def wait() -> None:
+            for to, source in outputs:
+                to.copy_(source)
+
+        return wait

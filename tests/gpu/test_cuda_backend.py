@@ -1,0 +1,142 @@
+"""The device's executor on Triton's interpreter: packed batches of the rewritten graph against the model in float64."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+import torch
+from host import HostDevice
+from support import odd_config, random_checkpoint, random_features, small_config
+
+from megaseg import Engine
+from megaseg.engine.backends.cuda import KEPT_SHAPES, CudaBackend
+from megaseg.engine.backends.torch import TorchBackend
+from megaseg.engine.checkpoint import load_checkpoint
+from megaseg.errors import UnsupportedError
+from megaseg.models import from_checkpoint
+
+# Rows of no sequence hold whatever memory held; the interpreter's NumPy says so where a GPU would not.
+pytestmark = pytest.mark.filterwarnings("ignore:(overflow|invalid value|divide by zero):RuntimeWarning")
+
+
+def movies_of(config, *lengths):
+    return [list(random_features(config, shots, shots).values()) for shots in lengths]
+
+
+def expected(checkpoint, movies):
+    return TorchBackend(checkpoint, compute_type="float64", passes=()).run_many(movies)
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("passes", [True, False])
+def test_odd_models(seed: int, passes: bool) -> None:
+    config = odd_config(seed)
+    checkpoint = random_checkpoint(config, seed)
+    movies = movies_of(config, 1, 4)
+    backend = CudaBackend(checkpoint, compute_type="float32", passes=passes, batch=20, device=HostDevice())
+    for got, want in zip(backend.run_many(movies), expected(checkpoint, movies), strict=True):
+        np.testing.assert_allclose(got, want, rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("task", ["scene", "act"])
+@pytest.mark.parametrize("compute_type", ["float16", "bfloat16"])
+def test_half_types_err_no_more_than_twice_what_torch_does(task: str, compute_type: str) -> None:
+    config = small_config(task, hidden_size=48)
+    checkpoint = random_checkpoint(config, 3)
+    movies = movies_of(config, 9, 2)
+    want = np.concatenate(expected(checkpoint, movies))
+    got = np.concatenate(CudaBackend(checkpoint, compute_type=compute_type, device=HostDevice()).run_many(movies))
+    model = from_checkpoint(checkpoint, getattr(torch, compute_type))
+    written = []
+    for movie in movies:
+        n, length = len(movie[0]), config.max_length
+        rows = np.arange(n)[None]
+        if task == "scene":
+            rows = (np.arange(n)[:, None] + np.arange(length) - length // 2).clip(0, n - 1)
+        inputs = {m.name: torch.from_numpy(x[rows]).to(model.head.weight) for m, x in zip(config.modalities, movie)}
+        with torch.inference_mode():
+            logits = model(inputs).float().numpy()
+        written.append(logits[:, length // 2] if task == "scene" else logits[0])
+    error = np.abs(got - want).max()
+    assert 0 < error <= 2 * np.abs(np.concatenate(written) - want).max()
+
+
+@pytest.mark.parametrize("task", ["scene", "act"])
+def test_movies_of_any_lengths_in_batches_of_few_shapes(task: str) -> None:
+    config = small_config(task)
+    checkpoint = random_checkpoint(config)
+    device = HostDevice()
+    backend = CudaBackend(checkpoint, compute_type="float32", batch=20, device=device)
+    movies = movies_of(config, 3, 10, 1, 5)
+    want = expected(checkpoint, movies)
+    for _ in range(2):
+        for got, rows in zip(backend.run_many(movies), want, strict=True):
+            np.testing.assert_allclose(got, rows, rtol=0, atol=2e-5)
+    built = device.captures
+    backend.run_many(movies)
+    assert device.captures == built  # every shape is there, twice at most
+    assert built <= 2 * KEPT_SHAPES
+
+
+def test_contributions_add_up_to_the_logits() -> None:
+    config = small_config()
+    checkpoint = random_checkpoint(config)
+    (movie,) = movies_of(config, 5)
+    logits, contributions = CudaBackend(checkpoint, compute_type="float32", device=HostDevice()).explain(movie)
+    assert contributions.shape == (5, 2, 2)
+    np.testing.assert_allclose(logits, contributions.sum(axis=1) + checkpoint.tensors["head.bias"], atol=1e-5)
+    np.testing.assert_allclose(logits, expected(checkpoint, [movie])[0], atol=2e-5)
+
+
+def test_threads_take_turns() -> None:
+    config = small_config()
+    checkpoint = random_checkpoint(config)
+    backend = CudaBackend(checkpoint, compute_type="float32", batch=10, device=HostDevice())
+    movies = movies_of(config, 2, 3, 4)
+    want = expected(checkpoint, movies)
+    got: dict[int, np.ndarray] = {}
+
+    def work(index: int) -> None:
+        got[index] = backend.run_many([movies[index]])[0]
+
+    threads = [threading.Thread(target=work, args=(index,)) for index in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for index in range(3):
+        np.testing.assert_allclose(got[index], want[index], atol=2e-5)
+
+
+@pytest.mark.parametrize("name", ["scene-small", "act-small"])
+def test_vectors(name: str, shared) -> None:
+    path = shared / "vectors" / f"{name}.safetensors"
+    checkpoint = load_checkpoint(path)
+    shots, whole = None, None
+    if checkpoint.config.task == "scene":  # the interpreter is slow: the first windows that lie within 20 shots
+        shots, whole = 20, 20 - checkpoint.config.max_length // 2
+    with np.load(path.with_suffix(".npz")) as vector:
+        features = [vector[f"features/{modality.name}"][:shots] for modality in checkpoint.config.modalities]
+        want = vector["logits"][:whole]
+    got = CudaBackend(checkpoint, compute_type="float32", device=HostDevice()).run_many([features])[0]
+    assert np.abs(got[:whole] - want).max() <= 2e-5
+
+
+def test_values_beyond_float16_are_an_error_and_no_answer() -> None:
+    config = small_config()
+    (movie,) = movies_of(config, 3)
+    movie[0][1] = 1e5
+    backend = CudaBackend(random_checkpoint(config), compute_type="float16", device=HostDevice())
+    with pytest.raises(UnsupportedError, match=r"'float16': logits of movie 0 are not finite.*bfloat16 or float32"):
+        backend.run_many([movie])
+
+
+def test_unsupported() -> None:
+    checkpoint = random_checkpoint(small_config())
+    with pytest.raises(UnsupportedError, match="compute_type 'int8': device 'cuda' supports bfloat16, float16, float32"):
+        Engine.from_checkpoint(checkpoint, device="cuda", compute_type="int8")
+    if not torch.cuda.is_available():
+        with pytest.raises(UnsupportedError, match="device 'cuda': torch sees no CUDA device here"):
+            Engine.from_checkpoint(checkpoint, device="cuda")
