@@ -52,15 +52,25 @@ def implementation(op: str, x: NDArray[Any], compute_type: str = "") -> Implemen
     return function
 
 
+
 _DEVICE_TYPES = ("float16", "bfloat16", "float32")
-_DEVICE_OPS = (
-    *("bottleneck_attention", "window_attention", "query_attention"),
-    *("residual_layer_norm", "linear", "embed", "banded_estep"),
-)
+_DEVICE_OPS = {  # what may run each op on a GPU
+    "bottleneck_attention": ("triton", "cuda"),
+    "window_attention": ("triton",),
+    "query_attention": ("triton",),
+    "residual_layer_norm": ("triton",),
+    "linear": ("torch", "triton"),
+    "embed": ("triton",),
+    "banded_estep": ("triton", "cuda"),
+}
+_MODULES = {"residual_layer_norm": "layer_norm"}
 
 
-def device_implementation(op: str, x: Tensor) -> Implementation:
-    """The implementation of ``op`` for the torch tensor that it will work on.
+def device_implementation(op: str, x: Tensor, key: str = "") -> Implementation:
+    """What runs ``op`` on torch tensors like ``x``: what was measured to be fastest on the GPU's architecture.
+
+    ``key`` is the class of shapes in ``kernels/triton/configurations.json``, where the measurements are; ops without a row
+    there have one implementation.
 
     Raises:
         UnsupportedError: no implementation for the device and dtype; lists those there are.
@@ -68,7 +78,14 @@ def device_implementation(op: str, x: Tensor) -> Implementation:
     dtype = str(x.dtype).removeprefix("torch.")
     if op not in _DEVICE_OPS or dtype not in _DEVICE_TYPES:
         raise UnsupportedError(f"{op}: expected one of cuda {', cuda '.join(_DEVICE_TYPES)}, got {x.device.type} {dtype}")
-    module = {"residual_layer_norm": "layer_norm"}.get(op, op)
-    name = "torch_linear" if op == "linear" else op
-    function: Implementation = getattr(importlib.import_module(f"megaseg.kernels.triton.{module}"), name)
+    offered = _DEVICE_OPS[op]
+    chosen = offered[0] if len(offered) == 1 else _fastest(op, key)
+    module = "megaseg.kernels.cuda" if chosen == "cuda" else f"megaseg.kernels.triton.{_MODULES.get(op, op)}"
+    function: Implementation = getattr(importlib.import_module(module), f"torch_{op}" if chosen == "torch" else op)
     return function
+
+
+def _fastest(op: str, key: str) -> str:
+    from megaseg.kernels.triton.configurations import capability, choice
+
+    return choice(op, capability(), key).implementation

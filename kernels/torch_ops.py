@@ -18,12 +18,25 @@ from megaseg.kernels.registry import device_implementation
 Result = Tensor | tuple[Tensor, Tensor]
 
 
-def _define(schema: str, decides: int = 0) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
+def _class_of(*arguments: Any) -> str:
+    """The class of shapes that decides the implementation: float32 has no tensor cores."""
+    return "float32" if arguments[0].dtype == torch.float32 else ""
+
+
+def _attention_class(q: Tensor, k: Tensor, v: Tensor, begin: Tensor, heads: int, bottlenecks: int, *rest: Any) -> str:
+    from megaseg.kernels.triton.bottleneck_attention import key
+
+    return key(q.dtype, bottlenecks + int(rest[0]), q.shape[1] // heads)
+
+
+def _define(
+    schema: str, decides: int = 0, class_of: Callable[..., str] = _class_of
+) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
     """A custom op from its schema and the function that gives its results' shapes; argument ``decides`` has its type."""
     name = schema.split("(", 1)[0]
 
     def run(*arguments: Any) -> Result:
-        result: Result = device_implementation(name, arguments[decides])(*arguments)
+        result: Result = device_implementation(name, arguments[decides], class_of(*arguments))(*arguments)
         return result
 
     def define(fake: Callable[..., Result]) -> Callable[..., Result]:
@@ -36,7 +49,8 @@ def _define(schema: str, decides: int = 0) -> Callable[[Callable[..., Result]], 
 
 @_define(
     "bottleneck_attention(Tensor q, Tensor k, Tensor v, Tensor begin, int heads, int bottlenecks, int longest,"
-    " bool latent_queries=False) -> Tensor"
+    " bool latent_queries=False) -> Tensor",
+    class_of=_attention_class,
 )
 def bottleneck_attention(
     q: Tensor,

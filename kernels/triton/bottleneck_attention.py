@@ -157,7 +157,7 @@ def bottleneck_attention(
     batch, tokens, size = len(begin) - 1, bottlenecks + longest, q.shape[1] // heads
     columns = max(16, triton.next_power_of_2(size))
     side = max(16, triton.next_power_of_2(tokens))
-    chosen = dict(configuration or _configuration(q, tokens, columns))
+    chosen = dict(configuration or _configuration(q, tokens, size))
     queries, keys = chosen.pop("QUERIES", side), chosen.pop("KEYS", side)
     tiles = triton.cdiv(longest if latent_queries else tokens, queries)
     out = torch.empty(q.shape, dtype=q.dtype, device=q.device)
@@ -188,14 +188,12 @@ def bottleneck_attention(
     return out
 
 
-def key(dtype: torch.dtype, tokens: int, columns: int) -> str:
+def key(dtype: torch.dtype, tokens: int, size: int) -> str:
     """Of the configuration: float32 apart (no tensor cores), then sequences of one tile or of more, then head size."""
     if dtype == torch.float32:
         return "float32"
-    return f"{'short' if tokens <= SHORT else 'long'}.{columns}"
+    return f"{'short' if tokens <= SHORT else 'long'}.{max(16, triton.next_power_of_2(size))}"
 
 
-def _configuration(q: Tensor, tokens: int, columns: int) -> dict[str, int]:
-    return configurations.configuration(
-        "bottleneck_attention", configurations.capability(), key(q.dtype, tokens, columns)
-    )
+def _configuration(q: Tensor, tokens: int, size: int) -> dict[str, int]:
+    return configurations.configuration("bottleneck_attention", configurations.capability(), key(q.dtype, tokens, size))

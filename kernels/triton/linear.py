@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-DEFAULT = {"ROWS": 128, "COLUMNS": 128, "INNER": 64, "GROUP": 8, "num_warps": 8, "num_stages": 3}
+from megaseg.kernels.triton import configurations
+
+CANDIDATES: dict[str, tuple[Mapping[str, int], ...]] = {
+    "": tuple(
+        {"ROWS": rows, "COLUMNS": columns, "INNER": 64, "GROUP": 8, "num_warps": warps, "num_stages": stages}
+        for rows, columns, warps in ((128, 64, 4), (128, 128, 4), (128, 128, 8), (128, 256, 8))
+        for stages in (3, 4)
+    )
+}
 
 
 @triton.jit
@@ -95,14 +102,15 @@ def linear(
     residual: Tensor | None,
     gelu: bool,
     *,
-    configuration: Mapping[str, Any] | None = None,
+    configuration: Mapping[str, int] | None = None,
 ) -> Tensor:
     """``gelu?(x W^T + bias + residual)`` with float32 sums: x (rows, k), W (n, k), bias (n,), residual (rows, n).
 
     GELU in its exact (erf) form. The result has x's type. Source: supplementary, Table 1a.
     """
     (rows, inner), outer = x.shape, len(weight)
-    chosen = DEFAULT if configuration is None else configuration
+    key = "float32" if x.dtype == torch.float32 else ""
+    chosen = dict(configuration or configurations.configuration("linear", configurations.capability(), key))
     out = torch.empty((rows, outer), dtype=x.dtype, device=x.device)
     _linear[(triton.cdiv(rows, chosen["ROWS"]) * triton.cdiv(outer, chosen["COLUMNS"]),)](
         x,

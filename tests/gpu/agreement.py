@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import torch
 
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"  # the interpreter's
 TYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
 def normal(rng: np.random.Generator, *shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-    return torch.from_numpy(rng.standard_normal(shape, dtype=np.float32)).to(dtype)
+    return torch.from_numpy(rng.standard_normal(shape, dtype=np.float32)).to(DEVICE, dtype)
 
 
 def exact(*tensors: torch.Tensor) -> Any:
@@ -19,7 +20,7 @@ def exact(*tensors: torch.Tensor) -> Any:
 
 
 def begins(lengths: Any) -> torch.Tensor:
-    return torch.from_numpy(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
+    return torch.from_numpy(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)).to(DEVICE)
 
 
 def assert_agrees(got: torch.Tensor, expected: torch.Tensor, ulps: float = 3) -> None:

@@ -5,25 +5,23 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from tensors import TYPES, assert_close, normal
+from agreement import DEVICE, TYPES, assert_agrees, exact, normal
 
 from megaseg.kernels import reference
 from megaseg.kernels.triton.embed import embed
 
 
-@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("dtype", TYPES.values(), ids=TYPES)
 @pytest.mark.parametrize(("batch", "each", "latents", "size"), [(1, 1, 1, 1), (3, 2, 51, 24), (2, 7, 9, 768)])
 def test_embed(dtype, batch, each, latents, size, rng: np.random.Generator) -> None:
     shots, length = 11, 5
-    x = normal(rng, dtype, shots, size, padding=3)
+    x = normal(rng, shots, size + 3, dtype=dtype)[:, :size]
     row, place, slot = (
-        torch.from_numpy(rng.integers(0, most, latents, dtype=np.int32)) for most in (shots, length, each)
+        torch.from_numpy(rng.integers(0, most, latents, dtype=np.int32)).to(DEVICE) for most in (shots, length, each)
     )
-    position, align, bottleneck = (normal(rng, torch.float32, n, size) for n in (length, each, each))
-    gamma, beta = normal(rng, torch.float32, size), normal(rng, torch.float32, size)
+    position, align, bottleneck, gamma, beta = (normal(rng, *n, size) for n in ((length,), (each,), (each,), (), ()))
     tokens, inverse_sigma = embed(x, row, place, slot, position, align, gamma, beta, bottleneck, batch, 1e-5)
-    exact = [t.double() for t in (position, align, gamma, beta)]
-    expected = reference.embed(x.double(), row, place, slot, *exact)
-    assert_close(tokens, torch.cat([bottleneck.double().repeat(batch, 1), expected]))
+    expected = reference.embed(x.double(), row, place, slot, *exact(position, align, gamma, beta))
+    assert_agrees(tokens, torch.cat([bottleneck.double().repeat(batch, 1), expected]))
     rows = x.double()[row] + position.double()[place] + align.double()[slot]
-    assert_close(inverse_sigma, (rows.var(dim=1, correction=0) + 1e-5).rsqrt())
+    assert_agrees(inverse_sigma, (rows.var(dim=1, correction=0) + 1e-5).rsqrt())
