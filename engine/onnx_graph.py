@@ -23,12 +23,16 @@ if TYPE_CHECKING:
 COMPUTE_TYPES = ("float32", "float16", "bfloat16")
 OPSET, IR_VERSION = 17, 8
 FORMAT = "megaseg-onnx/1"
-INSTALL = "pip install 'megaseg[onnx]'"
 
 
 def is_onnx(path: Path) -> bool:
-    """Whether a file is an ONNX model by its name; its bytes begin like any protobuf message."""
+    """Whether a file is an ONNX model by its name: its first bytes could be any protobuf message's."""
     return path.suffix == ".onnx"
+
+
+def needs_extra(what: str, error: ImportError) -> UnsupportedError:
+    """What to say where a package of the extra ``onnx`` is missing."""
+    return UnsupportedError(f"{what} needs the extra onnx: pip install 'megaseg[onnx]' ({error})")
 
 
 def export(
@@ -38,7 +42,9 @@ def export(
     *,
     metadata: Mapping[str, str] | None = None,
 ) -> onnx.ModelProto:
-    """A graph, whichever passes it went through, as an ONNX model; also written to ``path``, whole or not at all.
+    """A graph, whichever passes it went through, as an ONNX model; checked and written to ``path`` if given.
+
+    The file is written whole or not at all.
 
     Args:
         compute_type: ``float32``, ``float16`` or ``bfloat16``.
@@ -50,7 +56,7 @@ def export(
         ResourceLimitError: weights beyond the 2 GiB of a file.
     """
     _require_onnx()
-    from onnx import helper
+    from onnx import checker, helper
 
     from megaseg.engine.onnx_lowering import OnnxLowering, signature
 
@@ -75,6 +81,7 @@ def export(
     }
     helper.set_model_props(model, {f"megaseg.{key}": value for key, value in properties.items()})
     if path is not None:
+        checker.check_model(model, full_check=True)  # every shape and type inferred
         with atomic_write(path) as temporary:
             temporary.write_bytes(model.SerializeToString())
     return model
@@ -105,7 +112,7 @@ def export_checkpoint(
 
 
 def load(path: str | os.PathLike[str]) -> tuple[onnx.ModelProto, ArtefactInfo]:
-    """Read a file that ``export`` wrote, and check all of it.
+    """Read a file that ``export`` wrote, all of it checked, and what it says about itself.
 
     Raises:
         CheckpointError: another ONNX model, or a file that is not whole.
@@ -118,17 +125,17 @@ def load(path: str | os.PathLike[str]) -> tuple[onnx.ModelProto, ArtefactInfo]:
     model = onnx.ModelProto()
     try:
         model.ParseFromString(Path(path).read_bytes())
+        info = read_info(model)
         onnx.checker.check_model(model)
     except (OSError, DecodeError, onnx.checker.ValidationError) as error:
         raise CheckpointError(f"{path}: expected a whole ONNX model, got: {error}") from error
-    try:
-        return model, info(model)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
+    return model, info
 
 
-def info(model: onnx.ModelProto) -> ArtefactInfo:
-    """What a model that ``export`` made says about itself, checked against what it is.
+def read_info(model: onnx.ModelProto) -> ArtefactInfo:
+    """What a model of ``export`` says about itself; its graph must be the one that was written.
 
     Raises:
         CheckpointError: another ONNX model, or one that was changed since.
@@ -138,21 +145,20 @@ def info(model: onnx.ModelProto) -> ArtefactInfo:
     own = {entry.key.removeprefix("megaseg."): entry.value for entry in model.metadata_props}
     if own.get("format") != FORMAT:
         raise CheckpointError(
-            f"expected a model that megaseg compile --target onnx wrote (metadata megaseg.format {FORMAT!r}), "
+            f"expected an ONNX model by megaseg compile --target onnx (metadata megaseg.format {FORMAT!r}), "
             f"got {own.get('format')!r}"
         )
     if own.get("sha256") != (digest := _digest(model)):
-        raise CheckpointError(f"expected a graph of SHA-256 {own.get('sha256')}, got {digest}: the file was changed")
+        raise CheckpointError(f"expected a graph of SHA-256 {own.get('sha256')}, got {digest}")
     try:
         config = ModelConfig.from_dict(json.loads(own["config"]))
-        found = ArtefactInfo(
-            config, "onnx", own["compute_type"], tuple(json.loads(own["passes"])), dict(json.loads(own["metadata"]))
-        )
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        passes, metadata = json.loads(own["passes"]), json.loads(own["metadata"])
+        info = ArtefactInfo(config, "onnx", own["compute_type"], tuple(passes), dict(metadata))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"expected the metadata of {FORMAT}, got: {error!r}") from error
     if (list(model.graph.input), list(model.graph.output)) != signature(config):
-        raise CheckpointError("expected inputs and outputs of its config, got others")
-    return found
+        raise CheckpointError("expected the inputs and outputs of its config, got others")
+    return info
 
 
 def _digest(model: onnx.ModelProto) -> str:
@@ -163,4 +169,4 @@ def _require_onnx() -> None:
     try:
         import onnx  # noqa: F401
     except ImportError as error:
-        raise UnsupportedError(f"ONNX models need the extra onnx: {INSTALL} ({error})") from error
+        raise needs_extra("ONNX", error) from error

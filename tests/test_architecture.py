@@ -20,7 +20,7 @@ UNPICKLERS = {"pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
 LAYERS = {
     "errors": set(),
     "kernels": {"errors", "kernels", "_C"},
-    "engine": {"errors", "kernels", "engine", "_C"},
+    "engine": {"errors", "kernels", "engine", "_C", "__version__"},
 }
 
 
