@@ -77,9 +77,9 @@ def export(
         "passes": "[]",
         "metadata": "{}",
         **(metadata or {}),
-        "sha256": _digest(model),
     }
     helper.set_model_props(model, {f"megaseg.{key}": value for key, value in properties.items()})
+    model.metadata_props.add(key="megaseg.sha256", value=_digest(model))
     if path is not None:
         checker.check_model(model, full_check=True)  # every shape and type inferred
         with atomic_write(path) as temporary:
@@ -142,14 +142,14 @@ def read_info(model: onnx.ModelProto) -> ArtefactInfo:
     """
     from megaseg.engine.onnx_lowering import signature
 
-    own = {entry.key.removeprefix("megaseg."): entry.value for entry in model.metadata_props}
+    own = {key.removeprefix("megaseg."): value for key, value in _properties(model).items()}
     if own.get("format") != FORMAT:
         raise CheckpointError(
             f"expected an ONNX model by megaseg compile --target onnx (metadata megaseg.format {FORMAT!r}), "
             f"got {own.get('format')!r}"
         )
     if own.get("sha256") != (digest := _digest(model)):
-        raise CheckpointError(f"expected a graph of SHA-256 {own.get('sha256')}, got {digest}")
+        raise CheckpointError(f"expected contents of SHA-256 {own.get('sha256')}, got {digest}")
     try:
         config = ModelConfig.from_dict(json.loads(own["config"]))
         passes, metadata = json.loads(own["passes"]), json.loads(own["metadata"])
@@ -161,8 +161,18 @@ def read_info(model: onnx.ModelProto) -> ArtefactInfo:
     return info
 
 
+def _properties(model: onnx.ModelProto) -> dict[str, str]:
+    # What is no UTF-8, in a damaged file, comes as bytes.
+    return {str(entry.key): str(entry.value) for entry in model.metadata_props}
+
+
 def _digest(model: onnx.ModelProto) -> str:
-    return hashlib.sha256(model.graph.SerializeToString(deterministic=True)).hexdigest()
+    """SHA-256 over all of a model that has a meaning, but for the property that holds it."""
+    properties = {key: value for key, value in _properties(model).items() if key != "megaseg.sha256"}
+    versions = [model.ir_version, *((str(opset.domain), opset.version) for opset in model.opset_import)]
+    digest = hashlib.sha256(json.dumps([versions, properties], sort_keys=True).encode())
+    digest.update(model.graph.SerializeToString(deterministic=True))
+    return digest.hexdigest()
 
 
 def _require_onnx() -> None:

@@ -207,8 +207,8 @@ class OnnxLowering(_Writer):
                 parts = self._split(self._values[kv, self._narrow], node.width, 2)
                 return self._attention(self._values[q, FLOAT32], *parts), self._narrow
             case "window_attention":
-                query, *kv = self._split(self._tabled(node), node.width, 3)
-                return self._attention(query, *(self._cast(x, FLOAT32, self._narrow) for x in kv)), self._narrow
+                query, *parts = self._split(self._tabled(node), node.width, 3)
+                return self._attention(query, *(self._cast(x, FLOAT32, self._narrow) for x in parts)), self._narrow
             case "query_attention":
                 return self._query_attention(node), self._narrow
             case op:
