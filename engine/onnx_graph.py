@@ -74,8 +74,6 @@ def export(
         "format": FORMAT,
         "config": graph.config.to_json(),
         "compute_type": compute_type,
-        "passes": "[]",
-        "metadata": "{}",
         **(metadata or {}),
     }
     helper.set_model_props(model, {f"megaseg.{key}": value for key, value in properties.items()})
@@ -152,7 +150,7 @@ def read_info(model: onnx.ModelProto) -> ArtefactInfo:
         raise CheckpointError(f"expected contents of SHA-256 {own.get('sha256')}, got {digest}")
     try:
         config = ModelConfig.from_dict(json.loads(own["config"]))
-        passes, metadata = json.loads(own["passes"]), json.loads(own["metadata"])
+        passes, metadata = (json.loads(own.get(key, empty)) for key, empty in (("passes", "[]"), ("metadata", "{}")))
         info = ArtefactInfo(config, "onnx", own["compute_type"], tuple(passes), dict(metadata))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"expected the metadata of {FORMAT}, got: {error!r}") from error

@@ -2,8 +2,8 @@
 
 Products, attention's among them, are of the compute type, and their weights are stored in it. Layer normalisation,
 softmax, GELU, the first layer's tables, biases, sums and the head are float32, with a Cast wherever the type changes: a
-strongly typed network as it stands. A residual is added in float32 as the products read it, rounded: kept in float32
-beside them it would take three times the memory traffic for a tenth less error.
+strongly typed network as it stands. A residual is added in float32 as the products read it, rounded: a float32 copy
+beside it would double the memory traffic of those rows, for a tenth less error.
 
 Rows of shots are (shots, width), all others (sequences, rows, width).
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -197,6 +198,16 @@ def test_movies_run_together_get_what_they_get_alone(task: str, compute_type: st
     assert model.run_many([]) == []
 
 
+def test_threads_may_share_a_session() -> None:
+    config = small_config()
+    model = backend(random_checkpoint(config))
+    movies = [random_movie(config, 40, seed) for seed in range(24)]
+    expected = [model.run_many([movie])[0] for movie in movies]
+    with ThreadPoolExecutor(8) as pool:
+        for got, wanted in zip(pool.map(lambda movie: model.run_many([movie])[0], movies), expected, strict=True):
+            assert np.array_equal(got, wanted)
+
+
 def test_a_batch_takes_only_the_shots_that_its_windows_stand_on() -> None:
     config = small_config()
     model = backend(random_checkpoint(config), batch=16)
@@ -223,6 +234,10 @@ def test_the_engine_runs_a_checkpoint_and_a_file(tmp_path: Path) -> None:
     assert np.array_equal(exported.segment(features).boundaries, in_memory.segment(features).boundaries)
     explained = exported.explain(features)
     assert explained.importance.shape == (20, 2)
+    with pytest.raises(UnsupportedError, match=r"compute_type of .*model\.onnx: expected one of auto, float16"):
+        Engine.from_checkpoint(tmp_path / "model.onnx", compute_type="float32")
+    with pytest.raises(UnsupportedError, match="backend of an ONNX model: expected one of auto, onnx, got 'native'"):
+        Engine.from_checkpoint(tmp_path / "model.onnx", backend="native")
     plain = Engine.from_checkpoint(checkpoint, backend="onnx", passes=False)
     assert plain.describe()["passes"] == []
     assert plain.describe()["compute_type"] == "float32"
