@@ -16,16 +16,18 @@ from megaseg.engine.checkpoint import Checkpoint, ModelConfig, load_checkpoint, 
 from megaseg.engine.decision import can_order, softmax
 from megaseg.engine.explanation import Explanation
 from megaseg.engine.features import Features, FeatureSource, as_features
+from megaseg.engine.onnx_graph import is_onnx
 from megaseg.engine.passes import PASSES
 from megaseg.engine.segmentation import Decision, Segmentation
 from megaseg.errors import UnsupportedError
 
 if TYPE_CHECKING:
     from megaseg.engine.backends.native import NativeBackend
+    from megaseg.engine.backends.onnx import OnnxBackend
 
 DEVICES = ("auto", "cpu", "cuda")
 COMPUTE_TYPES = ("auto", "float32", "float16", "bfloat16", "int8", "float64")
-BACKENDS = ("auto", "native", "torch")
+BACKENDS = ("auto", "native", "torch", "onnx")
 OVERFLOWS = ("error", "pool")
 
 
@@ -52,16 +54,17 @@ class Engine:
     ) -> Engine:
         """Load a checkpoint: a path, the name of a shipped one (``screenplay-scenes``), or a ``Checkpoint``.
 
-        A path may also name a compiled model (``.mseg``, from ``megaseg compile``). The native backend compiles a
-        checkpoint when it first sees it and keeps the result (``MEGASEG_CACHE``, by default in the user's cache folder;
-        set empty, nothing is kept).
+        A path may also name a compiled model (``.mseg`` or ``.onnx``, from ``megaseg compile``). The native backend
+        compiles a checkpoint when it first sees it and keeps the result (``MEGASEG_CACHE``, by default in the user's
+        cache folder; set empty, nothing is kept).
 
         Args:
             device: ``auto``, ``cpu`` or ``cuda``.
             compute_type: ``float32``, ``bfloat16``, ``int8`` where the CPU has fast products of the type (``megaseg
                 doctor`` says), or ``auto``: bfloat16 if it is there, else float32. ``float64`` with backend ``torch``.
-            num_threads: threads of the native backend; 0 takes every core that the process may use.
-            backend: ``auto`` (native on the CPU), ``native`` or ``torch``.
+                Backend ``onnx``: ``float32`` (``auto``), ``float16``, or ``bfloat16`` on ``cuda``.
+            num_threads: threads of the native and the ONNX backend; 0 takes every core that the process may use.
+            backend: ``auto`` (native on the CPU, onnx for a file ``.onnx``), ``native``, ``torch`` or ``onnx``.
             memory_limit: bytes that weights and workspace may take together (native); None is no limit.
             passes: False runs the model as written, without the exact rewrites.
             overflow: more shots than an act model's ``max_length`` are an ``error``, or with ``pool`` neighbouring
@@ -76,9 +79,13 @@ class Engine:
         _expect("compute_type", compute_type, COMPUTE_TYPES)
         _expect("backend", backend, BACKENDS)
         _expect("overflow", overflow, OVERFLOWS)
+        source = None if isinstance(checkpoint, Checkpoint) else resolve_checkpoint(checkpoint)
+        if source is not None and is_onnx(source):
+            _expect("backend of an ONNX model", backend, ("auto", "onnx"))
+            exported = _exported(source, device, compute_type, num_threads)
+            return cls(exported.info.config, exported, overflow)
         if backend == "auto":
             backend = "torch" if device == "cuda" else "native"
-        source = None if isinstance(checkpoint, Checkpoint) else resolve_checkpoint(checkpoint)
         if source is not None and is_artefact(source):
             _expect("backend of a compiled model", backend, ("native",))
             loaded = _compiled(source, device, compute_type, num_threads, memory_limit)
@@ -86,6 +93,8 @@ class Engine:
         model = checkpoint if isinstance(checkpoint, Checkpoint) else load_checkpoint(checkpoint)
         if backend == "torch":
             return cls(model.config, _torch(model, device, compute_type, passes), overflow)
+        if backend == "onnx":
+            return cls(model.config, _onnx(model, device, compute_type, passes, num_threads), overflow)
         options = {"num_threads": num_threads, "memory_limit": memory_limit}
         return cls(model.config, _native(model, source, device, compute_type, passes, options), overflow)
 
@@ -250,3 +259,23 @@ def _cuda(checkpoint: Checkpoint, compute_type: str, passes: bool) -> Backend:
     except ImportError as error:
         raise UnsupportedError(f"device 'cuda' needs the extra gpu: pip install 'megaseg[gpu]' ({error})") from error
     return CudaBackend(checkpoint, compute_type=compute_type, passes=passes)
+
+
+def _exported(source: Path, device: str, compute_type: str, num_threads: int) -> OnnxBackend:
+    from megaseg.engine.backends.onnx import OnnxBackend
+
+    loaded = OnnxBackend.from_file(source, device=device, num_threads=num_threads)
+    _expect(f"compute_type of {source}", compute_type, ("auto", loaded.info.compute_type))
+    return loaded
+
+
+def _onnx(checkpoint: Checkpoint, device: str, compute_type: str, passes: bool, num_threads: int) -> Backend:
+    from megaseg.engine.backends.onnx import OnnxBackend
+
+    return OnnxBackend.from_checkpoint(
+        checkpoint,
+        compute_type="float32" if compute_type == "auto" else compute_type,
+        passes=tuple(PASSES) if passes else (),
+        device=device,
+        num_threads=num_threads,
+    )

@@ -52,7 +52,6 @@ def implementation(op: str, x: NDArray[Any], compute_type: str = "") -> Implemen
     return function
 
 
-
 _DEVICE_TYPES = ("float16", "bfloat16", "float32")
 _DEVICE_OPS = {  # what may run each op on a GPU
     "bottleneck_attention": ("triton", "cuda"),
@@ -69,15 +68,17 @@ _MODULES = {"residual_layer_norm": "layer_norm"}
 def device_implementation(op: str, x: Tensor, key: str = "") -> Implementation:
     """What runs ``op`` on torch tensors like ``x``: what was measured to be fastest on the GPU's architecture.
 
-    ``key`` is the class of shapes in ``kernels/triton/configurations.json``, where the measurements are; ops without a row
-    there have one implementation.
+    ``key`` is the class of shapes in ``kernels/triton/configurations.json``, where the measurements are; an op without a
+    row there has one implementation.
 
     Raises:
         UnsupportedError: no implementation for the device and dtype; lists those there are.
     """
     dtype = str(x.dtype).removeprefix("torch.")
     if op not in _DEVICE_OPS or dtype not in _DEVICE_TYPES:
-        raise UnsupportedError(f"{op}: expected one of cuda {', cuda '.join(_DEVICE_TYPES)}, got {x.device.type} {dtype}")
+        raise UnsupportedError(
+            f"{op}: expected one of cuda {', cuda '.join(_DEVICE_TYPES)}, got {x.device.type} {dtype}"
+        )
     offered = _DEVICE_OPS[op]
     chosen = offered[0] if len(offered) == 1 else _fastest(op, key)
     module = "megaseg.kernels.cuda" if chosen == "cuda" else f"megaseg.kernels.triton.{_MODULES.get(op, op)}"

@@ -1,7 +1,7 @@
 """The ops on a GPU as torch custom ops, ``torch.ops.megaseg.*``: torch.compile and CUDA graphs work around them.
 
-Each is what the op of its name does on the CPU, for torch tensors: check nothing, ask the registry, run. Rows are packed
-as everywhere: every sequence's bottleneck tokens first, then every sequence's latents. Activations are float16,
+Each does what the op of its name does on the CPU, for torch tensors: ask the registry, run. Rows are packed as
+everywhere: every sequence's bottleneck tokens first, then every sequence's latents. Activations are float16,
 bfloat16 or float32, sums float32.
 """
 
@@ -32,7 +32,7 @@ def _attention_class(q: Tensor, k: Tensor, v: Tensor, begin: Tensor, heads: int,
 def _define(
     schema: str, decides: int = 0, class_of: Callable[..., str] = _class_of
 ) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
-    """A custom op from its schema and the function that gives its results' shapes; argument ``decides`` has its type."""
+    """A custom op from its schema and a function of its results' shapes; argument ``decides`` has its type."""
     name = schema.split("(", 1)[0]
 
     def run(*arguments: Any) -> Result:
@@ -64,8 +64,8 @@ def bottleneck_attention(
 ) -> Tensor:
     """``softmax(q k^T / sqrt(d)) v`` per sequence and head, as ``megaseg.kernels.bottleneck_attention``.
 
-    q, k, v (tokens, heads * d), rows may be strided; begin (batch + 1,) int32; ``longest`` is at least the most latents of
-    a sequence. Rows that belong to no sequence are left as they come.
+    q, k, v (tokens, heads * d), rows may be strided; begin (batch + 1,) int32; ``longest`` is at least the most latents
+    of a sequence. Rows that belong to no sequence are left as they come.
     """
     return q.new_empty(q.shape)
 

@@ -1,4 +1,4 @@
-"""The rewritten graph on a CUDA device: Triton and CUDA kernels, a CUDA graph per batch shape, transfers beside the work."""
+"""The rewritten graph on a CUDA device: a CUDA graph per batch shape, and transfers beside the work."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ class CudaDevice:
         if not torch.cuda.is_available():
             raise UnsupportedError("device 'cuda': torch sees no CUDA device here; supported: cpu")
         self.torch_device = torch.device("cuda", torch.cuda.current_device())
-        self._copies, self._work = torch.cuda.Stream(), torch.cuda.Stream()
+        self._copies, self._work = torch.cuda.Stream(), torch.cuda.Stream()  # type: ignore[no-untyped-call]
         self._pool = torch.cuda.graph_pool_handle()  # graphs of one stream never run at once and share what they need
 
     def host(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-        return torch.empty(shape, dtype=dtype, pin_memory=True)
+        return torch.empty(shape, dtype=dtype, device="cpu", pin_memory=True)
 
     def captured(self, run: Callable[[], Tensor]) -> tuple[Callable[[], object], Tensor]:
         with torch.cuda.stream(self._work):
@@ -74,7 +74,7 @@ class CudaDevice:
             replay()
             for to, source in outputs:
                 to.copy_(source, non_blocking=True)
-            done = torch.cuda.Event()
+            done = torch.cuda.Event()  # type: ignore[no-untyped-call]
             done.record()
         return done.synchronize
 
@@ -84,22 +84,25 @@ class Slot:
 
     def __init__(self, graph: PackedGraph, shape: Shape, dtype: torch.dtype, device: Device) -> None:
         config = graph.graph.config
-        self._length = config.max_length if config.task == "scene" else shape.latents
-        counts = (shape.latents, shape.latents, shape.latents, shape.sequences + 1)
+        counts = [shape.latents, shape.latents, shape.latents, shape.sequences + 1]
         sizes = [modality.feature_size for modality in config.modalities]
         self._features = [device.host((shape.rows, size), dtype).zero_() for size in sizes]
         self._indices = device.host((sum(counts),), torch.int32).zero_()
-        self._views = [view.numpy() for view in self._indices.split(counts)]
+        self._views = [view.numpy() for view in torch.split(self._indices, counts)]
         on_device = [torch.zeros_like(x, device=device.torch_device) for x in (*self._features, self._indices)]
         self._inputs = list(zip(on_device, (*self._features, self._indices), strict=True))
-        batch = Batch(*on_device[-1].split(counts), longest=self._length)
+        row, place, slot, begin = torch.split(on_device[-1], counts)
+        longest = config.max_length if config.task == "scene" else shape.latents
+        batch = Batch(row, place, slot, begin, longest)
         self._replay, result = device.captured(lambda: graph(on_device[:-1], batch))
         self._result = device.host(tuple(result.shape), torch.float32)
         self._outputs = [(self._result, result)]
         self._device = device
         self._finish: Callable[[], None] | None = None
 
-    def submit(self, pack: Pack, movies: Sequence[Movie], keep: Callable[[int, slice, NDArray[np.float32]], None]) -> None:
+    def submit(
+        self, pack: Pack, movies: Sequence[Movie], keep: Callable[[int, slice, NDArray[np.float32]], None]
+    ) -> None:
         """Run a batch; ``keep`` gets each movie's rows (rows, 1 + M, N_c) when it is collected."""
         self.collect()
         for buffer, arrays in zip(self._features, zip(*movies, strict=True), strict=True):
@@ -130,7 +133,7 @@ class Slot:
 
 
 class CudaBackend:
-    """Runs batches of a few fixed shapes, two of each under way at a time, so that the device does not wait for data."""
+    """Runs batches of a few fixed shapes, two of each under way at a time: the device does not wait for data."""
 
     def __init__(
         self,
@@ -191,8 +194,8 @@ class CudaBackend:
         for index, rows in enumerate(out):
             if not np.isfinite(rows).all():
                 raise UnsupportedError(
-                    f"compute_type {self._compute_type!r}: logits of movie {index} are not finite, its values leave the "
-                    "type's range; use bfloat16 or float32"
+                    f"compute_type {self._compute_type!r}: logits of movie {index} are not finite: its values leave "
+                    "the range of the type; use bfloat16 or float32"
                 )
         return out
 

@@ -1,6 +1,6 @@
 """The graph on packed rows of a device: ``torch.ops.megaseg``, and torch's own products around them.
 
-A matrix of tokens holds every sequence's bottleneck tokens, then every sequence's latents; sequences may differ in length.
+A matrix of tokens holds every sequence's bottleneck tokens, then every sequence's latents, of whatever length each has.
 Activations are of one type, float16, bfloat16 or float32; tables per place and what each modality contributes to the
 logits are float32.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,7 +28,7 @@ class Batch:
 
     ``row`` (latents,): a latent's row among the features. ``place``, ``slot`` (latents,): where it stands in its
     sequence, j and floor(j L_n / n). ``begin`` (sequences + 1,): each sequence's first latent. Latents from the last
-    ``begin`` on belong to no sequence: what comes out there means nothing. ``longest``: at least every sequence's length.
+    ``begin`` on belong to no sequence: what comes out there means nothing. ``longest``: at least every length.
     """
 
     row: Tensor
@@ -94,6 +95,7 @@ class PackedGraph:
         for node in self._nodes:
             inputs = [values[source] for source in node.inputs]
             weights = self._weights[node]
+            value: Tensor
             match node.op:
                 case "features":
                     value = features[node.attributes["modality"]]
@@ -117,7 +119,7 @@ class PackedGraph:
                 values.pop(source, None)
         raise AssertionError("a graph ends in the sum of its modalities' contributions")
 
-    def _evaluate(self, node: Node, x: list[Tensor], batch: Batch, weights: Mapping[str, Tensor]) -> Tensor:
+    def _evaluate(self, node: Node, x: list[Tensor], batch: Batch, weights: Mapping[str, Tensor]) -> Any:
         match node.op:
             case "windows":
                 return x[0][batch.row]
@@ -144,13 +146,15 @@ class PackedGraph:
                 row = batch.row.view(batch.sequences, -1)
                 return ops.window_attention(x[0], row, *tables, x[1].view(row.shape), self._heads)
             case "query_attention":
-                query, bottlenecks, latents = (part.reshape(batch.sequences, -1, node.width // self._heads) for part in x)
+                query, bottlenecks, latents = (
+                    part.reshape(batch.sequences, -1, node.width // self._heads) for part in x
+                )
                 size = node.width // self._heads
                 return ops.query_attention(query, bottlenecks, latents, (size // self._heads) ** -0.5).flatten(1)
             case op:
                 raise AssertionError(f"no meaning for op {op}")
 
-    def _linear(self, node: Node, x: list[Tensor], weights: Mapping[str, Tensor]) -> Tensor:
+    def _linear(self, node: Node, x: list[Tensor], weights: Mapping[str, Tensor]) -> Any:
         if node in self.graph.logits.inputs:
             return torch.nn.functional.linear(x[0].float(), weights["weight"])
         if node in self._sums:
@@ -158,7 +162,7 @@ class PackedGraph:
         residual = x[1] if len(x) > 1 else None
         return ops.linear(x[0], weights["weight"], weights.get("bias"), residual, node.attributes["gelu"])
 
-    def _normalised(self, x: Tensor, bias: Tensor | None, residual: Tensor | None, own: Mapping[str, Tensor]) -> Tensor:
+    def _normalised(self, x: Tensor, bias: Tensor | None, residual: Tensor | None, own: Mapping[str, Tensor]) -> Any:
         return ops.residual_layer_norm(x, bias, residual, own["gamma"], own["beta"], self._eps)
 
     def _embed(self, node: Node, x: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -178,7 +182,6 @@ class PackedGraph:
             return latents
         windows = latents.view(batch.sequences, -1, node.width)
         return windows[:, windows.shape[1] // 2]
-
 
 
 def _places(node: Node) -> tuple[Node, Weight, Weight]:

@@ -221,7 +221,9 @@ def table(rows: list[Compiled]) -> Table:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Compile every Triton kernel for sm_80, sm_90 and sm_100, without a GPU.")
+    parser = argparse.ArgumentParser(
+        description="Compile every Triton kernel for sm_80, sm_90 and sm_100, without a GPU."
+    )
     parser.add_argument("--json", action="store_true", help="rows of JSON instead of a table")
     as_json = parser.parse_args().json
     rows = list(compile_all())

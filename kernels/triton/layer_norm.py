@@ -45,7 +45,7 @@ def _residual_layer_norm(
 
 def rows_a_program(size: int) -> int:
     """Rows whose values fill the registers of four warps: 4,096 values, as powers of two."""
-    return max(1, 4096 // triton.next_power_of_2(size))
+    return max(1, 4096 // int(triton.next_power_of_2(size)))
 
 
 def residual_layer_norm(

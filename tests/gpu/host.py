@@ -29,7 +29,7 @@ class HostDevice:
         for to, source in inputs:
             to.copy_(source)
         replay()
-        for to, source in outputs:
+        for to, _ in outputs:
             to.fill_(torch.nan)  # until it is waited for
 
         def wait() -> None:

@@ -55,7 +55,10 @@ def test_half_types_err_no_more_than_twice_what_torch_does(task: str, compute_ty
         rows = np.arange(n)[None]
         if task == "scene":
             rows = (np.arange(n)[:, None] + np.arange(length) - length // 2).clip(0, n - 1)
-        inputs = {m.name: torch.from_numpy(x[rows]).to(model.head.weight) for m, x in zip(config.modalities, movie)}
+        inputs = {
+            m.name: torch.from_numpy(x[rows]).to(model.head.weight)
+            for m, x in zip(config.modalities, movie, strict=True)
+        }
         with torch.inference_mode():
             logits = model(inputs).float().numpy()
         written.append(logits[:, length // 2] if task == "scene" else logits[0])
@@ -135,7 +138,9 @@ def test_values_beyond_float16_are_an_error_and_no_answer() -> None:
 
 def test_unsupported() -> None:
     checkpoint = random_checkpoint(small_config())
-    with pytest.raises(UnsupportedError, match="compute_type 'int8': device 'cuda' supports bfloat16, float16, float32"):
+    with pytest.raises(
+        UnsupportedError, match="compute_type 'int8': device 'cuda' supports bfloat16, float16, float32"
+    ):
         Engine.from_checkpoint(checkpoint, device="cuda", compute_type="int8")
     if not torch.cuda.is_available():
         with pytest.raises(UnsupportedError, match="device 'cuda': torch sees no CUDA device here"):

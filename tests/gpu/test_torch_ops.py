@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tensors import normal
+from agreement import DEVICE, normal
 from torch import Tensor
 
 from megaseg.errors import UnsupportedError
@@ -20,42 +20,42 @@ Arguments = tuple[Any, ...]
 
 
 def _int32(*values: int) -> Tensor:
-    return torch.tensor(values, dtype=torch.int32)
+    return torch.tensor(values, dtype=torch.int32, device=DEVICE)
 
 
 def attention(rng: np.random.Generator, dtype: torch.dtype) -> Arguments:
-    q, kv = normal(rng, dtype, 2 * 3 + 9, 32), normal(rng, dtype, 2 * 3 + 9, 64)
+    q, kv = normal(rng, 2 * 3 + 9, 32, dtype=dtype), normal(rng, 2 * 3 + 9, 64, dtype=dtype)
     return q, kv[:, :32], kv[:, 32:], _int32(0, 4, 9), 2, 3, 5
 
 
 def window_attention(rng: np.random.Generator, dtype: torch.dtype) -> Arguments:
-    row = torch.from_numpy(rng.integers(0, 6, (2, 5), dtype=np.int32))
-    tables = (normal(rng, torch.float32, *shape) for shape in ((5, 96), (96,), (2, 96)))
-    return normal(rng, dtype, 6, 96), row, *tables, normal(rng, torch.float32, 2, 5).abs(), 2
+    row = torch.from_numpy(rng.integers(0, 6, (2, 5), dtype=np.int32)).to(DEVICE)
+    tables = (normal(rng, *shape) for shape in ((5, 96), (96,), (2, 96)))
+    return normal(rng, 6, 96, dtype=dtype), row, *tables, normal(rng, 2, 5).abs(), 2
 
 
 def query_attention(rng: np.random.Generator, dtype: torch.dtype) -> Arguments:
-    return (*(normal(rng, dtype, 3, n, 40) for n in (2, 4, 5)), 0.25)
+    return (*(normal(rng, 3, n, 40, dtype=dtype) for n in (2, 4, 5)), 0.25)
 
 
 def residual_layer_norm(rng: np.random.Generator, dtype: torch.dtype) -> Arguments:
-    x, residual = normal(rng, dtype, 5, 24), normal(rng, dtype, 5, 24)
-    return x, None, residual, normal(rng, torch.float32, 24), normal(rng, torch.float32, 24), 1e-5
+    x, residual = normal(rng, 5, 24, dtype=dtype), normal(rng, 5, 24, dtype=dtype)
+    return x, None, residual, normal(rng, 24), normal(rng, 24), 1e-5
 
 
 def linear(rng: np.random.Generator, dtype: torch.dtype) -> Arguments:
-    return normal(rng, dtype, 5, 24), normal(rng, dtype, 7, 24), normal(rng, torch.float32, 7), None, True
+    return normal(rng, 5, 24, dtype=dtype), normal(rng, 7, 24, dtype=dtype), normal(rng, 7), None, True
 
 
 def embed(rng: np.random.Generator, dtype: torch.dtype) -> Arguments:
-    weights = (normal(rng, torch.float32, *shape) for shape in ((3, 24), (2, 24), (24,), (24,), (2, 24)))
-    return normal(rng, dtype, 4, 24), _int32(0, 1, 3), _int32(0, 1, 2), _int32(0, 0, 1), *weights, 1, 1e-5
+    weights = (normal(rng, *shape) for shape in ((3, 24), (2, 24), (24,), (24,), (2, 24)))
+    return normal(rng, 4, 24, dtype=dtype), _int32(0, 1, 3), _int32(0, 1, 2), _int32(0, 0, 1), *weights, 1, 1e-5
 
 
 def banded_estep(rng: np.random.Generator, dtype: torch.dtype) -> Arguments:
-    shots, sentences = normal(rng, dtype, 12, 16), normal(rng, dtype, 13, 16)
-    reaches = torch.tensor([reach(5, 9, 0.3), reach(7, 4, 0.3)])
-    out = torch.tensor([0, 10, 17])
+    shots, sentences = normal(rng, 12, 16, dtype=dtype), normal(rng, 13, 16, dtype=dtype)
+    reaches = torch.tensor([reach(5, 9, 0.3), reach(7, 4, 0.3)], device=DEVICE)
+    out = torch.tensor([0, 10, 17], device=DEVICE)
     return shots, sentences, _int32(0, 5, 12), _int32(0, 9, 13), reaches, out, 7, 9, 17, 0.1
 
 

@@ -64,7 +64,9 @@ def test_a_batch_of_any_sizes(rng, dtype, size):
 
 
 def test_the_band_is_exact():
-    for (shots, sentences), band in itertools.product(((5, 3), (10, 10), (20, 30), (100, 7)), (0.3, 0.25, 0.07, 1.0, 1e-9)):
+    for (shots, sentences), band in itertools.product(
+        ((5, 3), (10, 10), (20, 30), (100, 7)), (0.3, 0.25, 0.07, 1.0, 1e-9)
+    ):
         u, v = torch.ones(shots, 3), torch.ones(sentences, 3)
         (w,), _ = run([u], [v], SURELY, band)
         assert np.array_equal(w, reference.banded_estep(*exact(u, v), SURELY, band).numpy()), (shots, sentences, band)

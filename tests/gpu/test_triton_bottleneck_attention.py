@@ -21,9 +21,7 @@ def case(rng, dtype, lengths, heads, size, bottlenecks, latent_queries):
 
 def check(rng, dtype, lengths, heads, size, bottlenecks, latent_queries, configuration=None):
     q, k, v, begin = case(rng, dtype, lengths, heads, size, bottlenecks, latent_queries)
-    expected = reference.bottleneck_attention(
-        *exact(q, k, v), begin, heads, bottlenecks, latent_queries=latent_queries
-    )
+    expected = reference.bottleneck_attention(*exact(q, k, v), begin, heads, bottlenecks, latent_queries=latent_queries)
     got = bottleneck_attention(
         q, k, v, begin, heads, bottlenecks, max(lengths), latent_queries, configuration=configuration
     )
@@ -66,7 +64,11 @@ def test_large_scores_do_not_overflow(rng, dtype):
     expected = reference.bottleneck_attention(*exact(q, k, v), begin, 1, 3)
     got = bottleneck_attention(q, k, v, begin, 1, 3, 40, configuration=SMALL)
     # A score of 500 in float32 is off by 2^-16, and so is its weight in relative terms.
-    assert_agrees(got if dtype != torch.float32 else got.to(torch.float64), expected, ulps=3 if dtype != torch.float32 else 2.0**38)
+    assert_agrees(
+        got if dtype != torch.float32 else got.to(torch.float64),
+        expected,
+        ulps=3 if dtype != torch.float32 else 2.0**38,
+    )
 
 
 def test_what_is_not_a_number_stays_in_its_sequence(rng):

@@ -13,6 +13,7 @@ from rich.table import Table
 from megaseg.cli.console import JsonOption, console, output, print_json
 from megaseg.engine.artefact import is_artefact
 from megaseg.engine.checkpoint import load_checkpoint, resolve_checkpoint
+from megaseg.engine.onnx_graph import is_onnx, load
 from megaseg.errors import CheckpointError
 
 
@@ -22,7 +23,7 @@ def info(
 ) -> None:
     """Show a checkpoint or compiled model: config, parameters, modalities, checksums. Every value is checked."""
     path = resolve_checkpoint(file)
-    report = _describe_compiled(path) if is_artefact(path) else _describe(path)
+    report = _describe_compiled(path) if is_artefact(path) or is_onnx(path) else _describe(path)
     if json:
         print_json(report)
         return
@@ -64,15 +65,16 @@ def _describe(path: Path) -> dict[str, Any]:
 def _describe_compiled(path: Path) -> dict[str, Any]:
     from megaseg.engine.backends.native import NativeBackend
 
-    backend = NativeBackend(path, num_threads=1)  # checks the whole file
+    # Both check the whole file.
+    own = load(path)[1] if is_onnx(path) else NativeBackend(path, num_threads=1).info
     return {
         "file": str(path),
-        "config": backend.info.config.to_dict(),
-        "target": backend.info.target,
-        "compute_type": backend.info.compute_type,
-        "passes": ", ".join(backend.info.passes) or "none",
+        "config": own.config.to_dict(),
+        "target": own.target,
+        "compute_type": own.compute_type,
+        "passes": ", ".join(own.passes) or "none",
         "bytes": path.stat().st_size,
-        "metadata": {key: _decoded(value) for key, value in backend.info.metadata.items()},
+        "metadata": {key: _decoded(value) for key, value in own.metadata.items()},
     }
 
 
