@@ -23,7 +23,7 @@ NAMES = [module.name for module in pkgutil.iter_modules(cases.__path__)]
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"all without any; one of {', '.join(NAMES)}")
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"all but gpu without any; one of {', '.join(NAMES)}")
     parser.add_argument("--only", nargs="+", default=[], metavar="PART", help="parts of case cpu, such as scene-bf16")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows, with machine, versions and commit")
     parser.add_argument("--plots", type=Path, metavar="DIR", help="write pictures of the rows of benchmarks/results")
@@ -33,7 +33,7 @@ def main() -> None:
     if unknown:
         parser.error(f"expected one of {', '.join(NAMES)}, got {', '.join(unknown)}")
     if arguments.cases or not (arguments.table or arguments.plots):
-        measure(arguments.cases or NAMES, tuple(arguments.only), arguments.json)
+        measure(arguments.cases or [name for name in NAMES if name != "gpu"], tuple(arguments.only), arguments.json)
     if arguments.table:
         arguments.table.write_text(markdown(), encoding="utf-8")
     if arguments.plots:
@@ -44,11 +44,13 @@ def measure(names: list[str], only: tuple[str, ...], path: Path | None) -> None:
     document: dict[str, Any] = {"environment": environment(), "rows": []}
     for name in names:
         module = importlib.import_module(f"benchmarks.cases.{name}")
-        rows = module.run(only) if name == "cpu" else module.run()
-        show(rows)
-        document["rows"] += [as_dict(row) for row in rows]
-    if path:
-        path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        if name == "gpu":
+            document["environment"] |= module.environment()
+        for rows in module.run() if name == "gpu" else [module.run(only) if name == "cpu" else module.run()]:
+            show(rows)
+            document["rows"] += [as_dict(row) for row in rows]
+            if path:
+                path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
 def show(rows: list[Row]) -> None:

@@ -68,8 +68,8 @@ _MODULES = {"residual_layer_norm": "layer_norm"}
 def device_implementation(op: str, x: Tensor, key: str = "") -> Implementation:
     """What runs ``op`` on torch tensors like ``x``: what was measured to be fastest on the GPU's architecture.
 
-    ``key`` is the class of shapes in ``kernels/triton/configurations.json``, where the measurements are; an op without a
-    row there has one implementation.
+    ``key`` is the class of shapes in ``kernels/triton/configurations.json``, where the measurements are; an op without
+    a row there has one implementation.
 
     Raises:
         UnsupportedError: no implementation for the device and dtype; lists those there are.
