@@ -31,6 +31,7 @@ def _banded_estep(
     out_begin,  # [batch] int64
     bits,  # [total] uint8
     bad,  # [batch] int32, zeros
+    tiles,  # of sentences in the movie of most
     size,
     shot_stride,
     sentence_stride,
@@ -43,34 +44,34 @@ def _banded_estep(
     first_shot, first_sentence = tl.load(shot_begin + movie).to(tl.int64), tl.load(sentence_begin + movie).to(tl.int64)
     n = tl.load(shot_begin + movie + 1).to(tl.int64) - first_shot
     m = tl.load(sentence_begin + movie + 1).to(tl.int64) - first_sentence
-    top = tl.program_id(0).to(tl.int64) * SHOTS
-    if top >= n:
+    # Neighbouring programs share shots: they come from memory once, sentences from cache.
+    top = (tl.program_id(0) // tiles).to(tl.int64) * SHOTS
+    left = (tl.program_id(0) % tiles).to(tl.int64) * SENTENCES
+    if (top >= n) | (left >= m):
         return
-    bound, bits_at = tl.load(reach + movie), bits + tl.load(out_begin + movie)
-    shot, inner = top + tl.arange(0, SHOTS), tl.arange(0, INNER)
+    bound = tl.load(reach + movie)
+    shot, sentence, inner = top + tl.arange(0, SHOTS), left + tl.arange(0, SENTENCES), tl.arange(0, INNER)
+    shot_inside, sentence_inside = (shot < n)[:, None], (sentence < m)[None, :]
     shot_at = shots + (first_shot + shot)[:, None] * shot_stride + inner[None, :]
-    for left in range(0, m, SENTENCES):
-        sentence = left + tl.arange(0, SENTENCES)
-        sentence_at = sentences + (first_sentence + sentence)[None, :] * sentence_stride + inner[:, None]
-        # |i m - j n| < reach somewhere in the tile? Otherwise nothing of it is read, and its flags are zeros.
-        right, bottom = tl.minimum(left + SENTENCES, m) - 1, tl.minimum(top + SHOTS, n) - 1
-        near = (top * m - right * n < bound) & (left * n - bottom * m < bound)
-        similarity = tl.zeros((SHOTS, SENTENCES), tl.float32)
-        for begin in range(0, tl.where(near, size, 0), INNER):
-            within = inner < size - begin
-            u = tl.load(shot_at + begin, mask=(shot < n)[:, None] & within[None, :], other=0.0)
-            v = tl.load(sentence_at + begin, mask=(sentence < m)[None, :] & within[:, None], other=0.0)
-            similarity = tl.dot(u, v, similarity, input_precision="ieee")
-        offset = shot[:, None] * m - sentence[None, :] * n
-        inside = (offset < bound) & (offset > -bound) & (shot < n)[:, None] & (sentence < m)[None, :]
-        infinite = inside & ~(tl.abs(similarity) < float("inf"))
-        tl.store(bad + movie, 1, mask=tl.max(infinite.to(tl.int32)) > 0)
-        flags = (inside & (similarity >= threshold)).to(tl.int32)
-        flags = tl.reshape(flags, (SHOTS, SENTENCES // 8, 8)) << tl.arange(0, 8)[None, None, :]
-        byte = left // 8 + tl.arange(0, SENTENCES // 8)
-        width = (m + 7) // 8
-        to = bits_at + shot[:, None] * width + byte[None, :]
-        tl.store(to, tl.sum(flags, axis=2).to(tl.uint8), mask=(shot < n)[:, None] & (byte < width)[None, :])
+    sentence_at = sentences + (first_sentence + sentence)[None, :] * sentence_stride + inner[:, None]
+    # |i m - j n| < reach somewhere in the tile? Otherwise nothing of it is read, and its flags are zeros.
+    right, bottom = tl.minimum(left + SENTENCES, m) - 1, tl.minimum(top + SHOTS, n) - 1
+    near = (top * m - right * n < bound) & (left * n - bottom * m < bound)
+    similarity = tl.zeros((SHOTS, SENTENCES), tl.float32)
+    for begin in range(0, tl.where(near, size, 0), INNER):
+        within = inner < size - begin
+        u = tl.load(shot_at + begin, mask=shot_inside & within[None, :], other=0.0)
+        v = tl.load(sentence_at + begin, mask=sentence_inside & within[:, None], other=0.0)
+        similarity = tl.dot(u, v, similarity, input_precision="ieee")
+    low, high, place = (shot * m - bound)[:, None], (shot * m + bound)[:, None], (sentence * n)[None, :]
+    inside = (low < place) & (place < high) & shot_inside & sentence_inside
+    infinite = inside & ~(tl.abs(similarity) < float("inf"))
+    tl.store(bad + movie, 1, mask=tl.max(infinite.to(tl.int32)) > 0)
+    flags = (inside & (similarity >= threshold)).to(tl.int32)
+    flags = tl.reshape(flags, (SHOTS, SENTENCES // 8, 8)) << tl.arange(0, 8)[None, None, :]
+    byte, width = left // 8 + tl.arange(0, SENTENCES // 8), (m + 7) // 8
+    to = bits + tl.load(out_begin + movie) + shot[:, None] * width + byte[None, :]
+    tl.store(to, tl.sum(flags, axis=2).to(tl.uint8), mask=shot_inside & (byte < width)[None, :])
 
 
 def banded_estep(
@@ -100,7 +101,8 @@ def banded_estep(
     chosen["SENTENCES"] = min(chosen["SENTENCES"], max(16, triton.next_power_of_2(most)))
     bits = torch.empty(total, dtype=torch.uint8, device=shots.device)
     bad = torch.zeros(batch, dtype=torch.int32, device=shots.device)
-    _banded_estep[(triton.cdiv(longest, chosen["SHOTS"]), batch)](
+    tiles = triton.cdiv(most, chosen["SENTENCES"])
+    _banded_estep[(triton.cdiv(longest, chosen["SHOTS"]) * tiles, batch)](
         shots,
         sentences,
         shot_begin,
@@ -109,6 +111,7 @@ def banded_estep(
         out_begin,
         bits,
         bad,
+        tiles,
         shots.shape[1],
         shots.stride(0),
         sentences.stride(0),

@@ -98,5 +98,6 @@ def embed(
         eps,
         ROWS=tile,
         SIZE=triton.next_power_of_2(size),
+        enable_fp_fusion=True,
     )
     return tokens, inverse_sigma

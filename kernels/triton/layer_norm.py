@@ -74,5 +74,6 @@ def residual_layer_norm(
         HAS_RESIDUAL=residual is not None,
         ROWS=tile,
         SIZE=triton.next_power_of_2(size),
+        enable_fp_fusion=True,
     )
     return out

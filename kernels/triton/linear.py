@@ -40,7 +40,9 @@ def bias_gelu(x: Tensor, bias: Tensor | None) -> Tensor:
     """``gelu(x + bias)`` of contiguous rows (rows, size), in float32 inside, written over x: the exact (erf) GELU."""
     rows, size = x.shape
     grid = (triton.cdiv(rows, 4), triton.cdiv(size, 512))
-    _bias_gelu[grid](x, x if bias is None else bias, x, rows, size, HAS_BIAS=bias is not None, ROWS=4, COLUMNS=512)
+    own = x if bias is None else bias
+    tile = {"ROWS": 4, "COLUMNS": 512, "enable_fp_fusion": True}
+    _bias_gelu[grid](x, own, x, rows, size, HAS_BIAS=bias is not None, **tile)
     return x
 
 
@@ -126,6 +128,7 @@ def linear(
         HAS_BIAS=bias is not None,
         HAS_RESIDUAL=residual is not None,
         GELU=gelu,
+        enable_fp_fusion=True,
         **chosen,
     )
     return out

@@ -16,7 +16,7 @@ CANDIDATES: dict[str, tuple[Mapping[str, int], ...]] = {
     "": tuple(
         {"COLUMNS": columns, "num_warps": warps, "num_stages": stages}
         for columns in (64, 128, 256)
-        for warps in (1, 2, 4)
+        for warps in (2, 4)
         for stages in (1, 2, 3)
     )
 }

@@ -13,7 +13,7 @@ from torch import Tensor
 from megaseg.kernels.triton import configurations
 
 CANDIDATES: dict[str, tuple[Mapping[str, int], ...]] = {
-    "": tuple({"WINDOWS": n, "num_warps": warps, "num_stages": 1} for n in (1, 2, 4, 8) for warps in (1, 2, 4))
+    "": tuple({"WINDOWS": n, "num_warps": warps, "num_stages": 1} for n in (1, 2, 4, 8) for warps in (2, 4))
 }
 
 
@@ -26,6 +26,7 @@ def _tile(
     token,
     row,
     inverse,
+    known,
     is_latent,
     column,
     shot_stride,
@@ -35,15 +36,13 @@ def _tile(
 ):
     """One head's queries, keys or values of a window's tokens, in the compute type; ``column`` chooses which."""
     inside = column < SIZE
+    # A bottleneck token's row is a table's row as it is: shot and shift are zero there, the inverse is one.
+    table = tl.where(token < each, bottleneck + token * width, position + (token - each) * width)
     latent = is_latent[:, None] & inside[None, :]
-    value = tl.load(shot + row[:, None] * shot_stride + column[None, :], mask=latent, other=0.0).to(tl.float32)
-    value += tl.load(position + (token - each)[:, None] * width + column[None, :], mask=latent, other=0.0)
-    value = value * inverse[:, None] + tl.load(shift + column, mask=inside, other=0.0)[None, :]
-    is_bottleneck = (token < each)[:, None]
-    own = tl.load(
-        bottleneck + token[:, None] * width + column[None, :], mask=is_bottleneck & inside[None, :], other=0.0
-    )
-    return tl.where(is_bottleneck, own, value).to(shot.dtype.element_ty)
+    value = tl.load(table[:, None] + column[None, :], mask=known[:, None] & inside[None, :], other=0.0)
+    value += tl.load(shot + row[:, None] * shot_stride + column[None, :], mask=latent, other=0.0).to(tl.float32)
+    moved = tl.where(latent, tl.load(shift + column, mask=inside, other=0.0)[None, :], 0.0)
+    return (value * inverse[:, None] + moved).to(shot.dtype.element_ty)
 
 
 @triton.jit
@@ -72,34 +71,35 @@ def _window_attention(
     size = heads * SIZE
     width = 3 * size
     token = tl.arange(0, TOKENS)
-    is_latent = (token >= each) & (token < each + length)
+    known = token < each + length
+    is_latent = (token >= each) & known
     column = tl.arange(0, COLUMNS)
     for window in range(group * WINDOWS, min(group * WINDOWS + WINDOWS, windows)):
         at = window * length + token - each
         source = tl.load(row + at, mask=is_latent, other=0).to(tl.int64)
-        inverse = tl.load(inverse_sigma + at, mask=is_latent, other=0.0)
+        inverse = tl.load(inverse_sigma + at, mask=is_latent, other=1.0)
         first = head * SIZE
         queries = _tile(
             shot + first, position + first, shift + first, bottleneck + first,
-            token, source, inverse, is_latent, column, shot_stride, width, each, SIZE
+            token, source, inverse, known, is_latent, column, shot_stride, width, each, SIZE
         )  # fmt: skip
         first += size
         keys = _tile(
             shot + first, position + first, shift + first, bottleneck + first,
-            token, source, inverse, is_latent, column, shot_stride, width, each, SIZE
+            token, source, inverse, known, is_latent, column, shot_stride, width, each, SIZE
         )  # fmt: skip
         scores = tl.dot(queries, tl.trans(keys), input_precision="ieee") * scale
-        scores = tl.where((token < each + length)[None, :], scores, float("-inf"))
+        scores = tl.where(known[None, :], scores, float("-inf"))
         weights = tl.exp2(scores - tl.max(scores, axis=1, keep_dims=True))
         total = tl.sum(weights, axis=1, keep_dims=True)
         first += size
         values = _tile(
             shot + first, position + first, shift + first, bottleneck + first,
-            token, source, inverse, is_latent, column, shot_stride, width, each, SIZE
+            token, source, inverse, known, is_latent, column, shot_stride, width, each, SIZE
         )  # fmt: skip
         sums = tl.dot(weights.to(values.dtype), values, input_precision="ieee") / total
         to = tl.where(token < each, window * each + token, windows * each + at).to(tl.int64)
-        inside = (token < each + length)[:, None] & (column < SIZE)[None, :]
+        inside = known[:, None] & (column < SIZE)[None, :]
         tl.store(out + to[:, None] * size + head * SIZE + column[None, :], sums.to(out.dtype.element_ty), mask=inside)
 
 

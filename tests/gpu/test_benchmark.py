@@ -1,4 +1,4 @@
-"""The GPU's benchmark on small models and the host: every part runs, so that the first GPU does not find a typing error."""
+"""The GPU's benchmark on small models and the host: every part runs before the first GPU sees it."""
 
 from __future__ import annotations
 
