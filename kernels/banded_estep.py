@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from megaseg.errors import FeatureError
 from megaseg.kernels.registry import Matrix, implementation
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Assignment = NDArray[np.bool_] | NDArray[np.uint8]
 
@@ -53,23 +57,28 @@ def banded_estep(
     target: str = ...,
     num_threads: int = ...,
 ) -> list[Assignment]: ...
+@overload
 def banded_estep(
-    shots: Matrix | Sequence[Matrix],
-    sentences: Matrix | Sequence[Matrix],
+    shots: Sequence[Tensor], sentences: Sequence[Tensor], *, threshold: float, band: float = ..., packed: bool = ...
+) -> list[Tensor]: ...
+def banded_estep(
+    shots: Any,
+    sentences: Any,
     *,
     threshold: float,
     band: float = 0.3,
     packed: bool = False,
     target: str = "",
     num_threads: int = 1,
-) -> Assignment | list[Assignment]:
+) -> Any:
     """W of one movie or of a list of them: ``w_ij = u_i . v_j >= threshold`` within the band, 0 outside.
 
     The band (i, j from 0): ``j < i L_syn / L_sh + xi L_syn`` and ``i < j L_sh / L_syn + xi L_sh``, xi = ``band``,
     decided exactly. shots u (L_sh, C) and sentences v (L_syn, C), as they are: normalise them for a cosine. float32, or
     bfloat16 as uint16 bits, which is multiplied as such with float32 sums. Result: booleans (L_sh, L_syn), or
     ``packed`` bits (L_sh, ceil(L_syn / 8)), as ``numpy.packbits(w, axis=1, bitorder="little")``. An empty band, or no
-    similarity that reaches the threshold, is zeros. The batch shares ``num_threads``; 0 takes every core.
+    similarity that reaches the threshold, is zeros. The batch shares ``num_threads``; 0 takes every core. Torch tensors
+    run on their GPU, all movies in one launch, and give torch tensors there: float16, bfloat16 or float32.
 
     Raises:
         FeatureError: empty or unequal inputs, a similarity within the band that is not finite, band or threshold.
@@ -81,6 +90,8 @@ def banded_estep(
     _check(us, vs, "" if single else "[{}]", threshold, band)
     if not us:
         return []
+    if not isinstance(us[0], np.ndarray):
+        return _on_device(us, vs, threshold, band, packed)
     sizes = [(len(u), len(v)) for u, v in zip(us, vs, strict=True)]
     out = [np.empty((rows, -(-columns // 8) if packed else columns), np.uint8) for rows, columns in sizes]
     run = implementation("banded_estep", us[0])
@@ -88,10 +99,35 @@ def banded_estep(
     options = {"reach": reaches, "threshold": threshold, "packed": packed}
     bad = run(us, vs, out, **options, target=target, num_threads=num_threads)
     if bad:
-        where = "" if single else f" of movie {bad[0]}"
-        raise FeatureError(f"shots, sentences{where}: expected finite similarities, got some that are not")
+        raise _not_finite("" if single else f" of movie {bad[0]}")
     result: list[Assignment] = [w if packed else w.view(np.bool_) for w in out]
     return result[0] if single else result
+
+
+def _not_finite(where: str) -> FeatureError:
+    return FeatureError(f"shots, sentences{where}: expected finite similarities, got some that are not")
+
+
+def _on_device(us: list[Tensor], vs: list[Tensor], threshold: float, band: float, packed: bool) -> list[Tensor]:
+    import torch
+
+    from megaseg.kernels import torch_ops  # noqa: F401  (registers the op)
+
+    shots, sentences = [len(u) for u in us], [len(v) for v in vs]
+    bytes_of = [n * -(-m // 8) for n, m in zip(shots, sentences, strict=True)]
+    reaches = [reach(n, m, band) for n, m in zip(shots, sentences, strict=True)]
+    of, device = {torch.int32: (shots, sentences), torch.int64: (bytes_of,)}, us[0].device
+    begins = [torch.tensor([0, *itertools.accumulate(x)], dtype=t, device=device) for t, xs in of.items() for x in xs]
+    offsets = (begins[0], begins[1], torch.tensor(reaches, device=device), begins[2])
+    sizes = (max(shots), max(sentences), sum(bytes_of))
+    bits, bad = torch.ops.megaseg.banded_estep(torch.cat(us), torch.cat(vs), *offsets, *sizes, threshold)
+    if bad.any():
+        raise _not_finite(f" of movie {int(bad.nonzero()[0])}")
+    result = [w.view(n, -1) for w, n in zip(bits.split(bytes_of), shots, strict=True)]
+    if packed:
+        return result
+    lanes = torch.arange(8, dtype=torch.uint8, device=device)
+    return [((w[:, :, None] >> lanes) & 1).flatten(1)[:, :m].bool() for w, m in zip(result, sentences, strict=True)]
 
 
 def _check(us: list[Any], vs: list[Any], place: str, threshold: float, band: float) -> None:

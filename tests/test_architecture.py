@@ -18,7 +18,10 @@ ON_TORCH = {
     "kernels/torch_ops.py",
     *(f"kernels/triton/{path.name}" for path in (ROOT / "kernels" / "triton").glob("*.py")),
 }
-MENTION_TORCH = {"engine/backends/torch.py", "kernels/reference.py", "kernels/registry.py"} | ON_TORCH
+MENTION_TORCH = ON_TORCH | {
+    "engine/backends/torch.py",
+    *(f"kernels/{name}.py" for name in ("reference", "registry", "banded_estep", "cuda")),
+}
 UNPICKLERS = {"pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
 
 # What each layer may import of megaseg; everything else of the package is above it.
