@@ -17,7 +17,7 @@ from megaseg.engine.backends.packing import Pack, Shape, packs
 from megaseg.engine.checkpoint import Checkpoint
 from megaseg.engine.graph import build
 from megaseg.engine.passes import PASSES, rewrite
-from megaseg.errors import UnsupportedError
+from megaseg.errors import FeatureError, UnsupportedError
 
 COMPUTE_TYPES = ("bfloat16", "float16", "float32")
 KEPT_SHAPES = 16  # batch shapes whose buffers and graphs stay; the least recently used goes
@@ -57,11 +57,12 @@ class CudaDevice:
         return torch.empty(shape, dtype=dtype, device="cpu", pin_memory=True)
 
     def captured(self, run: Callable[[], Tensor]) -> tuple[Callable[[], object], Tensor]:
+        torch.cuda.synchronize()  # buffers and weights were written on the caller's stream
         with torch.cuda.stream(self._work):
             run()  # compiles kernels and lets libraries set up, which a graph cannot hold
         torch.cuda.synchronize()
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool, stream=self._work):
+        with torch.cuda.graph(graph, pool=self._pool, stream=self._work, capture_error_mode="thread_local"):
             out = run()
         return graph.replay, out
 
@@ -170,7 +171,7 @@ class CudaBackend:
         """As the native backend's: logits (shots, N_c) of each movie, packed into full batches.
 
         Raises:
-            UnsupportedError: values beyond the range of float16.
+            FeatureError: values beyond the range of float16.
         """
         return [rows[:, 0] for rows in self._rows(movies)]
 
@@ -209,7 +210,7 @@ class CudaBackend:
                 slot.collect()
         for index, rows in enumerate(out):
             if not np.isfinite(rows).all():
-                raise UnsupportedError(
+                raise FeatureError(
                     f"compute_type {self._compute_type!r}: logits of movie {index} are not finite: its values leave "
                     "the range of the type; use bfloat16 or float32"
                 )

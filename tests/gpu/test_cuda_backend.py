@@ -14,7 +14,7 @@ from megaseg import Engine
 from megaseg.engine.backends.cuda import KEPT_SHAPES, CudaBackend
 from megaseg.engine.backends.torch import TorchBackend
 from megaseg.engine.checkpoint import load_checkpoint
-from megaseg.errors import UnsupportedError
+from megaseg.errors import FeatureError, UnsupportedError
 from megaseg.models import from_checkpoint
 
 # Rows of no sequence hold whatever memory held; the interpreter's NumPy says so where a GPU would not.
@@ -132,7 +132,7 @@ def test_values_beyond_float16_are_an_error_and_no_answer() -> None:
     (movie,) = movies_of(config, 3)
     movie[0][1] = 1e5
     backend = CudaBackend(random_checkpoint(config), compute_type="float16", device=HostDevice())
-    with pytest.raises(UnsupportedError, match=r"'float16': logits of movie 0 are not finite.*bfloat16 or float32"):
+    with pytest.raises(FeatureError, match=r"'float16': logits of movie 0 are not finite.*bfloat16 or float32"):
         backend.run_many([movie])
 
 
