@@ -18,14 +18,16 @@ from megaseg.engine.explanation import Explanation
 from megaseg.engine.features import Features, FeatureSource, as_features
 from megaseg.engine.passes import PASSES
 from megaseg.engine.segmentation import Decision, Segmentation
+from megaseg.engine.tensorrt_plan import is_plan
 from megaseg.errors import UnsupportedError
 
 if TYPE_CHECKING:
     from megaseg.engine.backends.native import NativeBackend
+    from megaseg.engine.backends.tensorrt import TensorRTBackend
 
 DEVICES = ("auto", "cpu", "cuda")
-COMPUTE_TYPES = ("auto", "float32", "bfloat16", "int8", "float64")
-BACKENDS = ("auto", "native", "torch")
+COMPUTE_TYPES = ("auto", "float32", "float16", "bfloat16", "int8", "float64")
+BACKENDS = ("auto", "native", "torch", "tensorrt")
 OVERFLOWS = ("error", "pool")
 
 
@@ -52,16 +54,17 @@ class Engine:
     ) -> Engine:
         """Load a checkpoint: a path, the name of a shipped one (``screenplay-scenes``), or a ``Checkpoint``.
 
-        A path may also name a compiled model (``.mseg``, from ``megaseg compile``). The native backend compiles a
-        checkpoint when it first sees it and keeps the result (``MEGASEG_CACHE``, by default in the user's cache folder;
-        set empty, nothing is kept).
+        A path may also name a compiled model (``.mseg`` or ``.plan``, from ``megaseg compile``). The native and the
+        TensorRT backend compile a checkpoint when they first see it and keep the result (``MEGASEG_CACHE``, by default
+        in the user's cache folder; set empty, nothing is kept).
 
         Args:
             device: ``auto``, ``cpu`` or ``cuda``.
             compute_type: ``float32``, ``bfloat16``, ``int8`` where the CPU has fast products of the type (``megaseg
                 doctor`` says), or ``auto``: bfloat16 if it is there, else float32. ``float64`` with backend ``torch``.
+                Backend ``tensorrt``: ``float16`` (``auto``), ``bfloat16`` or ``float32``.
             num_threads: threads of the native backend; 0 takes every core that the process may use.
-            backend: ``auto`` (native on the CPU), ``native`` or ``torch``.
+            backend: ``auto`` (native on the CPU, tensorrt for a ``.plan``), ``native``, ``torch`` or ``tensorrt``.
             memory_limit: bytes that weights and workspace may take together (native); None is no limit.
             passes: False runs the model as written, without the exact rewrites.
             overflow: more shots than an act model's ``max_length`` are an ``error``, or with ``pool`` neighbouring
@@ -76,9 +79,13 @@ class Engine:
         _expect("compute_type", compute_type, COMPUTE_TYPES)
         _expect("backend", backend, BACKENDS)
         _expect("overflow", overflow, OVERFLOWS)
+        source = None if isinstance(checkpoint, Checkpoint) else resolve_checkpoint(checkpoint)
+        if source is not None and is_plan(source):
+            _expect("backend of a TensorRT plan", backend, ("auto", "tensorrt"))
+            plan = _planned(source, device, compute_type)
+            return cls(plan.info.config, plan, overflow)
         if backend == "auto":
             backend = "torch" if device == "cuda" else "native"
-        source = None if isinstance(checkpoint, Checkpoint) else resolve_checkpoint(checkpoint)
         if source is not None and is_artefact(source):
             _expect("backend of a compiled model", backend, ("native",))
             loaded = _compiled(source, device, compute_type, num_threads, memory_limit)
@@ -86,6 +93,8 @@ class Engine:
         model = checkpoint if isinstance(checkpoint, Checkpoint) else load_checkpoint(checkpoint)
         if backend == "torch":
             return cls(model.config, _torch(model, device, compute_type, passes), overflow)
+        if backend == "tensorrt":
+            return cls(model.config, _tensorrt(model, device, compute_type, passes), overflow)
         options = {"num_threads": num_threads, "memory_limit": memory_limit}
         return cls(model.config, _native(model, source, device, compute_type, passes, options), overflow)
 
@@ -240,3 +249,20 @@ def _torch(checkpoint: Checkpoint, device: str, compute_type: str, passes: bool)
         compute_type="float32" if compute_type == "auto" else compute_type,
         passes=tuple(PASSES) if passes else (),
     )
+
+
+def _planned(source: Path, device: str, compute_type: str) -> TensorRTBackend:
+    from megaseg.engine.backends.tensorrt import TensorRTBackend
+
+    _expect("device of a TensorRT plan", device, ("auto", "cuda"))
+    loaded = TensorRTBackend.load(source)
+    _expect(f"compute_type of {source}", compute_type, ("auto", loaded.info.compute_type))
+    return loaded
+
+
+def _tensorrt(checkpoint: Checkpoint, device: str, compute_type: str, passes: bool) -> TensorRTBackend:
+    from megaseg.engine.backends.tensorrt import TensorRTBackend
+
+    _expect("device of backend 'tensorrt'", device, ("auto", "cuda"))
+    chosen = tuple(PASSES) if passes else ()
+    return TensorRTBackend.from_checkpoint(checkpoint, compute_type=compute_type, passes=chosen)

@@ -13,14 +13,15 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "python" / "megaseg"
 EVALUATION = "engine/backends/evaluation.py"  # imported by the torch backend when it is made
-TORCH_BACKENDS = {"engine/backends/torch.py", EVALUATION}
+TENSORRT = {"engine/backends/tensorrt.py", "engine/tensorrt_device.py"}
+TORCH_BACKENDS = {"engine/backends/torch.py", EVALUATION} | TENSORRT
 UNPICKLERS = {"pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
 
 # What each layer may import of megaseg; everything else of the package is above it.
 LAYERS = {
     "errors": set(),
     "kernels": {"errors", "kernels", "_C"},
-    "engine": {"errors", "kernels", "engine", "_C"},
+    "engine": {"errors", "kernels", "engine", "_C", "__version__"},
 }
 
 
