@@ -133,7 +133,7 @@ def _module(machine: Machine) -> Any:
     return trt
 
 
-def _define_builder(trt: Any, machine: Machine, old: bool) -> None:  # noqa: C901
+def _define_builder(trt: Any, machine: Machine, old: bool) -> None:
     severity = _enum("Severity", "INTERNAL_ERROR", "ERROR", "WARNING", "INFO", "VERBOSE")
 
     class ILogger:
