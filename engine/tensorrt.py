@@ -106,8 +106,7 @@ def build(
     trt = tensorrt()
     compute_type = chosen_type(compute_type)
     logger = _logger(trt)
-    logger.errors.clear()
-    builder = trt.Builder(logger)
+    builder = _started(trt, trt.Builder)
     flags = trt.NetworkDefinitionCreationFlag
     strongly = hasattr(flags, "STRONGLY_TYPED")
     network = builder.create_network(1 << int(flags.STRONGLY_TYPED if strongly else flags.EXPLICIT_BATCH))
@@ -134,6 +133,16 @@ def build(
         raise UnsupportedError(f"TensorRT {trt.__version__} cannot build the model: {logger.last()}")
     _keep_timing(options, timing_cache)
     return bytes(memoryview(plan))
+
+
+def _started(trt: Any, kind: Any) -> Any:
+    """A builder or a runtime."""
+    logger = _logger(trt)
+    logger.errors.clear()
+    try:
+        return kind(logger)
+    except TypeError as error:  # what the bindings make of a library that cannot start
+        raise UnsupportedError(f"TensorRT {trt.__version__} cannot start on this GPU: {logger.last()}") from error
 
 
 def _told(error: Any) -> str:
@@ -173,7 +182,7 @@ def _stated_types(model: bytes) -> dict[str, str]:
     graph = onnx.shape_inference.infer_shapes(onnx.load_model_from_string(model)).graph
     values = [*graph.input, *graph.output, *graph.value_info]
     types = {value.name: value.type.tensor_type.elem_type for value in values}
-    types |= {tensor.name: tensor.data_type for tensor in graph.initializer}
+    types |= {constant.name: constant.data_type for constant in graph.initializer}
     return {name: onnx.helper.tensor_dtype_to_np_dtype(kind).name for name, kind in types.items() if kind}
 
 
@@ -213,8 +222,7 @@ class LoadedEngine:
         """
         self._trt, self._device, self._source = tensorrt(), device, source
         self._logger = _logger(self._trt)
-        self._logger.errors.clear()
-        self._runtime = self._trt.Runtime(self._logger)
+        self._runtime = _started(self._trt, self._trt.Runtime)
         with device.stream():
             self._engine = self._runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
