@@ -35,7 +35,7 @@ from megaseg.engine.tensorrt_batches import (
 )
 from megaseg.engine.tensorrt_device import Device
 from megaseg.engine.tensorrt_plan import PlanInfo, Profile, read_plan, write_plan
-from megaseg.errors import CheckpointError, UnsupportedError
+from megaseg.errors import CheckpointError, FeatureError, UnsupportedError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -214,6 +214,7 @@ class TensorRTBackend:
         Windows of all movies share batches (scene), and movies of equal length do (act, synopsis).
 
         Raises:
+            FeatureError: features that overflow the compute type in the model.
             UnsupportedError: in a process forked after the model was loaded.
         """
         return self._run(movies, LOGITS)[LOGITS]
@@ -241,6 +242,9 @@ class TensorRTBackend:
             finally:
                 for host in self._hosts:
                     host.finish()
+        if not all(np.isfinite(rows).all() for rows in results[LOGITS]):
+            kind = self.info.compute_type
+            raise FeatureError(f"features: expected none that overflow {kind} in the model, got NaN or Inf")
         return results
 
     def _finish(

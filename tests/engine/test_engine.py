@@ -116,7 +116,7 @@ def test_describe_says_what_runs() -> None:
         ({"device": "tpu"}, "device: expected one of auto, cpu, cuda, got 'tpu'"),
         ({"compute_type": "int3"}, "compute_type: expected one of .*float32.*, got 'int3'"),
         ({"compute_type": "float64"}, "compute_type 'float64': CPU target .* supports float32"),
-        ({"backend": "onnx"}, "backend: expected one of auto, native, torch, got 'onnx'"),
+        ({"backend": "onnx"}, "backend: expected one of auto, native, torch, tensorrt, got 'onnx'"),
         ({"device": "cuda", "backend": "native"}, "expected one of auto, cpu, got 'cuda'"),
         pytest.param({"device": "cuda"}, "device 'cuda': torch sees no CUDA device here", marks=needs_torch),
     ],

@@ -20,9 +20,9 @@ from fake_tensorrt import MAGIC, Machine
 from megaseg import Engine, save_checkpoint
 from megaseg.engine.backends.tensorrt import TensorRTBackend, compile_plan
 from megaseg.engine.checkpoint import Checkpoint
-from megaseg.engine.tensorrt_batches import batches
+from megaseg.engine.tensorrt_batches import batches, fill, tensor_shapes
 from megaseg.engine.tensorrt_plan import Profile, is_plan, read_plan, write_plan
-from megaseg.errors import CheckpointError, MegasegError, UnsupportedError
+from megaseg.errors import CheckpointError, FeatureError, MegasegError, UnsupportedError
 
 VERSIONS = ("8.6.1", "10.16.1.11", "11.4.0.106")
 LENGTHS = [1, 7, 2, 30, 5, 7, 19, 1]
@@ -96,6 +96,25 @@ def test_batches_have_few_sizes_and_lose_no_shot() -> None:
                 covered[piece.movie] += range(piece.begin, piece.end)
         assert covered == [list(range(n)) for n in lengths]
     assert sizes <= {1, 2, 4, 8, 12, 40}
+
+
+def test_what_is_left_over_reads_the_first_shot() -> None:
+    config = small_config()
+    (batch,) = batches(config, Profile.of(config, 8), [3, 2])
+    shapes = tensor_shapes(config, batch.sequences, batch.shots)
+    arrays = {name: np.full(shape, 99, np.int64 if name == "windows" else np.float32) for name, shape in shapes.items()}
+    fill(config, batch, movies(random_checkpoint(config), [3, 2]), arrays)
+    assert arrays["windows"].tolist() == [
+        [0, 0, 0, 1, 2], [0, 0, 1, 2, 2], [0, 1, 2, 2, 2], [3, 3, 3, 4, 4], [3, 3, 4, 4, 4], *[[0] * 5] * 3
+    ]  # fmt: skip
+    assert (arrays["clip"][5:] == 99).all()
+
+
+def test_features_that_overflow_are_refused(machine: Machine, plan: Path) -> None:
+    features = random_features(small_config(), 9)
+    features["clip"][4] = 60000
+    with pytest.raises(FeatureError, match=r"overflow float16"):
+        Engine.from_checkpoint(plan).segment(features)
 
 
 def test_movies_of_equal_length_share_a_batch() -> None:
@@ -369,6 +388,10 @@ def test_compile_writes_a_plan_that_segments(run: Run, machine: Machine, tmp_pat
     code, out, _ = run("segment", tmp_path / "movie.npz", "-c", tmp_path / "m.plan")
     assert code == 0
     assert "scenes in 20 shots" in out
+    code, out, _ = run("info", tmp_path / "m.plan", "--json")
+    assert code == 0
+    assert json.loads(out)["target"] == "TensorRT 11.4.0.106, Fake H200 (compute capability 9.0)"
+    assert json.loads(out)["sequences"] == "1 to 24, tuned for 8"
     code, _, err = run(*arguments, "--isa", "avx2")
     assert code == 2
     assert "isa: expected none for target tensorrt" in err

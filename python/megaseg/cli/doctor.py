@@ -22,6 +22,7 @@ EXTRAS = {
     "train": {"torch": "torch", "sklearn": "scikit-learn"},
     "text": {"torch": "torch", "tokenizers": "tokenizers"},
     "plot": {"matplotlib": "matplotlib"},
+    "tensorrt": {"torch": "torch", "onnx": "onnx", "tensorrt": "tensorrt"},
 }
 
 
