@@ -66,6 +66,7 @@ class PlanInfo:
     config: ModelConfig
     compute_type: str
     passes: tuple[str, ...]
+    attention: str  # onnx or plugin
     profile: Profile
     tensorrt: str
     gpu: str
@@ -118,6 +119,7 @@ def read_plan(path: str | os.PathLike[str]) -> tuple[PlanInfo, memoryview]:
             config=ModelConfig.from_dict(values["config"]),
             compute_type=str(values["compute_type"]),
             passes=tuple(str(name) for name in values["passes"]),
+            attention=str(values["attention"]),
             profile=Profile(sequences, shots),
             tensorrt=str(values["tensorrt"]),
             gpu=str(values["gpu"]),

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Shape = tuple[int, int]  # sequences, shots
+ATTENTION = ("onnx", "plugin")
 _MOST_GRAPHS = 16  # each keeps a context; batches of windows have fewer shapes, movies any number
 _log = logging.getLogger(__name__)
 
@@ -60,6 +61,7 @@ def compile_plan(
     passes: Sequence[str] = tuple(PASSES),
     profile: Profile | None = None,
     workspace: int | None = None,
+    attention: str = "onnx",
 ) -> PlanInfo:
     """Build a checkpoint's TensorRT engine for the GPU that is there, and write its plan file, whole or not at all.
 
@@ -69,13 +71,19 @@ def compile_plan(
         passes: names of the exact rewrites to apply.
         profile: sizes of batches; None takes ``Profile.of(checkpoint.config)``.
         workspace: bytes of GPU memory that a layer may take while it runs; None leaves it to TensorRT.
+        attention: ``onnx``, standard operators, or ``plugin``, our Triton kernel inside the engine (TensorRT 10.9).
 
     Raises:
-        UnsupportedError: no TensorRT, GPU or ONNX, or a compute type or profile that cannot be.
+        UnsupportedError: no TensorRT, GPU or ONNX, or a compute type, profile or attention that cannot be.
         CheckpointError: a tensor with NaN or Inf, or beyond the compute type.
     """
     info, engine = build_plan(
-        checkpoint, compute_type=compute_type, passes=passes, profile=profile, workspace=workspace
+        checkpoint,
+        compute_type=compute_type,
+        passes=passes,
+        profile=profile,
+        workspace=workspace,
+        attention=attention,
     )
     write_plan(output, info, engine)
     return info
@@ -88,16 +96,20 @@ def build_plan(
     passes: Sequence[str] = tuple(PASSES),
     profile: Profile | None = None,
     workspace: int | None = None,
+    attention: str = "onnx",
 ) -> tuple[PlanInfo, bytes]:
     """``compile_plan`` without its file: what the plan says about itself, and its engine."""
     from megaseg import __version__
 
+    if attention not in ATTENTION:
+        raise UnsupportedError(f"attention: expected one of {', '.join(ATTENTION)}, got {attention!r}")
     trt, device, folder = tensorrt(), Device(), cache_folder()
     compute_type = chosen_type(compute_type)
     info = PlanInfo(
         config=checkpoint.config,
         compute_type=compute_type,
         passes=tuple(passes),
+        attention=attention,
         profile=profile or Profile.of(checkpoint.config),
         tensorrt=trt.__version__,
         gpu=device.name,
@@ -107,17 +119,21 @@ def build_plan(
         metadata=dict(checkpoint.metadata),
     )
     timing = folder / f"tensorrt-{_digest(trt.__version__, device.name, device.capability)}.timing" if folder else None
-    model = _onnx(checkpoint, compute_type, passes)
+    model = _onnx(checkpoint, compute_type, passes, attention)
     with device.stream():
         engine = build(model, info.config, compute_type, info.profile, workspace=workspace, timing_cache=timing)
     return info, engine
 
 
-def _onnx(checkpoint: Checkpoint, compute_type: str, passes: Sequence[str]) -> bytes:
+def _onnx(checkpoint: Checkpoint, compute_type: str, passes: Sequence[str], attention: str) -> bytes:
     from megaseg.engine.onnx_graph import export
 
-    model: bytes = export(rewrite(build_graph(checkpoint), passes), compute_type).SerializeToString()
-    return model
+    graph = rewrite(build_graph(checkpoint), passes)
+    if attention == "plugin":
+        from megaseg.engine.tensorrt_attention import plugin_model
+
+        return plugin_model(graph, compute_type)
+    return bytes(export(graph, compute_type).SerializeToString())
 
 
 def _digest(*values: object) -> str:

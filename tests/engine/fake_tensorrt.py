@@ -410,7 +410,7 @@ def _define_runtime(trt: Any, machine: Machine, old: bool) -> None:
     class ICudaEngine:
         def __init__(self, logger: Any, head: dict[str, Any], model: bytes) -> None:
             self._logger, self._profile, self._sharing = logger, head["profile"], head["sharing"]
-            self._session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+            self._session = onnxruntime.InferenceSession(_with_plugins(model), providers=["CPUExecutionProvider"])
             values = [*self._session.get_inputs(), *self._session.get_outputs()]
             kinds = {"tensor(float)": "FLOAT", "tensor(int64)": "INT32" if old else "INT64"}
             self._names = {value.name: trt.DataType[kinds[value.type]] for value in values}
@@ -470,6 +470,39 @@ def _define_runtime(trt: Any, machine: Machine, old: bool) -> None:
 
     for kind in (IExecutionContext, ICudaEngine, Runtime):
         setattr(trt, kind.__name__, kind)
+
+
+def _with_plugins(model: bytes) -> bytes:
+    """Nodes of the attention plugin as a function of standard operators."""
+    proto = onnx.load_model_from_string(model)
+    for index, node in enumerate(proto.graph.node):
+        if node.op_type != "bottleneck_attention":
+            continue
+        values = {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
+        assert (values["plugin_namespace"], values["plugin_version"], values["aot"]) == (b"megaseg", b"1", 1)
+        heads, size = values["heads"], values["size"]
+        text = f"""
+            <domain: "megaseg", opset_import: ["" : 17]>
+            attention_{index} (q, k, v) => (out)
+            {{
+                split = Constant <value_ints = [0, 0, {heads}, {size}]> ()
+                joined = Constant <value_ints = [0, 0, {heads * size}]> ()
+                a = Reshape (q, split)
+                b = Reshape (k, split)
+                c = Reshape (v, split)
+                queries = Transpose <perm = [0, 2, 1, 3]> (a)
+                keys = Transpose <perm = [0, 2, 3, 1]> (b)
+                values = Transpose <perm = [0, 2, 1, 3]> (c)
+                scores = MatMul (queries, keys)
+                weights = Softmax <axis = -1> (scores)
+                rows = MatMul (weights, values)
+                back = Transpose <perm = [0, 2, 1, 3]> (rows)
+                out = Reshape (back, joined)
+            }}"""
+        proto.functions.append(onnx.parser.parse_function(text))
+        del node.attribute[:]
+        node.op_type = f"attention_{index}"
+    return bytes(proto.SerializeToString())
 
 
 def _at(address: int, shape: tuple[int, ...], dtype: Any) -> np.ndarray:

@@ -20,6 +20,8 @@ from fake_tensorrt import MAGIC, Machine
 from megaseg import Engine, save_checkpoint
 from megaseg.engine.backends.tensorrt import TensorRTBackend, compile_plan
 from megaseg.engine.checkpoint import Checkpoint
+from megaseg.engine.graph import build
+from megaseg.engine.passes import PASSES, rewrite
 from megaseg.engine.tensorrt_batches import batches, fill, tensor_shapes
 from megaseg.engine.tensorrt_plan import Profile, is_plan, read_plan, write_plan
 from megaseg.errors import CheckpointError, FeatureError, MegasegError, UnsupportedError
@@ -372,6 +374,38 @@ def test_a_forked_process_must_load_its_own(machine: Machine, plan: Path, monkey
     monkeypatch.setattr("os.getpid", lambda: -1)
     with pytest.raises(UnsupportedError, match=r"forked"):
         backend.run_many(movies(random_checkpoint(small_config()), [3]))
+
+
+@pytest.mark.parametrize("task", ["scene", "act"])
+@pytest.mark.parametrize("passes", [True, False])
+def test_attention_as_a_plugin_gives_the_same(
+    task: str, passes: bool, machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("triton")
+    monkeypatch.setattr("megaseg.kernels.triton.plugin.register", lambda: None)
+    checkpoint = random_checkpoint(small_config(task, num_unimodal_layers=2), seed=8)
+    names = tuple(PASSES) if passes else ()
+    options: dict[str, Any] = {"compute_type": "float32", "passes": names, "attention": "plugin"}
+    info = compile_plan(checkpoint, tmp_path / "m.plan", **options)
+    assert info.attention == "plugin"
+    import onnx
+
+    nodes = onnx.load_model_from_string(bytes(read_plan(tmp_path / "m.plan")[1]).partition(b"\0")[2]).graph.node
+    plugins = [node for node in nodes if node.op_type == "bottleneck_attention"]
+    whole = [node for node in rewrite(build(checkpoint), names).nodes() if node.op in ("attention", "window_attention")]
+    assert len(plugins) == len(whole) > 0
+    keys = {attribute.i for node in plugins for attribute in node.attribute if attribute.name == "tokens"}
+    assert keys == ({5 + 2, 5 + 4} if task == "scene" and not passes else {5 + 2} if task == "scene" else {0})
+    (movie,) = movies(checkpoint, [21])
+    (got,) = TensorRTBackend.load(tmp_path / "m.plan").run_many([movie])
+    np.testing.assert_allclose(got, exact(checkpoint, movie)[0], atol=2e-5)
+
+
+def test_a_plugin_needs_what_it_needs(machine: Machine, tmp_path: Path) -> None:
+    pytest.importorskip("triton")
+    for attention, message in (("flash", r"expected one of onnx, plugin, got 'flash'"), ("plugin", r"TensorRT 10\.9")):
+        with pytest.raises(UnsupportedError, match=message):
+            compile_plan(random_checkpoint(small_config()), tmp_path / "m.plan", attention=attention)
 
 
 def test_compile_writes_a_plan_that_segments(run: Run, machine: Machine, tmp_path: Path) -> None:

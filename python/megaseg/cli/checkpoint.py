@@ -93,6 +93,7 @@ def _describe_plan(path: Path) -> dict[str, Any]:
         "target": f"TensorRT {own.tensorrt}, {own.gpu} (compute capability {own.capability})",
         "compute_type": own.compute_type,
         "passes": ", ".join(own.passes) or "none",
+        "attention": own.attention,
         **ranges,
         "weights_sha256": own.weights_sha256,
         "bytes": path.stat().st_size,

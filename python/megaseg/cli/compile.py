@@ -37,6 +37,9 @@ def compile_model(
     workspace: Annotated[
         int | None, typer.Option(help="TensorRT: MiB that a layer may take while it runs.", min=1)
     ] = None,
+    attention: Annotated[
+        str, typer.Option(help="TensorRT: onnx (standard operators) or plugin (our Triton kernel; TensorRT 10.9).")
+    ] = "onnx",
     json: JsonOption = False,
 ) -> None:
     """Compile a checkpoint. The file is mapped when loaded: processes on a machine share one copy of the weights."""
@@ -48,7 +51,9 @@ def compile_model(
             raise UnsupportedError(f"isa: expected none for target tensorrt, got {isa!r}")
         model = load_checkpoint(checkpoint)
         profile = Profile.of(model.config, windows, max_windows, movies)
-        report = _tensorrt(model, output_path, compute_type, chosen, profile, workspace)
+        limit = None if workspace is None else workspace << 20
+        options = {"profile": profile, "workspace": limit, "attention": attention}
+        report = _tensorrt(model, output_path, compute_type, chosen, options)
     else:
         info = compile_checkpoint(
             load_checkpoint(checkpoint), output_path, compute_type=compute_type, target=isa, passes=chosen
@@ -71,17 +76,17 @@ def compile_model(
 
 
 def _tensorrt(
-    model: Checkpoint, path: Path, compute_type: str, passes: tuple[str, ...], profile: Profile, workspace: int | None
+    model: Checkpoint, path: Path, compute_type: str, passes: tuple[str, ...], options: dict[str, Any]
 ) -> dict[str, Any]:
     from megaseg.engine.backends.tensorrt import compile_plan
 
-    limit = None if workspace is None else workspace << 20
-    info = compile_plan(model, path, compute_type=compute_type, passes=passes, profile=profile, workspace=limit)
+    info = compile_plan(model, path, compute_type=compute_type, passes=passes, **options)
     return {
         "file": str(path),
         "bytes": path.stat().st_size,
         "target": f"TensorRT {info.tensorrt}, {info.gpu}",
         "compute_type": info.compute_type,
         "passes": list(info.passes),
+        "attention": info.attention,
         "profile": dataclasses.asdict(info.profile),
     }
