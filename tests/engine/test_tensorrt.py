@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import logging
 import sys
@@ -363,6 +364,22 @@ def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
             Engine.from_checkpoint(checkpoint, backend="tensorrt", device=device)
 
 
+def test_the_fake_device_stands_for_the_real_one() -> None:
+    import fake_tensorrt
+    import torch
+
+    from megaseg.engine.tensorrt_device import Device
+
+    for name, method in vars(fake_tensorrt.Device).items():
+        if name[0] != "_" and callable(method):
+            real = inspect.signature(getattr(Device, name)).parameters
+            assert list(inspect.signature(method).parameters) == list(real), name
+    public = {name for name in vars(Device) if name[0] != "_"}
+    assert public == {name for name in vars(fake_tensorrt.Device) if name[0] != "_"}
+    assert {"stream", "capture_error_mode"} <= set(inspect.signature(torch.cuda.graph.__init__).parameters)
+    assert {"Event", "CUDAGraph", "Stream", "OutOfMemoryError"} <= set(dir(torch.cuda))
+
+
 def test_a_plan_takes_no_other_backend_device_or_type(machine: Machine, plan: Path) -> None:
     for options in ({"backend": "native"}, {"device": "cpu"}, {"compute_type": "float32"}):
         with pytest.raises(UnsupportedError, match=r"expected one of"):
@@ -387,6 +404,7 @@ def test_attention_as_a_plugin_gives_the_same(
     names = tuple(PASSES) if passes else ()
     options: dict[str, Any] = {"compute_type": "float32", "passes": names, "attention": "plugin"}
     info = compile_plan(checkpoint, tmp_path / "m.plan", **options)
+    assert read_plan(tmp_path / "m.plan")[0] == info
     assert info.attention == "plugin"
     import onnx
 
