@@ -16,7 +16,8 @@ from support import Run, random_checkpoint, random_features, small_config
 
 pytest.importorskip("torch")
 pytest.importorskip("onnxruntime")
-from fake_tensorrt import MAGIC, Machine
+from fake_builder import MAGIC
+from fake_tensorrt import Machine
 
 from megaseg import Engine, save_checkpoint
 from megaseg.engine.backends.tensorrt import TensorRTBackend, compile_plan
