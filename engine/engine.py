@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from megaseg.engine.artefact import is_artefact
 from megaseg.engine.backends import Backend
-from megaseg.engine.checkpoint import Checkpoint, ModelConfig, load_checkpoint, resolve_checkpoint
+from megaseg.engine.checkpoint import Checkpoint, ModelConfig
 from megaseg.engine.decision import can_order, softmax
 from megaseg.engine.explanation import Explanation
 from megaseg.engine.features import Features, FeatureSource, as_features
-from megaseg.engine.onnx_graph import is_onnx
-from megaseg.engine.passes import PASSES
 from megaseg.engine.segmentation import Decision, Segmentation
 from megaseg.errors import UnsupportedError
 
 if TYPE_CHECKING:
-    from megaseg.engine.backends.native import NativeBackend
-    from megaseg.engine.backends.onnx import OnnxBackend
+    pass
 
 DEVICES = ("auto", "cpu", "cuda")
 COMPUTE_TYPES = ("auto", "float32", "float16", "bfloat16", "int8", "float64")
@@ -54,17 +49,20 @@ class Engine:
     ) -> Engine:
         """Load a checkpoint: a path, the name of a shipped one (``screenplay-scenes``), or a ``Checkpoint``.
 
-        A path may also name a compiled model (``.mseg`` or ``.onnx``, from ``megaseg compile``). The native backend
-        compiles a checkpoint when it first sees it and keeps the result (``MEGASEG_CACHE``, by default in the user's
-        cache folder; set empty, nothing is kept).
+        A path may also name a compiled model (``.mseg``, ``.onnx`` or ``.plan``, from ``megaseg compile``). The native
+        and the TensorRT backend compile a checkpoint when they first see it and keep the result (``MEGASEG_CACHE``, by
+        default in the user's cache folder; set empty, nothing is kept).
 
         Args:
             device: ``auto``, ``cpu`` or ``cuda``.
             compute_type: ``float32``, ``bfloat16``, ``int8`` where the CPU has fast products of the type (``megaseg
-                doctor`` says), or ``auto``: bfloat16 if it is there, else float32. ``float64`` with backend ``torch``.
-                Backend ``onnx``: ``float32`` (``auto``), ``float16``, or ``bfloat16`` on ``cuda``.
+                doctor`` says), or ``auto``: bfloat16 if it is there, else float32. Device ``cuda``: ``bfloat16``
+                (``auto``), ``float16`` or ``float32``. Backend ``onnx``: ``float32`` (``auto``), ``float16``, or
+                ``bfloat16`` on ``cuda``; backend ``tensorrt``: ``float16`` (``auto``), ``bfloat16`` or ``float32``.
+                ``float64`` with backend ``torch``.
             num_threads: threads of the native and the ONNX backend; 0 takes every core that the process may use.
-            backend: ``auto`` (native on the CPU, onnx for a file ``.onnx``), ``native``, ``torch`` or ``onnx``.
+            backend: ``auto`` (native on the CPU, torch on ``cuda``, a compiled model's own), ``native``, ``torch``,
+                ``onnx`` or ``tensorrt``.
             memory_limit: bytes that weights and workspace may take together (native); None is no limit.
             passes: False runs the model as written, without the exact rewrites.
             overflow: more shots than an act model's ``max_length`` are an ``error``, or with ``pool`` neighbouring
@@ -75,28 +73,17 @@ class Engine:
             UnsupportedError: a device, compute type, backend or extra that is not there; lists what is.
             ResourceLimitError: the model does not fit ``memory_limit``.
         """
-        _expect("device", device, DEVICES)
-        _expect("compute_type", compute_type, COMPUTE_TYPES)
-        _expect("backend", backend, BACKENDS)
-        _expect("overflow", overflow, OVERFLOWS)
-        source = None if isinstance(checkpoint, Checkpoint) else resolve_checkpoint(checkpoint)
-        if source is not None and is_onnx(source):
-            _expect("backend of an ONNX model", backend, ("auto", "onnx"))
-            exported = _exported(source, device, compute_type, num_threads)
-            return cls(exported.info.config, exported, overflow)
-        if backend == "auto":
-            backend = "torch" if device == "cuda" else "native"
-        if source is not None and is_artefact(source):
-            _expect("backend of a compiled model", backend, ("native",))
-            loaded = _compiled(source, device, compute_type, num_threads, memory_limit)
-            return cls(loaded.info.config, loaded, overflow)
-        model = checkpoint if isinstance(checkpoint, Checkpoint) else load_checkpoint(checkpoint)
-        if backend == "torch":
-            return cls(model.config, _torch(model, device, compute_type, passes), overflow)
-        if backend == "onnx":
-            return cls(model.config, _onnx(model, device, compute_type, passes, num_threads), overflow)
-        options = {"num_threads": num_threads, "memory_limit": memory_limit}
-        return cls(model.config, _native(model, source, device, compute_type, passes, options), overflow)
+        expect("overflow", overflow, OVERFLOWS)
+        config, loaded = load_backend(
+            checkpoint,
+            device=device,
+            compute_type=compute_type,
+            num_threads=num_threads,
+            backend=backend,
+            memory_limit=memory_limit,
+            passes=passes,
+        )
+        return cls(config, loaded, overflow)
 
     def logits(self, features: FeatureSource) -> NDArray[np.float32]:
         """Logits (shots, num_classes) of one movie, float32.
@@ -212,70 +199,3 @@ class Engine:
 def _spread(rows: NDArray[np.float32], size: int, movie: Features) -> NDArray[np.float32]:
     """Rows of groups of ``size`` shots, one for each shot."""
     return rows if size == 1 else rows.repeat(size, axis=0)[: movie.num_shots]
-
-
-def _expect(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise UnsupportedError(f"{name}: expected one of {', '.join(allowed)}, got {value!r}")
-
-
-def _compiled(
-    source: Path, device: str, compute_type: str, num_threads: int, memory_limit: int | None
-) -> NativeBackend:
-    from megaseg.engine.backends.native import NativeBackend
-
-    _expect("device of a compiled model", device, ("auto", "cpu"))
-    loaded = NativeBackend(source, num_threads=num_threads, memory_limit=memory_limit)
-    _expect(f"compute_type of {source}", compute_type, ("auto", loaded.info.compute_type))
-    return loaded
-
-
-def _native(
-    checkpoint: Checkpoint, source: Path | None, device: str, compute_type: str, passes: bool, options: dict[str, Any]
-) -> NativeBackend:
-    from megaseg.engine.backends.native import NativeBackend
-
-    _expect("device of backend 'native'", device, ("auto", "cpu"))
-    chosen = tuple(PASSES) if passes else ()
-    return NativeBackend.from_checkpoint(checkpoint, source=source, compute_type=compute_type, passes=chosen, **options)
-
-
-def _torch(checkpoint: Checkpoint, device: str, compute_type: str, passes: bool) -> Backend:
-    from megaseg.engine.backends.torch import TorchBackend
-
-    if device == "cuda" and compute_type != "float64":
-        return _cuda(checkpoint, compute_type, passes)
-    return TorchBackend(
-        checkpoint,
-        device="cpu" if device == "auto" else device,
-        compute_type="float32" if compute_type == "auto" else compute_type,
-        passes=tuple(PASSES) if passes else (),
-    )
-
-
-def _cuda(checkpoint: Checkpoint, compute_type: str, passes: bool) -> Backend:
-    try:
-        from megaseg.engine.backends.cuda import CudaBackend
-    except ImportError as error:
-        raise UnsupportedError(f"device 'cuda' needs the extra gpu: pip install 'megaseg[gpu]' ({error})") from error
-    return CudaBackend(checkpoint, compute_type=compute_type, passes=passes)
-
-
-def _exported(source: Path, device: str, compute_type: str, num_threads: int) -> OnnxBackend:
-    from megaseg.engine.backends.onnx import OnnxBackend
-
-    loaded = OnnxBackend.from_file(source, device=device, num_threads=num_threads)
-    _expect(f"compute_type of {source}", compute_type, ("auto", loaded.info.compute_type))
-    return loaded
-
-
-def _onnx(checkpoint: Checkpoint, device: str, compute_type: str, passes: bool, num_threads: int) -> Backend:
-    from megaseg.engine.backends.onnx import OnnxBackend
-
-    return OnnxBackend.from_checkpoint(
-        checkpoint,
-        compute_type="float32" if compute_type == "auto" else compute_type,
-        passes=tuple(PASSES) if passes else (),
-        device=device,
-        num_threads=num_threads,
-    )

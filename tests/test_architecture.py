@@ -19,7 +19,7 @@ ON_TORCH = {
     *(f"kernels/triton/{path.name}" for path in (ROOT / "kernels" / "triton").glob("*.py")),
 }
 MENTION_TORCH = ON_TORCH | {
-    "engine/backends/torch.py",
+    *("engine/backends/torch.py", "engine/backends/tensorrt.py", "engine/tensorrt_device.py"),
     *(f"kernels/{name}.py" for name in ("reference", "registry", "banded_estep", "cuda")),
 }
 UNPICKLERS = {"pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}

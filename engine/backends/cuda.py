@@ -146,7 +146,7 @@ class CudaBackend:
         checkpoint: Checkpoint,
         *,
         compute_type: str = "auto",
-        passes: bool = True,
+        passes: Sequence[str] = tuple(PASSES),
         batch: int = 1 << 15,
         device: Device | None = None,
     ) -> None:
@@ -161,7 +161,7 @@ class CudaBackend:
             offered = ", ".join((*COMPUTE_TYPES, "float64"))
             raise UnsupportedError(f"compute_type {chosen!r}: device 'cuda' supports {offered}")
         self._device = CudaDevice() if device is None else device
-        self._compute_type, self._passes, self._batch = chosen, tuple(PASSES) if passes else (), batch
+        self._compute_type, self._passes, self._batch = chosen, tuple(passes), batch
         graph = rewrite(build(checkpoint), self._passes)
         self._graph = PackedGraph(graph, getattr(torch, chosen), self._device.torch_device)
         self._slots: OrderedDict[Shape, deque[Slot]] = OrderedDict()

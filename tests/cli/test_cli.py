@@ -190,7 +190,7 @@ def test_a_compiled_model_is_a_checkpoint_to_every_command(run: Run, tmp_path: P
     assert results[0][:2] == results[1][:2]
     code, _, err = run("compile", str(scene_checkpoint), "-o", str(compiled), "--target", "tpu")
     assert code == 2
-    assert "target: expected one of cpu, onnx" in err
+    assert "target: expected one of cpu, onnx, tensorrt" in err
     code, _, err = run("compile", str(scene_checkpoint), "-o", str(compiled), "--isa", "mmx")
     assert "target 'mmx': this machine and build offer portable" in err
 
@@ -204,7 +204,7 @@ def test_doctor_says_what_runs(run: Run) -> None:
     assert report["native"]["auto"] in report["native"]["compute_types"]
     assert report["native"]["target"] in report["native"]["why"]
     assert "screenplay-scenes" in report["checkpoints"]
-    assert set(report["extras"]) >= {"train", "text", "plot", "onnx"}
+    assert set(report["extras"]) == {"train", "text", "plot", "gpu", "onnx", "tensorrt"}
     code, out, _ = run("doctor")
     assert report["native"]["target"] in out
 

@@ -117,7 +117,7 @@ def test_describe_says_what_runs() -> None:
         ({"device": "tpu"}, "device: expected one of auto, cpu, cuda, got 'tpu'"),
         ({"compute_type": "int3"}, "compute_type: expected one of .*float32.*, got 'int3'"),
         ({"compute_type": "float64"}, "compute_type 'float64': CPU target .* supports float32"),
-        ({"backend": "jax"}, "backend: expected one of auto, native, torch, .*, got 'jax'"),
+        ({"backend": "jax"}, "backend: expected one of auto, native, torch, onnx, tensorrt, got 'jax'"),
         ({"device": "cuda", "backend": "native"}, "expected one of auto, cpu, got 'cuda'"),
         pytest.param({"device": "cuda"}, "device 'cuda': torch sees no CUDA device here", marks=needs_torch),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json as json_module
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +15,7 @@ from megaseg.cli.console import JsonOption, console, output, print_json
 from megaseg.engine.artefact import is_artefact
 from megaseg.engine.checkpoint import load_checkpoint, resolve_checkpoint
 from megaseg.engine.onnx_graph import is_onnx, load
+from megaseg.engine.tensorrt_plan import is_plan, read_plan
 from megaseg.errors import CheckpointError
 
 
@@ -23,7 +25,10 @@ def info(
 ) -> None:
     """Show a checkpoint or compiled model: config, parameters, modalities, checksums. Every value is checked."""
     path = resolve_checkpoint(file)
-    report = _describe_compiled(path) if is_artefact(path) or is_onnx(path) else _describe(path)
+    if is_artefact(path) or is_onnx(path):
+        report = _describe_compiled(path)
+    else:
+        report = _describe_plan(path) if is_plan(path) else _describe(path)
     if json:
         print_json(report)
         return
@@ -73,6 +78,23 @@ def _describe_compiled(path: Path) -> dict[str, Any]:
         "target": own.target,
         "compute_type": own.compute_type,
         "passes": ", ".join(own.passes) or "none",
+        "bytes": path.stat().st_size,
+        "metadata": {key: _decoded(value) for key, value in own.metadata.items()},
+    }
+
+
+def _describe_plan(path: Path) -> dict[str, Any]:
+    own, _ = read_plan(path)  # checks the whole file
+    ranges = {name: f"{r[0]} to {r[2]}, tuned for {r[1]}" for name, r in asdict(own.profile).items()}
+    return {
+        "file": str(path),
+        "config": own.config.to_dict(),
+        "target": f"TensorRT {own.tensorrt}, {own.gpu} (compute capability {own.capability})",
+        "compute_type": own.compute_type,
+        "passes": ", ".join(own.passes) or "none",
+        "attention": own.attention,
+        **ranges,
+        "weights_sha256": own.weights_sha256,
         "bytes": path.stat().st_size,
         "metadata": {key: _decoded(value) for key, value in own.metadata.items()},
     }

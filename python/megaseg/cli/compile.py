@@ -1,7 +1,8 @@
-"""``megaseg compile``: a checkpoint with its exact rewrites done, packed for one kind of machine or as an ONNX file."""
+"""``megaseg compile``: a checkpoint with its exact rewrites done: packed for a CPU, as ONNX, or built for a GPU."""
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,46 +10,59 @@ import typer
 
 from megaseg.cli.console import JsonOption, output, print_json
 from megaseg.engine.artefact import compile_checkpoint
-from megaseg.engine.checkpoint import load_checkpoint
+from megaseg.engine.checkpoint import Checkpoint, load_checkpoint
 from megaseg.engine.onnx_graph import OPSET, export_checkpoint, is_onnx
 from megaseg.engine.passes import PASSES
+from megaseg.engine.tensorrt_plan import Profile
 from megaseg.errors import UnsupportedError
 
-TARGETS = ("cpu", "onnx")
+TARGETS = ("cpu", "onnx", "tensorrt")
 
 
 def compile_model(
     checkpoint: Annotated[str, typer.Argument(help="A checkpoint file, or the name of a shipped one.")],
-    output_path: Annotated[Path, typer.Option("--output", "-o", help="The file to write: .mseg, or .onnx.")],
-    target: Annotated[str, typer.Option(help="What runs it: cpu (this engine) or onnx (any ONNX runtime).")] = "cpu",
+    output_path: Annotated[Path, typer.Option("--output", "-o", help="The file to write: .mseg, .onnx or .plan.")],
+    target: Annotated[
+        str, typer.Option(help="cpu (this engine), onnx (any ONNX runtime) or tensorrt (this machine's GPU).")
+    ] = "cpu",
     compute_type: Annotated[
-        str, typer.Option(help="auto, float32, bfloat16, int8 (cpu) or float16 (onnx); onnx: auto is float32.")
+        str, typer.Option(help="float32, bfloat16, int8 (cpu), float16 (onnx, tensorrt), or auto: the target's own.")
     ] = "auto",
     isa: Annotated[
         str, typer.Option(help="A CPU target for machines that have less than this one; megaseg doctor lists them.")
     ] = "",
     passes: Annotated[bool, typer.Option(help="Whether to apply the exact rewrites.")] = True,
+    windows: Annotated[int, typer.Option(help="TensorRT, scene models: windows of a batch to tune for.")] = 256,
+    max_windows: Annotated[
+        int | None, typer.Option(help="TensorRT, scene models: most windows of a batch; by default four times as many.")
+    ] = None,
+    movies: Annotated[int, typer.Option(help="TensorRT, act models: most movies of equal length in a batch.")] = 1,
+    workspace: Annotated[
+        int | None, typer.Option(help="TensorRT: MiB that a layer may take while it runs.", min=1)
+    ] = None,
+    attention: Annotated[
+        str, typer.Option(help="TensorRT: onnx (standard operators) or plugin (our Triton kernel; TensorRT 10.9).")
+    ] = "onnx",
     json: JsonOption = False,
 ) -> None:
-    """Compile a checkpoint for this engine, whose processes then share one copy of the weights, or to ONNX."""
+    """Compile a checkpoint for this engine, whose processes then share one copy of the weights, for ONNX or TensorRT."""
     if target not in TARGETS:
         raise UnsupportedError(f"target: expected one of {', '.join(TARGETS)}, got {target!r}")
+    if isa and target != "cpu":
+        raise UnsupportedError(f"isa: expected none for target {target}, got {isa!r}")
     chosen = tuple(PASSES) if passes else ()
+    model = load_checkpoint(checkpoint)
     if target == "onnx":
-        if isa:
-            raise UnsupportedError(f"isa: expected none for target onnx, got {isa!r}")
-        report = _onnx(checkpoint, output_path, compute_type, chosen)
+        report = _onnx(model, output_path, compute_type, chosen)
+    elif target == "tensorrt":
+        profile = Profile.of(model.config, windows, max_windows, movies)
+        limit = None if workspace is None else workspace << 20
+        options = {"profile": profile, "workspace": limit, "attention": attention}
+        report = _tensorrt(model, output_path, compute_type, chosen, options)
     else:
-        info = compile_checkpoint(
-            load_checkpoint(checkpoint), output_path, compute_type=compute_type, target=isa, passes=chosen
-        )
-        report = {
-            "file": str(output_path),
-            "bytes": output_path.stat().st_size,
-            "target": info.target,
-            "compute_type": info.compute_type,
-            "passes": list(info.passes),
-        }
+        info = compile_checkpoint(model, output_path, compute_type=compute_type, target=isa, passes=chosen)
+        report = {"target": info.target, "compute_type": info.compute_type}
+    report = {"file": str(output_path), "bytes": output_path.stat().st_size, "passes": list(chosen), **report}
     if json:
         print_json(report)
         return
@@ -62,20 +76,17 @@ def compile_model(
             output.print(f"  {key[:-1]} {name}: {kind} {sizes}", soft_wrap=True, markup=False)
 
 
-def _onnx(checkpoint: str, path: Path, compute_type: str, passes: tuple[str, ...]) -> dict[str, Any]:
+def _onnx(model: Checkpoint, path: Path, compute_type: str, passes: tuple[str, ...]) -> dict[str, Any]:
     if not is_onnx(path):
         raise UnsupportedError(f"output: expected a name that ends in .onnx, got {path}")
     compute_type = "float32" if compute_type == "auto" else compute_type
-    model = export_checkpoint(load_checkpoint(checkpoint), compute_type, path, passes=passes)
+    exported = export_checkpoint(model, compute_type, path, passes=passes)
     return {
-        "file": str(path),
-        "bytes": path.stat().st_size,
         "target": f"ONNX opset {OPSET}",
         "opset": OPSET,
         "compute_type": compute_type,
-        "passes": list(passes),
-        "inputs": {value.name: _tensor(value) for value in model.graph.input},
-        "outputs": {value.name: _tensor(value) for value in model.graph.output},
+        "inputs": {value.name: _tensor(value) for value in exported.graph.input},
+        "outputs": {value.name: _tensor(value) for value in exported.graph.output},
     }
 
 
@@ -86,3 +97,17 @@ def _tensor(value: Any) -> list[str | int]:
     tensor = value.type.tensor_type
     sizes = [size.dim_param or size.dim_value for size in tensor.shape.dim]
     return [helper.tensor_dtype_to_np_dtype(tensor.elem_type).name, *sizes]
+
+
+def _tensorrt(
+    model: Checkpoint, path: Path, compute_type: str, passes: tuple[str, ...], options: dict[str, Any]
+) -> dict[str, Any]:
+    from megaseg.engine.backends.tensorrt import compile_plan
+
+    info = compile_plan(model, path, compute_type=compute_type, passes=passes, **options)
+    return {
+        "target": f"TensorRT {info.tensorrt}, {info.gpu}",
+        "compute_type": info.compute_type,
+        "attention": info.attention,
+        "profile": dataclasses.asdict(info.profile),
+    }

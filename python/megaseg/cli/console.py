@@ -19,7 +19,7 @@ CheckpointOption = Annotated[
     str, typer.Option("--checkpoint", "-c", help="A checkpoint or compiled model, or the name of a shipped one.")
 ]
 ThreadsOption = Annotated[int, typer.Option("--threads", help="Threads; 0 takes every core.", min=0)]
-BackendOption = Annotated[str, typer.Option("--backend", help="auto, native, torch or onnx.")]
+BackendOption = Annotated[str, typer.Option("--backend", help="auto, native, torch, onnx or tensorrt.")]
 
 
 def print_json(value: Any) -> None:

@@ -22,7 +22,9 @@ EXTRAS = {
     "train": {"torch": "torch", "sklearn": "scikit-learn"},
     "text": {"torch": "torch", "tokenizers": "tokenizers"},
     "plot": {"matplotlib": "matplotlib"},
+    "gpu": {"torch": "torch", "triton": "triton"},
     "onnx": {"onnx": "onnx", "onnxruntime": "onnxruntime"},
+    "tensorrt": {"torch": "torch", "onnx": "onnx", "tensorrt": "tensorrt"},
 }
 
 
