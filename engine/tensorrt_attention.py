@@ -9,7 +9,7 @@ from onnx import helper
 from megaseg.engine.graph import Graph, Node
 from megaseg.engine.onnx_graph import IR_VERSION, OPSET
 from megaseg.engine.onnx_lowering import OnnxLowering, signature
-from megaseg.errors import UnsupportedError
+from megaseg.kernels.triton import plugin
 
 
 def plugin_model(graph: Graph, compute_type: str) -> bytes:
@@ -18,14 +18,10 @@ def plugin_model(graph: Graph, compute_type: str) -> bytes:
     Only TensorRT reads it, in a process where the plugin is registered: it is from here on.
 
     Raises:
-        UnsupportedError: TensorRT is older than 10.9, or Triton is not there.
+        UnsupportedError: TensorRT is older than 10.9.
     """
-    try:
-        from megaseg.kernels.triton import plugin
-    except ImportError as error:
-        raise UnsupportedError(f"attention 'plugin' needs Triton: pip install triton ({error})") from error
     plugin.register()
-    lowered = _PluginLowering(graph, compute_type, plugin.NAMESPACE, plugin.NAME)
+    lowered = _PluginLowering(graph, compute_type)
     proto = helper.make_graph(lowered.nodes, "megaseg", *signature(graph.config), lowered.initializers)
     opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(plugin.NAMESPACE, 1)]
     model = helper.make_model(proto, opset_imports=opsets, ir_version=IR_VERSION, producer_name="megaseg")
@@ -33,10 +29,7 @@ def plugin_model(graph: Graph, compute_type: str) -> bytes:
 
 
 class _PluginLowering(OnnxLowering):
-    def __init__(self, graph: Graph, compute_type: str, namespace: str, name: str) -> None:
-        self._namespace, self._plugin = namespace, name
-        self._keys = 0  # of the node being lowered, in every sequence; 0 where sequences differ
-        super().__init__(graph, compute_type)
+    _keys = 0  # of the node being lowered, in every sequence; 0 where sequences differ
 
     def _lower(self, node: Node, kinds: Sequence[str]) -> None:
         if self._scene and node.op in ("attention", "window_attention"):
@@ -47,12 +40,12 @@ class _PluginLowering(OnnxLowering):
     def _attention(self, q: str, k: str, v: str) -> str:
         # TensorRT's parser looks for a plugin of the node's type, namespace and version; aot: its compiled kernel.
         return self._op(
-            self._plugin,
+            plugin.NAME,
             self._scaled(q),
             k,
             v,
-            domain=self._namespace,
-            plugin_namespace=self._namespace,
+            domain=plugin.NAMESPACE,
+            plugin_namespace=plugin.NAMESPACE,
             plugin_version="1",
             aot=1,
             heads=self._config.num_heads,

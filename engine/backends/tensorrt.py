@@ -33,7 +33,7 @@ from megaseg.engine.tensorrt_batches import (
     input_names,
     tensor_shapes,
 )
-from megaseg.engine.tensorrt_device import Device
+from megaseg.engine.tensorrt_device import INSTALL, Device
 from megaseg.engine.tensorrt_plan import PlanInfo, Profile, read_plan, write_plan
 from megaseg.errors import CheckpointError, FeatureError, UnsupportedError
 
@@ -130,8 +130,10 @@ def _onnx(checkpoint: Checkpoint, compute_type: str, passes: Sequence[str], atte
 
     graph = rewrite(build_graph(checkpoint), passes)
     if attention == "plugin":
-        from megaseg.engine.tensorrt_attention import plugin_model
-
+        try:
+            from megaseg.engine.tensorrt_attention import plugin_model
+        except ImportError as error:
+            raise UnsupportedError(f"attention 'plugin' needs onnx and Triton: {INSTALL} ({error})") from error
         return plugin_model(graph, compute_type)
     return bytes(export(graph, compute_type).SerializeToString())
 

@@ -420,11 +420,14 @@ def test_attention_as_a_plugin_gives_the_same(
     np.testing.assert_allclose(got, exact(checkpoint, movie)[0], atol=2e-5)
 
 
-def test_a_plugin_needs_what_it_needs(machine: Machine, tmp_path: Path) -> None:
+def test_a_plugin_needs_what_it_needs(machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("triton")
     for attention, message in (("flash", r"expected one of onnx, plugin, got 'flash'"), ("plugin", r"TensorRT 10\.9")):
         with pytest.raises(UnsupportedError, match=message):
             compile_plan(random_checkpoint(small_config()), tmp_path / "m.plan", attention=attention)
+    monkeypatch.setitem(sys.modules, "megaseg.engine.tensorrt_attention", None)
+    with pytest.raises(UnsupportedError, match=r"needs onnx and Triton: pip install"):
+        compile_plan(random_checkpoint(small_config()), tmp_path / "m.plan", attention="plugin")
 
 
 def test_compile_writes_a_plan_that_segments(run: Run, machine: Machine, tmp_path: Path) -> None:
