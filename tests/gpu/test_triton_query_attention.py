@@ -9,7 +9,14 @@ from megaseg.kernels.triton.query_attention import query_attention
 
 @pytest.mark.parametrize(
     ("windows", "heads", "bottlenecks", "latents", "size"),
-    [(1, 1, 0, 1, 1), (3, 3, 1, 4, 24), (2, 12, 6, 17, 130), (2, 17, 2, 31, 65), (4, 16, 0, 16, 64), (1, 5, 18, 17, 96)],
+    [
+        (1, 1, 0, 1, 1),
+        (3, 3, 1, 4, 24),
+        (2, 12, 6, 17, 130),
+        (2, 17, 2, 31, 65),
+        (4, 16, 0, 16, 64),
+        (1, 5, 18, 17, 96),
+    ],
 )
 @pytest.mark.parametrize("dtype", TYPES.values(), ids=TYPES)
 def test_any_size(rng, dtype, windows, heads, bottlenecks, latents, size):
