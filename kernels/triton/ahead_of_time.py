@@ -229,6 +229,8 @@ def main() -> int:
     )
     parser.add_argument("--json", action="store_true", help="rows of JSON instead of a table")
     as_json = parser.parse_args().json
+    if triton.knobs.runtime.interpret:
+        parser.error("TRITON_INTERPRET: expected it unset, got 1: interpreted kernels are not compiled")
     rows = list(compile_all())
     if as_json:
         print(json.dumps([asdict(row) | {"blocks": row.blocks, "fits": row.fits} for row in rows], indent=1))
