@@ -14,9 +14,10 @@ from megaseg.kernels.triton import configurations
 CANDIDATES: dict[str, tuple[Mapping[str, int], ...]] = {
     "": tuple(
         {"SHOTS": shots, "SENTENCES": 64, "INNER": inner, "num_warps": warps, "num_stages": stages}
-        for shots, warps in ((64, 4), (128, 4), (128, 8), (256, 8))
-        for inner in (64, 128)
-        for stages in (2, 3, 4, 5)
+        for shots, inner, warps, stages in (
+            *((128, 64, 8, 4), (128, 64, 8, 3), (64, 64, 4, 4), (64, 128, 4, 3), (128, 128, 8, 3), (256, 64, 8, 3)),
+            *((128, 64, 4, 4), (128, 64, 8, 5), (64, 64, 4, 6), (64, 64, 4, 3)),
+        )
     )
 }
 
@@ -92,7 +93,7 @@ def banded_estep(
 
     shots u (sum L_sh, C) and sentences v (sum L_syn, C), of one type, rows may be strided; their movies' offsets
     shot_begin and sentence_begin (batch + 1,) int32; reach (batch,) and out_begin (batch + 1,) int64; ``longest`` and
-    ``most`` are the largest L_sh and L_syn. Results: bits (total,) uint8, a movie's (L_sh, ceil(L_syn / 8)) little-endian
+    ``most`` are the largest L_sh and L_syn. Results: bits (total,) uint8, (L_sh, ceil(L_syn / 8)) little-endian a movie
     from ``out_begin[b]`` on; bad (batch,) int32, 1 where a similarity within the band is not finite. Sums are float32.
     """
     batch = len(shot_begin) - 1

@@ -15,9 +15,9 @@ from megaseg.kernels.triton import configurations
 CANDIDATES: dict[str, tuple[Mapping[str, int], ...]] = {
     "": tuple(
         {"COLUMNS": columns, "num_warps": warps, "num_stages": stages}
-        for columns in (64, 128, 256)
-        for warps in (2, 4)
-        for stages in (1, 2, 3)
+        for columns, warps, stages in (
+            *((128, 4, 2), (128, 4, 3), (128, 2, 2), (64, 2, 2), (64, 2, 3), (64, 4, 3), (256, 4, 2), (256, 4, 1)),
+        )
     )
 }
 
@@ -58,7 +58,7 @@ def _query_attention(
         at = begin + column[None, :]
         queries = tl.load(query_at[:, None] + at, mask=head_inside & (at < size), other=0.0)
         tokens = tl.load(token_at[:, None] + at, mask=token_inside & (at < size), other=0.0)
-        scores = tl.dot(queries.to(tokens.dtype), tl.trans(tokens), scores, input_precision="ieee")
+        scores = tl.dot(queries.to(tokens.dtype), tl.trans(tokens), scores, input_precision="tf32x3")
     scores = tl.where((token < bottlenecks + latents)[None, :], scores * scale, float("-inf"))
     weights = tl.exp2(scores - tl.max(scores, axis=1, keep_dims=True))
     total = tl.sum(weights, axis=1, keep_dims=True)
@@ -67,7 +67,7 @@ def _query_attention(
     for begin in range(0, size, COLUMNS):
         at = begin + column[None, :]
         tokens = tl.load(token_at[:, None] + at, mask=token_inside & (at < size), other=0.0)
-        sums = tl.dot(weights, tokens, input_precision="ieee") / total
+        sums = tl.dot(weights, tokens, input_precision="tf32x3") / total
         tl.store(out_at[:, None] + at, sums.to(out.dtype.element_ty), mask=head_inside & (at < size))
 
 

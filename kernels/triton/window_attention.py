@@ -1,4 +1,4 @@
-"""The first layer's attention from per-shot and per-position tables: queries, keys and values live in registers only."""
+"""The first layer's attention from per-shot and per-position tables: queries, keys and values are never stored."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from torch import Tensor
 from megaseg.kernels.triton import configurations
 
 CANDIDATES: dict[str, tuple[Mapping[str, int], ...]] = {
-    "": tuple({"WINDOWS": n, "num_warps": warps, "num_stages": 1} for n in (1, 2, 4, 8) for warps in (2, 4))
+    "": tuple(
+        {"WINDOWS": windows, "num_warps": warps, "num_stages": 1}
+        for windows, warps in ((4, 4), (1, 4), (8, 4), (4, 2), (1, 2), (8, 2))
+    )
 }
 
 
@@ -88,7 +91,7 @@ def _window_attention(
             shot + first, position + first, shift + first, bottleneck + first,
             token, source, inverse, known, is_latent, column, shot_stride, width, each, SIZE
         )  # fmt: skip
-        scores = tl.dot(queries, tl.trans(keys), input_precision="ieee") * scale
+        scores = tl.dot(queries, tl.trans(keys), input_precision="tf32x3") * scale
         scores = tl.where(known[None, :], scores, float("-inf"))
         weights = tl.exp2(scores - tl.max(scores, axis=1, keep_dims=True))
         total = tl.sum(weights, axis=1, keep_dims=True)
@@ -97,7 +100,7 @@ def _window_attention(
             shot + first, position + first, shift + first, bottleneck + first,
             token, source, inverse, known, is_latent, column, shot_stride, width, each, SIZE
         )  # fmt: skip
-        sums = tl.dot(weights.to(values.dtype), values, input_precision="ieee") / total
+        sums = tl.dot(weights.to(values.dtype), values, input_precision="tf32x3") / total
         to = tl.where(token < each, window * each + token, windows * each + at).to(tl.int64)
         inside = known[:, None] & (column < SIZE)[None, :]
         tl.store(out + to[:, None] * size + head * SIZE + column[None, :], sums.to(out.dtype.element_ty), mask=inside)

@@ -16,6 +16,8 @@ def normal(rng: np.random.Generator, *shape: int, dtype: torch.dtype = torch.flo
 
 
 def exact(*tensors: torch.Tensor) -> Any:
+    """For the oracle, on the host."""
+    tensors = tuple(x.cpu() for x in tensors)
     return [x.double() if x.is_floating_point() else x for x in tensors]
 
 
@@ -27,6 +29,7 @@ def assert_agrees(got: torch.Tensor, expected: torch.Tensor, ulps: float = 3) ->
     """|got - expected| at most 1e-5, or so many units in the last place of the largest value expected."""
     assert got.shape == expected.shape
     assert got.isfinite().all()
+    got, expected = got.cpu(), expected.cpu()
     largest = max(1.0, float(expected.abs().max())) if expected.numel() else 1.0
     allowed = 1e-5 if got.dtype == torch.float32 else ulps * torch.finfo(got.dtype).eps
     error = float((got.double() - expected).abs().max()) if expected.numel() else 0.0

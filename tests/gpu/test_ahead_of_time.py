@@ -17,9 +17,9 @@ KERNELS = Path(__file__).resolve().parents[2] / "kernels" / "triton"
 SHARED = {80: 163 * 1024, 90: 227 * 1024, 100: 227 * 1024}
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, interpret: str = "0") -> subprocess.CompletedProcess[str]:
     """A process of its own: this one's kernels are interpreted."""
-    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    environment = os.environ | {"TRITON_INTERPRET": interpret}
     command = [sys.executable, "-m", "megaseg.kernels.triton.ahead_of_time", *arguments]
     return subprocess.run(command, capture_output=True, text=True, env=environment)
 
@@ -59,6 +59,12 @@ def test_products_run_on_the_tensor_cores_of_their_architecture(rows):
             assert row["tensor_cores"] == expected[row["architecture"]], row
         if row["preset"] == "scene" and row["kernel"].endswith("attention"):
             assert row["tensor_cores"] == "mma", row
+
+
+def test_interpreted_kernels_are_refused():
+    done = run(interpret="1")
+    assert done.returncode == 2
+    assert "TRITON_INTERPRET: expected it unset" in done.stderr
 
 
 def test_configurations_are_of_the_nearest_architecture_below_and_the_nearest_key_above(tmp_path):

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from agreement import TYPES, begins, exact, normal
+from agreement import DEVICE, TYPES, begins, exact, normal
 
 from megaseg.kernels import reference
 from megaseg.kernels.banded_estep import reach
@@ -19,13 +19,13 @@ def run(us, vs, threshold, band=0.3, configuration=SMALL):
     """The movies' matrices as booleans, and which of them were bad."""
     sizes = [(len(u), len(v)) for u, v in zip(us, vs, strict=True)]
     widths = [n * -(-m // 8) for n, m in sizes]
-    out_begin = torch.from_numpy(np.concatenate([[0], np.cumsum(widths)]).astype(np.int64))
+    out_begin = torch.from_numpy(np.concatenate([[0], np.cumsum(widths)]).astype(np.int64)).to(DEVICE)
     bits, bad = banded_estep(
-        torch.cat(us),
-        torch.cat(vs),
+        torch.cat(us).to(DEVICE),
+        torch.cat(vs).to(DEVICE),
         begins([n for n, _ in sizes]),
         begins([m for _, m in sizes]),
-        torch.tensor([reach(*size, band) for size in sizes]),
+        torch.tensor([reach(*size, band) for size in sizes], device=DEVICE),
         out_begin,
         max(n for n, _ in sizes),
         max(m for _, m in sizes),
@@ -35,7 +35,7 @@ def run(us, vs, threshold, band=0.3, configuration=SMALL):
     )
     assert bits.dtype == torch.uint8
     assert len(bits) == sum(widths)
-    parts = [part.numpy().reshape(n, -1) for part, (n, _) in zip(bits.split(widths), sizes, strict=True)]
+    parts = [part.cpu().numpy().reshape(n, -1) for part, (n, _) in zip(bits.split(widths), sizes, strict=True)]
     unpacked = [np.unpackbits(part, axis=1, bitorder="little") for part in parts]
     for w, (_, m) in zip(unpacked, sizes, strict=True):
         assert not w[:, m:].any(), "bits after the last sentence"

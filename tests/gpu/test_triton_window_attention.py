@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from agreement import TYPES, assert_agrees, exact, normal
+from agreement import DEVICE, TYPES, assert_agrees, exact, normal
 
 from megaseg.kernels import reference
 from megaseg.kernels.triton.window_attention import window_attention
@@ -16,9 +16,9 @@ from megaseg.kernels.triton.window_attention import window_attention
 def test_any_size(rng, dtype, windows, length, tokens, heads, size):
     wide, shots = 3 * heads * size, int(rng.integers(1, 30))
     shot = normal(rng, shots, wide + 8, dtype=dtype)[:, :wide]  # rows are strided
-    row = torch.from_numpy(rng.integers(0, shots, (windows, length)).astype("int32"))
+    row = torch.from_numpy(rng.integers(0, shots, (windows, length)).astype("int32")).to(DEVICE)
     tables = normal(rng, length, wide), normal(rng, wide), normal(rng, tokens, wide)
-    inverse_sigma = 0.5 + torch.rand(windows, length)
+    inverse_sigma = torch.from_numpy(rng.uniform(0.5, 1.5, (windows, length)).astype("float32")).to(DEVICE)
     arguments = shot, row, *tables, inverse_sigma
     expected = reference.window_attention(*exact(*arguments), heads, rounded=dtype == torch.bfloat16)
     for configuration in (None, {"WINDOWS": 4, "num_warps": 1, "num_stages": 1}):
