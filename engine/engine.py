@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,15 +14,10 @@ from megaseg.engine.checkpoint import Checkpoint, ModelConfig
 from megaseg.engine.decision import can_order, softmax
 from megaseg.engine.explanation import Explanation
 from megaseg.engine.features import Features, FeatureSource, as_features
+from megaseg.engine.loading import expect, load_backend
 from megaseg.engine.segmentation import Decision, Segmentation
 from megaseg.errors import UnsupportedError
 
-if TYPE_CHECKING:
-    pass
-
-DEVICES = ("auto", "cpu", "cuda")
-COMPUTE_TYPES = ("auto", "float32", "float16", "bfloat16", "int8", "float64")
-BACKENDS = ("auto", "native", "torch", "onnx")
 OVERFLOWS = ("error", "pool")
 
 

@@ -184,7 +184,7 @@ def test_options_that_a_compiled_model_cannot_change(model: Path) -> None:
         UnsupportedError, match="compute_type of .*model.mseg: expected one of auto, float32, got 'int8'"
     ):
         Engine.from_checkpoint(model, compute_type="int8")
-    with pytest.raises(UnsupportedError, match="backend of a compiled model"):
+    with pytest.raises(UnsupportedError, match="backend of .*: expected one of auto, native"):
         Engine.from_checkpoint(model, backend="torch")
 
 

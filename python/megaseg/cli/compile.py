@@ -45,7 +45,7 @@ def compile_model(
     ] = "onnx",
     json: JsonOption = False,
 ) -> None:
-    """Compile a checkpoint for this engine, whose processes then share one copy of the weights, for ONNX or TensorRT."""
+    """Compile a checkpoint: for this engine, whose processes share the weights, for ONNX or for TensorRT."""
     if target not in TARGETS:
         raise UnsupportedError(f"target: expected one of {', '.join(TARGETS)}, got {target!r}")
     if isa and target != "cpu":
