@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from megaseg.engine.backends.packing import Piece, packs
 from megaseg.engine.config import ModelConfig
 from megaseg.engine.tensorrt_plan import Profile
 
@@ -23,52 +24,32 @@ Arrays = Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """Shots begin to end of a movie: those whose logits a batch gives."""
-
-    movie: int
-    begin: int
-    end: int
-
-
-@dataclass(frozen=True, slots=True)
 class Batch:
-    """One run: how many sequences and shots its tensors have, and whose they are; what is left over is not read."""
+    """One run: how many sequences and shots its tensors have, and whose they are; what is left over is not read.
+
+    ``windows`` are the rows of shots of every window (scene).
+    """
 
     sequences: int
     shots: int
     pieces: tuple[Piece, ...]
+    windows: NDArray[np.int32] | None = None
 
 
 def batches(config: ModelConfig, profile: Profile, lengths: Sequence[int]) -> Iterator[Batch]:
     """Batches of movies of these lengths. Their sizes are few, so that a CUDA graph of each can be kept."""
-    if config.task != "scene":
-        movies = defaultdict(list)
-        for movie, shots in enumerate(lengths):
-            movies[shots].append(Piece(movie, 0, shots))
-        for shots, same in movies.items():
-            for first in range(0, len(same), profile.sequences[-1]):
-                together = tuple(same[first : first + profile.sequences[-1]])
-                yield Batch(len(together), shots, together)
+    most = profile.sequences[-1]
+    if config.task == "scene":
+        for pack in packs(config, lengths, most * config.max_length):
+            yield Batch(pack.shape.sequences, pack.shape.rows, pack.pieces, pack.row)
         return
-    movie = begin = 0
-    for size, taken in _sizes(sum(lengths), *profile.sequences[1:]):
-        pieces = []
-        while taken:
-            end = min(lengths[movie], begin + taken)
-            pieces.append(Piece(movie, begin, end))
-            taken -= end - begin
-            movie, begin = (movie + 1, 0) if end == lengths[movie] else (movie, end)
-        # Only the first piece may lack a movie's beginning, and only the last an end: L - 1 shots more are enough.
-        yield Batch(size, size + config.max_length - 1, tuple(pieces))
-
-
-def _sizes(total: int, tuned: int, most: int) -> Iterator[tuple[int, int]]:
-    """Sizes of batches, and how many windows each takes: the most, the tuned number, or for the rest a power of two."""
-    while total:
-        taken = most if total >= most else min(total, tuned)
-        yield (taken if taken >= tuned else min(tuned, 1 << (taken - 1).bit_length())), taken
-        total -= taken
+    movies = defaultdict(list)
+    for movie, shots in enumerate(lengths):
+        movies[shots].append(Piece(movie, slice(0, shots), slice(0, shots)))
+    for shots, same in movies.items():
+        for first in range(0, len(same), most):
+            together = tuple(same[first : first + most])
+            yield Batch(len(together), shots, together)
 
 
 def tensor_shapes(config: ModelConfig, sequences: int, shots: int) -> dict[str, tuple[int, ...]]:
@@ -94,28 +75,23 @@ def fill(config: ModelConfig, batch: Batch, movies: Sequence[Movie], arrays: Arr
             for name, features in zip(names, movies[piece.movie], strict=True):
                 arrays[name][row] = features
         return
-    reach = config.max_length // 2
-    windows, offsets = arrays[WINDOWS], np.arange(config.max_length) - reach
-    row = place = 0
+    assert batch.windows is not None
+    arrays[WINDOWS][:] = batch.windows.reshape(batch.sequences, -1)
+    place = 0
     for piece in batch.pieces:
-        movie, count = movies[piece.movie], piece.end - piece.begin
-        last = len(movie[0]) - 1
-        first, end = max(0, piece.begin - reach), min(last + 1, piece.end + reach)
-        for name, features in zip(names, movie, strict=True):
-            arrays[name][place : place + end - first] = features[first:end]
-        centres = np.arange(piece.begin, piece.end)[:, None]
-        windows[row : row + count] = (centres + offsets).clip(0, last) + (place - first)
-        row, place = row + count, place + end - first
-    windows[row:] = 0
+        count = piece.read.stop - piece.read.start
+        for name, features in zip(names, movies[piece.movie], strict=True):
+            arrays[name][place : place + count] = features[piece.read]
+        place += count
 
 
 def deliver(config: ModelConfig, batch: Batch, output: NDArray[Any], results: Sequence[NDArray[np.float32]]) -> None:
     """Copy the rows of an output of a batch to its movies' results, each (shots, ...)."""
     row = 0
     for piece in batch.pieces:
-        count = piece.end - piece.begin
         if config.task == "scene":
-            results[piece.movie][piece.begin : piece.end] = output[row : row + count]
+            count = piece.wanted.stop - piece.wanted.start
+            results[piece.movie][piece.wanted] = output[row : row + count]
             row += count
         else:
             results[piece.movie][:] = output[row]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megaseg.engine.artefact import ArtefactInfo
+from megaseg.engine.backends.packing import packs
 from megaseg.engine.checkpoint import Checkpoint
 from megaseg.engine.onnx_graph import export_checkpoint, load, needs_extra, read_info
 from megaseg.engine.passes import PASSES
@@ -130,26 +130,14 @@ class OnnxBackend:
 
     def _batches(self, movies: Sequence[Sequence[Array]]) -> Iterator[dict[str, NDArray[Any]]]:
         """Windows of all movies, one movie after the other, in batches with only the shots that they stand on."""
-        begins = np.cumsum([0, *(len(movie[0]) for movie in movies)])
-        size = self.info.config.max_length
-        offsets = np.arange(size) - size // 2
-        windows = np.concatenate(
-            [(np.arange(a, b)[:, None] + offsets).clip(a, b - 1) for a, b in itertools.pairwise(begins)]
-        )
-        for start in range(0, len(windows), self.batch):
-            batch = windows[start : start + self.batch]
-            first, last = int(batch.min()), int(batch.max())
-            low, high = np.searchsorted(begins, (first, last), side="right")
+        length = self.info.config.max_length
+        for pack in packs(self.info.config, [len(movie[0]) for movie in movies], self.batch * length):
+            wanted = sum(piece.wanted.stop - piece.wanted.start for piece in pack.pieces)
             feeds = {
-                name: np.concatenate(
-                    [
-                        movie[index][max(first - begin, 0) : last + 1 - begin]
-                        for movie, begin in zip(movies[low - 1 : high], begins[low - 1 : high], strict=True)
-                    ]
-                )
+                name: np.concatenate([movies[piece.movie][index][piece.read] for piece in pack.pieces])
                 for index, name in enumerate(self._names)
             }
-            yield {**feeds, "windows": batch - first}
+            yield {**feeds, "windows": pack.row.reshape(-1, length)[:wanted].astype(np.int64)}
 
     def describe(self) -> dict[str, Any]:
         """Backend, device, target, compute_type, passes, num_threads, weight_bytes, ONNX Runtime's providers."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from megaseg.engine.config import ModelConfig
 
 Indices = NDArray[np.int32]
+SMALL = 64  # windows: what a batch of fewer would save is less than another one costs
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,33 +51,41 @@ def packs(config: ModelConfig, lengths: Sequence[int], most: int) -> Iterator[Pa
     share read again. Act: whole movies.
     """
     if config.task == "scene":
-        yield from _window_packs(config, lengths, _power_of_two(max(1, most // config.max_length) + 1) // 2)
+        yield from _window_packs(config, lengths, max(1, most // config.max_length))
     else:
         yield from _movie_packs(config, lengths, most)
 
 
 def _window_packs(config: ModelConfig, lengths: Sequence[int], most: int) -> Iterator[Pack]:
-    runs: list[tuple[int, int, int]] = []  # movie, its windows from, to
-    free = most
-    for movie, shots in enumerate(lengths):
-        begin = 0
-        while begin < shots:
-            end = min(shots, begin + free)
+    movie = begin = 0
+    for windows, taken in _sizes(sum(lengths), most):
+        runs: list[tuple[int, int, int]] = []  # movie, its windows from, to
+        while taken:
+            end = min(lengths[movie], begin + taken)
             runs.append((movie, begin, end))
-            free -= end - begin
-            begin = end
-            if free == 0:
-                yield _windows(config, lengths, runs)
-                runs, free = [], most
-    if runs:
-        yield _windows(config, lengths, runs)
+            taken -= end - begin
+            movie, begin = (movie + 1, 0) if end == lengths[movie] else (movie, end)
+        yield _windows(config, lengths, runs, windows)
 
 
-def _windows(config: ModelConfig, lengths: Sequence[int], runs: Sequence[tuple[int, int, int]]) -> Pack:
+def _sizes(total: int, most: int) -> Iterator[tuple[int, int]]:
+    """Windows of each batch, and how many of them are wanted: the most; for the rest halves of it or powers of two.
+
+    A batch that would be filled by less than three quarters is split, but for small ones.
+    """
+    while total:
+        size = min(most, _power_of_two(total))
+        if size > SMALL and total <= 3 * size // 4:
+            size //= 2
+        taken = min(total, size)
+        yield size, taken
+        total -= taken
+
+
+def _windows(config: ModelConfig, lengths: Sequence[int], runs: Sequence[tuple[int, int, int]], windows: int) -> Pack:
     length, half = config.max_length, config.max_length // 2
-    windows = _power_of_two(sum(end - begin for _, begin, end in runs))
-    # Only the first and the last run of a batch are cut off from shots on either side.
-    shape = Shape(windows, windows * length, windows + 4 * half)
+    # Only the first run may lack shots before it and only the last shots after it: L - 1 more are enough.
+    shape = Shape(windows, windows * length, windows + 2 * half)
     row = np.zeros((windows, length), np.int32)
     pieces = []
     rows = filled = 0

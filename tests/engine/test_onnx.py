@@ -236,7 +236,7 @@ def test_the_engine_runs_a_checkpoint_and_a_file(tmp_path: Path) -> None:
     assert explained.importance.shape == (20, 2)
     with pytest.raises(UnsupportedError, match=r"compute_type of .*model\.onnx: expected one of auto, float16"):
         Engine.from_checkpoint(tmp_path / "model.onnx", compute_type="float32")
-        with pytest.raises(UnsupportedError, match="backend of .*: expected one of auto, onnx, got 'native'"):
+    with pytest.raises(UnsupportedError, match="backend of .*: expected one of auto, onnx, got 'native'"):
         Engine.from_checkpoint(tmp_path / "model.onnx", backend="native")
     plain = Engine.from_checkpoint(checkpoint, backend="onnx", passes=False)
     assert plain.describe()["passes"] == []
