@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint sanitize cpp targets fuzz bench clean
+.PHONY: demo test lint gpu-resources sanitize cpp targets fuzz bench clean
 
 .venv/pyvenv.cfg:
 	$(PYTHON) -c 'import sys; assert (3, 10) <= sys.version_info < (3, 14), "megaseg needs Python 3.10 to 3.13: make PYTHON=python3.12"'
@@ -28,10 +28,15 @@ lint: .venv/test
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 	git ls-files '*.cpp' '*.h' '*.hpp' | xargs $(BIN)/clang-format --dry-run --Werror
 
-# The kernel tests on every CPU target of this machine, forced in turn.
+# The tests of the native engine on every CPU target of this machine, forced in turn.
+FOREIGN := $(foreach name,onnx tensorrt packing,--ignore-glob='*/test_$(name)*')
 targets: .venv/test
 	for target in $$($(BIN)/python -c 'from megaseg import _C; print(*_C.available_targets())'); do \
-	    echo "target $$target" && MEGASEG_ISA=$$target $(BIN)/pytest tests/kernels tests/engine || exit 1; done
+	    echo "target $$target" && MEGASEG_ISA=$$target $(BIN)/pytest tests/kernels tests/engine $(FOREIGN) || exit 1; done
+
+# What compilers say of the GPU's kernels, without a GPU: registers, shared memory, spills.
+gpu-resources: .venv/test
+	$(BIN)/python -m megaseg.kernels.triton.ahead_of_time
 
 # The extension under AddressSanitizer and UBSan, and the kernel tests on it.
 sanitize: .venv/test

@@ -36,7 +36,8 @@ def _define(
     name = schema.split("(", 1)[0]
 
     def run(*arguments: Any) -> Result:
-        result: Result = device_implementation(name, arguments[decides], class_of(*arguments))(*arguments)
+        with torch.cuda.device_of(arguments[decides]):  # type: ignore[no-untyped-call]  # kernels run on the current one
+            result: Result = device_implementation(name, arguments[decides], class_of(*arguments))(*arguments)
         return result
 
     def define(fake: Callable[..., Result]) -> Callable[..., Result]:

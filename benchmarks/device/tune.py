@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from triton.runtime.errors import OutOfResources
 
 from benchmarks.device.clock import milliseconds
 from benchmarks.device.sizes import GPU, Sizes
@@ -105,7 +106,11 @@ def tuned(subject: Subject, seconds: float) -> Row:
     def measure(name: str, configuration: Mapping[str, int], run: Callable[[], object]) -> None:
         try:
             median = float(np.median(milliseconds(run, 0.05)))
-        except (UnsupportedError, RuntimeError) as problem:  # needs more than this GPU has; or is not built
+        except (
+            UnsupportedError,
+            RuntimeError,
+            OutOfResources,
+        ) as problem:  # needs more than this GPU has; or is not built
             print(f"  {name} {dict(configuration)}: {str(problem).splitlines()[0][:100]}")
             return
         print(f"  {name} {dict(configuration)}: {median:.4f} ms")

@@ -7,21 +7,22 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from megaseg.engine.backends.cuda import Copies
+from megaseg.engine.backends.cuda import Copies, CudaDevice, Device
+
+
+def device() -> Device:
+    """The GPU where there is one."""
+    return CudaDevice() if torch.cuda.is_available() else HostDevice()
 
 
 class HostDevice:
     torch_device = torch.device("cpu")
-
-    def __init__(self) -> None:
-        self.captures = 0
 
     def host(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         return torch.empty(shape, dtype=dtype)
 
     def captured(self, run: Callable[[], Tensor]) -> tuple[Callable[[], object], Tensor]:
         """Every replay runs anew into the same buffer; nothing may be left of the run before."""
-        self.captures += 1
         out = torch.full_like(run(), torch.nan)
         return torch.inference_mode()(lambda: out.copy_(run())), out
 

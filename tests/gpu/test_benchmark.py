@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from host import HostDevice
+from agreement import DEVICE
+from host import device
 from support import small_config
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from benchmarks.cases import gpu
 from benchmarks.device import clock, tune
 from benchmarks.device.sizes import Sizes
-from megaseg.kernels.triton.configurations import choice
+from megaseg.kernels.triton.configurations import capability, choice
 
 SMALL = Sizes(
     scene=small_config(hidden_size=16, num_heads=2, ffn_size=8),
@@ -43,7 +44,7 @@ def _short(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_row_of_the_case() -> None:
-    rows = [row for part in gpu.run(SMALL, HostDevice()) for row in part]
+    rows = [row for part in gpu.run(SMALL, device()) for row in part]
     compiled = [row for row in rows if row.subject == "torch.compile max-autotune"]
     assert len(compiled) == 4  # two presets in two types
     assert all(row.repeats and row.facts["error"] < 0.1 for row in compiled)
@@ -56,8 +57,10 @@ def test_every_row_of_the_case() -> None:
 
 @pytest.mark.parametrize("index", range(6))
 def test_candidates_are_tried_and_a_row_comes_out(index: int) -> None:
-    subject = tune.subjects(SMALL, torch.device("cpu"))[index]
+    subject = tune.subjects(SMALL, torch.device(DEVICE))[index]
     row = tune.tuned(subject, seconds=0)
     assert (row.op, row.key, row.measured) == (subject.op, subject.key, True)
-    assert row.configuration == choice(row.op, 0, row.key).configuration  # the time was up after the one in use
+    assert (
+        row.configuration == choice(row.op, capability(), row.key).configuration
+    )  # the time was up after the one in use
     assert row.implementation in ("triton", "torch")

@@ -7,7 +7,7 @@ import threading
 import numpy as np
 import pytest
 import torch
-from host import HostDevice
+from host import device
 from support import odd_config, random_checkpoint, random_features, small_config
 
 from megaseg import Engine
@@ -37,7 +37,7 @@ def test_odd_models(seed: int, passes: bool) -> None:
     checkpoint = random_checkpoint(config, seed)
     movies = movies_of(config, 1, 4)
     backend = CudaBackend(
-        checkpoint, compute_type="float32", passes=tuple(PASSES) if passes else (), batch=20, device=HostDevice()
+        checkpoint, compute_type="float32", passes=tuple(PASSES) if passes else (), batch=20, device=device()
     )
     for got, want in zip(backend.run_many(movies), expected(checkpoint, movies), strict=True):
         np.testing.assert_allclose(got, want, rtol=0, atol=2e-5)
@@ -50,7 +50,7 @@ def test_half_types_err_no_more_than_twice_what_torch_does(task: str, compute_ty
     checkpoint = random_checkpoint(config, 3)
     movies = movies_of(config, 9, 2)
     want = np.concatenate(expected(checkpoint, movies))
-    got = np.concatenate(CudaBackend(checkpoint, compute_type=compute_type, device=HostDevice()).run_many(movies))
+    got = np.concatenate(CudaBackend(checkpoint, compute_type=compute_type, device=device()).run_many(movies))
     model = from_checkpoint(checkpoint, getattr(torch, compute_type))
     written = []
     for movie in movies:
@@ -73,24 +73,24 @@ def test_half_types_err_no_more_than_twice_what_torch_does(task: str, compute_ty
 def test_movies_of_any_lengths_in_batches_of_few_shapes(task: str) -> None:
     config = small_config(task)
     checkpoint = random_checkpoint(config)
-    device = HostDevice()
-    backend = CudaBackend(checkpoint, compute_type="float32", batch=20, device=device)
+    backend = CudaBackend(checkpoint, compute_type="float32", batch=20, device=device())
     movies = movies_of(config, 3, 10, 1, 5)
     want = expected(checkpoint, movies)
     for _ in range(2):
         for got, rows in zip(backend.run_many(movies), want, strict=True):
             np.testing.assert_allclose(got, rows, rtol=0, atol=2e-5)
-    built = device.captures
+    slots = {id(slot) for slots in backend._slots.values() for slot in slots}
     backend.run_many(movies)
-    assert device.captures == built  # every shape is there, twice at most
-    assert built <= 2 * KEPT_SHAPES
+    assert {id(slot) for slots in backend._slots.values() for slot in slots} == slots
+    assert len(backend._slots) <= KEPT_SHAPES
+    assert all(len(slots) <= 2 for slots in backend._slots.values())
 
 
 def test_contributions_add_up_to_the_logits() -> None:
     config = small_config()
     checkpoint = random_checkpoint(config)
     (movie,) = movies_of(config, 5)
-    logits, contributions = CudaBackend(checkpoint, compute_type="float32", device=HostDevice()).explain(movie)
+    logits, contributions = CudaBackend(checkpoint, compute_type="float32", device=device()).explain(movie)
     assert contributions.shape == (5, 2, 2)
     np.testing.assert_allclose(logits, contributions.sum(axis=1) + checkpoint.tensors["head.bias"], atol=1e-5)
     np.testing.assert_allclose(logits, expected(checkpoint, [movie])[0], atol=2e-5)
@@ -99,7 +99,7 @@ def test_contributions_add_up_to_the_logits() -> None:
 def test_threads_take_turns() -> None:
     config = small_config()
     checkpoint = random_checkpoint(config)
-    backend = CudaBackend(checkpoint, compute_type="float32", batch=10, device=HostDevice())
+    backend = CudaBackend(checkpoint, compute_type="float32", batch=10, device=device())
     movies = movies_of(config, 2, 3, 4)
     want = expected(checkpoint, movies)
     got: dict[int, np.ndarray] = {}
@@ -126,7 +126,7 @@ def test_vectors(name: str, shared) -> None:
     with np.load(path.with_suffix(".npz")) as vector:
         features = [vector[f"features/{modality.name}"][:shots] for modality in checkpoint.config.modalities]
         want = vector["logits"][:whole]
-    got = CudaBackend(checkpoint, compute_type="float32", device=HostDevice()).run_many([features])[0]
+    got = CudaBackend(checkpoint, compute_type="float32", device=device()).run_many([features])[0]
     assert np.abs(got[:whole] - want).max() <= 2e-5
 
 
@@ -134,7 +134,7 @@ def test_values_beyond_float16_are_an_error_and_no_answer() -> None:
     config = small_config()
     (movie,) = movies_of(config, 3)
     movie[0][1] = 1e5
-    backend = CudaBackend(random_checkpoint(config), compute_type="float16", device=HostDevice())
+    backend = CudaBackend(random_checkpoint(config), compute_type="float16", device=device())
     with pytest.raises(FeatureError, match=r"'float16': logits of movie 0 are not finite.*bfloat16 or float32"):
         backend.run_many([movie])
 

@@ -21,7 +21,10 @@ def test_embed(dtype, batch, each, latents, size, rng: np.random.Generator) -> N
     )
     position, align, bottleneck, gamma, beta = (normal(rng, *n, size) for n in ((length,), (each,), (each,), (), ()))
     tokens, inverse_sigma = embed(x, row, place, slot, position, align, gamma, beta, bottleneck, batch, 1e-5)
-    expected = reference.embed(x.double(), row, place, slot, *exact(position, align, gamma, beta))
-    assert_agrees(tokens, torch.cat([bottleneck.double().repeat(batch, 1), expected]))
-    rows = x.double()[row] + position.double()[place] + align.double()[slot]
+    x, row, place, slot, position, align, gamma, beta, own = exact(
+        x, row, place, slot, position, align, gamma, beta, bottleneck
+    )
+    expected = reference.embed(x, row, place, slot, position, align, gamma, beta)
+    assert_agrees(tokens, torch.cat([own.repeat(batch, 1), expected]))
+    rows = x[row] + position[place] + align[slot]
     assert_agrees(inverse_sigma, (rows.var(dim=1, correction=0) + 1e-5).rsqrt())

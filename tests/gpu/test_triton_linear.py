@@ -27,6 +27,6 @@ def test_linear(dtype, rows, inner, outer, bias, residual, gelu, rng: np.random.
     )
     b = normal(rng, outer) if bias else None
     r = normal(rng, rows, outer + 3, dtype=dtype)[:, :outer] if residual else None
-    expected = reference.linear(*(t if t is None else t.double() for t in (x, weight, b, r)), bool(gelu))
+    expected = reference.linear(*(t if t is None else t.double().cpu() for t in (x, weight, b, r)), bool(gelu))
     assert_agrees(linear(x, weight, b, r, bool(gelu), configuration=SMALL), expected)
     assert_agrees(torch_linear(x, weight, b, r, bool(gelu)), expected)
