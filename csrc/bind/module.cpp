@@ -7,6 +7,7 @@
 #include <new>
 #include <optional>
 
+#include "bind/cuda.h"
 #include "bind/ops.h"
 #include "core/error.h"
 #include "core/plan.h"
@@ -160,4 +161,5 @@ PYBIND11_MODULE(_C, m) {
       .def_property_readonly("weight_bytes", [](const BoundPlan& self) { return self.plan.weight_bytes(); })
       .def_property_readonly("workspace_bytes", [](const BoundPlan& self) { return self.plan.workspace_bytes(); });
   bind_ops(m);
+  bind_cuda(m);
 }

@@ -103,3 +103,45 @@ def banded_estep(
     target: str = "",
     num_threads: int = 1,
 ) -> list[int]: ...
+
+# The kernels of a GPU, on addresses of its memory: rows are the address of the first, at a multiple of 16 bytes, and
+# the elements from one to the next, a multiple of 8. They are there when cuda_architectures() is not empty.
+_Rows = tuple[int, int]
+
+def cuda_architectures() -> list[str]: ...
+def cuda_bottleneck_attention(
+    *,
+    dtype: str,
+    q: _Rows,
+    k: _Rows,
+    v: _Rows,
+    out: _Rows,
+    begin: int,
+    batch: int,
+    heads: int,
+    head_size: int,
+    bottlenecks: int,
+    longest: int,
+    latent_queries: bool,
+    bulk: bool,
+    stream: int,
+) -> None: ...
+def cuda_banded_estep(
+    *,
+    dtype: str,
+    shots: _Rows,
+    sentences: _Rows,
+    shot_begin: int,
+    sentence_begin: int,
+    reach: int,
+    out_begin: int,
+    bits: int,
+    bad: int,
+    batch: int,
+    size: int,
+    longest: int,
+    total: int,
+    threshold: float,
+    bulk: bool,
+    stream: int,
+) -> None: ...
