@@ -76,6 +76,7 @@ def capabilities() -> dict[str, Any]:
         "auto": auto,
         "why": _why(target, auto, native.compute_types(target)),
         "forced": os.environ.get("MEGASEG_ISA"),
+        "cuda_kernels": native.cuda_architectures(),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -54,22 +55,23 @@ def implementation(op: str, x: NDArray[Any], compute_type: str = "") -> Implemen
 
 _DEVICE_TYPES = ("float16", "bfloat16", "float32")
 _DEVICE_OPS = {  # what may run each op on a GPU
-    "bottleneck_attention": ("triton", "cuda"),
+    "bottleneck_attention": ("triton", "cuda", "cuda_bulk"),
     "window_attention": ("triton",),
     "query_attention": ("triton",),
     "residual_layer_norm": ("triton",),
     "linear": ("torch", "triton"),
     "embed": ("triton",),
-    "banded_estep": ("triton", "cuda"),
+    "banded_estep": ("triton", "cuda", "cuda_bulk"),
 }
 _MODULES = {"residual_layer_norm": "layer_norm"}
 
 
-def device_implementation(op: str, x: Tensor, key: str = "") -> Implementation:
+def device_implementation(op: str, x: Tensor, key: str, size: int) -> Implementation:
     """What runs ``op`` on torch tensors like ``x``: what was measured to be fastest on the GPU's architecture.
 
     ``key`` is the class of shapes in ``kernels/triton/configurations.json``, where the measurements are; an op without
-    a row there has one implementation.
+    a row there has one implementation. ``size``: of a head or a row; where this build has no CUDA C++
+    kernels for it, Triton's run.
 
     Raises:
         UnsupportedError: no implementation for the device and dtype; lists those there are.
@@ -80,13 +82,19 @@ def device_implementation(op: str, x: Tensor, key: str = "") -> Implementation:
             f"{op}: expected one of cuda {', cuda '.join(_DEVICE_TYPES)}, got {x.device.type} {dtype}"
         )
     offered = _DEVICE_OPS[op]
-    chosen = offered[0] if len(offered) == 1 else _fastest(op, key)
-    module = "megaseg.kernels.cuda" if chosen == "cuda" else f"megaseg.kernels.triton.{_MODULES.get(op, op)}"
+    chosen = offered[0] if len(offered) == 1 else _fastest(op, key, dtype, size)
+    module = f"megaseg.kernels.triton.{_MODULES.get(op, op)}"
+    if chosen.startswith("cuda"):
+        module = "megaseg.kernels.cuda"
     function: Implementation = getattr(importlib.import_module(module), f"torch_{op}" if chosen == "torch" else op)
-    return function
+    return functools.partial(function, bulk=True) if chosen == "cuda_bulk" else function
 
 
-def _fastest(op: str, key: str) -> str:
+def _fastest(op: str, key: str, dtype: str, size: int) -> str:
+    from megaseg.kernels import cuda
     from megaseg.kernels.triton.configurations import capability, choice
 
-    return choice(op, capability(), key).implementation
+    chosen = choice(op, capability(), key).implementation
+    if chosen.startswith("cuda") and not cuda.offers(op, dtype, size, divmod(capability(), 10)):
+        return "triton"
+    return chosen

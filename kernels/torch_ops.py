@@ -18,26 +18,30 @@ from megaseg.kernels.registry import device_implementation
 Result = Tensor | tuple[Tensor, Tensor]
 
 
-def _class_of(*arguments: Any) -> str:
-    """The class of shapes that decides the implementation: float32 has no tensor cores."""
-    return "float32" if arguments[0].dtype == torch.float32 else ""
+def _class_of(*arguments: Any) -> tuple[str, int]:
+    """What decides the implementation: a class of shapes (float32 has no tensor cores), and the size of a row."""
+    return "float32" if arguments[0].dtype == torch.float32 else "", arguments[0].shape[-1]
 
 
-def _attention_class(q: Tensor, k: Tensor, v: Tensor, begin: Tensor, heads: int, bottlenecks: int, *rest: Any) -> str:
+def _attention_class(
+    q: Tensor, k: Tensor, v: Tensor, begin: Tensor, heads: int, own: int, *rest: Any
+) -> tuple[str, int]:
+    """As ``_class_of``, by the longest sequence and the size of a head."""
     from megaseg.kernels.triton.bottleneck_attention import key
 
-    return key(q.dtype, bottlenecks + int(rest[0]), q.shape[1] // heads)
+    size = q.shape[1] // heads
+    return key(q.dtype, own + int(rest[0]), size), size
 
 
 def _define(
-    schema: str, decides: int = 0, class_of: Callable[..., str] = _class_of
+    schema: str, decides: int = 0, class_of: Callable[..., tuple[str, int]] = _class_of
 ) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
     """A custom op from its schema and a function of its results' shapes; argument ``decides`` has its type."""
     name = schema.split("(", 1)[0]
 
     def run(*arguments: Any) -> Result:
         with torch.cuda.device_of(arguments[decides]):  # type: ignore[no-untyped-call]  # kernels run on the current one
-            result: Result = device_implementation(name, arguments[decides], class_of(*arguments))(*arguments)
+            result: Result = device_implementation(name, arguments[decides], *class_of(*arguments))(*arguments)
         return result
 
     def define(fake: Callable[..., Result]) -> Callable[..., Result]:

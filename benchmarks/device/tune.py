@@ -9,6 +9,7 @@ import argparse
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ def subjects(sizes: Sizes, device: torch.device, dtype: torch.dtype = torch.bflo
         candidates = bottleneck_attention.CANDIDATES[key.partition(".")[0]]
         arguments = (q, k, v, begin, heads, own, length, latents_only)
         run = bottleneck_attention.bottleneck_attention
-        others = {"cuda": cuda.bottleneck_attention}
+        others = {"cuda": cuda.bottleneck_attention, "cuda_bulk": partial(cuda.bottleneck_attention, bulk=True)}
         return Subject("bottleneck_attention", key, arguments, run, candidates, others)
 
     scene, act, windows, movies = sizes.scene, sizes.act, sizes.windows, sizes.movies
@@ -77,7 +78,8 @@ def subjects(sizes: Sizes, device: torch.device, dtype: torch.dtype = torch.bflo
         Subject("query_attention", "", query, query_attention.query_attention, query_attention.CANDIDATES[""], {}),
         Subject(
             *("banded_estep", "", estep_arguments(sizes, device, dtype)),
-            *(banded_estep.banded_estep, banded_estep.CANDIDATES[""], {"cuda": cuda.banded_estep}),
+            *(banded_estep.banded_estep, banded_estep.CANDIDATES[""]),
+            {"cuda": cuda.banded_estep, "cuda_bulk": partial(cuda.banded_estep, bulk=True)},
         ),
         Subject("linear", "", up, linear.linear, linear.CANDIDATES[""], {"torch": linear.torch_linear}),
     ]

@@ -91,6 +91,6 @@ def test_recorded_configurations_name_what_their_kernel_takes():
 
     launch = {"num_warps", "num_stages", "num_ctas", "maxnreg"}
     for row in configurations.read():
-        assert row.implementation in {"triton", "cuda", "torch"}
+        assert row.implementation in {"triton", "cuda", "cuda_bulk", "torch"}
         kernel = getattr(importlib.import_module(f"megaseg.kernels.triton.{row.op}"), f"_{row.op}")
         assert set(row.configuration) <= launch | set(kernel.arg_names), row

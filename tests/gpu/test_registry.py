@@ -1,0 +1,50 @@
+"""Which implementation the registry names: the one that was measured to be fastest, if this build has it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from agreement import DEVICE
+
+from megaseg.kernels import cuda
+from megaseg.kernels.registry import device_implementation
+from megaseg.kernels.triton import bottleneck_attention, configurations, linear
+
+
+def measured(monkeypatch: pytest.MonkeyPatch, implementation: str) -> None:
+    """As if it had been, for every op and class of shapes."""
+
+    def choice(op: str, capability: int, key: str = "") -> configurations.Row:
+        return configurations.Row(op, "sm_90", key, implementation, True, {})
+
+    monkeypatch.setattr(configurations, "choice", choice)
+
+
+@pytest.mark.parametrize("implementation", ["cuda", "cuda_bulk"])
+@pytest.mark.parametrize("there", [True, False])
+def test_cuda_kernels_run_where_the_build_offers_them(monkeypatch: pytest.MonkeyPatch, implementation, there) -> None:
+    measured(monkeypatch, implementation)
+    asked = []
+
+    def offers(*arguments) -> bool:
+        asked.append(arguments)
+        return there
+
+    monkeypatch.setattr(cuda, "offers", offers)
+    x = torch.ones(2, 64, dtype=torch.float16, device=DEVICE)
+    run = device_implementation("bottleneck_attention", x, "long.32", 32)
+    assert asked[0][:3] == ("bottleneck_attention", "float16", 32)
+    if not there:
+        assert run is bottleneck_attention.bottleneck_attention
+    elif implementation == "cuda":
+        assert run is cuda.bottleneck_attention
+    else:
+        assert (run.func, run.keywords) == (cuda.bottleneck_attention, {"bulk": True})
+
+
+def test_products_are_torchs_or_tritons(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = torch.ones(2, 64, dtype=torch.float16, device=DEVICE)
+    measured(monkeypatch, "torch")
+    assert device_implementation("linear", x, "", 64) is linear.torch_linear
+    measured(monkeypatch, "triton")
+    assert device_implementation("linear", x, "", 64) is linear.linear
