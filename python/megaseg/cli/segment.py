@@ -72,7 +72,7 @@ def segment(
     output_path: OutputOption = None,
     plot: PlotOption = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    compute_type: Annotated[str, typer.Option(help="auto, float32, bfloat16 or int8; torch: float64.")] = "auto",
+    compute_type: Annotated[str, typer.Option(help="auto, float32, bfloat16, int8 (CPU) or float16 (cuda, onnx, tensorrt).")] = "auto",
     overflow: Annotated[
         str, typer.Option(help="Movies longer than an act model takes: error, or pool neighbouring shots.")
     ] = "error",
