@@ -38,9 +38,11 @@ targets: .venv/test
 gpu-resources: .venv/test
 	$(BIN)/python -m megaseg.kernels.triton.ahead_of_time
 
-# The extension under AddressSanitizer and UBSan, and the kernel tests on it.
+# The extension under AddressSanitizer and UBSan, and the kernel tests on it; the CUDA kernels on emulated threads.
 sanitize: .venv/test
 	bash tests/kernels/sanitize.sh $(BIN)/python
+	cmake -S . -B build/cuda -DMEGASEG_SANITIZE=address,undefined -DCMAKE_CXX_FLAGS_RELEASE=-O1 >/dev/null
+	cmake --build build/cuda --target test_cuda --parallel $$(nproc) && build/cuda/test_cuda
 
 # libmegaseg and its C++ test, and the same test under ThreadSanitizer.
 cpp:

@@ -1,9 +1,9 @@
 // Attention over bottleneck tokens and latents (supplementary, Table 1a), both read where they lie, with the online
 // softmax of FlashAttention (Dao et al., 2022).
 //
-// With heads of 32 a score costs one exponential and 128 FLOP: at 16 exponentials and some 2,700 FLOP a clock that
-// mma.sync reaches on an H100's multiprocessor, 128 scores take 8 clocks of the one and 6 of the other. wgmma would
-// speed up what does not bound the act model, so both architectures run this source.
+// With heads of 32 a score costs one exponential and 128 FLOP. On an H100's multiprocessor, 16 exponentials and at most
+// 4,096 FLOP a clock, 128 scores take 8 clocks of the one and 4 or more of the other: mma.sync bounds the act model
+// only below half of that peak. So there is no wgmma here until a measurement asks for it.
 #include "cuda/tile.cuh"
 
 namespace megaseg::cuda {

@@ -88,7 +88,8 @@ class Pipeline {
     fill(0, turn_, load);
   }
 
-  // use(part, stage) for every part; the first has been started. The stages are free again afterwards.
+  // use(part, stage) for every part, one or more; the first has been started. Then the next may be: it goes to the
+  // stage that everyone has left.
   template <typename Load, typename Use>
   MEGASEG_DEVICE void run(int parts, Load load, Use use) {
 #pragma unroll 1
@@ -103,7 +104,6 @@ class Pipeline {
       use(part, stages_ + turn_ % 2 * kStageBytes);
       ++turn_;
     }
-    sync_threads();
   }
 
  private:
