@@ -1,4 +1,4 @@
-"""The order in which work goes to a GPU, seen on a stand-in for ``torch.cuda`` that only writes down what it is asked."""
+"""The order in which work goes to a GPU, on a stand-in for ``torch.cuda`` that writes down what it is asked."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from megaseg.engine.backends import cuda
-
 
 GRAPH = torch.cuda.graph
 

@@ -72,7 +72,9 @@ def segment(
     output_path: OutputOption = None,
     plot: PlotOption = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    compute_type: Annotated[str, typer.Option(help="auto, float32, bfloat16, int8 (CPU) or float16 (cuda, onnx, tensorrt).")] = "auto",
+    compute_type: Annotated[
+        str, typer.Option(help="auto, float32, bfloat16, int8 (CPU) or float16 (cuda, onnx, plan).")
+    ] = "auto",
     overflow: Annotated[
         str, typer.Option(help="Movies longer than an act model takes: error, or pool neighbouring shots.")
     ] = "error",
