@@ -26,7 +26,7 @@ test: .venv/test
 
 lint: .venv/test
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
-	git ls-files '*.cpp' '*.h' '*.hpp' | xargs $(BIN)/clang-format --dry-run --Werror
+	git ls-files '*.cpp' '*.h' '*.hpp' '*.cu' '*.cuh' | xargs $(BIN)/clang-format --dry-run --Werror
 
 # The tests of the native engine on every CPU target of this machine, forced in turn.
 FOREIGN := $(foreach name,onnx tensorrt packing,--ignore-glob='*/test_$(name)*')
