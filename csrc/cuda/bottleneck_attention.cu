@@ -246,7 +246,7 @@ MEGASEG_DEVICE void attend(const BottleneckAttentionArgs& args) {
 }
 
 template <Type kType, int kSize, Copies kCopies>
-__global__ void __launch_bounds__(kThreads) attend_long(const BottleneckAttentionArgs args) {
+__global__ void __launch_bounds__(kThreads, 2) attend_long(const BottleneckAttentionArgs args) {
   if constexpr (kCopies == Copies::async || kHasBulkCopies) attend<kType, kSize, kCopies>(args);
 }
 

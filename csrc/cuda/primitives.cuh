@@ -161,6 +161,7 @@ using Barrier = std::uint64_t;  // in shared memory: counts threads that arrive 
 MEGASEG_DEVICE void start_barrier(Barrier* barrier, int threads) {
   asm volatile("mbarrier.init.shared.b64 [%0], %1;" ::"r"(shared_address(barrier)), "r"(threads) : "memory");
   asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");  // the copy engine sees it too
 }
 
 // This thread's part of a phase, which ends when all threads have arrived and all their bytes have come.
