@@ -1,4 +1,4 @@
-"""What the exact rewrites gain in another runtime: ONNX Runtime on the CPU, graphs rewritten and as written, in turns."""
+"""What the exact rewrites gain in ONNX Runtime on the CPU: graphs rewritten and as written, in turns."""
 
 from __future__ import annotations
 

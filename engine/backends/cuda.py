@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
@@ -110,6 +111,7 @@ class Slot:
             row = 0
             for piece in pack.pieces:
                 part = np.ascontiguousarray(arrays[piece.movie][piece.read])
+                part = part if part.flags.writeable else part.copy()  # torch warns of what it may not write
                 buffer[row : row + len(part)].copy_(torch.from_numpy(part))
                 row += len(part)
         for view, indices in zip(self._views, (pack.row, pack.place, pack.slot, pack.begin), strict=True):
@@ -165,13 +167,14 @@ class CudaBackend:
         graph = rewrite(build(checkpoint), self._passes)
         self._graph = PackedGraph(graph, getattr(torch, chosen), self._device.torch_device)
         self._slots: OrderedDict[Shape, deque[Slot]] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock, self._process = threading.Lock(), os.getpid()
 
     def run_many(self, movies: Sequence[Movie]) -> list[NDArray[np.float32]]:
         """As the native backend's: logits (shots, N_c) of each movie, packed into full batches.
 
         Raises:
             FeatureError: values beyond the range of float16.
+            UnsupportedError: in a process forked after the model was loaded.
         """
         return [rows[:, 0] for rows in self._rows(movies)]
 
@@ -192,6 +195,8 @@ class CudaBackend:
         return work
 
     def _rows(self, movies: Sequence[Movie]) -> list[NDArray[np.float32]]:
+        if os.getpid() != self._process:
+            raise UnsupportedError("device 'cuda': a process forked after the model was loaded must load its own")
         config = self._graph.graph.config
         lengths = [len(movie[0]) for movie in movies]
         width = (1 + len(config.modalities), config.num_classes)
@@ -231,7 +236,7 @@ class CudaBackend:
         return slots[-1]
 
     def describe(self) -> dict[str, Any]:
-        """Backend, device, target, compute_type, passes, weight_bytes."""
+        """Backend, device, target, compute_type, passes, num_threads (that pack batches), weight_bytes."""
         device = self._device.torch_device
         name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
         return {
@@ -240,5 +245,6 @@ class CudaBackend:
             "target": f"{name}, torch {torch.__version__}",
             "compute_type": self._compute_type,
             "passes": list(self._passes),
+            "num_threads": torch.get_num_threads(),
             "weight_bytes": self._graph.weight_bytes,
         }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -94,6 +96,33 @@ def test_contributions_add_up_to_the_logits() -> None:
     assert contributions.shape == (5, 2, 2)
     np.testing.assert_allclose(logits, contributions.sum(axis=1) + checkpoint.tensors["head.bias"], atol=1e-5)
     np.testing.assert_allclose(logits, expected(checkpoint, [movie])[0], atol=2e-5)
+
+
+def test_behind_the_engine(tmp_path: Path) -> None:
+    """From a file to scenes; arrays that may not be written are read all the same."""
+    config = small_config()
+    checkpoint, features = random_checkpoint(config), random_features(config, 5)
+    np.savez(tmp_path / "movie.npz", **features)
+    for array in features.values():
+        array.flags.writeable = False
+    engine = Engine(config, CudaBackend(checkpoint, compute_type="float32", device=device()))
+    want = Engine.from_checkpoint(checkpoint, compute_type="float32").segment(features)
+    for source in (features, tmp_path / "movie.npz"):
+        result = engine.segment(source)
+        np.testing.assert_allclose(result.scores, want.scores, atol=2e-5)
+        assert np.array_equal(result.boundaries, want.boundaries)
+    report = engine.describe()
+    assert (report["backend"], report["compute_type"], report["passes"]) == ("torch", "float32", list(PASSES))
+    assert report["weight_bytes"] > 4 * checkpoint.num_parameters  # tables as well
+
+
+def test_a_forked_process_loads_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = small_config()
+    backend = CudaBackend(random_checkpoint(config), compute_type="float32", device=device())
+    parent = os.getpid()
+    monkeypatch.setattr("megaseg.engine.backends.cuda.os.getpid", lambda: parent + 1)
+    with pytest.raises(UnsupportedError, match="forked after the model was loaded"):
+        backend.run_many(movies_of(config, 2))
 
 
 def test_threads_take_turns() -> None:
