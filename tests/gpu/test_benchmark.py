@@ -46,10 +46,11 @@ def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "compile", lambda model, **_: model)
 
 
-def test_every_row_of_the_case() -> None:
+def test_every_row_of_the_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu, "TYPES", ("float16",))  # the other takes the same ways
     rows = [row for part in gpu.run(SMALL, device()) for row in part]
     compiled = [row for row in rows if row.subject == "torch.compile max-autotune"]
-    assert len(compiled) == 4  # two presets in two types
+    assert len(compiled) == 2  # one for each preset
     assert all(row.repeats and row.facts["error"] < 0.1 for row in compiled)
     ours = [row for row in rows if row.subject == "megaseg" and "ratio" in row.facts]
     assert {row.facts["best_peer"] for row in ours} == {"torch.compile max-autotune"}
