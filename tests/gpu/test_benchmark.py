@@ -47,7 +47,8 @@ def _short(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_row_of_the_case(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gpu, "TYPES", ("float16",))  # the other takes the same ways
+    for types in ("TYPES", "COMPILED"):
+        monkeypatch.setattr(gpu, types, ("float16",))  # the other takes the same ways
     rows = [row for part in gpu.run(SMALL, device()) for row in part]
     compiled = [row for row in rows if row.subject == "torch.compile max-autotune"]
     assert len(compiled) == 2  # one for each preset
