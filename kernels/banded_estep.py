@@ -59,6 +59,10 @@ def banded_estep(
 ) -> list[Assignment]: ...
 @overload
 def banded_estep(
+    shots: Tensor, sentences: Tensor, *, threshold: float, band: float = ..., packed: bool = ...
+) -> Tensor: ...
+@overload
+def banded_estep(
     shots: Sequence[Tensor], sentences: Sequence[Tensor], *, threshold: float, band: float = ..., packed: bool = ...
 ) -> list[Tensor]: ...
 def banded_estep(
@@ -84,14 +88,15 @@ def banded_estep(
         FeatureError: empty or unequal inputs, a similarity within the band that is not finite, band or threshold.
         UnsupportedError: dtype or target. ValueError: rows that are not contiguous.
     """
-    single = isinstance(shots, np.ndarray)
+    single = hasattr(shots, "ndim")
     us: list[Any] = [shots] if single else list(shots)
     vs: list[Any] = [sentences] if single else list(sentences)
     _check(us, vs, "" if single else "[{}]", threshold, band)
     if not us:
         return []
     if not isinstance(us[0], np.ndarray):
-        return _on_device(us, vs, threshold, band, packed)
+        on_device = _on_device(us, vs, threshold, band, packed)
+        return on_device[0] if single else on_device
     sizes = [(len(u), len(v)) for u, v in zip(us, vs, strict=True)]
     out = [np.empty((rows, -(-columns // 8) if packed else columns), np.uint8) for rows, columns in sizes]
     run = implementation("banded_estep", us[0])

@@ -74,9 +74,19 @@ def device_implementation(op: str, x: Tensor, key: str, size: int) -> Implementa
     kernels for it, Triton's run.
 
     Raises:
-        UnsupportedError: no implementation for the device and dtype; lists those there are.
+        UnsupportedError: no implementation for the device and dtype, lists those there are; or no Triton.
     """
+    try:
+        from megaseg.kernels.triton.configurations import interpreted
+
+        on_host = interpreted()
+    except ImportError as error:
+        raise UnsupportedError(f"{op} on a GPU needs the extra gpu: pip install 'megaseg[gpu]' ({error})") from error
     dtype = str(x.dtype).removeprefix("torch.")
+    if x.device.type != "cuda" and not on_host:
+        raise UnsupportedError(
+            f"{op}: expected tensors of a CUDA device, got {x.device.type}; NumPy arrays run on the CPU"
+        )
     if op not in _DEVICE_OPS or dtype not in _DEVICE_TYPES:
         raise UnsupportedError(
             f"{op}: expected one of cuda {', cuda '.join(_DEVICE_TYPES)}, got {x.device.type} {dtype}"

@@ -68,8 +68,15 @@ def configuration(op: str, capability: int, key: str = "") -> dict[str, int]:
     return dict(choice(op, capability, key).configuration)
 
 
+def interpreted() -> bool:
+    """Whether kernels run on Triton's interpreter (TRITON_INTERPRET=1), on tensors of the host."""
+    import triton
+
+    return bool(triton.knobs.runtime.interpret)
+
+
 def capability() -> int:
     """Of the GPU that kernels are launched on, 90 for sm_90; 0 under Triton's interpreter, which has none."""
     import triton
 
-    return 0 if triton.knobs.runtime.interpret else int(triton.runtime.driver.active.get_current_target().arch)
+    return 0 if interpreted() else int(triton.runtime.driver.active.get_current_target().arch)

@@ -32,6 +32,12 @@ def test_as_on_arrays(dtype: torch.dtype, packed: bool, rng: np.random.Generator
     assert any(w.any() for w in expected)
 
 
+def test_one_movie(rng: np.random.Generator) -> None:
+    us, vs = movies(rng)
+    got = banded_estep(torch.from_numpy(us[0]).to(DEVICE), torch.from_numpy(vs[0]).to(DEVICE), threshold=2.0)
+    assert np.array_equal(got.cpu().numpy(), banded_estep(us[0], vs[0], threshold=2.0))
+
+
 @pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # the interpreter's, of the very value
 def test_a_similarity_that_is_not_finite_names_its_movie(rng: np.random.Generator) -> None:
     us, vs = ([torch.from_numpy(x).to(DEVICE) for x in part] for part in movies(rng))

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 from agreement import DEVICE
@@ -48,3 +52,19 @@ def test_products_are_torchs_or_tritons(monkeypatch: pytest.MonkeyPatch) -> None
     assert device_implementation("linear", x, "", 64) is linear.torch_linear
     measured(monkeypatch, "triton")
     assert device_implementation("linear", x, "", 64) is linear.linear
+
+
+@pytest.mark.parametrize(
+    ("before", "message"),
+    [
+        ("", "UnsupportedError: banded_estep: expected tensors of a CUDA device, got cpu"),
+        ("sys.modules['triton'] = None", "UnsupportedError: banded_estep on a GPU needs the extra gpu: pip install"),
+    ],
+)
+def test_tensors_of_the_host_and_a_missing_triton_are_errors(before: str, message: str) -> None:
+    """In a process of its own: this one's kernels may be interpreted."""
+    code = f"import sys; {before}\nimport torch; from megaseg.kernels import banded_estep\n"
+    code += "banded_estep(torch.ones(3, 2), torch.ones(3, 2), threshold=0.5)"
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert message in done.stderr
