@@ -36,6 +36,14 @@ int alignment_slots(const Program& program) {
   return std::max(slots, 1);
 }
 
+void grow(Buffer& buffer, std::size_t bytes) {
+  if (buffer.bytes() >= bytes) return;
+  {
+    const Buffer old = std::move(buffer);
+  }  // it goes before the larger one comes
+  buffer = Buffer((bytes + sizeof(float) - 1) / sizeof(float));
+}
+
 }  // namespace
 
 Executor::Executor(const Program& program, Ops& ops)
@@ -68,9 +76,12 @@ void Executor::resize(int windows, int rows) {
 bool Executor::fit(std::size_t bytes) {
   while (workspace_bytes() > bytes) {
     if (!program_.windowed() || (windows_ == 1 && rows_ == fewest_rows())) return false;
-    // Rows first: neighbouring windows share theirs, only many short excerpts together need as many.
-    const bool rows = rows_ > fewest_rows();
-    resize(rows ? windows_ : std::max(1, windows_ * 3 / 4), rows ? rows_ / 4 * 3 : 0);
+    // Rows of shots first: neighbouring windows share theirs, only short excerpts together need as many.
+    if (rows_ > fewest_rows()) {
+      resize(windows_, rows_ / 4 * 3);
+    } else {
+      resize(std::max(1, windows_ * 3 / 4), 0);
+    }
   }
   return true;
 }
@@ -79,24 +90,25 @@ std::unique_ptr<Keeper> Executor::keep() const {
   return lives_.keeps() ? std::make_unique<Keeper>(lives_, kept_shots()) : nullptr;
 }
 
-// What lies in pieces is not always the smaller for smaller pieces: then the largest chunk's layout serves.
+// Smaller values do not always pack into less: then they lie as the largest chunk's do.
 Layout Executor::layout(const Shape& shape) const {
   Layout own(program_, lives_, ops_, shape);
   return own.bytes <= most_.bytes ? own : most_;
 }
 
-// At most `windows` windows of a movie from `first` on, whose shots up to those of the window before are there.
+// At most `windows` windows of a movie from `first` on. Rows of shots are there as far as the movie's earlier windows
+// of this run saw them, and as they were kept before it.
 View Executor::view(const Source& source, int first, int windows) const {
   const Movie& movie = *source.movie;
   const int half = program_.half();
   const int last = std::min(movie.last, first + windows);
   const int low = std::max(0, first - half);
   const int high = std::min(source.end, last + half);
-  const int keep = movie.kept ? std::max(0, source.end - kept_shots()) : source.end;  // shots from here on
   int there = 0;
-  if (lives_.keeps()) there = first == movie.first ? source.kept : std::max(source.kept, std::min(source.end, first + half));
-  const int fresh = std::min(high, std::max(there, std::min(low, keep)));
-  const int tail = last < movie.last ? source.end : std::max({high, there, keep});
+  if (lives_.keeps()) there = std::max(source.kept, first > movie.first ? std::min(source.end, first + half) : 0);
+  const int oldest = movie.kept ? std::max(0, source.end - kept_shots()) : source.end;  // to be kept after the run
+  const int fresh = std::min(high, std::max(there, std::min(low, oldest)));
+  const int tail = last < movie.last ? source.end : std::max({high, there, oldest});
   return {&source, first, last, std::min(low, fresh), fresh, high, tail};
 }
 
@@ -107,11 +119,11 @@ std::vector<Chunk> Executor::window_chunks(std::span<const Source> sources) cons
     for (int first = source.movie->first; first < source.movie->last;) {
       const Shape full = chunks.empty() ? largest() : chunks.back().shape;
       View next = view(source, first, windows_ - full.sequences);
-      if (full.sequences == windows_ || full.shots + next.shots() > rows_) {
+      if (next.last == first || full.shots + next.shots() > rows_) {
         chunks.push_back({row, {0, 0, program_.max_length, 0}, {}});
         next = view(source, first, windows_);
       }
-      const int windows = next.last - next.first;
+      const int windows = next.last - first;
       Shape& shape = chunks.back().shape;
       shape.sequences += windows;
       shape.latents += windows * program_.max_length;
@@ -129,17 +141,13 @@ std::vector<Chunk> Executor::movie_chunks(std::span<const Source> sources) const
   int row = 0;
   for (const Source& source : sources) {
     const int shots = source.end;
-    Shape more{1, shots, shots, 0};
-    if (!chunks.empty()) {
-      const Shape& last = chunks.back().shape;
-      more = {last.sequences + 1, last.latents + shots, std::max(last.longest, shots), 0};
-    }
-    const bool fits = more.latents <= program_.max_length && Layout(program_, lives_, ops_, more).bytes <= most_.bytes;
-    if (chunks.empty() || !fits) {
+    const Shape full = chunks.empty() ? largest() : chunks.back().shape;
+    Shape shape{full.sequences + 1, full.latents + shots, std::max(full.longest, shots), 0};
+    if (shape.latents > program_.max_length || Layout(program_, lives_, ops_, shape).bytes > most_.bytes) {
       chunks.push_back({row, {}, {}});
-      more = {1, shots, shots, 0};
+      shape = {1, shots, shots, 0};
     }
-    chunks.back().shape = more;
+    chunks.back().shape = shape;
     chunks.back().views.push_back({&source, 0, shots, 0, 0, shots, shots});
     row += shots;
   }
@@ -154,23 +162,20 @@ void Executor::run(std::span<const Movie> movies, Buffer& workspace, const Outpu
     sources.push_back({&movie, kept, kept + movie.shots, origin, movie.kept});
   }
   const std::vector<Chunk> chunks = program_.windowed() ? window_chunks(sources) : movie_chunks(sources);
-  if (chunks.size() > 1 && !spare_) spare_ = keep();
-  for (Source& source : sources) {
-    if (!source.keeper && chunks.size() > 1) source.keeper = spare_.get();
+  if (chunks.size() > 1) {
+    if (!spare_) spare_ = keep();
+    for (Source& source : sources) source.keeper = source.keeper ? source.keeper : spare_.get();
   }
-  std::size_t floats = 0;
-  for (const Chunk& chunk : chunks) floats = std::max(floats, (layout(chunk.shape).bytes + 3) / sizeof(float));
-  if (workspace.size() < floats) {
-    {
-      const Buffer old = std::move(workspace);
-    }  // it goes before the larger one comes
-    workspace = Buffer(floats);
-  }
+  std::size_t bytes = 0;
+  for (const Chunk& chunk : chunks) bytes = std::max(bytes, layout(chunk.shape).bytes);
+  grow(workspace, bytes);
   for (const Movie& movie : movies) {
-    if (movie.kept) movie.kept->let_go();
+    if (movie.kept) movie.kept->let_go();  // until all is well: a run may end half-way
   }
   Run run(program_, ops_, lives_, slots_, output);
-  for (const Chunk& chunk : chunks) run.chunk(chunk, layout(chunk.shape), reinterpret_cast<std::byte*>(workspace.data()));
+  for (const Chunk& chunk : chunks) {
+    run.chunk(chunk, layout(chunk.shape), reinterpret_cast<std::byte*>(workspace.data()));
+  }
   for (const Source& source : sources) {
     if (source.movie->kept) source.keeper->hold(source.origin + source.end, std::min(source.end, kept_shots()));
   }

@@ -14,9 +14,8 @@ struct Shape {
   int sequences;
   int latents;  // of all sequences
   int longest;  // latents of a sequence
-  int shots;    // that the windows see
+  int shots;    // whose rows the windows see, or later ones will
 
-  bool operator==(const Shape&) const = default;
   int rows(const Value& value) const;
 };
 

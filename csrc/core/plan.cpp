@@ -77,10 +77,11 @@ void Plan::check(std::span<const Movie> movies) const {
       expect(keepers.insert(movie.kept).second, "a keeper of its own, got that of another excerpt");
     }
     const long shots = static_cast<long>(movie.shots) + (movie.kept ? movie.kept->shots() : 0);
-    expect(shots >= 1 && shots <= longest(), "from 1 to " + std::to_string(longest()) + " shots, got " + std::to_string(shots));
+    expect(shots >= 1 && shots <= longest(),
+           "from 1 to " + std::to_string(longest()) + " shots, got " + std::to_string(shots));
     expect(0 <= movie.first && movie.first < movie.last && movie.last <= shots,
-           "0 <= first < last <= " + std::to_string(shots) + " shots, got first " + std::to_string(movie.first) + ", last " +
-               std::to_string(movie.last));
+           "0 <= first < last <= " + std::to_string(shots) + " shots, got first " + std::to_string(movie.first) +
+               ", last " + std::to_string(movie.last));
     expect(program_.windowed() || (movie.first == 0 && movie.last == shots), "a whole movie, the model sees no less");
   }
 }
