@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from megaseg import __version__
-from megaseg.cli import checkpoint, compile, doctor, evaluate, explain, features, reader, results, segment, train
+from megaseg.cli import checkpoint, compile, doctor, evaluate, explain, features, reader, results, segment, serve, train
 from megaseg.cli.console import console
 from megaseg.errors import MegasegError
 
@@ -22,6 +22,7 @@ app = typer.Typer(
 app.command("segment")(segment.segment)
 app.command("redecide")(segment.redecide)
 app.command("explain")(explain.explain)
+app.command("serve")(serve.serve)
 app.command("info")(checkpoint.info)
 app.command("convert")(checkpoint.convert)
 app.command("compile")(compile.compile_model)

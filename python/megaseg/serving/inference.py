@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from megaseg.serving.settings import Limits
 if TYPE_CHECKING:
     from megaseg.serving.metrics import Metrics
 
-DTYPES = {"FP32": np.dtype("<f4"), "INT64": np.dtype("<i8"), "BOOL": np.dtype("?")}
+DTYPES: dict[str, np.dtype[Any]] = {"FP32": np.dtype("<f4"), "INT64": np.dtype("<i8"), "BOOL": np.dtype("?")}
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,8 @@ class Inference:
         self.models, self.limits, self.metrics = models, limits, metrics
         self._sequences = Sequences(limits)
         self._draining = False
+        self._running = 0
+        self._done = asyncio.Event()  # set when nothing runs and nothing more may
         metrics.watch(models, lambda: len(self._sequences))
 
     async def infer(self, request: Request) -> Response:
@@ -69,8 +72,8 @@ class Inference:
             SequenceError: a push to a sequence that is not open. DeadlineExceeded: its ``timeout`` passed.
         """
         known = request.model if request.model in self.models.names() else ""
-        with self.metrics.request(request.protocol, known, id=request.id) as seen:
-            model = self._model(request.model, request.version)
+        with self.metrics.request(request.protocol, known, id=request.id) as seen, self._accepted():
+            model = self.models.get(request.model, request.version)
             parameters = Parameters.parse(request.parameters)
             seen["shots"] = shots = self._check(model, request, parameters)
             base = {"time_base": parameters.time_base} if "times" in request.inputs else {}
@@ -94,23 +97,14 @@ class Inference:
         self, names: Sequence[str], features: Features, *, timeout: float | None = None, **decision: Any
     ) -> Segmentation | MovieSegmentation:
         """The result of one model, or of a scene and an act model over the same shots; errors as of ``infer``."""
-        models = [self._model(name) for name in names]
-        if len(models) > 1 and sorted(model.engine.config.task for model in models) != ["act", "scene"]:
-            raise RequestError(f"model: expected one, or a scene and an act model, got {', '.join(names):.200}")
-        self._expect_shots(features.num_shots)
-        tasks = [
-            asyncio.ensure_future(model.scheduler.segment_async(features, timeout=timeout, **decision))
-            for model in models
-        ]
-        try:
-            results: list[Segmentation] = await asyncio.gather(*tasks)
-        finally:
-            for task in tasks:
-                task.cancel()  # what is left where one has failed
-        if len(results) == 1:
-            return results[0]
-        by_task = {result.task: result for result in results}
-        return MovieSegmentation(by_task["scene"], by_task["act"])
+        with self._accepted():
+            models = [self.models.get(name) for name in names]
+            if len(models) > 1 and sorted(model.engine.config.task for model in models) != ["act", "scene"]:
+                raise RequestError(f"model: expected one, or a scene and an act model, got {', '.join(names):.200}")
+            self._expect_shots(features.num_shots)
+            work = [model.scheduler.segment_async(features, timeout=timeout, **decision) for model in models]
+            results = {result.task: result for result in await _all(work)}
+        return MovieSegmentation(results["scene"], results["act"]) if len(models) > 1 else results.popitem()[1]
 
     async def load(self, name: str) -> None:
         """``Models.load`` off the event loop; sequences of the model before it end.
@@ -118,8 +112,8 @@ class Inference:
         Raises:
             ModelNotReady: the service is shutting down. Otherwise as ``Models.load``.
         """
-        self._expect_open()
-        await asyncio.to_thread(self.models.load, name)
+        with self._accepted():
+            await asyncio.to_thread(self.models.load, name)
         self._sequences.drop_others(self.models.loaded())
 
     async def unload(self, name: str) -> None:
@@ -138,20 +132,28 @@ class Inference:
     def drain(self) -> None:
         """Refuse new work from now on; what is accepted is still answered."""
         self._draining = True
+        if not self._running:
+            self._done.set()
 
     async def close(self) -> None:
         """Finish accepted work and let every model go."""
         self.drain()
+        await self._done.wait()
         await asyncio.to_thread(self.models.close)
         self._sequences.drop_others(())
 
-    def _expect_open(self) -> None:
+    @contextmanager
+    def _accepted(self) -> Iterator[None]:
+        """Work inside is accepted: shutting down waits for it."""
         if self._draining:
             raise ModelNotReady("the service is shutting down")
-
-    def _model(self, name: str, version: str = "") -> Model:
-        self._expect_open()
-        return self.models.get(name, version)
+        self._running += 1
+        try:
+            yield
+        finally:
+            self._running -= 1
+            if self._draining and not self._running:
+                self._done.set()
 
     def _expect_shots(self, shots: int) -> None:
         if shots > self.limits.max_shots:
@@ -180,6 +182,16 @@ class Inference:
         shots = len(request.inputs[next(iter(wanted))])
         self._expect_shots(shots)
         return shots
+
+
+async def _all(work: Sequence[Coroutine[Any, Any, Segmentation]]) -> list[Segmentation]:
+    """Results of work done at the same time; where one part fails, the others are cancelled."""
+    tasks = [asyncio.ensure_future(part) for part in work]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 def _segmentation_outputs(result: Segmentation) -> dict[str, NDArray[Any]]:
