@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megaseg.engine.artefact import ArtefactInfo, cached, read_info
+from megaseg.engine.backends import Excerpt
 from megaseg.engine.checkpoint import Checkpoint
 from megaseg.engine.extension import extension
 from megaseg.engine.passes import PASSES
@@ -81,6 +82,14 @@ class NativeBackend:
         """As ``run`` for several movies, packed into full batches whatever their lengths; nothing is padded."""
         logits: list[NDArray[np.float32]] = self._plan.run([list(features) for features in movies])
         return logits
+
+    def run_windows(self, excerpts: Sequence[Excerpt]) -> list[NDArray[np.float32]]:
+        """Logits (last - first, N_c) of each excerpt's windows."""
+        rows = self.run_many([excerpt.features for excerpt in excerpts])
+        return [own[e.first : e.last] for e, own in zip(excerpts, rows, strict=True)]
+
+    def keep(self) -> None:
+        """Nothing is kept from one excerpt to the next."""
 
     def explain(self, features: Sequence[NDArray[np.float32]]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Logits (shots, N_c), and what each modality contributes to them (shots, M, N_c), of one run."""
