@@ -103,7 +103,9 @@ def _add_field(path: str, message: Any, number: int, match: re.Match[str]) -> No
             _add_field("", entry, place, _FIELD.match(part))  # type: ignore[arg-type]
         kind = f"{path}.{entry.name}"
     repeated = bool(match["map"] or match["repeated"])
-    field = message.field.add(name=name, number=number, label=kinds.LABEL_REPEATED if repeated else kinds.LABEL_OPTIONAL)
+    field = message.field.add(
+        name=name, number=number, label=kinds.LABEL_REPEATED if repeated else kinds.LABEL_OPTIONAL
+    )
     if kind in _SCALARS:
         field.type = kinds.Type.Value(f"TYPE_{kind.upper()}")
     else:
