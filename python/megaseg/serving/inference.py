@@ -14,6 +14,7 @@ from megaseg.engine.features import Features
 from megaseg.engine.movie import MovieSegmentation
 from megaseg.engine.segmentation import Segmentation
 from megaseg.errors import ResourceLimitError
+from megaseg.serving.checking import checked
 from megaseg.serving.errors import ModelNotReady, RequestError
 from megaseg.serving.models import Model, Models
 from megaseg.serving.parameters import Parameters
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from megaseg.serving.metrics import Metrics
 
 DTYPES = {"FP32": np.dtype("<f4"), "INT64": np.dtype("<i8"), "BOOL": np.dtype("?")}
-_LARGE = 1 << 18  # bytes from which checking an array is worth a thread
 
 
 @dataclass(frozen=True)
@@ -73,17 +73,15 @@ class Inference:
             model = self._model(request.model, request.version)
             parameters = Parameters.parse(request.parameters)
             seen["shots"] = shots = self._check(model, request, parameters)
-            size = sum(array.nbytes for array in request.inputs.values())
+            base = {"time_base": parameters.time_base} if "times" in request.inputs else {}
+            arrays = {**request.inputs, **base}
             if parameters.sequence_id is None:
-                given = {"time_base": parameters.time_base} if "times" in request.inputs else {}
-                features = await off_loop(size, Features.from_mapping, {**request.inputs, **given})
                 result = await model.scheduler.segment_async(
-                    features, timeout=parameters.timeout, **parameters.decision
+                    await checked(arrays), timeout=parameters.timeout, **parameters.decision
                 )
                 return _answer(request, _segmentation_outputs(result))
             seen["sequence"] = parameters.sequence_id
-            push = None if not shots else (request.inputs, size > _LARGE)
-            events = await self._sequences.push(model, parameters.sequence_id, parameters, push)
+            events = await self._sequences.push(model, parameters.sequence_id, parameters, arrays if shots else None)
             outputs: dict[str, NDArray[Any]] = {
                 "scores": np.array([event.score for event in events], np.float32),
                 "boundaries": np.array([event.boundary for event in events], np.bool_),
@@ -182,11 +180,6 @@ class Inference:
         shots = len(request.inputs[next(iter(wanted))])
         self._expect_shots(shots)
         return shots
-
-
-async def off_loop(size: int, function: Any, *arguments: Any) -> Any:
-    """Call a function whose work grows with ``size`` bytes: in a thread where that would hold the event loop up."""
-    return await asyncio.to_thread(function, *arguments) if size > _LARGE else function(*arguments)
 
 
 def _segmentation_outputs(result: Segmentation) -> dict[str, NDArray[Any]]:

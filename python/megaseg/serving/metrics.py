@@ -13,7 +13,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from megaseg.serving.logs import log
-from megaseg.serving.status import INTERNAL, OK, Status, status_of
+from megaseg.serving.status import INTERNAL, OK, status_of
 
 if TYPE_CHECKING:
     from megaseg.engine.batching import BatchReport
@@ -77,29 +77,40 @@ class Metrics:
         Fields added to the dictionary that it yields are logged too.
         """
         begin = time.perf_counter()
-        status = OK
         failure: BaseException | None = None
         try:
             yield fields
         except BaseException as error:
-            status, failure = status_of(error), error
+            failure = error
             raise
         finally:
-            seconds = time.perf_counter() - begin
-            self._requests.labels(model, protocol, status.outcome).inc()
-            self._seconds.labels(model, protocol).observe(seconds)
-            _log_request(status, failure, protocol=protocol, model=model, **fields, seconds=round(seconds, 6))
+            self._finish(protocol, model, time.perf_counter() - begin, failure, fields)
+
+    @contextmanager
+    def reading(self, protocol: str, model: str) -> Iterator[None]:
+        """Count and log a request that cannot be read, and so never gets as far as ``request``."""
+        begin = time.perf_counter()
+        try:
+            yield
+        except BaseException as error:
+            self._finish(protocol, model, time.perf_counter() - begin, error, {})
+            raise
+
+    def _finish(
+        self, protocol: str, model: str, seconds: float, error: BaseException | None, fields: dict[str, Any]
+    ) -> None:
+        status = OK if error is None else status_of(error)
+        self._requests.labels(model, protocol, status.outcome).inc()
+        self._seconds.labels(model, protocol).observe(seconds)
+        level = logging.ERROR if status is INTERNAL else logging.INFO
+        told = {"error": str(error)} if error is not None and str(error) else {}
+        exception = error if status is INTERNAL else None
+        fields = {"protocol": protocol, "model": model, "outcome": status.outcome, **fields, **told}
+        log("request", level, exception=exception, **fields, seconds=round(seconds, 6))
 
     def text(self) -> bytes:
         """The metrics in Prometheus' text format."""
         return generate_latest(self._registry)
-
-
-def _log_request(status: Status, error: BaseException | None, **fields: Any) -> None:
-    level = logging.ERROR if status is INTERNAL else logging.INFO
-    if error is not None and str(error):
-        fields["error"] = str(error)
-    log("request", level, outcome=status.outcome, exception=error if status is INTERNAL else None, **fields)
 
 
 class _Gauges(Collector):

@@ -8,9 +8,8 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from numpy.typing import NDArray
-
 from megaseg.errors import DeadlineExceeded, MegasegError, OverloadedError, UnsupportedError
+from megaseg.serving.checking import checked
 from megaseg.serving.errors import RequestError, SequenceError
 from megaseg.serving.logs import log
 from megaseg.serving.models import Model
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from megaseg.engine.streaming import Event
 
 Key = tuple[str, int | str]  # model name, sequence id
-Push = tuple[Mapping[str, NDArray[Any]], bool]  # inputs, and whether checking them needs a thread
+Arrays = Mapping[str, Any]  # a push's features, and its times and time base if it has them
 
 
 class _Sequence:
@@ -46,7 +45,7 @@ class Sequences:
         return len(self._open)
 
     async def push(
-        self, model: Model, sequence_id: int | str, parameters: Parameters, push: Push | None
+        self, model: Model, sequence_id: int | str, parameters: Parameters, arrays: Arrays | None
     ) -> tuple[Event, ...]:
         """Push shots, if any, to a sequence, starting and ending it where asked; its events that are new.
 
@@ -58,7 +57,7 @@ class Sequences:
             SequenceError: the sequence is not open. RequestError: no shots and no end.
             OverloadedError: a full queue, or too many sequences. FeatureError, DeadlineExceeded: of the push.
         """
-        if push is None and not parameters.sequence_end:
+        if arrays is None and not parameters.sequence_end:
             raise RequestError("inputs: expected at least one shot, or sequence_end")
         key = (model.name, sequence_id)
         if parameters.sequence_start:
@@ -71,7 +70,7 @@ class Sequences:
             )
         with self._in_flight(key, sequence):
             try:
-                events = await self._through(sequence, parameters, push)
+                events = await self._through(sequence, parameters, arrays)
             except BaseException as error:
                 kept = isinstance(error, MegasegError) and not isinstance(error, DeadlineExceeded)
                 if parameters.sequence_start or parameters.sequence_end or not kept:
@@ -81,17 +80,13 @@ class Sequences:
                 self._drop(key, sequence, "ended")
             return events
 
-    async def _through(self, sequence: _Sequence, parameters: Parameters, push: Push | None) -> tuple[Event, ...]:
+    async def _through(self, sequence: _Sequence, parameters: Parameters, arrays: Arrays | None) -> tuple[Event, ...]:
         stream, timeout = sequence.stream, parameters.timeout
         futures: list[Future[tuple[Event, ...]]] = []
         async with sequence.order:
-            if push is not None:
-                features = {name: array for name, array in push[0].items() if name != "times"}
-                times = push[0].get("times")
-                if push[1]:
-                    futures.append(await asyncio.to_thread(stream.submit, features, times, timeout=timeout))
-                else:
-                    futures.append(stream.submit(features, times, timeout=timeout))
+            if arrays is not None:
+                features = await checked(arrays)
+                futures.append(stream.submit(features, timeout=timeout))
             if parameters.sequence_end:
                 futures.append(stream.submit_close(timeout=timeout))
         answers = await asyncio.gather(*map(asyncio.wrap_future, futures))
@@ -104,7 +99,7 @@ class Sequences:
             self._drop(key, old, "restarted")
         if len(self._open) >= self._limits.max_streams:
             raise OverloadedError(f"sequences: expected up to {self._limits.max_streams} open, got one more")
-        self._open[key] = _Sequence(model, model.scheduler.stream(**decision))
+        self._open[key] = _Sequence(model, model.scheduler.stream(history=False, **decision))
 
     def drop_others(self, models: Collection[Model]) -> None:
         """Drop the sequences of models other than these."""
