@@ -13,9 +13,11 @@ from typing import Any
 
 import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
 from megaseg.serving.errors import RequestError
+from megaseg.serving.inference import DTYPES
 
 SERVICE = "inference.GRPCInferenceService"
 _PARAMETERS = "{InferParameter} parameters"
@@ -65,7 +67,7 @@ _MESSAGES = {
     "RepositoryModelUnloadRequest": "string repository_name, string model_name, {ModelRepositoryParameter} parameters",
     "RepositoryModelUnloadResponse": "",
 }
-# Those with another form than method + Request and method + Response are streams.
+# The messages of each method.
 METHODS = {
     name: (f"{name}Request", f"{name}Response")
     for name in (
@@ -124,22 +126,21 @@ def message(name: str) -> Any:
 
 ModelInferResponse = message("ModelInferResponse")
 
-# Type of an element: in raw contents (little endian), and the field that holds its typed contents.
-DATATYPES: dict[str, tuple[np.dtype[Any], str]] = {
-    "BOOL": (np.dtype(np.bool_), "bool_contents"),
-    "INT8": (np.dtype("<i1"), "int_contents"),
-    "INT16": (np.dtype("<i2"), "int_contents"),
-    "INT32": (np.dtype("<i4"), "int_contents"),
-    "INT64": (np.dtype("<i8"), "int64_contents"),
-    "UINT8": (np.dtype("<u1"), "uint_contents"),
-    "UINT16": (np.dtype("<u2"), "uint_contents"),
-    "UINT32": (np.dtype("<u4"), "uint_contents"),
-    "UINT64": (np.dtype("<u8"), "uint64_contents"),
-    "FP16": (np.dtype("<f2"), ""),  # raw only
-    "FP32": (np.dtype("<f4"), "fp32_contents"),
-    "FP64": (np.dtype("<f8"), "fp64_contents"),
-}
-_NAMES = {dtype: name for name, (dtype, _) in DATATYPES.items()}
+
+def parsed(kind: Any, data: bytes) -> Any:
+    """A message of a class.
+
+    Raises:
+        RequestError: bytes that are none.
+    """
+    try:
+        return kind.FromString(data)
+    except DecodeError as error:
+        raise RequestError(f"message: expected a {kind.DESCRIPTOR.name}, got: {error}") from error
+
+
+_CONTENTS = {"FP32": "fp32_contents", "INT64": "int64_contents", "BOOL": "bool_contents"}  # typed, else raw
+_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 
 def parameters(entries: Mapping[str, Any]) -> dict[str, Any]:
@@ -155,6 +156,12 @@ def parameters(entries: Mapping[str, Any]) -> dict[str, Any]:
             raise RequestError(f"parameter {name}: expected a value, got none")
         values[name] = getattr(entry, choice)
     return values
+
+
+def sequence_id(request: Any) -> int | str:
+    """The sequence that a ``ModelInferRequest`` is of: 0 or empty for none, as in Triton."""
+    entry = request.parameters.get("sequence_id")
+    return 0 if entry is None else entry.int64_param or entry.string_param
 
 
 def inputs(request: Any) -> dict[str, NDArray[Any]]:
@@ -190,11 +197,11 @@ def _expect_plain(kind: str, tensor: Any) -> None:
 
 def _array(tensor: Any, raw: bytes | None) -> NDArray[Any]:
     shape = tuple(tensor.shape)
-    if tensor.datatype not in DATATYPES:
-        raise RequestError(f"input {tensor.name}: expected a datatype of {', '.join(DATATYPES)}, got {tensor.datatype}")
+    if tensor.datatype not in DTYPES:
+        raise RequestError(f"input {tensor.name}: expected datatype {', '.join(DTYPES)}, got {tensor.datatype!r:.40}")
     if min(shape, default=0) < 0:
         raise RequestError(f"input {tensor.name}: expected a shape of sizes from 0, got {shape}")
-    dtype, field = DATATYPES[tensor.datatype]
+    dtype, field = DTYPES[tensor.datatype], _CONTENTS[tensor.datatype]
     count = math.prod(shape)
     if raw is not None:
         if tensor.HasField("contents"):
@@ -202,22 +209,22 @@ def _array(tensor: Any, raw: bytes | None) -> NDArray[Any]:
         if len(raw) != count * dtype.itemsize:
             expected = f"{count * dtype.itemsize} bytes for {tensor.datatype} {shape}"
             raise RequestError(f"input {tensor.name}: expected {expected}, got {len(raw)}")
-        return np.frombuffer(raw, dtype).reshape(shape)
+        values = np.frombuffer(raw, dtype)
+        if tensor.datatype == "BOOL":
+            values = values.view(np.uint8) != 0  # any other byte would be a bool that is neither
+        return values.reshape(shape)
     filled = {descriptor.name: values for descriptor, values in tensor.contents.ListFields()}
     if set(filled) - {field}:
-        raise RequestError(f"input {tensor.name}: expected {field or 'raw contents'}, got {', '.join(filled)}")
-    values = filled.get(field, ())
-    if len(values) != count:
-        raise RequestError(f"input {tensor.name}: expected {count} values for shape {shape}, got {len(values)}")
-    try:
-        return np.array(values, dtype).reshape(shape)
-    except OverflowError as error:
-        raise RequestError(f"input {tensor.name}: expected values of {tensor.datatype}, got others: {error}") from error
+        raise RequestError(f"input {tensor.name}: expected {field} for {tensor.datatype}, got {', '.join(filled)}")
+    given = filled.get(field, ())
+    if len(given) != count:
+        raise RequestError(f"input {tensor.name}: expected {count} values for shape {shape}, got {len(given)}")
+    return np.array(given, dtype).reshape(shape)
 
 
-def response(model: str, id_: str, arrays: Mapping[str, NDArray[Any]], extras: Mapping[str, Any]) -> Any:
+def response(model: str, version: str, id_: str, arrays: Mapping[str, NDArray[Any]], extras: Mapping[str, Any]) -> Any:
     """A ``ModelInferResponse`` with raw contents."""
-    made = ModelInferResponse(model_name=model, model_version="1", id=id_)
+    made = ModelInferResponse(model_name=model, model_version=version, id=id_)
     for name, array in arrays.items():
         made.outputs.add(name=name, datatype=_NAMES[array.dtype], shape=array.shape)
         made.raw_output_contents.append(array.tobytes())
