@@ -14,15 +14,17 @@ from numpy.typing import NDArray
 from megaseg.engine.features import Features
 from megaseg.engine.movie import MovieSegmentation
 from megaseg.engine.segmentation import Segmentation
-from megaseg.errors import ResourceLimitError
+from megaseg.errors import MegasegError, ResourceLimitError
 from megaseg.serving.checking import checked
 from megaseg.serving.errors import ModelNotReady, RequestError
 from megaseg.serving.models import Model, Models
 from megaseg.serving.parameters import Parameters
 from megaseg.serving.sequences import Sequences
 from megaseg.serving.settings import Limits
+from megaseg.serving.status import INTERNAL, status_of
 
 if TYPE_CHECKING:
+    from megaseg.engine.streaming import Event
     from megaseg.serving.metrics import Metrics
 
 DTYPES: dict[str, np.dtype[Any]] = {"FP32": np.dtype("<f4"), "INT64": np.dtype("<i8"), "BOOL": np.dtype("?")}
@@ -72,8 +74,8 @@ class Inference:
             SequenceError: a push to a sequence that is not open. DeadlineExceeded: its ``timeout`` passed.
         """
         known = request.model if request.model in self.models.names() else ""
-        with self.metrics.request(request.protocol, known, id=request.id) as seen, self._accepted():
-            model = self.models.get(request.model, request.version)
+        observed = self.metrics.request(request.protocol, known, id=request.id)
+        with observed as seen, self._accepted((request.model, request.version)) as (model,):
             parameters = Parameters.parse(request.parameters)
             seen["shots"] = shots = self._check(model, request, parameters)
             base = {"time_base": parameters.time_base} if "times" in request.inputs else {}
@@ -85,20 +87,13 @@ class Inference:
                 return _answer(request, _segmentation_outputs(result))
             seen["sequence"] = parameters.sequence_id
             events = await self._sequences.push(model, parameters.sequence_id, parameters, arrays if shots else None)
-            outputs: dict[str, NDArray[Any]] = {
-                "scores": np.array([event.score for event in events], np.float32),
-                "boundaries": np.array([event.boundary for event in events], np.bool_),
-                "shot": np.array([event.shot for event in events], np.int64),
-                "final": np.array([event.final for event in events], np.bool_),
-            }
-            return _answer(request, outputs, sequence_id=parameters.sequence_id)
+            return _answer(request, _event_outputs(events), sequence_id=parameters.sequence_id)
 
     async def segment(
         self, names: Sequence[str], features: Features, *, timeout: float | None = None, **decision: Any
     ) -> Segmentation | MovieSegmentation:
         """The result of one model, or of a scene and an act model over the same shots; errors as of ``infer``."""
-        with self._accepted():
-            models = [self.models.get(name) for name in names]
+        with self._accepted(*((name, "") for name in names)) as models:
             if len(models) > 1 and sorted(model.engine.config.task for model in models) != ["act", "scene"]:
                 raise RequestError(f"model: expected one, or a scene and an act model, got {', '.join(names):.200}")
             self._expect_shots(features.num_shots)
@@ -143,13 +138,22 @@ class Inference:
         self._sequences.drop_others(())
 
     @contextmanager
-    def _accepted(self) -> Iterator[None]:
-        """Work inside is accepted: shutting down waits for it."""
+    def _accepted(self, *models: tuple[str, str]) -> Iterator[list[Model]]:
+        """Work on models, by name and version, that shutting down waits for.
+
+        Raises:
+            ModelNotFound, ModelNotReady: of a model, or the service is shutting down.
+        """
         if self._draining:
             raise ModelNotReady("the service is shutting down")
+        found = [self.models.get(name, version) for name, version in models]
         self._running += 1
         try:
-            yield
+            yield found
+        except MegasegError as error:
+            if status_of(error) is INTERNAL and not set(found) <= set(self.models.loaded()):
+                raise ModelNotReady("model: it was unloaded or loaded anew just now; try again") from error
+            raise
         finally:
             self._running -= 1
             if self._draining and not self._running:
@@ -202,6 +206,15 @@ def _segmentation_outputs(result: Segmentation) -> dict[str, NDArray[Any]]:
         return {"scores": result.scores, "boundaries": boundaries, "shot": shots, "final": np.ones_like(boundaries)}
     points = np.array([point.shot for point in result.turning_points], np.int64)
     return {"scores": result.scores, "turning_points": points, "boundaries": boundaries}
+
+
+def _event_outputs(events: Sequence[Event]) -> dict[str, NDArray[Any]]:
+    return {
+        "scores": np.array([event.score for event in events], np.float32),
+        "boundaries": np.array([event.boundary for event in events], np.bool_),
+        "shot": np.array([event.shot for event in events], np.int64),
+        "final": np.array([event.final for event in events], np.bool_),
+    }
 
 
 def _answer(request: Request, outputs: Mapping[str, NDArray[Any]], **parameters: Any) -> Response:

@@ -9,11 +9,13 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator
 
+import grpc
 import uvicorn
 
 from megaseg.engine.batching import Scheduler
 from megaseg.engine.engine import Engine
 from megaseg.errors import UnsupportedError
+from megaseg.serving.grpc import start
 from megaseg.serving.http import create_app
 from megaseg.serving.inference import Inference
 from megaseg.serving.logs import log, log_to_stderr
@@ -59,8 +61,6 @@ async def serve(
 async def _serve(
     settings: Settings, inference: Inference, stop: asyncio.Event, on_start: Callable[[int, int], None] | None
 ) -> None:
-    from megaseg.serving import grpc
-
     certificate, key = _tls(settings)
     listener = _listen(settings.host, settings.http_port)
     http_port: int = listener.getsockname()[1]
@@ -75,11 +75,11 @@ async def _serve(
         ssl_keyfile=settings.tls_key,
         timeout_graceful_shutdown=int(_GRACE),
     )
-    rpc = await grpc.start(
+    rpc = await start(
         inference,
         inference.models,
         address=_address(settings.host, settings.grpc_port),
-        credentials=grpc.credentials(certificate, key) if certificate and key else None,
+        credentials=grpc.ssl_server_credentials([(key, certificate)]) if certificate else None,
         token=settings.token,
         max_bytes=settings.limits.max_body_bytes,
     )
