@@ -19,8 +19,8 @@ _Result = TypeVar("_Result")
 async def read_body(request: Request, limit: int, patience: float) -> bytes:
     """A request's body, unpacked where it came as ``gzip`` or ``deflate``.
 
-    ``patience`` is how many seconds each part may take. A declared length beyond the limit is refused before any of it is read,
-    a chunked one when it gets there.
+    ``patience`` is how many seconds each part may take. A declared length beyond the limit is refused before any of it
+    is read, a chunked body when it gets there.
 
     Raises:
         ResourceLimitError: more than ``limit`` bytes, as it came or unpacked.

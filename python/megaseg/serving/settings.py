@@ -11,7 +11,7 @@ from pathlib import Path
 from megaseg.errors import UnsupportedError
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Limits:
     """What one client may ask for.
 
@@ -28,9 +28,9 @@ class Limits:
     idle_seconds: float = 300.0
 
     def __post_init__(self) -> None:
-        for name in self.__slots__:
-            if not getattr(self, name) > 0:
-                raise UnsupportedError(f"{name}: expected more than 0, got {getattr(self, name)}")
+        for name, value in vars(self).items():
+            if not value > 0:
+                raise UnsupportedError(f"{name}: expected more than 0, got {value}")
 
 
 @dataclass(frozen=True, slots=True)
