@@ -16,11 +16,11 @@ from typing import Any
 
 import grpc
 import numpy as np
+from support import random_features
 
 from benchmarks.inputs import SCENE
 from benchmarks.serving.live import PERIOD, WARM, Film
 from megaseg.serving import protocol
-from support import random_features
 
 CALLS = 4  # streaming calls that the sequences share
 _OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
@@ -60,7 +60,9 @@ def streams(port: int, count: int, seconds: float) -> dict[str, Any]:
         started.wait()  # until the clock is set
         for number in range(rounds):
             for index in own:
-                shot = message(film.part(index, WARM + number, WARM + number + 1), f"{index} {number}", sequence_id=index + 1)
+                shot = message(
+                    film.part(index, WARM + number, WARM + number + 1), f"{index} {number}", sequence_id=index + 1
+                )
                 data, due = shot.SerializeToString(), begin[0] + number * PERIOD + due_of[index]
                 if (ahead := due - time.perf_counter()) > 0:
                     time.sleep(ahead)
