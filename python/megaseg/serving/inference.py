@@ -80,6 +80,7 @@ class Inference:
             base = {"time_base": parameters.time_base} if "times" in request.inputs else {}
             arrays = {**request.inputs, **base}
             if parameters.sequence_id is None:
+                model.scheduler.expect_room()  # refuse before features are looked at
                 result = await model.scheduler.segment_async(
                     await checked(arrays), timeout=parameters.timeout, **parameters.decision
                 )
