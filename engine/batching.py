@@ -120,10 +120,10 @@ class Scheduler:
             DeadlineExceeded: no room within ``timeout``; from the future where the result comes too late.
             FeatureError, UnsupportedError: as ``Engine.segment``; from the future what the decision does not allow.
         """
-        flow = self._request(features, timeout, decision)
-        self.reserve(flow.job, wait)
-        self.enqueue(flow)
-        return flow.job.future
+        job = Job.within(timeout)
+        self.reserve(job, wait)
+        self._enter(features, decision, job)
+        return job.future
 
     def segment(
         self, features: FeatureSource, *, timeout: float | None = None, wait: bool = False, **decision: Any
@@ -135,10 +135,10 @@ class Scheduler:
         self, features: FeatureSource, *, timeout: float | None = None, wait: bool = False, **decision: Any
     ) -> Segmentation:
         """``submit``, and await the result; a cancelled task cancels the request."""
-        flow = self._request(features, timeout, decision)
-        await self.reserve_async(flow.job, wait)
-        self.enqueue(flow)
-        result: Segmentation = await asyncio.wrap_future(flow.job.future)
+        job = Job.within(timeout)
+        await self.reserve_async(job, wait)
+        self._enter(features, decision, job)
+        result: Segmentation = await asyncio.wrap_future(job.future)
         return result
 
     def stream(self, **options: Any) -> ScheduledStream:
@@ -176,9 +176,15 @@ class Scheduler:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _request(self, features: FeatureSource, timeout: float | None, decision: dict[str, Any]) -> RequestFlow:
-        self.engine.expect_decisions("segment")
-        return RequestFlow(self.engine, as_features(features), decision, Job.within(timeout))
+    def _enter(self, features: FeatureSource, decision: dict[str, Any], job: Job) -> None:
+        """Check a request that has its place, and have it run; a full queue refuses without looking at features."""
+        try:
+            self.engine.expect_decisions("segment")
+            flow = RequestFlow(self.engine, as_features(features), decision, job)
+        except BaseException:
+            self.give_back()
+            raise
+        self.enqueue(flow)
 
     # For streams as for requests: a place in the queue for each job, and a place in line for each flow.
 

@@ -170,20 +170,18 @@ class Progress:
         read = min(self.num_shots, final.stop + self.half)
         excerpts = []
         if final:
-            kept = self._kept.shots if self._kept else 0
-            begin = self._read if kept else max(0, final.start - self.half)
-            excerpts.append(self._excerpt(begin, read, final, kept))
+            begin = self._read if self._kept and self._kept.shots else max(0, final.start - self.half)
+            excerpts.append(self._excerpt(begin, read, final, self._kept))
         if later:
             excerpts.append(self._excerpt(max(0, later.start - self.half), self.num_shots, later))
         return Turn(tuple(excerpts), final, later, read)
 
-    def _excerpt(self, begin: int, end: int, windows: range, kept: int = 0) -> Excerpt:
-        """Shots from ``begin`` to ``end`` after ``kept`` ones that the backend holds."""
+    def _excerpt(self, begin: int, end: int, windows: range, kept: Any = None) -> Excerpt:
+        """Shots from ``begin`` to ``end`` after those that ``kept`` holds."""
         rows: Arrays = [np.empty((0, m.feature_size), np.float32) for m in self.engine.config.modalities]
         rows = self.features.read(begin, end) if begin < end else rows
-        first = begin - kept
-        own = self._kept if windows.start == self.decided else None
-        return Excerpt(rows, windows.start - first, windows.stop - first, own)
+        first = begin - (kept.shots if kept else 0)
+        return Excerpt(rows, windows.start - first, windows.stop - first, kept)
 
     def advance(self, turn: Turn, logits: Sequence[NDArray[np.float32]]) -> tuple[list[Event], list[Event]]:
         """Final and provisional events of a turn whose windows have run."""
