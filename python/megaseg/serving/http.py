@@ -126,12 +126,10 @@ class _Routes:
         return Response()
 
     async def _change(self, request: Request, change: Callable[[str], Awaitable[None]]) -> None:
-        parameters = http_tensors.parse_json(await read_body(request, _SMALL_BODY, self._patience)).get(
-            "parameters", {}
-        )
-        if not isinstance(parameters, dict) or not set(parameters) <= {"unload_dependents"}:
-            # Triton takes a configuration or files here; the checkpoints of this service are its operator's choice.
-            raise RequestError(f"parameters: expected none, got {', '.join(parameters):.80}")
+        values = http_tensors.parse_json(await read_body(request, _SMALL_BODY, self._patience))
+        # Triton takes a configuration or files here; the checkpoints of this service are its operator's choice.
+        if values.get("parameters", {}) not in ({}, {"unload_dependents": False}, {"unload_dependents": True}):
+            raise RequestError(f"parameters: expected none but unload_dependents, got {values['parameters']!r:.80}")
         await change(_named(request)[0])
 
     async def metrics(self, request: Request) -> Response:
