@@ -17,10 +17,9 @@ from typing import Any
 import grpc
 import numpy as np
 
-from benchmarks.inputs import SCENE
+from benchmarks.inputs import SCENE, random_features
 from benchmarks.serving.live import PERIOD, WARM, Film
 from megaseg.serving import protocol
-from support import random_features
 
 CALLS = 4  # streaming calls that the sequences share
 _OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
@@ -60,8 +59,9 @@ def streams(port: int, count: int, seconds: float) -> dict[str, Any]:
         started.wait()  # until the clock is set
         for number in range(rounds):
             for index in own:
-                shot = message(film.part(index, WARM + number, WARM + number + 1), f"{index} {number}", sequence_id=index + 1)
-                data, due = shot.SerializeToString(), begin[0] + number * PERIOD + due_of[index]
+                shot = film.part(index, WARM + number, WARM + number + 1)
+                data = message(shot, f"{index} {number}", sequence_id=index + 1).SerializeToString()
+                due = begin[0] + number * PERIOD + due_of[index]
                 if (ahead := due - time.perf_counter()) > 0:
                     time.sleep(ahead)
                 lateness.append(1e3 * (time.perf_counter() - due))
@@ -136,7 +136,7 @@ class Requests:
 def closed(port: int, shots: int, clients: int, count: int) -> dict[str, Any]:
     """So many clients, each with its next request when the one before is answered."""
     load = Requests(port, shots)
-    for warm in range(clients):
+    for _ in range(clients):
         load.send(time.perf_counter())
     for _ in range(clients):
         load.wait()

@@ -23,7 +23,7 @@ Arrays = dict[str, np.ndarray]
 
 @dataclass
 class Load:
-    """What came of it: milliseconds from the moment a shot was due to its push's final event, and what was not right."""
+    """What came of it: milliseconds from when a shot was due to its push's final event, and what was not right."""
 
     latencies: list[float] = field(default_factory=list)
     pushes: int = 0

@@ -100,6 +100,7 @@ class _Routes:
         with ExitStack() as held, self._inference.metrics.request("http", self._known(*names)) as seen:
             if len(names) > 1 and not query.model:
                 raise RequestError(f"model: expected one or two of {', '.join(names)}, got none")
+            self._inference.expect_room(*names)
             content = await self._body(request, held)
             # In a thread however small it is: it may unpack to a thousand times as much.
             features = await asyncio.to_thread(read_features, content, "body", max_bytes=self._limit)

@@ -126,6 +126,16 @@ class Inference:
         if self._draining:
             raise ModelNotReady("the service is shutting down")
 
+    def expect_room(self, *names: str) -> None:
+        """Refuse work for models before it is read.
+
+        Raises:
+            ModelNotFound, ModelNotReady: of a model, or the service is shutting down. OverloadedError: a full queue.
+        """
+        with self._accepted(*((name, "") for name in names)) as models:
+            for model in models:
+                model.scheduler.expect_room()
+
     def drain(self) -> None:
         """Refuse new work from now on; what is accepted is still answered."""
         self._draining = True
@@ -192,6 +202,7 @@ class Inference:
 async def _segmented(
     model: Model, features: Features | Mapping[str, Any], timeout: float | None, decision: Mapping[str, Any]
 ) -> Segmentation:
+    model.scheduler.expect_room()  # before the features are looked at
     return await asyncio.wrap_future(await submitted(model.scheduler.submit, features, timeout=timeout, **decision))
 
 
