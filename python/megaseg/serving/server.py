@@ -103,7 +103,9 @@ def _http(settings: Settings, inference: Inference) -> _Http:
         access_log=False,
         server_header=False,
         lifespan="off",
+        http="h11",
         ws="none",
+        timeout_keep_alive=75,  # seconds: longer than live streams pause between shots
         ssl_certfile=settings.tls_certificate,
         ssl_keyfile=settings.tls_key,
         timeout_graceful_shutdown=int(_GRACE),
