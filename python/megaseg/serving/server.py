@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -55,6 +56,8 @@ async def serve(
         for name in models.names():
             model = await asyncio.to_thread(models.load, name)
             log("model loaded", model=name, **model.engine.describe())
+        gc.collect()
+        gc.freeze()  # modules and models stay: without this, a full collection halts every answer for tens of ms
         inference = Inference(models, limits=settings.limits, metrics=metrics)
         if stop is not None:
             await _serve(settings, inference, stop, on_start)
