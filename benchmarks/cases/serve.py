@@ -131,7 +131,7 @@ def load(path: Path, kind: str) -> Rows:
         capacity = 60 / client("closed", service.grpc_port, SHOTS, 4, 60)["seconds"]
         base = 0.0
         for share in LOADS:
-            before = _counts(service)
+            before, place = _counts(service), service.log.stat().st_size
             got = client("open", service.grpc_port, SHOTS, share * capacity, 12)
             ends = got["ends"]
             accepted, refused = ends.get("OK", []), ends.get("RESOURCE_EXHAUSTED", [])
@@ -155,8 +155,10 @@ def load(path: Path, kind: str) -> Rows:
             title = f"requests of {SHOTS} shots at a rate, {kind}, queue of {QUEUE}"
             yield row_of(title, f"{share:g} x capacity, accepted", "ms", accepted, **facts)
             if refused:
-                late = {"p99": float(np.percentile(refused, 99)), "max": max(refused), "must": 5}
-                yield row_of(title, f"{share:g} x capacity, refused", "ms", refused, **late)
+                own = service.took("refused", place)
+                for where, values in (("in the service", own), ("at the client", refused)):
+                    late = {"p99": float(np.percentile(values, 99)), "max": max(values), "must": 5}
+                    yield row_of(title, f"{share:g} x capacity, refused, {where}", "ms", values, **late)
 
 
 def _counts(service: Service) -> dict[str, int]:
