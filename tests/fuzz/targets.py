@@ -8,11 +8,16 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
-from megaseg import Segmentation, load_checkpoint, load_features
+import numpy as np
+from support import random_checkpoint, random_features, small_config
+
+from megaseg import Engine, Segmentation, load_checkpoint, load_features
 from megaseg.errors import MegasegError
 
+TINY = small_config(modalities=small_config().modalities[:1], hidden_size=2, ffn_size=1, num_heads=1)
 CORPUS = Path(__file__).parent / "corpus"
 
 
@@ -40,7 +45,21 @@ def result(data: bytes) -> None:
         Segmentation.from_json(data.decode("utf-8", "surrogateescape"))
 
 
-TARGETS = {"checkpoint": checkpoint, "npz": npz, "safetensors": safetensors, "result": result}
+def snapshot(data: bytes) -> None:
+    """Resume a stream, and go on with it to its end."""
+    with suppress(MegasegError):
+        stream = _engine().resume(data)
+        times = {"times": np.zeros((2, 2), np.int64), "time_base": "1/24"}
+        stream.push({**random_features(_engine().config, 2), **times})
+        stream.close()
+
+
+TARGETS = {"checkpoint": checkpoint, "npz": npz, "safetensors": safetensors, "result": result, "snapshot": snapshot}
+
+
+@cache
+def _engine() -> Engine:
+    return Engine.from_checkpoint(random_checkpoint(TINY), num_threads=1)
 
 
 def _features(data: bytes, suffix: str) -> None:
