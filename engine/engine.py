@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from megaseg.engine.explanation import Explanation
 from megaseg.engine.features import Features, FeatureSource, as_features
 from megaseg.engine.loading import expect, load_backend
 from megaseg.engine.segmentation import Decision, Segmentation
+from megaseg.engine.snapshot import read_snapshot
+from megaseg.engine.streaming import Stream, new_progress
 from megaseg.errors import UnsupportedError
 
 OVERFLOWS = ("error", "pool")
@@ -26,7 +29,7 @@ class Engine:
 
     def __init__(self, config: ModelConfig, backend: Backend, overflow: str = "error") -> None:
         self.config: ModelConfig = config
-        self._backend = backend
+        self.backend = backend
         self._overflow = overflow
 
     @classmethod
@@ -91,10 +94,21 @@ class Engine:
         return self._logits([as_features(features)])[0]
 
     def _logits(self, movies: list[Features]) -> list[NDArray[np.float32]]:
-        groups = [self._group_size(movie) for movie in movies]
-        pooled = [movie.pooled(size) for movie, size in zip(movies, groups, strict=True)]
-        logits = self._backend.run_many([movie.ordered_for(self.config) for movie in pooled])
-        return [_spread(rows, size, movie) for rows, size, movie in zip(logits, groups, movies, strict=True)]
+        logits = self.backend.run_many([self.prepare(movie) for movie in movies])
+        return [self.spread(rows, movie) for rows, movie in zip(logits, movies, strict=True)]
+
+    def prepare(self, movie: Features) -> list[NDArray[np.float32]]:
+        """What the backend takes of a movie: (shots, D_m) a modality, or with ``overflow="pool"`` (groups, D_m).
+
+        Raises:
+            FeatureError: features that do not fit the model.
+        """
+        return movie.pooled(self._group_size(movie)).ordered_for(self.config)
+
+    def spread(self, rows: NDArray[np.float32], movie: Features) -> NDArray[np.float32]:
+        """Rows of what ``prepare`` gave, one for each shot of the movie."""
+        size = self._group_size(movie)
+        return rows if size == 1 else rows.repeat(size, axis=0)[: movie.num_shots]
 
     def _group_size(self, movie: Features) -> int:
         """Neighbouring shots that are averaged into one: as few as make the movie fit the model."""
@@ -137,10 +151,10 @@ class Engine:
         Raises:
             FeatureError, UnsupportedError: as ``segment``.
         """
-        self._expect_decisions("segment")
+        self.expect_decisions("segment")
         sources = [as_features(movie) for movie in movies]
         return [
-            self._decide(source, logits, **decision)
+            self.decide(source, logits, **decision)
             for source, logits in zip(sources, self._logits(sources), strict=True)
         ]
 
@@ -153,20 +167,58 @@ class Engine:
         Raises:
             FeatureError, UnsupportedError: as ``segment``.
         """
-        self._expect_decisions("explain")
+        self.expect_decisions("explain")
         source = as_features(features)
-        size = self._group_size(source)
-        runs = self._backend.explain(source.pooled(size).ordered_for(self.config))
-        logits, contributions = (_spread(rows, size, source) for rows in runs)
+        runs = self.backend.explain(self.prepare(source))
+        logits, contributions = (self.spread(rows, source) for rows in runs)
         names = tuple(modality.name for modality in self.config.modalities)
-        segmentation = self._decide(source, logits, **decision)
+        segmentation = self.decide(source, logits, **decision)
         return Explanation.from_contributions(segmentation, names, logits, contributions)
 
-    def _expect_decisions(self, call: str) -> None:
+    def stream(
+        self,
+        *,
+        threshold: float | None = None,
+        provisional: bool = False,
+        time_base: Fraction | str | None = None,
+        acts: Engine | None = None,
+        history: bool = True,
+    ) -> Stream:
+        """A stream for a movie whose shots come one by one (scene model); what it says equals ``segment``'s.
+
+        Args:
+            threshold: least P(boundary) of a boundary; None takes the checkpoint's own, else 0.5.
+            provisional: also decide each shot when it comes, on what has come so far; one more window a shot.
+            time_base: seconds of a tick of the times that are pushed.
+            acts: an act model's engine, for ``Stream.acts``; pushed features are then those of both models, and the
+                act model's are kept whole.
+            history: keep scores and times of decided shots (20 bytes a shot), for ``Stream.segmentation``.
+
+        Raises:
+            UnsupportedError: not a scene model, or ``acts`` that is no act model.
+            FeatureError: a threshold outside [0, 1].
+        """
+        progress = new_progress(
+            self, threshold=threshold, provisional=provisional, time_base=time_base, acts=acts, history=history
+        )
+        return Stream(progress)
+
+    def resume(self, snapshot: bytes, *, acts: Engine | None = None) -> Stream:
+        """A stream that goes on where ``Stream.snapshot`` was taken, in whatever process.
+
+        The model is to be the same; its backend and compute type need not be, at the price of equal bits.
+
+        Raises:
+            FeatureError: not a whole snapshot of this version, or one of another model.
+        """
+        return Stream(read_snapshot(self, snapshot, acts, new_progress))
+
+    def expect_decisions(self, call: str) -> None:
+        """Raises UnsupportedError for a synopsis model, which has no shots to decide on."""
         if self.config.task == "synopsis":
             raise UnsupportedError(f"{call}: expected a scene or act model, got a synopsis model; use logits")
 
-    def _decide(
+    def decide(
         self,
         source: Features,
         logits: NDArray[np.float32],
@@ -175,6 +227,11 @@ class Engine:
         num_scenes: int | None = None,
         ordered: bool | None = None,
     ) -> Segmentation:
+        """``segment`` for logits that are there.
+
+        Raises:
+            FeatureError: a decision that the movie's length does not allow.
+        """
         if self.config.task == "scene":
             scores = softmax(logits, axis=1)[:, 1].astype(np.float32)
         else:
@@ -188,9 +245,4 @@ class Engine:
     def describe(self) -> dict[str, Any]:
         """What runs: task, modalities, backend, device, target, compute_type, num_threads, bytes."""
         modalities = {modality.name: modality.feature_size for modality in self.config.modalities}
-        return {"task": self.config.task, "modalities": modalities, **self._backend.describe()}
-
-
-def _spread(rows: NDArray[np.float32], size: int, movie: Features) -> NDArray[np.float32]:
-    """Rows of groups of ``size`` shots, one for each shot."""
-    return rows if size == 1 else rows.repeat(size, axis=0)[: movie.num_shots]
+        return {"task": self.config.task, "modalities": modalities, **self.backend.describe()}

@@ -71,8 +71,10 @@ class Features:
         """Number of shots n."""
         return len(next(iter(self.modalities.values())))
 
-    def ordered_for(self, config: ModelConfig) -> list[NDArray[np.float32]]:
+    def ordered_for(self, config: ModelConfig, *, part: bool = False) -> list[NDArray[np.float32]]:
         """The arrays in the order of ``config.modalities``, float32 and C-contiguous, checked against the config.
+
+        ``part``: these are some of a movie's shots, so that no length is too long.
 
         Raises:
             FeatureError: a missing or unknown modality, a wrong width, another recipe, or more shots than an act
@@ -89,7 +91,7 @@ class Features:
             width = self.modalities[modality.name].shape[1]
             if width != modality.feature_size:
                 raise FeatureError(f"{modality.name}: expected {modality.feature_size} features a shot, got {width}")
-        if config.task != "scene" and self.num_shots > config.max_length:
+        if config.task != "scene" and not part and self.num_shots > config.max_length:
             raise FeatureError(
                 f"features: the model takes up to {config.max_length} shots, got {self.num_shots}; "
                 "overflow='pool' averages neighbouring shots"

@@ -48,8 +48,9 @@ def attention_scores(
         raise FeatureError(f"shot: expected none for a model of task {config.task}, got {shot}")
     if config.task == "scene" and (shot is None or not 0 <= shot < len(movie[0])):
         raise FeatureError(f"shot: expected the middle of a window, from 0 to {len(movie[0]) - 1}, got {shot}")
+    window = None if shot is None else range(shot, shot + 1)
     nodes = [_last_attention(contribution) for contribution in backend.graph.logits.inputs]
-    rows = iter(backend.rows([source for node in nodes for source in node.inputs], movie, shot))
+    rows = iter(backend.rows([source for node in nodes for source in node.inputs], movie, window))
     return {
         modality.name: _scores(next(rows)[node.tokens :], next(rows), config.num_heads)
         for modality, node in zip(config.modalities, nodes, strict=True)

@@ -36,11 +36,16 @@ class Batch:
     windows: NDArray[np.int32] | None = None
 
 
-def batches(config: ModelConfig, profile: Profile, lengths: Sequence[int]) -> Iterator[Batch]:
-    """Batches of movies of these lengths. Their sizes are few, so that a CUDA graph of each can be kept."""
+def batches(
+    config: ModelConfig, profile: Profile, lengths: Sequence[int], windows: Sequence[range] | None = None
+) -> Iterator[Batch]:
+    """Batches of movies of these lengths, or of their ``windows`` that are wanted (scene).
+
+    Their sizes are few, so that a CUDA graph of each can be kept.
+    """
     most = profile.sequences[-1]
     if config.task == "scene":
-        for pack in packs(config, lengths, most * config.max_length):
+        for pack in packs(config, lengths, most * config.max_length, windows):
             yield Batch(pack.shape.sequences, pack.shape.rows, pack.pieces, pack.row)
         return
     movies = defaultdict(list)

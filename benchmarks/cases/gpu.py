@@ -158,7 +158,7 @@ class Part:
                 options: dict[str, Any] = {"device": "cuda", "compute_type": "float16", "passes": passes}
                 try:
                     engine = Engine.from_checkpoint(self._checkpoint, backend=name, **options)
-                    rows.append(self._whole_calls("float16", subject, engine._backend))
+                    rows.append(self._whole_calls("float16", subject, engine.backend))
                 except Exception as problem:  # noqa: BLE001  (as above)
                     text = " ".join(str(problem).split())[:160]
                     rows.append(unsupported(f"{self._config.task} preset, float16, whole calls", subject, "ms", text))

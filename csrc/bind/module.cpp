@@ -6,6 +6,7 @@
 #include <memory>
 #include <new>
 #include <optional>
+#include <tuple>
 
 #include "bind/cuda.h"
 #include "bind/ops.h"
@@ -47,26 +48,21 @@ class BoundPlan {
   // Logits of each movie, given as one array per modality.
   std::vector<FloatArray> run(const std::vector<std::vector<FloatArray>>& movies) {
     std::vector<megaseg::Movie> checked;
-    py::ssize_t shots = 0;
-    for (const std::vector<FloatArray>& movie : movies) {
-      checked.push_back(check(movie));
-      shots += checked.back().shots;
+    for (const std::vector<FloatArray>& movie : movies) checked.push_back(check(movie));
+    return run_checked(checked);
+  }
+
+  // Logits of the windows [first, last) of each excerpt, given as (features, first, last, keeper or None).
+  using Excerpt = std::tuple<std::vector<FloatArray>, int, int, std::shared_ptr<megaseg::Keeper>>;
+  std::vector<FloatArray> run_windows(const std::vector<Excerpt>& excerpts) {
+    std::vector<megaseg::Movie> checked;
+    for (const auto& [features, first, last, kept] : excerpts) {
+      checked.push_back(check(features, 0));
+      checked.back().first = first;
+      checked.back().last = last;
+      checked.back().kept = kept.get();
     }
-    if (shots > (py::ssize_t{1} << 30)) throw py::value_error("features: expected fewer shots in all");
-    const py::ssize_t classes = plan.program().classes;
-    const FloatArray all({shots, classes});
-    float* out = const_cast<float*>(all.data());
-    {
-      const py::gil_scoped_release release;
-      plan.run(checked, {out});
-    }
-    std::vector<FloatArray> logits;
-    py::ssize_t row = 0;
-    for (const megaseg::Movie& movie : checked) {
-      logits.emplace_back(py::array::ShapeContainer{py::ssize_t{movie.shots}, classes}, out + row * classes, all);
-      row += movie.shots;
-    }
-    return logits;
+    return run_checked(checked);
   }
 
   // Logits [shots, classes] of a movie, and what each modality contributes to them [shots, modalities, classes].
@@ -87,7 +83,30 @@ class BoundPlan {
   megaseg::Plan plan;
 
  private:
-  megaseg::Movie check(const std::vector<FloatArray>& features) const {
+  std::vector<FloatArray> run_checked(const std::vector<megaseg::Movie>& movies) {
+    py::ssize_t rows = 0;
+    for (const megaseg::Movie& movie : movies) {
+      if (movie.first < 0 || movie.last <= movie.first) throw py::value_error("excerpts: expected 0 <= first < last");
+      rows += movie.last - movie.first;
+    }
+    if (rows > (py::ssize_t{1} << 30)) throw py::value_error("features: expected fewer shots in all");
+    const py::ssize_t classes = plan.program().classes;
+    const FloatArray all({rows, classes});
+    float* out = const_cast<float*>(all.data());
+    {
+      const py::gil_scoped_release release;
+      plan.run(movies, {out});
+    }
+    std::vector<FloatArray> logits;
+    for (const megaseg::Movie& movie : movies) {
+      const py::ssize_t own = movie.last - movie.first;
+      logits.emplace_back(py::array::ShapeContainer{own, classes}, out, all);
+      out += own * classes;
+    }
+    return logits;
+  }
+
+  megaseg::Movie check(const std::vector<FloatArray>& features, py::ssize_t fewest = 1) const {
     const auto& modalities = plan.program().modalities;
     if (features.size() != modalities.size()) throw py::value_error("features: one array per modality expected");
     const py::ssize_t shots = features[0].ndim() == 2 ? features[0].shape(0) : 0;
@@ -95,7 +114,7 @@ class BoundPlan {
     for (std::size_t m = 0; m < features.size(); ++m) {
       const FloatArray& array = features[m];
       const bool fits = array.ndim() == 2 && array.shape(0) == shots && array.shape(1) == modalities[m].feature_size;
-      if (!fits || shots < 1 || shots > plan.longest()) {
+      if (!fits || shots < fewest || shots > plan.longest()) {
         throw py::value_error("features[" + modalities[m].name + "]: a (shots, feature_size) array expected");
       }
       movie.features.push_back(array.data());
@@ -149,12 +168,19 @@ PYBIND11_MODULE(_C, m) {
   m.def("linear_packed_size", linear_packed_size, "type"_a, "n"_a, "k"_a, py::kw_only(), "target"_a = "");
   m.def("linear_pack", linear_pack, "type"_a, "weight"_a, "bias"_a = py::none(), py::kw_only(), "target"_a = "");
   m.def("seal_artefact", megaseg::seal_artefact, "path"_a);
+  py::class_<megaseg::Keeper, std::shared_ptr<megaseg::Keeper>>(m, "Keeper")
+      .def_property_readonly("shots", &megaseg::Keeper::shots)
+      .def_property_readonly("nbytes", &megaseg::Keeper::bytes);
   py::class_<BoundPlan>(m, "Plan")
       .def(py::init([](const std::string& path, int num_threads, std::size_t memory_limit) {
              return std::make_unique<BoundPlan>(path, megaseg::Options{num_threads, memory_limit});
            }),
            "path"_a, py::kw_only(), "num_threads"_a = 0, "memory_limit"_a = 0)
       .def("run", &BoundPlan::run, "movies"_a)
+      .def("run_windows", &BoundPlan::run_windows, "excerpts"_a)
+      .def(
+          "keep", [](const BoundPlan& self) { return std::shared_ptr<megaseg::Keeper>(self.plan.keep()); },
+          py::keep_alive<0, 1>())
       .def("explain", &BoundPlan::explain, "features"_a)
       .def_property_readonly("target", [](const BoundPlan& self) { return self.plan.program().target; })
       .def_property_readonly("num_threads", [](const BoundPlan& self) { return self.plan.num_threads(); })

@@ -1,7 +1,7 @@
 #include "core/executor.h"
 
 #include <algorithm>
-#include <optional>
+#include <utility>
 
 #include "core/error.h"
 
@@ -36,69 +36,148 @@ int alignment_slots(const Program& program) {
   return std::max(slots, 1);
 }
 
+void grow(Buffer& buffer, std::size_t bytes) {
+  if (buffer.bytes() >= bytes) return;
+  {
+    const Buffer old = std::move(buffer);
+  }  // it goes before the larger one comes
+  buffer = Buffer((bytes + sizeof(float) - 1) / sizeof(float));
+}
+
 }  // namespace
 
 Executor::Executor(const Program& program, Ops& ops)
-    : program_(program), ops_(ops), lives_(program), slots_(alignment_slots(program)), windows_(kWindows) {
+    : program_(program),
+      ops_(ops),
+      lives_(program),
+      slots_(alignment_slots(program)),
+      windows_(kWindows),
+      rows_(std::max(kWindows * program.max_length, fewest_rows())),  // enough for as many movies as windows
+      most_(program, lives_, ops, largest()) {
   check_features(program, lives_);
 }
 
-Shape Executor::shape_of(int sequences) const {
-  return {sequences, sequences * program_.max_length, program_.max_length, sequences + 2 * program_.half()};
+Shape Executor::largest() const {
+  const int length = program_.max_length;
+  return program_.windowed() ? Shape{windows_, windows_ * length, length, rows_} : Shape{1, length, length, 0};
 }
 
 std::size_t Executor::workspace_bytes() const {
-  const Shape most = program_.windowed() ? shape_of(windows_) : Shape{1, program_.max_length, program_.max_length, 0};
-  return Layout(program_, lives_, ops_, most).bytes;
+  const std::size_t spare = lives_.keeps() ? static_cast<std::size_t>(kept_shots()) * lives_.record_bytes() : 0;
+  return most_.bytes + spare;
+}
+
+void Executor::resize(int windows, int rows) {
+  windows_ = windows;
+  rows_ = std::max(rows, fewest_rows());
+  most_ = Layout(program_, lives_, ops_, largest());
 }
 
 bool Executor::fit(std::size_t bytes) {
-  if (!program_.windowed()) return workspace_bytes() <= bytes;
-  while (windows_ > 1 && workspace_bytes() > bytes) windows_ = std::max(1, windows_ * 3 / 4);
-  return workspace_bytes() <= bytes;
+  while (workspace_bytes() > bytes) {
+    if (!program_.windowed() || (windows_ == 1 && rows_ == fewest_rows())) return false;
+    // Rows of shots first: neighbouring windows share theirs, only short excerpts together need as many.
+    if (rows_ > fewest_rows()) {
+      resize(windows_, rows_ / 4 * 3);
+    } else {
+      resize(std::max(1, windows_ * 3 / 4), 0);
+    }
+  }
+  return true;
 }
 
-std::vector<Chunk> Executor::chunks(std::span<const Movie> movies, const std::vector<int>& begins) const {
+std::unique_ptr<Keeper> Executor::keep() const {
+  return lives_.keeps() ? std::make_unique<Keeper>(lives_, kept_shots()) : nullptr;
+}
+
+// Smaller values do not always pack into less: then they lie as the largest chunk's do.
+Layout Executor::layout(const Shape& shape) const {
+  Layout own(program_, lives_, ops_, shape);
+  return own.bytes <= most_.bytes ? own : most_;
+}
+
+// At most `windows` windows of a movie from `first` on. Rows of shots are there as far as the movie's earlier windows
+// of this run saw them, and as they were kept before it.
+View Executor::view(const Source& source, int first, int windows) const {
+  const Movie& movie = *source.movie;
+  const int half = program_.half();
+  const int last = std::min(movie.last, first + windows);
+  const int low = std::max(0, first - half);
+  const int high = std::min(source.end, last + half);
+  int there = 0;
+  if (lives_.keeps()) there = std::max(source.kept, first > movie.first ? std::min(source.end, first + half) : 0);
+  const int oldest = movie.kept ? std::max(0, source.end - kept_shots()) : source.end;  // to be kept after the run
+  const int fresh = std::min(high, std::max(there, std::min(low, oldest)));
+  const int tail = last < movie.last ? source.end : std::max({high, there, oldest});
+  return {&source, first, last, std::min(low, fresh), fresh, high, tail};
+}
+
+std::vector<Chunk> Executor::window_chunks(std::span<const Source> sources) const {
   std::vector<Chunk> chunks;
-  if (program_.windowed()) {
-    for (int first = 0; first < begins.back(); first += windows_) {
-      const int last = std::min(begins.back(), first + windows_);
-      chunks.push_back({first, last, shape_of(last - first)});
-    }
-    return chunks;
-  }
-  const std::size_t most = workspace_bytes();
-  for (std::size_t movie = 0; movie < movies.size(); ++movie) {
-    const int shots = movies[movie].shots;
-    if (!chunks.empty()) {
-      const Shape& last = chunks.back().shape;
-      const Shape more{last.sequences + 1, last.latents + shots, std::max(last.longest, shots), 0};
-      if (more.latents <= program_.max_length && Layout(program_, lives_, ops_, more).bytes <= most) {
-        chunks.back() = {chunks.back().first, begins[movie + 1], more};
-        continue;
+  int row = 0;
+  for (const Source& source : sources) {
+    for (int first = source.movie->first; first < source.movie->last;) {
+      const Shape full = chunks.empty() ? largest() : chunks.back().shape;
+      View next = view(source, first, windows_ - full.sequences);
+      if (next.last == first || full.shots + next.shots() > rows_) {
+        chunks.push_back({row, {0, 0, program_.max_length, 0}, {}});
+        next = view(source, first, windows_);
       }
+      const int windows = next.last - first;
+      Shape& shape = chunks.back().shape;
+      shape.sequences += windows;
+      shape.latents += windows * program_.max_length;
+      shape.shots += next.shots();
+      chunks.back().views.push_back(next);
+      row += windows;
+      first = next.last;
     }
-    chunks.push_back({begins[movie], begins[movie + 1], {1, shots, shots, 0}});
+  }
+  return chunks;
+}
+
+std::vector<Chunk> Executor::movie_chunks(std::span<const Source> sources) const {
+  std::vector<Chunk> chunks;
+  int row = 0;
+  for (const Source& source : sources) {
+    const int shots = source.end;
+    const Shape full = chunks.empty() ? largest() : chunks.back().shape;
+    Shape shape{full.sequences + 1, full.latents + shots, std::max(full.longest, shots), 0};
+    if (shape.latents > program_.max_length || Layout(program_, lives_, ops_, shape).bytes > most_.bytes) {
+      chunks.push_back({row, {}, {}});
+      shape = {1, shots, shots, 0};
+    }
+    chunks.back().shape = shape;
+    chunks.back().views.push_back({&source, 0, shots, 0, 0, shots, shots});
+    row += shots;
   }
   return chunks;
 }
 
 void Executor::run(std::span<const Movie> movies, Buffer& workspace, const Output& output) {
-  std::vector<int> begins{0};
-  for (const Movie& movie : movies) begins.push_back(begins.back() + movie.shots);
-  Run run(program_, ops_, lives_, slots_, movies, begins, output);
-  std::optional<Layout> layout;
-  for (const Chunk& chunk : chunks(movies, begins)) {
-    // Chunks of windows keep the first one's layout, which holds what they hand on.
-    if (!layout || !program_.windowed()) layout.emplace(program_, lives_, ops_, chunk.shape);
-    const std::size_t floats = (layout->bytes + sizeof(float) - 1) / sizeof(float);
-    if (workspace.size() < floats) {
-      {
-        const Buffer old = std::move(workspace);
-      }  // it goes before the larger one comes
-      workspace = Buffer(floats);
-    }
-    run.chunk(chunk, *layout, reinterpret_cast<std::byte*>(workspace.data()));
+  std::vector<Source> sources;
+  for (const Movie& movie : movies) {
+    const int kept = movie.kept ? movie.kept->shots() : 0;
+    const std::int64_t origin = movie.kept ? movie.kept->end() - kept : 0;
+    sources.push_back({&movie, kept, kept + movie.shots, origin, movie.kept});
+  }
+  const std::vector<Chunk> chunks = program_.windowed() ? window_chunks(sources) : movie_chunks(sources);
+  if (chunks.size() > 1) {
+    if (!spare_) spare_ = keep();
+    for (Source& source : sources) source.keeper = source.keeper ? source.keeper : spare_.get();
+  }
+  std::size_t bytes = 0;
+  for (const Chunk& chunk : chunks) bytes = std::max(bytes, layout(chunk.shape).bytes);
+  grow(workspace, bytes);
+  for (const Movie& movie : movies) {
+    if (movie.kept) movie.kept->let_go();  // until all is well: a run may end half-way
+  }
+  Run run(program_, ops_, lives_, slots_, output);
+  for (const Chunk& chunk : chunks) {
+    run.chunk(chunk, layout(chunk.shape), reinterpret_cast<std::byte*>(workspace.data()));
+  }
+  for (const Source& source : sources) {
+    if (source.movie->kept) source.keeper->hold(source.origin + source.end, std::min(source.end, kept_shots()));
   }
 }
 

@@ -65,7 +65,8 @@ Lives::Lives(const Program& program)
     : base_(program.values.size()),
       end_(program.values.size()),
       kept_(program.values.size()),
-      stored_(program.values.size()) {
+      stored_(program.values.size()),
+      keeps_(program.windowed()) {
   for (std::size_t i = 0; i < program.steps.size(); ++i) {
     const Step& step = program.steps[i];
     const auto out = static_cast<std::size_t>(step.out);
@@ -76,7 +77,15 @@ Lives::Lives(const Program& program)
       end_[static_cast<std::size_t>(base(input))] = i;
       const bool leaves = program.value(input).space == Space::shots && program.value(step.out).space != Space::shots;
       if (leaves && stored(input)) kept_[static_cast<std::size_t>(input)] = true;
+      if (leaves && !stored(input)) keeps_ = false;
     }
+  }
+  for (const Step& step : program.steps) {
+    if (!kept(step.out)) continue;
+    const Value& value = program.value(step.out);
+    const auto bytes = static_cast<std::size_t>(value.width) * static_cast<std::size_t>(cpu::bytes_of(value.type));
+    kept_rows_.push_back({step.out, record_bytes_, bytes});
+    record_bytes_ += bytes;
   }
 }
 

@@ -14,7 +14,7 @@ struct Shape {
   int sequences;
   int latents;  // of all sequences
   int longest;  // latents of a sequence
-  int shots;    // that the windows see
+  int shots;    // whose rows the windows see, or later ones will
 
   int rows(const Value& value) const;
 };
@@ -28,16 +28,30 @@ class Lives {
   int base(int value) const { return base_[static_cast<std::size_t>(value)]; }
   // Step after which nobody reads the memory of a value.
   std::size_t end(int value) const { return end_[static_cast<std::size_t>(base(value))]; }
-  // Rows of shots that other rows are made of: kept from one chunk of windows to the next.
+  // Rows of shots that other rows are made of: kept for the windows to come.
   bool kept(int value) const { return kept_[static_cast<std::size_t>(value)]; }
   // Has memory in the workspace: neither features, nor a selection, nor the logits.
   bool stored(int value) const { return stored_[static_cast<std::size_t>(value)]; }
+
+  // Where the row of each kept value lies in a shot's record.
+  struct Row {
+    int value;
+    std::size_t offset;
+    std::size_t bytes;
+  };
+  const std::vector<Row>& kept_rows() const { return kept_rows_; }
+  std::size_t record_bytes() const { return record_bytes_; }
+  // Windows are made of kept rows alone, not of features too.
+  bool keeps() const { return keeps_; }
 
  private:
   std::vector<int> base_;
   std::vector<std::size_t> end_;
   std::vector<bool> kept_;
   std::vector<bool> stored_;
+  std::vector<Row> kept_rows_;
+  std::size_t record_bytes_ = 0;
+  bool keeps_;
 };
 
 struct Layout {

@@ -22,9 +22,14 @@ class Plan {
   Plan(const std::string& path, const Options& options);
 
   // Every movie has all modalities and from 1 to longest() shots. May be called from any thread; calls take turns.
-  // Results depend neither on num_threads and memory_limit nor on which movies run together. Throws Unsupported in a
-  // process forked after construction.
+  // Results depend neither on num_threads and memory_limit nor on which movies run together, nor on which of their rows
+  // were kept. Throws std::invalid_argument where a movie's numbers or keeper do not fit, Unsupported in a process
+  // forked after construction.
   void run(std::span<const Movie> movies, const Output& output);
+
+  // An empty keeper for one movie whose shots come bit by bit; the plan outlives it. None where the program keeps
+  // nothing.
+  std::unique_ptr<Keeper> keep() const { return executor_->keep(); }
 
   const Program& program() const { return program_; }
   const Artefact& artefact() const { return artefact_; }
@@ -35,6 +40,8 @@ class Plan {
   std::size_t workspace_bytes() const { return executor_->workspace_bytes(); }
 
  private:
+  void check(std::span<const Movie> movies) const;
+
   Artefact artefact_;
   Program program_;
   Ops ops_;

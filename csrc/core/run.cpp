@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <iterator>
 
 namespace megaseg {
 
@@ -29,14 +30,10 @@ void Run::chunk(const Chunk& chunk, const Layout& layout, std::byte* workspace) 
   workspace_ = workspace;
   chunk_ = &chunk;
   index();
-  if (program_.windowed()) slide();
+  copy_shots(from_keepers_, false);
   for (std::size_t i = 0; i < program_.steps.size(); ++i) run(program_.steps[i], workspace_ + layout_->scratch[i]);
+  copy_shots(to_keepers_, true);
   if (output_.contributions) keep_contributions();
-}
-
-// Movie that a row of all movies belongs to.
-std::size_t Run::movie_of(int row) const {
-  return static_cast<std::size_t>(std::upper_bound(begins_.begin(), begins_.end(), row) - begins_.begin()) - 1;
 }
 
 void Run::index() {
@@ -47,60 +44,97 @@ void Run::index() {
   begin_ = slot_ + shape.latents;
   each_ = begin_ + shape.sequences + 1;
   for (int b = 0; b <= shape.sequences; ++b) each_[b] = b;
-  if (program_.windowed()) return index_windows();
+  spans_.clear();
+  computed_ = 0;
+  const auto span = [&](const Source* source, int begin, int end) {
+    if (begin < end) spans_.push_back({source, begin, computed_, end - begin});
+    computed_ += end - begin;
+  };
+  for (const View& view : chunk_->views) {
+    span(view.source, view.fresh, view.high);
+    span(view.source, view.tail, view.source->end);
+  }
+  program_.windowed() ? index_windows() : index_movies();
+}
+
+void Run::index_movies() {
   int at = 0;
-  for (int b = 0; b < shape.sequences; ++b) {
-    const int shots = movies_[movie_of(chunk_->first) + static_cast<std::size_t>(b)].shots;
-    begin_[b] = at;
-    for (int i = 0; i < shots; ++i, ++at) {
+  int b = 0;
+  for (const View& view : chunk_->views) {
+    begin_[b++] = at;
+    for (int i = 0; i < view.high; ++i, ++at) {
       place_[at] = i;
-      slot_[at] = static_cast<int>(static_cast<long>(i) * slots_ / shots);
+      slot_[at] = static_cast<int>(static_cast<long>(i) * slots_ / view.high);
     }
   }
-  begin_[shape.sequences] = at;
+  begin_[b] = at;
 }
 
 void Run::index_windows() {
   const int length = program_.max_length;
+  const int windows = chunk_->shape.sequences;
+  for (int w = 0; w <= windows; ++w) begin_[w] = w * length;
+  for (int r = 0; r < windows * length; ++r) {
+    place_[r] = r % length;
+    slot_[r] = static_cast<int>(static_cast<long>(place_[r]) * slots_ / length);
+  }
+  from_keepers_.clear();
+  to_keepers_.clear();
+  int* row = row_;
+  int computed = 0;
+  int kept = computed_;
+  for (const View& view : chunk_->views) {
+    row = index_view(view, row, computed, kept);
+    computed += view.computed();
+    kept += view.fresh - view.low;
+  }
+}
+
+// Rows of a view's latents, with its computed shots from row `computed` on and its kept ones from row `kept` on.
+int* Run::index_view(const View& view, int* row, int computed, int kept) {
+  const Source& source = *view.source;
   const int half = program_.half();
-  const int low = std::max(begins_[movie_of(chunk_->first)], chunk_->first - half);
-  const int high = std::min(begins_[movie_of(chunk_->last - 1) + 1], chunk_->last + half);
-  before_ = low_;
-  fresh_ = std::max(low, high_);
-  low_ = low;
-  high_ = high;
-  for (int w = 0; w < chunk_->shape.sequences; ++w) {
-    const std::size_t movie = movie_of(chunk_->first + w);
-    begin_[w] = w * length;
-    for (int j = 0; j < length; ++j) {
-      const int shot = std::clamp(chunk_->first + w + j - half, begins_[movie], begins_[movie + 1] - 1);
-      row_[w * length + j] = shot - low_;
-      place_[w * length + j] = j;
-      slot_[w * length + j] = static_cast<int>(static_cast<long>(j) * slots_ / length);
+  for (int window = view.first; window < view.last; ++window) {
+    for (int j = 0; j < program_.max_length; ++j) {
+      const int shot = std::clamp(window + j - half, 0, source.end - 1);
+      *row++ = shot < view.fresh ? kept + shot - view.low : computed + shot - view.fresh;
     }
   }
-  begin_[chunk_->shape.sequences] = chunk_->shape.latents;
-}
-
-// Rows of shots that the chunk before computed and this one sees too move to the front.
-void Run::slide() const {
-  if (fresh_ <= low_ || low_ == before_) return;
-  for (const Step& step : program_.steps) {
-    if (!lives_.kept(step.out)) continue;
-    const Rows rows = at(step.out);
-    const Rows source = from(rows, low_ - before_);
-    const std::ptrdiff_t count = static_cast<std::ptrdiff_t>(fresh_ - low_) * rows.stride;
-    std::memmove(rows.data, source.data, static_cast<std::size_t>(count * cpu::bytes_of(rows.type)));
+  if (!source.keeper) return row;
+  const auto record = [&](int shot) { return source.keeper->record(source.origin + shot); };
+  for (int shot = view.low; shot < view.fresh; ++shot) from_keepers_.push_back({record(shot), kept + shot - view.low});
+  const bool goes_on = view.last < source.movie->last;
+  if (!goes_on && !source.movie->kept) return row;
+  const int oldest = (goes_on ? view.high : source.end) - source.keeper->most();
+  for (int shot = std::max(view.fresh, oldest); shot < view.high; ++shot) {
+    to_keepers_.push_back({record(shot), computed + shot - view.fresh});
   }
+  for (int shot = view.tail; shot < source.end; ++shot) {
+    to_keepers_.push_back({record(shot), computed + view.high - view.fresh + shot - view.tail});
+  }
+  return row;
 }
 
-// A value's rows; of shots, row 0 is the first that the chunk sees.
+// Rows of shots out of their keepers, or into them; a task is a shot.
+void Run::copy_shots(const std::vector<Passage>& passages, bool keep) const {
+  ops_.pool().run(static_cast<int>(passages.size()), [&](int task, int) {
+    const Passage& passage = passages[static_cast<std::size_t>(task)];
+    for (const Lives::Row& kept : lives_.kept_rows()) {
+      std::byte* const record = passage.record + kept.offset;
+      std::byte* const row = workspace_ + layout_->offset[static_cast<std::size_t>(kept.value)] +
+                             static_cast<std::size_t>(passage.row) * kept.bytes;
+      std::memcpy(keep ? record : row, keep ? row : record, kept.bytes);
+    }
+  });
+}
+
+// A value's rows; of shots, first those that the chunk computes.
 Rows Run::at(int index) const {
   const Value& own = value(index);
   const int base = lives_.base(index);
   if (base != index) return selected(own, base);
   if (index == program_.head().out) {
-    return {output_.logits + static_cast<std::ptrdiff_t>(chunk_->first) * own.width, own.width, own.type};
+    return {output_.logits + static_cast<std::ptrdiff_t>(chunk_->row) * own.width, own.width, own.type};
   }
   const auto i = static_cast<std::size_t>(index);
   auto* scale = own.type == cpu::Type::int8 ? reinterpret_cast<float*>(workspace_ + layout_->scale[i]) : nullptr;
@@ -119,31 +153,28 @@ Rows Run::selected(const Value& own, int base) const {
   return centres;
 }
 
-// Calls work(in, out, rows) for the rows of `out` that this chunk makes; features come in pieces, movie by movie.
+// Calls work(in, row, count) for the rows of `out` that this chunk makes; features come in pieces, those that lie one
+// after the other in memory as one.
 template <typename Work>
 void Run::by_rows(const Step& step, const Work& work) const {
   const int input = step.inputs[0];
-  const bool shots = value(step.out).space == Space::shots;
-  const int begin = shots ? fresh_ - low_ : 0;
-  const int count = shots ? high_ - fresh_ : chunk_->shape.rows(value(step.out));
-  if (lives_.stored(input) || lives_.base(input) != input) {
-    const Rows in = at(input);
-    return work(from(in, begin), begin, count);
-  }
-  const int first = shots ? fresh_ : chunk_->first;
-  for (int done = 0; done < count;) {
-    const std::size_t movie = movie_of(first + done);
-    const int rows = std::min(count - done, begins_[movie + 1] - first - done);
-    work(features(input, movie, first + done), begin + done, rows);
-    done += rows;
+  if (lives_.stored(input) || lives_.base(input) != input) return work(at(input), 0, rows(value(step.out)));
+  for (auto span = spans_.begin(); span != spans_.end();) {
+    const Rows in = features(input, *span);
+    const int row = span->row;
+    int count = 0;
+    do {
+      count += span++->count;
+    } while (span != spans_.end() && features(input, *span).data == from(in, count).data);
+    work(in, row, count);
   }
 }
 
-Rows Run::features(int index, std::size_t movie, int row) const {
+Rows Run::features(int index, const Span& span) const {
   const Step& step =
       *std::find_if(program_.steps.begin(), program_.steps.end(), [index](const Step& s) { return s.out == index; });
   const std::ptrdiff_t width = value(index).width;
-  const float* data = movies_[movie].features[step.attributes[0]] + (row - begins_[movie]) * width;
+  const float* data = span.source->movie->features[step.attributes[0]] + (span.shot - span.source->kept) * width;
   return {const_cast<float*>(data), width, cpu::Type::float32};  // only read
 }
 
@@ -199,7 +230,7 @@ void Run::head_linear(const Step& step) const {
                  n,
                  k,
                  cpu::Activation::none},
-                chunk_->shape.rows(value(step.out)));
+                rows(value(step.out)));
   }
 }
 
@@ -279,11 +310,13 @@ void Run::windows(const Step& step) const {
   const int input = step.inputs[0];
   const int width = value(step.out).width;
   const Rows out = at(step.out);
-  for (int r = 0; r < chunk_->shape.latents; ++r) {
-    const int shot = low_ + row_[r];
-    const Rows source = lives_.stored(input) ? from(at(input), row_[r]) : features(input, movie_of(shot), shot);
-    copy(source, from(out, r), 1, width);
-  }
+  const auto source = [&](int row) {
+    if (lives_.stored(input)) return from(at(input), row);
+    const auto before = [](int r, const Span& span) { return r < span.row; };
+    const Span& span = *std::prev(std::upper_bound(spans_.begin(), spans_.end(), row, before));
+    return from(features(input, span), row - span.row);
+  };
+  for (int r = 0; r < chunk_->shape.latents; ++r) copy(source(row_[r]), from(out, r), 1, width);
 }
 
 void Run::merge(const Step& step) const {
@@ -310,7 +343,7 @@ void Run::join(const Step& step) const {
 void Run::add(const Step& step) const {
   const std::ptrdiff_t width = value(step.out).width;
   const Rows out = at(step.out);
-  for (std::ptrdiff_t r = 0; r < chunk_->shape.rows(value(step.out)); ++r) {
+  for (std::ptrdiff_t r = 0; r < rows(value(step.out)); ++r) {
     auto* const sum = static_cast<float*>(from(out, r).data);
     std::copy_n(step.floats(0), width, sum);
     for (const int input : step.inputs) {
@@ -325,9 +358,9 @@ void Run::keep_contributions() const {
   const Step& head = program_.head();
   const int classes = program_.classes;
   const auto modalities = static_cast<std::ptrdiff_t>(head.inputs.size());
-  float* first = output_.contributions + chunk_->first * modalities * classes;
+  float* first = output_.contributions + chunk_->row * modalities * classes;
   for (const int input : head.inputs) {
-    copy(at(input), {first, modalities * classes, cpu::Type::float32}, chunk_->shape.rows(value(input)), classes);
+    copy(at(input), {first, modalities * classes, cpu::Type::float32}, rows(value(input)), classes);
     first += classes;
   }
 }

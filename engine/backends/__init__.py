@@ -3,17 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 
+@dataclass(frozen=True, slots=True)
+class Excerpt:
+    """Neighbouring shots of a movie, and the range of them whose windows are asked for (scene models).
+
+    ``features`` are (shots, D_m) a modality of the shots that ``kept`` does not hold. Windows ``first`` to ``last``
+    (exclusive) are counted from the first shot of both together; what a window reaches beyond the excerpt repeats its
+    edge, so that edge must be the movie's.
+    """
+
+    features: Sequence[NDArray[np.float32]]
+    first: int
+    last: int
+    kept: Any = None
+
+
 class Backend(Protocol):
-    """What the engine needs of a backend. ``run_many`` may be called from several threads at once."""
+    """What the engine needs of a backend. Runs may be called from several threads at once."""
 
     def run_many(self, movies: Sequence[Sequence[NDArray[np.float32]]]) -> list[NDArray[np.float32]]:
         """Checked features of each movie in the config's order, each (shots, D_m), to its logits (shots, N_c)."""
+        ...
+
+    def run_windows(self, excerpts: Sequence[Excerpt]) -> list[NDArray[np.float32]]:
+        """Logits (last - first, N_c) of each excerpt's windows, as ``run_many`` gives them for the whole movie.
+
+        Afterwards an excerpt's ``kept`` holds what the last L - 1 of its shots have in common with later ones.
+        """
+        ...
+
+    def keep(self) -> Any:
+        """An empty ``kept`` for the excerpts of one movie in their order, or None: this backend keeps nothing."""
         ...
 
     def explain(self, features: Sequence[NDArray[np.float32]]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from megaseg.engine.backends import Excerpt
 from megaseg.engine.backends.packed import Batch, PackedGraph
 from megaseg.engine.backends.packing import Pack, Shape, packs
 from megaseg.engine.checkpoint import Checkpoint
@@ -178,6 +179,14 @@ class CudaBackend:
         """
         return [rows[:, 0] for rows in self._rows(movies)]
 
+    def run_windows(self, excerpts: Sequence[Excerpt]) -> list[NDArray[np.float32]]:
+        """Logits (last - first, N_c) of each excerpt's windows; raises as ``run_many``."""
+        windows = [range(excerpt.first, excerpt.last) for excerpt in excerpts]
+        return [rows[:, 0] for rows in self._rows([excerpt.features for excerpt in excerpts], windows)]
+
+    def keep(self) -> None:
+        """Nothing is kept from one excerpt to the next."""
+
     def explain(self, features: Movie) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Logits (shots, N_c), and what each modality contributes to them (shots, M, N_c), of one run."""
         (rows,) = self._rows([features])
@@ -194,20 +203,21 @@ class CudaBackend:
                 work.append(slot.replay)
         return work
 
-    def _rows(self, movies: Sequence[Movie]) -> list[NDArray[np.float32]]:
+    def _rows(self, movies: Sequence[Movie], windows: Sequence[range] | None = None) -> list[NDArray[np.float32]]:
         if os.getpid() != self._process:
             raise UnsupportedError("device 'cuda': a process forked after the model was loaded must load its own")
         config = self._graph.graph.config
         lengths = [len(movie[0]) for movie in movies]
         width = (1 + len(config.modalities), config.num_classes)
-        out = [np.empty((shots, *width), np.float32) for shots in lengths]
+        counts = lengths if windows is None else [len(own) for own in windows]
+        out = [np.empty((count, *width), np.float32) for count in counts]
 
         def keep(movie: int, wanted: slice, rows: NDArray[np.float32]) -> None:
             out[movie][wanted] = rows
 
         with self._lock, torch.inference_mode():
             used = []
-            for pack in packs(config, lengths, self._batch):
+            for pack in packs(config, lengths, self._batch, windows):
                 slot = self._slot(pack.shape)
                 slot.submit(pack, movies, keep)
                 used.append(slot)

@@ -11,10 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megaseg.engine.artefact import ArtefactInfo, cached, read_info
+from megaseg.engine.backends import Excerpt
 from megaseg.engine.checkpoint import Checkpoint
 from megaseg.engine.extension import extension
 from megaseg.engine.passes import PASSES
 from megaseg.errors import CheckpointError, UnsupportedError
+
+FEW = 32  # shots, fewer than make a product of their own worth while: excerpts' are put together
 
 
 class NativeBackend:
@@ -82,6 +85,30 @@ class NativeBackend:
         logits: list[NDArray[np.float32]] = self._plan.run([list(features) for features in movies])
         return logits
 
+    def run_windows(self, excerpts: Sequence[Excerpt]) -> list[NDArray[np.float32]]:
+        """Logits (last - first, N_c) of each excerpt's windows, in full batches; each keeper goes on to its last shots.
+
+        Beyond an excerpt's ends the shot at its end is repeated: they are the movie's ends, or no window reaches them.
+        What a keeper holds is not computed again, and logits are those of a run on the whole movie, bit for bit. A
+        keeper is empty after a run that failed half-way (``shots`` is 0).
+
+        Raises:
+            ValueError: windows or arrays that do not fit, a keeper of another model or given twice.
+            UnsupportedError: in a process forked after the model was loaded.
+        """
+        features = _adjoining([excerpt.features for excerpt in excerpts])
+        logits: list[NDArray[np.float32]] = self._plan.run_windows(
+            [(own, e.first, e.last, e.kept) for own, e in zip(features, excerpts, strict=True)]
+        )
+        return logits
+
+    def keep(self) -> Any | None:
+        """An empty keeper of one movie's last L - 1 shots, with ``shots`` that it holds now and ``nbytes``.
+
+        None where this program keeps nothing: windows are made of features themselves, or the model is no scene model.
+        """
+        return self._plan.keep()
+
     def explain(self, features: Sequence[NDArray[np.float32]]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Logits (shots, N_c), and what each modality contributes to them (shots, M, N_c), of one run."""
         logits, contributions = self._plan.explain(list(features))
@@ -100,3 +127,14 @@ class NativeBackend:
             "workspace_bytes": self._plan.workspace_bytes,
             "artefact": self._artefact,
         }
+
+
+def _adjoining(movies: Sequence[Sequence[NDArray[np.float32]]]) -> list[list[NDArray[np.float32]]]:
+    """The same arrays, those of few shots one after the other in memory, so that one product takes them together."""
+    modalities = []
+    for arrays in zip(*movies, strict=True):
+        short = [array for array in arrays if len(array) <= FEW]
+        ends = np.cumsum([len(array) for array in short])
+        parts = iter(np.split(np.concatenate(short), ends[:-1]) if short else ())
+        modalities.append([next(parts) if len(array) <= FEW else array for array in arrays])
+    return [list(features) for features in zip(*modalities, strict=True)]

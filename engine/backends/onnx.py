@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megaseg.engine.artefact import ArtefactInfo
+from megaseg.engine.backends import Excerpt
 from megaseg.engine.backends.packing import packs
 from megaseg.engine.checkpoint import Checkpoint
 from megaseg.engine.onnx_graph import export_checkpoint, load, needs_extra, read_info
@@ -106,18 +107,33 @@ class OnnxBackend:
         """
         return [logits for (logits,) in self._run(movies, ["logits"])]
 
+    def run_windows(self, excerpts: Sequence[Excerpt]) -> list[Array]:
+        """Logits (last - first, N_c) of each excerpt's windows.
+
+        Raises:
+            FeatureError: features that overflow the compute type.
+        """
+        windows = [range(excerpt.first, excerpt.last) for excerpt in excerpts]
+        return [logits for (logits,) in self._run([excerpt.features for excerpt in excerpts], ["logits"], windows)]
+
+    def keep(self) -> None:
+        """Nothing is kept from one excerpt to the next."""
+
     def explain(self, features: Sequence[Array]) -> tuple[Array, Array]:
         """Logits (shots, N_c), and what each modality contributes to them (shots, M, N_c), of one run."""
         ((logits, contributions),) = self._run([features], ["logits", "contributions"])
         return logits, contributions
 
-    def _run(self, movies: Sequence[Sequence[Array]], outputs: list[str]) -> list[tuple[Array, ...]]:
-        """The named outputs of each movie, their first axis its shots."""
+    def _run(
+        self, movies: Sequence[Sequence[Array]], outputs: list[str], windows: Sequence[range] | None = None
+    ) -> list[tuple[Array, ...]]:
+        """The named outputs of each movie, their first axis its shots, or those of its windows that are wanted."""
         if not movies:
             return []
         if self.info.config.task == "scene":
-            parts = zip(*(self._session.run(outputs, feeds) for feeds in self._batches(movies)), strict=True)
-            ends = np.cumsum([len(movie[0]) for movie in movies])[:-1]
+            wanted = [range(len(movie[0])) for movie in movies] if windows is None else windows
+            parts = zip(*(self._session.run(outputs, feeds) for feeds in self._batches(movies, windows)), strict=True)
+            ends = np.cumsum([len(own) for own in wanted])[:-1]
             rows = list(zip(*(np.split(np.concatenate(part), ends) for part in parts), strict=True))
         else:
             feeds = ({name: x[None] for name, x in zip(self._names, movie, strict=True)} for movie in movies)
@@ -128,10 +144,12 @@ class OnnxBackend:
             )
         return rows
 
-    def _batches(self, movies: Sequence[Sequence[Array]]) -> Iterator[dict[str, NDArray[Any]]]:
+    def _batches(
+        self, movies: Sequence[Sequence[Array]], windows: Sequence[range] | None = None
+    ) -> Iterator[dict[str, NDArray[Any]]]:
         """Windows of all movies, one movie after the other, in batches with only the shots that they stand on."""
         length = self.info.config.max_length
-        for pack in packs(self.info.config, [len(movie[0]) for movie in movies], self.batch * length):
+        for pack in packs(self.info.config, [len(movie[0]) for movie in movies], self.batch * length, windows):
             wanted = sum(piece.wanted.stop - piece.wanted.start for piece in pack.pieces)
             feeds = {
                 name: np.concatenate([movies[piece.movie][index][piece.read] for piece in pack.pieces])

@@ -25,7 +25,7 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """What a batch holds of one movie: its rows ``read`` of features, and the rows ``wanted`` of its logits."""
+    """What a batch holds of one movie: its rows ``read`` of features, and the rows ``wanted`` of its result."""
 
     movie: int
     read: slice
@@ -44,13 +44,17 @@ class Pack:
     begin: Indices
 
 
-def packs(config: ModelConfig, lengths: Sequence[int], most: int) -> Iterator[Pack]:
+def packs(
+    config: ModelConfig, lengths: Sequence[int], most: int, windows: Sequence[range] | None = None
+) -> Iterator[Pack]:
     """Batches of all movies in their order, of at most ``most`` latents if that holds one sequence.
 
     Scene: windows of neighbouring movies share a batch, and a movie that fills more is cut, the shots that its windows
-    share read again. Act: whole movies.
+    share read again; ``windows`` are those wanted of each movie, None all. Act: whole movies.
     """
-    if config.task == "scene":
+    if windows is not None:
+        yield from _excerpt_packs(config, lengths, windows, max(1, most // config.max_length))
+    elif config.task == "scene":
         yield from _window_packs(config, lengths, max(1, most // config.max_length))
     else:
         yield from _movie_packs(config, lengths, most)
@@ -65,7 +69,33 @@ def _window_packs(config: ModelConfig, lengths: Sequence[int], most: int) -> Ite
             runs.append((movie, begin, end))
             taken -= end - begin
             movie, begin = (movie + 1, 0) if end == lengths[movie] else (movie, end)
-        yield _windows(config, lengths, runs, windows)
+        # Only the first run may lack shots before it and only the last shots after it: L - 1 more are enough.
+        yield _windows(config, lengths, runs, windows, windows + config.max_length - 1)
+
+
+def _excerpt_packs(config: ModelConfig, lengths: Sequence[int], windows: Sequence[range], most: int) -> Iterator[Pack]:
+    """As ``_window_packs``, but every run may read L - 1 more shots than it has windows."""
+    around = config.max_length - 1
+    room = most + around  # rows
+
+    def pack() -> Pack:
+        rows = min(room, _power_of_two(sum(end - begin + around for _, begin, end in runs)))
+        return _windows(config, lengths, runs, min(most, _power_of_two(filled)), rows, [own.start for own in windows])
+
+    runs: list[tuple[int, int, int]] = []
+    filled = 0
+    for movie, own in enumerate(windows):
+        begin = own.start
+        while begin < own.stop:
+            taken = min(own.stop - begin, most - filled, room - filled - around * (len(runs) + 1))
+            if taken < 1:
+                yield pack()
+                runs, filled = [], 0
+                continue
+            runs.append((movie, begin, begin + taken))
+            filled, begin = filled + taken, begin + taken
+    if runs:
+        yield pack()
 
 
 def _sizes(total: int, most: int) -> Iterator[tuple[int, int]]:
@@ -82,10 +112,17 @@ def _sizes(total: int, most: int) -> Iterator[tuple[int, int]]:
         total -= taken
 
 
-def _windows(config: ModelConfig, lengths: Sequence[int], runs: Sequence[tuple[int, int, int]], windows: int) -> Pack:
+def _windows(
+    config: ModelConfig,
+    lengths: Sequence[int],
+    runs: Sequence[tuple[int, int, int]],
+    windows: int,
+    room: int,
+    firsts: Sequence[int] | None = None,
+) -> Pack:
+    """A batch of runs (movie, its windows from, to) with room for rows; ``firsts``: each movie's first wanted one."""
     length, half = config.max_length, config.max_length // 2
-    # Only the first run may lack shots before it and only the last shots after it: L - 1 more are enough.
-    shape = Shape(windows, windows * length, windows + 2 * half)
+    shape = Shape(windows, windows * length, room)
     row = np.zeros((windows, length), np.int32)
     pieces = []
     rows = filled = 0
@@ -93,7 +130,8 @@ def _windows(config: ModelConfig, lengths: Sequence[int], runs: Sequence[tuple[i
         read = slice(max(0, begin - half), min(lengths[movie], end + half))
         shots = np.arange(begin, end)[:, None] + np.arange(length) - half
         row[filled : filled + end - begin] = shots.clip(0, lengths[movie] - 1) - read.start + rows
-        pieces.append(Piece(movie, read, slice(begin, end)))
+        first = firsts[movie] if firsts else 0
+        pieces.append(Piece(movie, read, slice(begin - first, end - first)))
         rows += read.stop - read.start
         filled += end - begin
     place = np.tile(np.arange(length, dtype=np.int32), windows)

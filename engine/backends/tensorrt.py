@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megaseg.engine.artefact import cache_folder
+from megaseg.engine.backends import Excerpt
 from megaseg.engine.checkpoint import Checkpoint
 from megaseg.engine.graph import build as build_graph
 from megaseg.engine.passes import PASSES, rewrite
@@ -237,20 +238,31 @@ class TensorRTBackend:
         """
         return self._run(movies, LOGITS)[LOGITS]
 
+    def run_windows(self, excerpts: Sequence[Excerpt]) -> list[NDArray[np.float32]]:
+        """Logits (last - first, N_c) of each excerpt's windows; raises as ``run_many``."""
+        windows = [range(excerpt.first, excerpt.last) for excerpt in excerpts]
+        return self._run([excerpt.features for excerpt in excerpts], LOGITS, windows=windows)[LOGITS]
+
+    def keep(self) -> None:
+        """Nothing is kept from one excerpt to the next."""
+
     def explain(self, features: Movie) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Logits (shots, N_c), and what each modality contributes to them (shots, M, N_c), of one run."""
         results = self._run([features], LOGITS, CONTRIBUTIONS)
         return results[LOGITS][0], results[CONTRIBUTIONS][0]
 
-    def _run(self, movies: Sequence[Movie], *wanted: str) -> dict[str, list[NDArray[np.float32]]]:
+    def _run(
+        self, movies: Sequence[Movie], *wanted: str, windows: Sequence[range] | None = None
+    ) -> dict[str, list[NDArray[np.float32]]]:
         if os.getpid() != self._process:
             raise UnsupportedError("backend 'tensorrt': a process forked after the model was loaded must load its own")
         config, lengths = self.info.config, [len(movie[0]) for movie in movies]
         tails = {LOGITS: (config.num_classes,), CONTRIBUTIONS: (len(config.modalities), config.num_classes)}
-        results = {name: [np.empty((n, *tails[name]), np.float32) for n in lengths] for name in wanted}
+        counts = lengths if windows is None else [len(own) for own in windows]
+        results = {name: [np.empty((n, *tails[name]), np.float32) for n in counts] for name in wanted}
         with self._lock, self._device.stream():
             try:
-                for batch, host in zip(batches(config, self.info.profile, lengths), cycle(self._hosts)):
+                for batch, host in zip(batches(config, self.info.profile, lengths, windows), cycle(self._hosts)):
                     host.finish()
                     shapes = tensor_shapes(config, batch.sequences, batch.shots)
                     arrays = host.arrays(shapes)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from megaseg.engine.backends import Excerpt
 from megaseg.engine.checkpoint import Checkpoint
 from megaseg.engine.graph import Node, build
 from megaseg.engine.passes import PASSES, rewrite
@@ -67,14 +68,14 @@ class TorchBackend:
         return self.rows([self.graph.logits], features)[0]
 
     def rows(
-        self, wanted: Sequence[Node], features: Sequence[NDArray[np.float32]], shot: int | None = None
+        self, wanted: Sequence[Node], features: Sequence[NDArray[np.float32]], windows: range | None = None
     ) -> list[NDArray[np.float32]]:
-        """Rows of nodes of the graph, not of shots: of every sequence, or of the window of one shot (scene)."""
+        """Rows of nodes of the graph, not of shots: of every sequence, or of the windows of some shots (scene)."""
         torch = self._torch
         with torch.inference_mode():
             evaluation = self._evaluation(self.graph, self._weights, [self._tensor(array) for array in features])
             shots = len(features[0])
-            batches = self._batches(shots) if shot is None else [self._windows(shot, shot + 1, shots)]
+            batches = self._batches(shots, range(shots) if windows is None else windows)
             parts = zip(*(evaluation.rows(wanted, batch) for batch in batches), strict=True)
             dtype = torch.float64 if self._compute_type == "float64" else torch.float32
             return [torch.cat(part).to(dtype).cpu().numpy() for part in parts]
@@ -83,19 +84,27 @@ class TorchBackend:
         """``run`` for each movie by itself."""
         return [self.run(features) for features in movies]
 
+    def run_windows(self, excerpts: Sequence[Excerpt]) -> list[NDArray[np.float32]]:
+        """Logits (last - first, N_c) of each excerpt's windows, each excerpt by itself."""
+        wanted = [self.graph.logits]
+        return [self.rows(wanted, own.features, range(own.first, own.last))[0] for own in excerpts]
+
+    def keep(self) -> None:
+        """Nothing is kept from one excerpt to the next."""
+
     def explain(self, features: Sequence[NDArray[np.float32]]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Logits (shots, N_c), and what each modality contributes to them (shots, M, N_c), of one run."""
         head = self.graph.logits
         logits, *contributions = self.rows([head, *head.inputs], features)
         return logits, np.stack(contributions, axis=1)
 
-    def _batches(self, shots: int) -> Iterator[Tensor]:
+    def _batches(self, shots: int, windows: range) -> Iterator[Tensor]:
         """Shot indices (sequences, length): centred windows, or the whole movie at once."""
         if self.graph.config.task != "scene":
             yield self._torch.arange(shots)[None]
             return
-        for start in range(0, shots, self.batch):
-            yield self._windows(start, min(start + self.batch, shots), shots)
+        for start in range(windows.start, windows.stop, self.batch):
+            yield self._windows(start, min(start + self.batch, windows.stop), shots)
 
     def _windows(self, begin: int, end: int, shots: int) -> Tensor:
         """Shots of the windows around shots begin to end, edge shots repeated."""

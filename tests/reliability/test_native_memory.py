@@ -15,6 +15,7 @@ import numpy as np
 sys.path.insert(0, {tests!r})
 from support import random_checkpoint, random_features, small_config
 from megaseg.engine.artefact import compile_checkpoint
+from megaseg.engine.backends import Excerpt
 from megaseg.engine.backends.native import NativeBackend
 from megaseg.errors import ResourceLimitError
 
@@ -63,6 +64,48 @@ print(status("VmHWM") - before, sum(sizes(plan)) + logits.nbytes)
     used_kib, planned = (int(value) for value in output.split())
     assert used_kib * 1024 <= 1.1 * planned + (2 << 20)  # 2 MiB: the heap's slack
     assert used_kib * 1024 >= 0.5 * planned  # the figure is of this run, not of something smaller
+
+
+def test_peak_of_many_streams_is_within_a_tenth_of_the_plan(tmp_path: Path) -> None:
+    """Each window of a chunk is of another movie: as many rows of shots as there ever are."""
+    output = child(f"""
+path = {str(tmp_path / "model.mseg")!r}
+compile_checkpoint(random_checkpoint(scene), path, compute_type="float32")
+movie = list(random_features(scene, 17).values())
+warm = small_config()
+native(random_checkpoint(warm), num_threads=2).run(list(random_features(warm, 3).values()))
+reset_peak()
+before = status("VmHWM")
+plan = NativeBackend(path, num_threads=2)
+keepers = [plan.keep() for _ in range(100)]
+plan.run_windows([Excerpt([rows[:16] for rows in movie], 0, 8, kept) for kept in keepers])
+plan.run_windows([Excerpt([rows[16:] for rows in movie], 8, 9, kept) for kept in keepers])
+print(status("VmHWM") - before, sum(sizes(plan)) + sum(kept.nbytes for kept in keepers))
+""")
+    used_kib, planned = (int(value) for value in output.split())
+    assert used_kib * 1024 <= 1.1 * planned + (2 << 20)
+    assert used_kib * 1024 >= 0.8 * planned
+
+
+def test_a_stream_goes_on_after_memory_ran_out() -> None:
+    output = child("""
+plan = native(random_checkpoint(scene), num_threads=1)
+movie = list(random_features(scene, 150).values())
+(expected,) = plan.run_many([movie])
+other = native(random_checkpoint(scene), num_threads=1)
+kept = other.keep()
+(first,) = other.run_windows([Excerpt([rows[:9] for rows in movie], 0, 1, kept)])
+rest = Excerpt([rows[9:] for rows in movie], 1, 150, kept)
+resource.setrlimit(resource.RLIMIT_AS, (status("VmSize") << 10, resource.RLIM_INFINITY))
+try:
+    other.run_windows([rest])
+except ResourceLimitError:
+    print(kept.shots)
+resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY,) * 2)
+(second,) = other.run_windows([rest])
+assert np.array_equal(np.concatenate([first, second]), expected)
+""")
+    assert output == "9\n"
 
 
 def test_a_memory_limit_holds_under_an_address_space_limit(tmp_path: Path) -> None:
