@@ -19,6 +19,7 @@ from megaseg.cli import (
     reader,
     results,
     segment,
+    serve,
     train,
 )
 from megaseg.cli.console import console
@@ -34,6 +35,7 @@ app = typer.Typer(
 app.command("segment")(segment.segment)
 app.command("redecide")(segment.redecide)
 app.command("explain")(explain.explain)
+app.command("serve")(serve.serve)
 app.command("info")(checkpoint.info)
 app.command("convert")(checkpoint.convert)
 app.command("compile")(compile.compile_model)

@@ -23,3 +23,7 @@ class SequenceError(MegasegError):
 
 class Unauthorized(MegasegError):
     """A request without the service's bearer token."""
+
+
+class ClientGone(MegasegError):
+    """The client closed its connection before it had its answer."""

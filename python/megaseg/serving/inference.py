@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,18 +14,20 @@ from numpy.typing import NDArray
 from megaseg.engine.features import Features
 from megaseg.engine.movie import MovieSegmentation
 from megaseg.engine.segmentation import Segmentation
-from megaseg.errors import ResourceLimitError
+from megaseg.errors import MegasegError, ResourceLimitError
 from megaseg.serving.checking import checked
 from megaseg.serving.errors import ModelNotReady, RequestError
 from megaseg.serving.models import Model, Models
 from megaseg.serving.parameters import Parameters
 from megaseg.serving.sequences import Sequences
 from megaseg.serving.settings import Limits
+from megaseg.serving.status import INTERNAL, status_of
 
 if TYPE_CHECKING:
+    from megaseg.engine.streaming import Event
     from megaseg.serving.metrics import Metrics
 
-DTYPES = {"FP32": np.dtype("<f4"), "INT64": np.dtype("<i8"), "BOOL": np.dtype("?")}
+DTYPES: dict[str, np.dtype[Any]] = {"FP32": np.dtype("<f4"), "INT64": np.dtype("<i8"), "BOOL": np.dtype("?")}
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,8 @@ class Inference:
         self.models, self.limits, self.metrics = models, limits, metrics
         self._sequences = Sequences(limits)
         self._draining = False
+        self._running = 0
+        self._done = asyncio.Event()  # set when nothing runs and nothing more may
         metrics.watch(models, lambda: len(self._sequences))
 
     async def infer(self, request: Request) -> Response:
@@ -69,8 +74,8 @@ class Inference:
             SequenceError: a push to a sequence that is not open. DeadlineExceeded: its ``timeout`` passed.
         """
         known = request.model if request.model in self.models.names() else ""
-        with self.metrics.request(request.protocol, known, id=request.id) as seen:
-            model = self._model(request.model, request.version)
+        observed = self.metrics.request(request.protocol, known, id=request.id)
+        with observed as seen, self._accepted((request.model, request.version)) as (model,):
             parameters = Parameters.parse(request.parameters)
             seen["shots"] = shots = self._check(model, request, parameters)
             base = {"time_base": parameters.time_base} if "times" in request.inputs else {}
@@ -82,35 +87,19 @@ class Inference:
                 return _answer(request, _segmentation_outputs(result))
             seen["sequence"] = parameters.sequence_id
             events = await self._sequences.push(model, parameters.sequence_id, parameters, arrays if shots else None)
-            outputs: dict[str, NDArray[Any]] = {
-                "scores": np.array([event.score for event in events], np.float32),
-                "boundaries": np.array([event.boundary for event in events], np.bool_),
-                "shot": np.array([event.shot for event in events], np.int64),
-                "final": np.array([event.final for event in events], np.bool_),
-            }
-            return _answer(request, outputs, sequence_id=parameters.sequence_id)
+            return _answer(request, _event_outputs(events), sequence_id=parameters.sequence_id)
 
     async def segment(
         self, names: Sequence[str], features: Features, *, timeout: float | None = None, **decision: Any
     ) -> Segmentation | MovieSegmentation:
         """The result of one model, or of a scene and an act model over the same shots; errors as of ``infer``."""
-        models = [self._model(name) for name in names]
-        if len(models) > 1 and sorted(model.engine.config.task for model in models) != ["act", "scene"]:
-            raise RequestError(f"model: expected one, or a scene and an act model, got {', '.join(names):.200}")
-        self._expect_shots(features.num_shots)
-        tasks = [
-            asyncio.ensure_future(model.scheduler.segment_async(features, timeout=timeout, **decision))
-            for model in models
-        ]
-        try:
-            results: list[Segmentation] = await asyncio.gather(*tasks)
-        finally:
-            for task in tasks:
-                task.cancel()  # what is left where one has failed
-        if len(results) == 1:
-            return results[0]
-        by_task = {result.task: result for result in results}
-        return MovieSegmentation(by_task["scene"], by_task["act"])
+        with self._accepted(*((name, "") for name in names)) as models:
+            if len(models) > 1 and sorted(model.engine.config.task for model in models) != ["act", "scene"]:
+                raise RequestError(f"model: expected one, or a scene and an act model, got {', '.join(names):.200}")
+            self._expect_shots(features.num_shots)
+            work = [model.scheduler.segment_async(features, timeout=timeout, **decision) for model in models]
+            results = {result.task: result for result in await _all(work)}
+        return MovieSegmentation(results["scene"], results["act"]) if len(models) > 1 else results.popitem()[1]
 
     async def load(self, name: str) -> None:
         """``Models.load`` off the event loop; sequences of the model before it end.
@@ -118,8 +107,8 @@ class Inference:
         Raises:
             ModelNotReady: the service is shutting down. Otherwise as ``Models.load``.
         """
-        self._expect_open()
-        await asyncio.to_thread(self.models.load, name)
+        with self._accepted():
+            await asyncio.to_thread(self.models.load, name)
         self._sequences.drop_others(self.models.loaded())
 
     async def unload(self, name: str) -> None:
@@ -138,20 +127,37 @@ class Inference:
     def drain(self) -> None:
         """Refuse new work from now on; what is accepted is still answered."""
         self._draining = True
+        if not self._running:
+            self._done.set()
 
     async def close(self) -> None:
         """Finish accepted work and let every model go."""
         self.drain()
+        await self._done.wait()
         await asyncio.to_thread(self.models.close)
         self._sequences.drop_others(())
 
-    def _expect_open(self) -> None:
+    @contextmanager
+    def _accepted(self, *models: tuple[str, str]) -> Iterator[list[Model]]:
+        """Work on models, by name and version, that shutting down waits for.
+
+        Raises:
+            ModelNotFound, ModelNotReady: of a model, or the service is shutting down.
+        """
         if self._draining:
             raise ModelNotReady("the service is shutting down")
-
-    def _model(self, name: str, version: str = "") -> Model:
-        self._expect_open()
-        return self.models.get(name, version)
+        found = [self.models.get(name, version) for name, version in models]
+        self._running += 1
+        try:
+            yield found
+        except MegasegError as error:
+            if status_of(error) is INTERNAL and not set(found) <= set(self.models.loaded()):
+                raise ModelNotReady("model: it was unloaded or loaded anew just now; try again") from error
+            raise
+        finally:
+            self._running -= 1
+            if self._draining and not self._running:
+                self._done.set()
 
     def _expect_shots(self, shots: int) -> None:
         if shots > self.limits.max_shots:
@@ -182,6 +188,16 @@ class Inference:
         return shots
 
 
+async def _all(work: Sequence[Coroutine[Any, Any, Segmentation]]) -> list[Segmentation]:
+    """Results of work done at the same time; where one part fails, the others are cancelled."""
+    tasks = [asyncio.ensure_future(part) for part in work]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
 def _segmentation_outputs(result: Segmentation) -> dict[str, NDArray[Any]]:
     boundaries = np.zeros(result.num_shots, np.bool_)
     boundaries[result.boundaries] = True
@@ -190,6 +206,15 @@ def _segmentation_outputs(result: Segmentation) -> dict[str, NDArray[Any]]:
         return {"scores": result.scores, "boundaries": boundaries, "shot": shots, "final": np.ones_like(boundaries)}
     points = np.array([point.shot for point in result.turning_points], np.int64)
     return {"scores": result.scores, "turning_points": points, "boundaries": boundaries}
+
+
+def _event_outputs(events: Sequence[Event]) -> dict[str, NDArray[Any]]:
+    return {
+        "scores": np.array([event.score for event in events], np.float32),
+        "boundaries": np.array([event.boundary for event in events], np.bool_),
+        "shot": np.array([event.shot for event in events], np.int64),
+        "final": np.array([event.final for event in events], np.bool_),
+    }
 
 
 def _answer(request: Request, outputs: Mapping[str, NDArray[Any]], **parameters: Any) -> Response:

@@ -87,8 +87,8 @@ class Metrics:
             self._finish(protocol, model, time.perf_counter() - begin, failure, fields)
 
     @contextmanager
-    def reading(self, protocol: str, model: str) -> Iterator[None]:
-        """Count and log a request that cannot be read, and so never gets as far as ``request``."""
+    def failing(self, protocol: str, model: str) -> Iterator[None]:
+        """Count, time and log a request only where it fails: while it is read or its answer written."""
         begin = time.perf_counter()
         try:
             yield

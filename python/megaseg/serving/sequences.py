@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from megaseg.errors import DeadlineExceeded, MegasegError, OverloadedError, UnsupportedError
+from megaseg.errors import OverloadedError, UnsupportedError
 from megaseg.serving.checking import checked
 from megaseg.serving.errors import RequestError, SequenceError
 from megaseg.serving.logs import log
@@ -49,9 +49,9 @@ class Sequences:
     ) -> tuple[Event, ...]:
         """Push shots, if any, to a sequence, starting and ending it where asked; its events that are new.
 
-        A start under the id of an open sequence ends that one, as in Triton. A push that is refused (a full queue,
-        bad features) leaves the sequence as it was; one that is cancelled or late, or whose end fails, drops it: some
-        of its shots may be in.
+        A start under the id of an open sequence ends that one, as in Triton. A push that is refused (a full queue, bad
+        features) leaves the sequence as it was; the events of one that is cancelled or late come with the next one, or
+        with the end asked for again.
 
         Raises:
             SequenceError: the sequence is not open. RequestError: no shots and no end.
@@ -62,31 +62,39 @@ class Sequences:
         key = (model.name, sequence_id)
         if parameters.sequence_start:
             self._start(key, model, parameters.decision)
-        sequence = self._open.get(key)
-        if sequence is None or sequence.model is not model:
-            raise SequenceError(
-                f"sequence {key[1]!r:.60} of model {model.name!r}: expected an open one, got one that never started "
-                f"(sequence_start), ended, or was dropped (idle for {self._limits.idle_seconds:g} s, a late push)"
-            )
+        sequence = self._expect(key, model)
         with self._in_flight(key, sequence):
             try:
                 events = await self._through(sequence, parameters, arrays)
             except BaseException as error:
-                kept = isinstance(error, MegasegError) and not isinstance(error, DeadlineExceeded)
-                if parameters.sequence_start or parameters.sequence_end or not kept:
-                    self._drop(key, sequence, "failed")
+                if self._open.get(key) is not sequence and isinstance(error, asyncio.CancelledError):
+                    raise self._missing(key) from error  # its stream was cancelled, not this task
+                if not sequence.stream.num_shots:
+                    self._drop(key, sequence, "not started")
                 raise
             if parameters.sequence_end:
                 self._drop(key, sequence, "ended")
             return events
+
+    def _expect(self, key: Key, model: Model) -> _Sequence:
+        sequence = self._open.get(key)
+        if sequence is None or sequence.model is not model:
+            raise self._missing(key)
+        return sequence
+
+    def _missing(self, key: Key) -> SequenceError:
+        return SequenceError(
+            f"sequence {key[1]!r:.60} of model {key[0]!r}: expected an open one, got one that never started "
+            f"(sequence_start), has ended, or was dropped (idle for {self._limits.idle_seconds:g} s, started again, or "
+            "its model unloaded)"
+        )
 
     async def _through(self, sequence: _Sequence, parameters: Parameters, arrays: Arrays | None) -> tuple[Event, ...]:
         stream, timeout = sequence.stream, parameters.timeout
         futures: list[Future[tuple[Event, ...]]] = []
         async with sequence.order:
             if arrays is not None:
-                features = await checked(arrays)
-                futures.append(stream.submit(features, timeout=timeout))
+                futures.append(stream.submit(await checked(arrays), timeout=timeout))
             if parameters.sequence_end:
                 futures.append(stream.submit_close(timeout=timeout))
         answers = await asyncio.gather(*map(asyncio.wrap_future, futures))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from megaseg.errors import UnsupportedError
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Limits:
     """What one client may ask for.
 
@@ -28,9 +28,9 @@ class Limits:
     idle_seconds: float = 300.0
 
     def __post_init__(self) -> None:
-        for name in self.__slots__:
-            if not getattr(self, name) > 0:
-                raise UnsupportedError(f"{name}: expected more than 0, got {getattr(self, name)}")
+        for name, value in vars(self).items():
+            if not value > 0:
+                raise UnsupportedError(f"{name}: expected more than 0, got {value}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,25 @@ class Settings:
                 f"--host {self.host}: other machines can reach it; expected --tls-certificate and --tls-key, or "
                 "--token-file, or --insecure where something else keeps strangers out"
             )
+
+
+def named(checkpoints: Sequence[str]) -> dict[str, str]:
+    """Checkpoints by model name: each is ``name=path``, or a path or shipped name, whose stem is the name.
+
+    Raises:
+        UnsupportedError: two of one name.
+    """
+    sources: dict[str, str] = {}
+    for given in checkpoints:
+        name, equals, path = given.partition("=")
+        if not equals:
+            name, path = Path(given).stem, given
+        if name in sources:
+            raise UnsupportedError(
+                f"--checkpoint: expected different names, got {name!r} for {sources[name]} and {path}; give name=path"
+            )
+        sources[name] = path
+    return sources
 
 
 def is_loopback(host: str) -> bool:

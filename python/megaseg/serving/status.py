@@ -14,7 +14,14 @@ from megaseg.errors import (
     ResourceLimitError,
     UnsupportedError,
 )
-from megaseg.serving.errors import ModelNotFound, ModelNotReady, RequestError, SequenceError, Unauthorized
+from megaseg.serving.errors import (
+    ClientGone,
+    ModelNotFound,
+    ModelNotReady,
+    RequestError,
+    SequenceError,
+    Unauthorized,
+)
 
 
 class Status(NamedTuple):
@@ -40,6 +47,7 @@ STATUSES: dict[type[BaseException], Status] = {
     ModelNotReady: Status(503, "UNAVAILABLE", "not_ready"),
     DeadlineExceeded: Status(504, "DEADLINE_EXCEEDED", "expired"),
     CheckpointError: INTERNAL,
+    ClientGone: CANCELLED,
     asyncio.CancelledError: CANCELLED,
 }
 
