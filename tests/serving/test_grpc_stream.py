@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Future
@@ -15,8 +16,6 @@ import pytest
 grpc = pytest.importorskip("grpc")
 pytest.importorskip("tritonclient.grpc")
 pytest.importorskip("prometheus_client")
-import itertools
-
 from grpc_service import Service, connected, movie, rows, running, tensors  # noqa: E402 (after what it needs)
 from tritonclient.grpc import aio, service_pb2  # noqa: E402
 
@@ -312,26 +311,5 @@ def test_a_cancelled_stream_cancels_its_requests() -> None:
         await settled()
         assert channel.written == []
         assert channel.stream._answers == set()
-
-    asyncio.run(run())
-
-
-def test_a_sequence_dropped_by_the_service_is_answered() -> None:
-    async def run() -> None:
-        channel = Channel(["a"])
-
-        async def dropped(request: Any) -> Any:
-            raise asyncio.CancelledError
-
-        channel.stream._infer = dropped
-        answers: list[Any] = []
-
-        async def write(data: bytes) -> None:
-            answers.append(service_pb2.ModelStreamInferResponse.FromString(data))
-
-        channel.stream._write = write
-        assert await channel.stream.run()
-        assert answers[0].error_message.startswith("CANCELLED")
-        assert answers[0].infer_response.id == "a:0"
 
     asyncio.run(run())

@@ -172,7 +172,7 @@ class _Token(grpc.aio.ServerInterceptor):  # type: ignore[misc, unused-ignore]
             refuse
         )  # on the wire, a single message is a stream of one
 
-    async def intercept_service(self, continuation: Call, call: Any) -> Any:
+    async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], call: Any) -> Any:
         header = next((value for key, value in call.invocation_metadata if key == "authorization"), None)
         if call.method in _OPEN or accepts(self._token, header):
             return await continuation(call)
