@@ -68,7 +68,7 @@ def running(settings: Settings, **client: Any) -> Iterator[Service]:
     def work() -> None:
         try:
             asyncio.run(main())
-        except BaseException as error:  # for the test's own thread
+        except BaseException as error:  # noqa: BLE001 (for the test's own thread)
             held["error"] = error
         finally:
             ready.set()
@@ -114,7 +114,7 @@ def start(checkpoints: Mapping[str, str]) -> Iterator[Callable[..., Service]]:
     """Starts a service with settings of its own; ``client`` are arguments of its HTTP client."""
     with ExitStack() as stack:
 
-        def begin(client: Mapping[str, Any] = {}, **settings: Any) -> Service:  # noqa: B006 (never changed)
+        def begin(client: Mapping[str, Any] = {}, **settings: Any) -> Service:
             chosen = {"checkpoints": checkpoints, "http_port": 0, "grpc_port": 0, **settings}
             return stack.enter_context(running(Settings(**chosen), **client))
 

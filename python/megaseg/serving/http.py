@@ -20,7 +20,7 @@ from megaseg.engine.features import read_features
 from megaseg.errors import MegasegError
 from megaseg.serving import http_tensors, openapi
 from megaseg.serving.checking import off_loop
-from megaseg.serving.errors import ModelNotReady, RequestError, Unauthorized
+from megaseg.serving.errors import RequestError, Unauthorized
 from megaseg.serving.http_body import read_body, unless_gone
 from megaseg.serving.inference import Inference
 from megaseg.serving.logs import log
@@ -58,15 +58,14 @@ class _Routes:
         return JSONResponse({"live": True})
 
     async def ready(self, request: Request) -> Response:
-        if not self._inference.ready():
-            raise ModelNotReady("the service is shutting down")
+        self._inference.expect_ready()
         return JSONResponse({"ready": True})
 
     async def server(self, request: Request) -> Response:
         return JSONResponse({"name": "megaseg", "version": __version__, "extensions": EXTENSIONS})
 
     async def model_ready(self, request: Request) -> Response:
-        await self.ready(request)
+        self._inference.expect_ready()
         return JSONResponse({"ready": True, "name": self._models.get(*_named(request)).name})
 
     async def model(self, request: Request) -> Response:
@@ -81,7 +80,7 @@ class _Routes:
     async def infer(self, request: Request) -> Response:
         name, version = _named(request)
         with self._inference.metrics.failing("http", name if name in self._models.names() else ""):
-            content = await read_body(request, self._limit, self._patience)
+            content = await self._body(request)
             header = request.headers.get(_HEADER)
             asked, wanted = await off_loop(len(content), http_tensors.decode, content, header, name, version)
             del content
@@ -92,13 +91,18 @@ class _Routes:
             return Response(answer, media_type="application/json")
         return Response(answer, media_type="application/octet-stream", headers={_HEADER: str(length)})
 
+    async def _body(self, request: Request) -> bytes:
+        """The body of a request for work, which is not read once nothing is accepted."""
+        self._inference.expect_ready()
+        return await read_body(request, self._limit, self._patience)
+
     async def segment(self, request: Request, query: Annotated[SegmentQuery, Query()]) -> Response:
         names = query.model or list(self._models.names())
         if not query.model and len(names) > 1:
             raise RequestError(f"model: expected one or two of {', '.join(names)}, got none")
         known = "+".join(names) if set(names) <= set(self._models.names()) else ""
         with self._inference.metrics.request("http", known) as seen:
-            content = await read_body(request, self._limit, self._patience)
+            content = await self._body(request)
             features = await off_loop(len(content), read_features, content, "body", max_bytes=self._limit)
             del content
             seen["shots"] = features.num_shots

@@ -14,14 +14,13 @@ from numpy.typing import NDArray
 from megaseg.engine.features import Features
 from megaseg.engine.movie import MovieSegmentation
 from megaseg.engine.segmentation import Segmentation
-from megaseg.errors import MegasegError, ResourceLimitError
+from megaseg.errors import ResourceLimitError, UnsupportedError
 from megaseg.serving.checking import checked
 from megaseg.serving.errors import ModelNotReady, RequestError
 from megaseg.serving.models import Model, Models
 from megaseg.serving.parameters import Parameters
 from megaseg.serving.sequences import Sequences
 from megaseg.serving.settings import Limits
-from megaseg.serving.status import INTERNAL, status_of
 
 if TYPE_CHECKING:
     from megaseg.engine.streaming import Event
@@ -124,6 +123,11 @@ class Inference:
         """Whether the service takes requests: it does until it begins to shut down."""
         return not self._draining
 
+    def expect_ready(self) -> None:
+        """Raises ModelNotReady once the service is shutting down."""
+        if self._draining:
+            raise ModelNotReady("the service is shutting down")
+
     def drain(self) -> None:
         """Refuse new work from now on; what is accepted is still answered."""
         self._draining = True
@@ -144,14 +148,13 @@ class Inference:
         Raises:
             ModelNotFound, ModelNotReady: of a model, or the service is shutting down.
         """
-        if self._draining:
-            raise ModelNotReady("the service is shutting down")
+        self.expect_ready()
         found = [self.models.get(name, version) for name, version in models]
         self._running += 1
         try:
             yield found
-        except MegasegError as error:
-            if status_of(error) is INTERNAL and not set(found) <= set(self.models.loaded()):
+        except UnsupportedError as error:  # what a closed scheduler says
+            if not set(found) <= set(self.models.loaded()):
                 raise ModelNotReady("model: it was unloaded or loaded anew just now; try again") from error
             raise
         finally:

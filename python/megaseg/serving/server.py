@@ -62,8 +62,34 @@ async def _serve(
     settings: Settings, inference: Inference, stop: asyncio.Event, on_start: Callable[[int, int], None] | None
 ) -> None:
     certificate, key = _tls(settings)
-    listener = _listen(settings.host, settings.http_port)
-    http_port: int = listener.getsockname()[1]
+    with _listen(settings.host, settings.http_port) as listener:
+        rpc = await start(
+            inference,
+            inference.models,
+            address=_address(settings.host, settings.grpc_port),
+            credentials=grpc.ssl_server_credentials([(key, certificate)]) if certificate else None,
+            token=settings.token,
+            max_bytes=settings.limits.max_body_bytes,
+        )
+        http = _http(settings, inference)
+        http_port: int = listener.getsockname()[1]
+        serving = asyncio.create_task(http.serve(sockets=[listener]))
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            log("serving", host=settings.host, http_port=http_port, grpc_port=rpc.port, tls=certificate is not None)
+            if on_start is not None:
+                on_start(http_port, rpc.port)
+            await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            log("draining")
+            await inference.close()
+        finally:
+            stopping.cancel()
+            http.should_exit = True
+            await asyncio.gather(serving, rpc.stop(_GRACE))
+    log("stopped")
+
+
+def _http(settings: Settings, inference: Inference) -> _Http:
     config = uvicorn.Config(
         create_app(inference, token=settings.token),
         log_config=None,
@@ -75,29 +101,7 @@ async def _serve(
         ssl_keyfile=settings.tls_key,
         timeout_graceful_shutdown=int(_GRACE),
     )
-    rpc = await start(
-        inference,
-        inference.models,
-        address=_address(settings.host, settings.grpc_port),
-        credentials=grpc.ssl_server_credentials([(key, certificate)]) if certificate else None,
-        token=settings.token,
-        max_bytes=settings.limits.max_body_bytes,
-    )
-    http = _Http(config)
-    serving = asyncio.create_task(http.serve(sockets=[listener]))
-    stopping = asyncio.create_task(stop.wait())
-    try:
-        log("serving", host=settings.host, http_port=http_port, grpc_port=rpc.port, tls=certificate is not None)
-        if on_start is not None:
-            on_start(http_port, rpc.port)
-        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        log("draining")
-        await inference.close()
-    finally:
-        stopping.cancel()
-        http.should_exit = True
-        await asyncio.gather(serving, rpc.stop(_GRACE))
-    log("stopped")
+    return _Http(config)
 
 
 def _models(settings: Settings, metrics: Metrics) -> Models:
@@ -155,11 +159,16 @@ def _signals() -> Iterator[asyncio.Event]:
 def _listen(host: str, port: int) -> socket.socket:
     """A listening socket; what connects before uvicorn accepts waits in its backlog."""
     try:
-        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(2048)
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, protocol, _, address = found[0]
+        listener = socket.socket(family, kind, protocol)  # named, or asyncio would not turn Nagle's delay of 40 ms off
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen(2048)
+        except BaseException:
+            listener.close()
+            raise
     except OSError as error:
         raise OSError(f"--host {host} --http-port {port}: {error.strerror}") from error
     return listener
