@@ -275,7 +275,8 @@ def test_versions_are_counted_and_the_users_changes_stay(scene: Path, tmp_path: 
     with pytest.raises(UnsupportedError, match=r"graph/config.pbtxt: expected the inputs and outputs of this model"):
         export_triton(wider, models, name="graph")  # rows of 7 indices, not of 5
     assert sorted(entry.name for entry in (models / "graph").iterdir()) == ["1", "config.pbtxt"]
-    assert oct((models / "graph" / "1").stat().st_mode & 0o777) == oct(0o777 & ~umask())
+    for path in (models / "graph", models / "graph" / "1", models / "scene" / "8"):
+        assert oct(path.stat().st_mode & 0o777) == oct(0o777 & ~umask())
 
 
 def umask() -> int:

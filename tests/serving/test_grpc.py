@@ -276,6 +276,22 @@ def test_a_request_that_is_too_late_says_so(service: Service, client: Any) -> No
     expect_same(client.infer("scene", tensors(movie())), service.engines["scene"], movie())
 
 
+def test_the_nearer_deadline_reaches_the_scheduler(service: Service, client: Any, monkeypatch: Any) -> None:
+    seen: list[Any] = []
+    infer = service.inference.infer
+
+    async def spy(request: Any) -> Any:
+        seen.append(request.parameters.get("timeout"))
+        return await infer(request)
+
+    monkeypatch.setattr(service.inference, "infer", spy)
+    for timeout, client_timeout in ((None, None), (None, 20), (0, 20), (30_000_000, 20), (5_000_000, 20)):
+        client.infer("scene", tensors(movie()), timeout=timeout, client_timeout=client_timeout)
+    assert seen[0] is None
+    assert all(15_000_000 < microseconds < 25_000_000 for microseconds in seen[1:4])
+    assert seen[4] == 5_000_000
+
+
 def test_a_model_in_use_is_unloaded_after_its_answers(service: Service, client: Any) -> None:
     gate = service.gates["scene"]
     gate.shut()
