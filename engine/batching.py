@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout  # its own class until Python 3.11
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from megaseg.engine.features import FeatureSource, as_features
 from megaseg.engine.flows import Finished, Flow, Job, RequestFlow
@@ -153,6 +153,16 @@ class Scheduler:
         """A stream that goes on where a snapshot was taken; raises as ``Engine.resume``."""
         return ScheduledStream(self, read_snapshot(self.engine, snapshot, acts, new_progress))
 
+    def expect_room(self) -> None:
+        """For callers with work to do before they submit: a full queue refuses here too, and counts it.
+
+        Raises:
+            OverloadedError: the queue is full.
+        """
+        with self._changed:
+            if self._stats.queued >= self.max_queue:
+                self._refuse()
+
     def stats(self) -> SchedulerStats:
         """Counts so far: accepted = completed + expired + cancelled + failed + queued."""
         with self._changed:
@@ -228,7 +238,10 @@ class Scheduler:
             if wait:
                 self._waiting.append(Future())
                 return self._waiting[-1]
-            self._count(refused=1)
+            self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        self._count(refused=1)
         raise OverloadedError(f"queue: {self.max_queue} requests are waiting, as many as max_queue allows; try later")
 
     def _give_up(self, room: Future[None]) -> None:

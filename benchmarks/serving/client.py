@@ -118,12 +118,17 @@ class Requests:
         self._channel = grpc.insecure_channel(f"127.0.0.1:{port}", _OPTIONS)
         self._method = self._channel.unary_unary(f"/{protocol.SERVICE}/ModelInfer")
         self._data = message(random_features(SCENE, shots)).SerializeToString()
-        self.ends: dict[str, list[float]] = {}  # status to milliseconds from when each was due
+        self.ends: dict[
+            str, list[float]
+        ] = {}  # status to milliseconds: from when it was due if OK, else from when sent
         self._ended: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def send(self, due: float) -> None:
+        sent = time.perf_counter()
+
         def done(call: Any) -> None:
-            self.ends.setdefault(call.code().name, []).append(1e3 * (time.perf_counter() - due))
+            end = call.code().name
+            self.ends.setdefault(end, []).append(1e3 * (time.perf_counter() - (due if end == "OK" else sent)))
             self._ended.put(None)
 
         self._method.future(self._data).add_done_callback(done)

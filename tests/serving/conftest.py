@@ -105,7 +105,7 @@ def engines(checkpoints: Mapping[str, str]) -> dict[str, Engine]:
 
 @pytest.fixture(scope="module")
 def service(checkpoints: Mapping[str, str]) -> Iterator[Service]:
-    with running(Settings(checkpoints, http_port=0, grpc_port=0)) as one:
+    with running(Settings(checkpoints, http_port=0, grpc_port=0, num_threads=1)) as one:
         yield one
 
 
@@ -115,7 +115,7 @@ def start(checkpoints: Mapping[str, str]) -> Iterator[Callable[..., Service]]:
     with ExitStack() as stack:
 
         def begin(client: Mapping[str, Any] = {}, **settings: Any) -> Service:
-            chosen = {"checkpoints": checkpoints, "http_port": 0, "grpc_port": 0, **settings}
+            chosen = {"checkpoints": checkpoints, "http_port": 0, "grpc_port": 0, "num_threads": 1, **settings}
             return stack.enter_context(running(Settings(**chosen), **client))
 
         yield begin

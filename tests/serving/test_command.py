@@ -79,7 +79,7 @@ def test_a_signal_ends_it_when_accepted_work_is_answered(
 ) -> None:
     movie = random_features(small_config(), 4_000)
     answers: list[Any] = []
-    with process("-c", checkpoints["scene"], "--max-batch-size", "1") as one:
+    with process("-c", checkpoints["scene"], "--max-batch-size", "1", "--threads", "1") as one:
 
         def ask() -> None:
             with httpx.Client(base_url=one.http.base_url, timeout=60) as client:
@@ -102,7 +102,7 @@ def test_a_signal_ends_it_when_accepted_work_is_answered(
 
 def test_a_second_signal_ends_it_at_once(checkpoints: Any) -> None:
     movie = npz(**random_features(small_config(), 4_000))
-    with process("-c", checkpoints["scene"], "--max-batch-size", "1") as one:
+    with process("-c", checkpoints["scene"], "--max-batch-size", "1", "--threads", "1") as one:
         asking = threading.Thread(target=_ask_in_vain, args=(one.http.base_url, movie))
         asking.start()
         while 'megaseg_queue{model="scene"} 1.0' not in one.http.get("/metrics").text:

@@ -7,6 +7,7 @@ import io
 import select
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -66,6 +67,19 @@ def test_an_endless_body_is_refused_before_its_end(small: Any) -> None:
         while not select.select([connection], [], [], 0)[0]:
             connection.sendall(chunk)
         assert connection.recv(100).startswith(b"HTTP/1.1 413 ")
+
+
+def test_bodies_under_way_have_so_much_room_and_no_more(small: Any) -> None:
+    head = b"POST /v1/segment?model=scene HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\nPK" % MIB
+    with ExitStack() as held:
+        slow = [held.enter_context(socket.create_connection(("127.0.0.1", small.http_port))) for _ in range(5)]
+        for connection in slow:
+            connection.sendall(head)
+        (refused,), _, _ = select.select(slow, [], [])  # one of them has an answer
+        assert refused.recv(100).startswith(b"HTTP/1.1 429 ")
+    while small.http.post(INFER, json=body(1)).status_code == 429:  # until the service sees them go
+        pass
+    assert small.http.post(INFER, json=body(1)).status_code == 200
 
 
 def test_what_unpacks_to_too_much_is_refused(small: Any) -> None:

@@ -69,6 +69,15 @@ def test_every_path_but_health_asks_for_the_token(start: Any) -> None:
     assert service.metrics()["megaseg_requests_total", ("", "unauthorized", "http")] > 1
 
 
+def test_a_web_page_cannot_reach_a_service_without_a_token(start: Any) -> None:
+    service = start()
+    headers = {"Origin": "https://example.org"}
+    assert service.http.post("/v2/repository/models/scene/unload", headers=headers).status_code == 401
+    assert service.http.get("/v2/models/scene/ready").status_code == 200
+    headers["Authorization"] = "Bearer secret"
+    assert start(token="secret").http.get("/v2", headers=headers).status_code == 200
+
+
 def test_tritonclient_sends_the_token(start: Any) -> None:
     triton = pytest.importorskip("tritonclient.http")
     service = start(token="secret")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from functools import wraps
 from typing import Annotated, Any
 
@@ -19,12 +21,12 @@ from megaseg import __version__
 from megaseg.engine.features import read_features
 from megaseg.errors import MegasegError
 from megaseg.serving import http_tensors, openapi
-from megaseg.serving.checking import off_loop
 from megaseg.serving.errors import RequestError, Unauthorized
-from megaseg.serving.http_body import read_body, unless_gone
+from megaseg.serving.http_body import Room, read_body, unless_gone
 from megaseg.serving.inference import Inference
 from megaseg.serving.logs import log
 from megaseg.serving.models import VERSION
+from megaseg.serving.offload import off_loop
 from megaseg.serving.security import accepts
 from megaseg.serving.status import message_of, status_of
 
@@ -53,6 +55,7 @@ class _Routes:
         self._inference, self._models = inference, inference.models
         self._limit = inference.limits.max_body_bytes
         self._patience = inference.limits.idle_seconds
+        self._room = Room(self._limit)
 
     async def live(self, request: Request) -> Response:
         return JSONResponse({"live": True})
@@ -79,37 +82,44 @@ class _Routes:
 
     async def infer(self, request: Request) -> Response:
         name, version = _named(request)
-        with self._inference.metrics.failing("http", name if name in self._models.names() else ""):
-            content = await self._body(request)
-            header = request.headers.get(_HEADER)
-            asked, wanted = await off_loop(len(content), http_tensors.decode, content, header, name, version)
-            del content
-        response = await unless_gone(request, self._inference.infer(asked))
+        with ExitStack() as held:
+            with self._inference.metrics.failing("http", self._known(name)):
+                content = await self._body(request, held)
+                header = request.headers.get(_HEADER)
+                asked, wanted = await off_loop(len(content), http_tensors.decode, content, header, name, version)
+                del content
+            response = await unless_gone(request, self._inference.infer(asked))
         size = sum(array.nbytes for array in response.outputs.values())
         answer, length = await off_loop(size, http_tensors.encode, response, wanted)
         if length is None:
             return Response(answer, media_type="application/json")
         return Response(answer, media_type="application/octet-stream", headers={_HEADER: str(length)})
 
-    async def _body(self, request: Request) -> bytes:
-        """The body of a request for work, which is not read once nothing is accepted."""
-        self._inference.expect_ready()
-        return await read_body(request, self._limit, self._patience)
-
     async def segment(self, request: Request, query: Annotated[SegmentQuery, Query()]) -> Response:
         names = query.model or list(self._models.names())
-        if not query.model and len(names) > 1:
-            raise RequestError(f"model: expected one or two of {', '.join(names)}, got none")
-        known = "+".join(names) if set(names) <= set(self._models.names()) else ""
-        with self._inference.metrics.request("http", known) as seen:
-            content = await self._body(request)
-            features = await off_loop(len(content), read_features, content, "body", max_bytes=self._limit)
+        with ExitStack() as held, self._inference.metrics.request("http", self._known(*names)) as seen:
+            if len(names) > 1 and not query.model:
+                raise RequestError(f"model: expected one or two of {', '.join(names)}, got none")
+            self._inference.expect_room(*names)
+            content = await self._body(request, held)
+            # In a thread however small it is: it may unpack to a thousand times as much.
+            features = await asyncio.to_thread(read_features, content, "body", max_bytes=self._limit)
             del content
             seen["shots"] = features.num_shots
             decision = query.model_dump(exclude={"model"})
             result = await unless_gone(request, self._inference.segment(names, features, **decision))
             text = await off_loop(1000 * result.num_shots, result.to_json)  # some 300 to 1,000 bytes a shot
         return Response(text, media_type="application/json")
+
+    async def _body(self, request: Request, held: ExitStack) -> bytes:
+        """The body of a request for work, whose room is kept until ``held`` ends; not read once nothing is accepted."""
+        self._inference.expect_ready()
+        held.enter_context(self._room.taken(request))
+        return await read_body(request, self._limit, self._patience)
+
+    def _known(self, *names: str) -> str:
+        """Models as a label of metrics: empty where a client has made one up."""
+        return "+".join(names) if set(names) <= set(self._models.names()) else ""
 
     async def index(self, request: Request) -> Response:
         ready = http_tensors.parse_json(await read_body(request, _SMALL_BODY, self._patience)).get("ready", False)
@@ -126,12 +136,10 @@ class _Routes:
         return Response()
 
     async def _change(self, request: Request, change: Callable[[str], Awaitable[None]]) -> None:
-        parameters = http_tensors.parse_json(await read_body(request, _SMALL_BODY, self._patience)).get(
-            "parameters", {}
-        )
-        if not isinstance(parameters, dict) or not set(parameters) <= {"unload_dependents"}:
-            # Triton takes a configuration or files here; the checkpoints of this service are its operator's choice.
-            raise RequestError(f"parameters: expected none, got {', '.join(parameters):.80}")
+        values = http_tensors.parse_json(await read_body(request, _SMALL_BODY, self._patience))
+        # Triton takes a configuration or files here; the checkpoints of this service are its operator's choice.
+        if values.get("parameters", {}) not in ({}, {"unload_dependents": False}, {"unload_dependents": True}):
+            raise RequestError(f"parameters: expected none but unload_dependents, got {values['parameters']!r:.80}")
         await change(_named(request)[0])
 
     async def metrics(self, request: Request) -> Response:
@@ -196,11 +204,14 @@ class _Gate:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] in _OPEN:
             return await self._app(scope, receive, send)
-        header = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1")
+        headers = dict(scope["headers"])
         try:
-            if not accepts(self._token, header):
-                with self._metrics.failing("http", ""):
+            with self._metrics.failing("http", ""):
+                if not accepts(self._token, headers.get(b"authorization", b"").decode("latin-1")):
                     raise Unauthorized("Authorization: expected the service's bearer token")
+                if self._token is None and b"origin" in headers:
+                    # A page that somebody's browser shows must not reach a service on their own machine.
+                    raise Unauthorized("Origin: expected a token with a request from a web page")
         except Unauthorized as error:
             return await _error(error)(scope, receive, send)
         return await self._app(scope, receive, send)

@@ -4,16 +4,42 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from fastapi import Request
 
-from megaseg.errors import ResourceLimitError
-from megaseg.serving.checking import off_loop
+from megaseg.errors import OverloadedError, ResourceLimitError
 from megaseg.serving.errors import ClientGone, RequestError
+from megaseg.serving.offload import off_loop
 
 _Result = TypeVar("_Result")
+_BODIES = 4
+
+
+class Room:
+    """Bytes of bodies that are being read or worked on: those of ``_BODIES`` of the largest size, all together."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit, self._taken = limit, 0
+
+    @contextmanager
+    def taken(self, request: Request) -> Iterator[None]:
+        """Room for a request's body, as large as it says, or as the limit where it does not.
+
+        Raises:
+            OverloadedError: there is none.
+        """
+        declared = request.headers.get("content-length", "")
+        size = min(int(declared[:20]), self._limit) if declared.isdecimal() else self._limit
+        if self._taken + size > _BODIES * self._limit:
+            raise OverloadedError(f"body: {self._taken} bytes of requests are being worked on, try again later")
+        self._taken += size
+        try:
+            yield
+        finally:
+            self._taken -= size
 
 
 async def read_body(request: Request, limit: int, patience: float) -> bytes:

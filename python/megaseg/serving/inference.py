@@ -15,9 +15,9 @@ from megaseg.engine.features import Features
 from megaseg.engine.movie import MovieSegmentation
 from megaseg.engine.segmentation import Segmentation
 from megaseg.errors import ResourceLimitError, UnsupportedError
-from megaseg.serving.checking import checked
 from megaseg.serving.errors import ModelNotReady, RequestError
 from megaseg.serving.models import Model, Models
+from megaseg.serving.offload import submitted
 from megaseg.serving.parameters import Parameters
 from megaseg.serving.sequences import Sequences
 from megaseg.serving.settings import Limits
@@ -80,9 +80,7 @@ class Inference:
             base = {"time_base": parameters.time_base} if "times" in request.inputs else {}
             arrays = {**request.inputs, **base}
             if parameters.sequence_id is None:
-                result = await model.scheduler.segment_async(
-                    await checked(arrays), timeout=parameters.timeout, **parameters.decision
-                )
+                result = await _segmented(model, arrays, parameters.timeout, parameters.decision)
                 return _answer(request, _segmentation_outputs(result))
             seen["sequence"] = parameters.sequence_id
             events = await self._sequences.push(model, parameters.sequence_id, parameters, arrays if shots else None)
@@ -96,7 +94,7 @@ class Inference:
             if len(models) > 1 and sorted(model.engine.config.task for model in models) != ["act", "scene"]:
                 raise RequestError(f"model: expected one, or a scene and an act model, got {', '.join(names):.200}")
             self._expect_shots(features.num_shots)
-            work = [model.scheduler.segment_async(features, timeout=timeout, **decision) for model in models]
+            work = [_segmented(model, features, timeout, decision) for model in models]
             results = {result.task: result for result in await _all(work)}
         return MovieSegmentation(results["scene"], results["act"]) if len(models) > 1 else results.popitem()[1]
 
@@ -127,6 +125,16 @@ class Inference:
         """Raises ModelNotReady once the service is shutting down."""
         if self._draining:
             raise ModelNotReady("the service is shutting down")
+
+    def expect_room(self, *names: str) -> None:
+        """Refuse work for models before it is read.
+
+        Raises:
+            ModelNotFound, ModelNotReady: of a model, or the service is shutting down. OverloadedError: a full queue.
+        """
+        with self._accepted(*((name, "") for name in names)) as models:
+            for model in models:
+                model.scheduler.expect_room()
 
     def drain(self) -> None:
         """Refuse new work from now on; what is accepted is still answered."""
@@ -189,6 +197,13 @@ class Inference:
         shots = len(request.inputs[next(iter(wanted))])
         self._expect_shots(shots)
         return shots
+
+
+async def _segmented(
+    model: Model, features: Features | Mapping[str, Any], timeout: float | None, decision: Mapping[str, Any]
+) -> Segmentation:
+    model.scheduler.expect_room()  # before the features are looked at
+    return await asyncio.wrap_future(await submitted(model.scheduler.submit, features, timeout=timeout, **decision))
 
 
 async def _all(work: Sequence[Coroutine[Any, Any, Segmentation]]) -> list[Segmentation]:

@@ -119,7 +119,7 @@ class _Gauges(Collector):
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         loaded = self._models.loaded()
-        queue = GaugeMetricFamily("megaseg_queue", "Requests and pushes that wait for a batch.", labels=("model",))
+        queue = GaugeMetricFamily("megaseg_queue", "Requests and pushes accepted and not finished.", labels=("model",))
         for model in loaded:
             queue.add_metric([model.name], model.scheduler.stats().queued)
         yield queue

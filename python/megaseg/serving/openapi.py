@@ -169,6 +169,10 @@ def document(generated: Schema, models: Sequence[str], *, token: bool) -> Schema
         for operation in item.values() if token and not path.startswith("/v2/health/") else ():
             if isinstance(operation, dict):
                 operation["security"] = [{"token": []}]
+    (query,) = (q for q in generated["paths"]["/v1/segment"]["post"]["parameters"] if q["name"] == "model")
+    query["required"] = len(models) > 1
+    query["schema"].pop("default")
+    query["schema"] |= {"items": {"enum": list(models)}, "minItems": 1, "uniqueItems": True}
     components = {"schemas": {**_SCHEMAS, **_result_schemas()}}
     schemes = {"token": {"type": "http", "scheme": "bearer"}}
     return {**generated, "components": {**components, **({"securitySchemes": schemes} if token else {})}}

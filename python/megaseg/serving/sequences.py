@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from megaseg.errors import OverloadedError, UnsupportedError
-from megaseg.serving.checking import checked
 from megaseg.serving.errors import RequestError, SequenceError
 from megaseg.serving.logs import log
 from megaseg.serving.models import Model
+from megaseg.serving.offload import submitted
 from megaseg.serving.parameters import Parameters
 from megaseg.serving.settings import Limits
 
@@ -94,7 +94,7 @@ class Sequences:
         futures: list[Future[tuple[Event, ...]]] = []
         async with sequence.order:
             if arrays is not None:
-                futures.append(stream.submit(await checked(arrays), timeout=timeout))
+                futures.append(await submitted(stream.submit, arrays, timeout=timeout))
             if parameters.sequence_end:
                 futures.append(stream.submit_close(timeout=timeout))
         answers = await asyncio.gather(*map(asyncio.wrap_future, futures))

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
+import os
 import signal
 import socket
 import ssl
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TypeVar
 
 import grpc
 import uvicorn
@@ -23,6 +29,8 @@ from megaseg.serving.metrics import Metrics
 from megaseg.serving.models import Models
 from megaseg.serving.settings import Settings
 
+T = TypeVar("T")
+_NICE = 10
 _GRACE = 10.0  # seconds for clients to take their answers once all accepted work is done
 
 
@@ -48,6 +56,8 @@ async def serve(
         for name in models.names():
             model = await asyncio.to_thread(models.load, name)
             log("model loaded", model=name, **model.engine.describe())
+        gc.collect()
+        gc.freeze()  # modules and models stay: without this, a full collection halts every answer for tens of ms
         inference = Inference(models, limits=settings.limits, metrics=metrics)
         if stop is not None:
             await _serve(settings, inference, stop, on_start)
@@ -96,7 +106,9 @@ def _http(settings: Settings, inference: Inference) -> _Http:
         access_log=False,
         server_header=False,
         lifespan="off",
+        http="h11",
         ws="none",
+        timeout_keep_alive=75,  # seconds: longer than live streams pause between shots
         ssl_certfile=settings.tls_certificate,
         ssl_keyfile=settings.tls_key,
         timeout_graceful_shutdown=int(_GRACE),
@@ -106,7 +118,8 @@ def _http(settings: Settings, inference: Inference) -> _Http:
 
 def _models(settings: Settings, metrics: Metrics) -> Models:
     def open_engine(checkpoint: str) -> Engine:
-        return Engine.from_checkpoint(
+        make = partial(
+            Engine.from_checkpoint,
             checkpoint,
             device=settings.device,
             compute_type=settings.compute_type,
@@ -114,17 +127,34 @@ def _models(settings: Settings, metrics: Metrics) -> Models:
             num_threads=settings.num_threads,
             overflow=settings.overflow,
         )
+        return _in_background(make)
 
     def scheduler(name: str, engine: Engine) -> Scheduler:
-        return Scheduler(
+        make = partial(
+            Scheduler,
             engine,
             max_batch_size=settings.max_batch_size,
             max_queue_delay_us=settings.max_queue_delay_us,
             max_queue=settings.max_queue,
             on_batch=metrics.batches(name),
         )
+        return _in_background(make)
 
     return Models(settings.checkpoints, open=open_engine, scheduler=scheduler)
+
+
+def _in_background(make: Callable[[], T]) -> T:
+    """Make what starts threads of its own so that they compute at a lower priority than the event loop.
+
+    Threads inherit the nice value of the one that starts them. Answers, refusals and health checks then do not wait
+    for a core that computes.
+    """
+
+    def lower() -> None:
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+
+    with ThreadPoolExecutor(1, initializer=lower) as thread:
+        return thread.submit(make).result()
 
 
 class _Http(uvicorn.Server):
