@@ -83,8 +83,15 @@ class Request:
         return json.dumps(self._parameters)
 
 
+class TritonError:
+    INTERNAL, INVALID_ARG = "internal", "invalid"
+
+    def __init__(self, message: str, code: str) -> None:
+        self.message, self.code = message, code
+
+
 class Response:
-    def __init__(self, output_tensors: Any = (), error: str | None = None) -> None:
+    def __init__(self, output_tensors: Any = (), error: TritonError | None = None) -> None:
         self.error, self.outputs = error, {tensor.name: tensor.as_numpy() for tensor in output_tensors}
 
 
@@ -95,7 +102,7 @@ def backend(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     names = {
         "Tensor": Tensor,
         "InferenceResponse": Response,
-        "TritonError": str,
+        "TritonError": TritonError,
         "get_input_tensor_by_name": lambda request, name: request.tensors.get(name),
     }
     module.__dict__.update(names)
@@ -169,8 +176,9 @@ def test_a_request_that_fails_fails_alone(scene: Path, backend: ModuleType, tmp_
         *(Request(good, colour="red"), Request(random_features(config, 1))),
     ]
     responses = model.execute(requests)
-    said = [response.error for response in responses]
-    assert [error is None for error in said] == [True, False, False, True, False, False, False, True]
+    kinds = [response.error and response.error.code for response in responses]
+    assert kinds == [None, "invalid", "invalid", None, "invalid", "invalid", "invalid", None]
+    said = [response.error and response.error.message for response in responses]
     assert "NaN or Inf at shot 3" in said[1]
     assert "same number of shots" in said[2]
     assert "num_scenes: expected 1 to 12" in said[4]
@@ -195,6 +203,8 @@ def test_the_server_gathers_movies_where_asked(checkpoint: Path, backend: Module
     rows.append({name: array[0] for name, array in second.outputs.items()})
     for row, movie in zip(rows, movies, strict=True):
         expect_same(row, engine, movie)
+    (empty,) = model.execute([Request({name: array[:0] for name, array in two.items()})])
+    assert "at least one movie" in empty.error.message
 
 
 @pytest.mark.parametrize("compiled", [False, True])
@@ -265,7 +275,8 @@ def test_versions_are_counted_and_the_users_changes_stay(scene: Path, tmp_path: 
     with pytest.raises(UnsupportedError, match=r"graph/config.pbtxt: expected the inputs and outputs of this model"):
         export_triton(wider, models, name="graph")  # rows of 7 indices, not of 5
     assert sorted(entry.name for entry in (models / "graph").iterdir()) == ["1", "config.pbtxt"]
-    assert oct((models / "graph" / "1").stat().st_mode & 0o777) == oct(0o777 & ~umask())
+    for path in (models / "graph", models / "graph" / "1", models / "scene" / "8"):
+        assert oct(path.stat().st_mode & 0o777) == oct(0o777 & ~umask())
 
 
 def umask() -> int:

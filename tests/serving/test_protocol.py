@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip("google.protobuf")
 service_pb2 = pytest.importorskip("tritonclient.grpc.service_pb2")
 
+from megaseg.errors import ResourceLimitError  # noqa: E402
 from megaseg.serving import protocol  # noqa: E402 (after the packages that it needs)
 from megaseg.serving.errors import RequestError  # noqa: E402
 from megaseg.serving.inference import DTYPES  # noqa: E402
@@ -135,6 +136,22 @@ def test_what_is_wrong_with_a_request_is_said() -> None:
 
     refused(typed, r"input clip: expected fp32_contents for FP32, got int_contents")
     refused(lambda r: r.ClearField("raw_input_contents"), r"input clip: expected 6 values for shape \(2, 3\), got 0")
+    large = request()
+    large.inputs.add(name="x", datatype="BOOL", shape=(1025, 1024)).contents.bool_contents.extend([True] * 1025 * 1024)
+    with pytest.raises(ResourceLimitError, match=r"up to 1048576 values in bool_contents, got 1049600; send raw"):
+        protocol.inputs(large)
+    many = request()
+    for name in range(257):
+        many.inputs.add(name=str(name))
+        many.outputs.add(name=str(name))
+        many.parameters[str(name)].bool_param = True
+    for call, what in (
+        (protocol.inputs, many),
+        (protocol.outputs, many),
+        (protocol.parameters, many.parameters),
+    ):
+        with pytest.raises(RequestError, match=r"(inputs|outputs|parameters): expected up to 256, got 257"):
+            call(what)
     asked = request()
     asked.outputs.add(name="scores").parameters["classification"].int64_param = 3
     with pytest.raises(RequestError, match=r"output scores: expected no parameters .* got classification"):

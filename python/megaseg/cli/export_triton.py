@@ -28,8 +28,7 @@ def export_triton(
     """Write a model into a Triton model repository: a new one, or its next version. The files are docs/triton.md's."""
     from megaseg.export.triton import export_triton as export
 
-    options = {"name": name, "kind": kind, "compute_type": compute_type}
-    made = export(model, repository, **options, max_batch_size=max_batch_size)
+    made = export(model, repository, name=name, kind=kind, compute_type=compute_type, max_batch_size=max_batch_size)
     if json:
         print_json({"folder": str(made.folder), "inputs": _tensors(made.inputs), "outputs": _tensors(made.outputs)})
         return

@@ -206,12 +206,10 @@ def _placed(folder: Path, target: Path, config: str) -> Path:
 
 
 def _settle(folder: Path) -> None:
-    """Files on disk, and the permissions of any other new folder: mkdtemp makes private ones."""
+    """Files on disk, and the folder with the permissions of any other new one: mkdtemp makes a private one."""
     umask = os.umask(0)
     os.umask(umask)
     folder.chmod(0o777 & ~umask)
-    for path in folder.rglob("*"):
-        if path.is_file():
-            path.chmod(0o666 & ~umask)
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
+    for path in folder.rglob("*.*"):
+        with path.open("rb") as file:
+            os.fsync(file.fileno())

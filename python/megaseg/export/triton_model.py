@@ -15,6 +15,7 @@ import triton_python_backend_utils as pb_utils  # type: ignore[import-not-found,
 from megaseg import Engine, MegasegError, Segmentation
 from megaseg.errors import FeatureError
 
+Result = list[Segmentation] | MegasegError  # of a request: a segmentation for each of its movies
 DECISION = ("threshold", "min_scene_length", "num_scenes", "ordered")  # parameters that a request may have
 
 
@@ -27,19 +28,14 @@ class TritonPythonModel:
         options = {name: value["string_value"] for name, value in config.get("parameters", {}).items()}
         folder = Path(args["model_repository"]) / args["model_version"]
         (model,) = (path for path in folder.glob("model.*") if path.suffix != ".py")
-        self.engine = Engine.from_checkpoint(
-            model,
-            device=options["device"],
-            compute_type=options["compute_type"],
-            num_threads=int(options["num_threads"]),
-            overflow=options["overflow"],
-        )
+        chosen: dict[str, Any] = {name: options[name] for name in ("device", "compute_type", "overflow")}
+        self.engine = Engine.from_checkpoint(model, num_threads=int(options["num_threads"]), **chosen)
         self.names = [modality.name for modality in self.engine.config.modalities]
         self.batched = config["max_batch_size"] > 0
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """One response a request, in their order."""
-        results: list[list[Segmentation] | MegasegError | None] = [None] * len(requests)
+        results: list[Result | None] = [None] * len(requests)
         calls: dict[str, list[tuple[int, list[dict[str, Any]]]]] = {}  # requests and their movies by decision
         for place, request in enumerate(requests):
             try:
@@ -61,11 +57,13 @@ class TritonPythonModel:
         arrays = {name: pb_utils.get_input_tensor_by_name(request, name).as_numpy() for name in self.names}
         if not self.batched:
             return [arrays]
+        if not all(map(len, arrays.values())):
+            raise FeatureError("inputs: expected at least one movie, got none")
         return [dict(zip(self.names, movie, strict=True)) for movie in zip(*arrays.values(), strict=True)]
 
     def _segmented(
         self, group: list[tuple[int, list[dict[str, Any]]]], decision: dict[str, Any]
-    ) -> list[tuple[int, list[Segmentation] | MegasegError]]:
+    ) -> list[tuple[int, Result]]:
         """All movies of a group at once; if that fails, each request by itself."""
         try:
             rest = iter(self.engine.segment_many([movie for _, movies in group for movie in movies], **decision))
@@ -75,9 +73,12 @@ class TritonPythonModel:
                 return [(group[0][0], error)]
             return [result for one in group for result in self._segmented([one], decision)]
 
-    def _response(self, result: list[Segmentation] | MegasegError | None) -> Any:
+    def _response(self, result: Result | None) -> Any:
         if not isinstance(result, list):
-            return pb_utils.InferenceResponse(error=pb_utils.TritonError(str(result)))
+            kind = (
+                pb_utils.TritonError.INVALID_ARG if isinstance(result, FeatureError) else pb_utils.TritonError.INTERNAL
+            )
+            return pb_utils.InferenceResponse(error=pb_utils.TritonError(str(result), kind))
         columns = [_outputs(movie) for movie in result]
         outputs = {name: np.stack([column[name] for column in columns]) for name in columns[0]}
         return pb_utils.InferenceResponse(

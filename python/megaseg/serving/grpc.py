@@ -16,14 +16,13 @@ from megaseg.serving.inference import Inference, Request
 from megaseg.serving.logs import log
 from megaseg.serving.models import VERSION, Models, Tensor
 from megaseg.serving.security import accepts
-from megaseg.serving.settings import Limits
 from megaseg.serving.status import INTERNAL, STATUSES, Status, message_of, status_of
 from megaseg.serving.stream import Stream
 
 Call = Callable[[Any, Any], Awaitable[Any]]
 _OPEN = {f"/{protocol.SERVICE}/{name}" for name in ("ServerLive", "ServerReady")}  # without a token, for probes
 _STREAM = "ModelStreamInfer"
-EXTENSIONS = ("sequence", "model_repository", "parameters")  # of Triton's
+EXTENSIONS = ("model_repository", "parameters", "sequence")  # of Triton's
 
 
 class Service:
@@ -173,7 +172,7 @@ class _Token(grpc.aio.ServerInterceptor):  # type: ignore[misc, unused-ignore]
             refuse
         )  # on the wire, a single message is a stream of one
 
-    async def intercept_service(self, continuation: Call, call: Any) -> Any:
+    async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], call: Any) -> Any:
         header = next((value for key, value in call.invocation_metadata if key == "authorization"), None)
         if call.method in _OPEN or accepts(self._token, header):
             return await continuation(call)
@@ -199,7 +198,7 @@ async def start(
     address: str,
     credentials: Any = None,
     token: str | None = None,
-    max_bytes: int = Limits.max_body_bytes,
+    max_bytes: int,
 ) -> Server:
     """Serve on an address (port 0 takes a free one), on the running event loop.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
+from megaseg.errors import ResourceLimitError
 from megaseg.serving.errors import RequestError
 from megaseg.serving.inference import DTYPES
 
@@ -141,19 +142,23 @@ def parsed(kind: Any, data: bytes) -> Any:
 
 _CONTENTS = {"FP32": "fp32_contents", "INT64": "int64_contents", "BOOL": "bool_contents"}  # typed, else raw
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
+# Reading these holds Python's interpreter lock: more would hold every other request up.
+_MOST_ENTRIES = 256  # tensors or parameters
+_MOST_TYPED = 1 << 20  # values outside raw contents
 
 
 def parameters(entries: Mapping[str, Any]) -> dict[str, Any]:
     """A map of ``InferParameter`` as plain values.
 
     Raises:
-        RequestError: one without a value.
+        RequestError: one without a value, or very many.
     """
+    _expect_few("parameters", entries)
     values = {}
     for name, entry in entries.items():
         choice = entry.WhichOneof("parameter_choice")
         if choice is None:
-            raise RequestError(f"parameter {name}: expected a value, got none")
+            raise RequestError(f"parameter {name:.80}: expected a value, got none")
         values[name] = getattr(entry, choice)
     return values
 
@@ -169,14 +174,16 @@ def inputs(request: Any) -> dict[str, NDArray[Any]]:
 
     Raises:
         RequestError: a name twice, an unknown datatype, contents that are not of their shape, or of both forms.
+        ResourceLimitError: too many values that are not raw.
     """
+    _expect_few("inputs", request.inputs)
     raw = request.raw_input_contents
     if raw and len(raw) != len(request.inputs):
         raise RequestError(f"raw_input_contents: expected one for each of {len(request.inputs)} inputs, got {len(raw)}")
     arrays: dict[str, NDArray[Any]] = {}
     for place, tensor in enumerate(request.inputs):
         if tensor.name in arrays:
-            raise RequestError(f"inputs: expected each name once, got {tensor.name} twice")
+            raise RequestError(f"inputs: expected each name once, got {tensor.name:.80} twice")
         _expect_plain("input", tensor)
         arrays[tensor.name] = _array(tensor, raw[place] if raw else None)
     return arrays
@@ -184,42 +191,56 @@ def inputs(request: Any) -> dict[str, NDArray[Any]]:
 
 def outputs(request: Any) -> tuple[str, ...] | None:
     """The names of the outputs that a ``ModelInferRequest`` asks for; None asks for all."""
+    _expect_few("outputs", request.outputs)
     for tensor in request.outputs:
         _expect_plain("output", tensor)
     return tuple(tensor.name for tensor in request.outputs) or None
 
 
+def _expect_few(kind: str, entries: Collection[Any]) -> None:
+    if len(entries) > _MOST_ENTRIES:
+        raise RequestError(f"{kind}: expected up to {_MOST_ENTRIES}, got {len(entries)}")
+
+
 def _expect_plain(kind: str, tensor: Any) -> None:
     if tensor.parameters:
         names = ", ".join(sorted(tensor.parameters))
-        raise RequestError(f"{kind} {tensor.name}: expected no parameters (shared memory, classification), got {names}")
+        expected = "no parameters (shared memory, classification)"
+        raise RequestError(f"{kind} {tensor.name:.80}: expected {expected}, got {names:.80}")
 
 
 def _array(tensor: Any, raw: bytes | None) -> NDArray[Any]:
     shape = tuple(tensor.shape)
     if tensor.datatype not in DTYPES:
-        raise RequestError(f"input {tensor.name}: expected datatype {', '.join(DTYPES)}, got {tensor.datatype!r:.40}")
+        raise RequestError(
+            f"input {tensor.name:.80}: expected datatype {', '.join(DTYPES)}, got {tensor.datatype!r:.40}"
+        )
     if min(shape, default=0) < 0:
-        raise RequestError(f"input {tensor.name}: expected a shape of sizes from 0, got {shape}")
+        raise RequestError(f"input {tensor.name:.80}: expected a shape of sizes from 0, got {shape}")
     dtype, field = DTYPES[tensor.datatype], _CONTENTS[tensor.datatype]
     count = math.prod(shape)
     if raw is not None:
         if tensor.HasField("contents"):
-            raise RequestError(f"input {tensor.name}: expected raw or typed contents, got both")
+            raise RequestError(f"input {tensor.name:.80}: expected raw or typed contents, got both")
         if len(raw) != count * dtype.itemsize:
             expected = f"{count * dtype.itemsize} bytes for {tensor.datatype} {shape}"
-            raise RequestError(f"input {tensor.name}: expected {expected}, got {len(raw)}")
+            raise RequestError(f"input {tensor.name:.80}: expected {expected}, got {len(raw)}")
         values = np.frombuffer(raw, dtype)
         if tensor.datatype == "BOOL":
             values = values.view(np.uint8) != 0  # any other byte would be a bool that is neither
         return values.reshape(shape)
     filled = {descriptor.name: values for descriptor, values in tensor.contents.ListFields()}
     if set(filled) - {field}:
-        raise RequestError(f"input {tensor.name}: expected {field} for {tensor.datatype}, got {', '.join(filled)}")
+        raise RequestError(f"input {tensor.name:.80}: expected {field} for {tensor.datatype}, got {', '.join(filled)}")
     given = filled.get(field, ())
     if len(given) != count:
-        raise RequestError(f"input {tensor.name}: expected {count} values for shape {shape}, got {len(given)}")
-    return np.array(given, dtype).reshape(shape)
+        raise RequestError(f"input {tensor.name:.80}: expected {count} values for shape {shape}, got {len(given)}")
+    if count > _MOST_TYPED:
+        raise ResourceLimitError(
+            f"input {tensor.name:.80}: expected up to {_MOST_TYPED} values in {field}, got {count}; "
+            "send raw_input_contents"
+        )
+    return np.fromiter(given, dtype, count).reshape(shape)
 
 
 def response(model: str, version: str, id_: str, arrays: Mapping[str, NDArray[Any]], extras: Mapping[str, Any]) -> Any:

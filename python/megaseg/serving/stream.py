@@ -44,7 +44,6 @@ class Stream:
         self._latest: dict[tuple[str, object], asyncio.Task[None]] = {}  # of each sequence
         self._answered = asyncio.Event()
         self._writing = asyncio.Lock()
-        self._ended = False
 
     async def run(self) -> bool:
         """Answer requests until the client has no more (True) or ``stop`` (False); cancelled, it cancels them all."""
@@ -54,7 +53,6 @@ class Stream:
             while self._answers:
                 await asyncio.wait(self._answers)
         finally:
-            self._ended = True
             for task in (self._reader, *self._answers):
                 task.cancel()
         if self._reader.cancelled():
@@ -75,12 +73,12 @@ class Stream:
                 await self._answered.wait()
 
     def _accept(self, data: bytes) -> None:
+        infer: Callable[[], Awaitable[Any]]
         try:
             request = protocol.parsed(_Request, data)
+            infer = partial(self._infer, request)
         except RequestError as error:
             request, infer = _Request(), partial(_failed, error)
-        else:
-            infer = partial(self._infer, request)
         sequence = protocol.sequence_id(request)
         key = (request.model_name if sequence else "", sequence)
         task = asyncio.create_task(self._answer(request.id, infer, self._latest.get(key), ordered=bool(sequence)))
@@ -95,7 +93,7 @@ class Stream:
         self._answers.discard(task)
         self._bytes -= size
         self._answered.set()
-        if not task.cancelled() and (error := task.exception()) is not None and not self._ended:
+        if not task.cancelled() and (error := task.exception()) is not None:  # the client has gone
             log("answer not delivered", logging.WARNING, error=str(error))
 
     async def _answer(
@@ -106,10 +104,6 @@ class Stream:
             await asyncio.wait([before])
         try:
             answer = _Answer(infer_response=await infer())
-        except asyncio.CancelledError as error:
-            if self._ended:
-                raise
-            answer = _failure(id_, error)  # not the client's doing: its sequence was dropped
         except Exception as error:  # noqa: BLE001 (a client waits)
             answer = _failure(id_, error)
         if not ordered and before is not None:
@@ -122,7 +116,7 @@ async def _failed(error: RequestError) -> Any:
     raise error
 
 
-def _failure(id_: str, error: BaseException) -> Any:
+def _failure(id_: str, error: Exception) -> Any:
     """An answer that tells the status, which a stream has no other place for, and the message of an error."""
     status = status_of(error)
     if status is INTERNAL:
