@@ -114,7 +114,7 @@ def test_a_memory_limit_changes_no_bit(share: float) -> None:
     report = backend.describe()
     assert report["weight_bytes"] + report["workspace_bytes"] <= limit
     play(backend, [movie_of(config, n, n) for n in (3, 40, 90, 1)], 0)
-    play(backend, [movie_of(config, 20, i) for i in range(80)], 1, most=12)
+    play(backend, [movie_of(config, 20, i) for i in range(80 if share else 8)], 1, most=12)
 
 
 @pytest.mark.parametrize("passes", [True, False])
