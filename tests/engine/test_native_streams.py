@@ -100,19 +100,21 @@ def test_streams_after_some_passes(passes: tuple[str, ...]) -> None:
     play(native(random_checkpoint(config), passes=passes), [movie_of(config, 50, i) for i in range(3)], 0)
 
 
-@pytest.mark.parametrize("divisor", [1, 2, 4])
-def test_a_memory_limit_changes_no_bit(divisor: int) -> None:
-    """Down to the least that is accepted: one window a chunk."""
+@pytest.mark.parametrize("share", [0, 0.2, 0.4, 0.6, 0.8])
+def test_a_memory_limit_changes_no_bit(share: float) -> None:
+    """From the least that is accepted, one window a chunk, to all windows but not the rows that as many streams need."""
     config = small_config(max_length=17)
     checkpoint = random_checkpoint(config)
     with pytest.raises(ResourceLimitError, match=r"expected at least \d+ bytes") as refused:
         native(checkpoint, memory_limit=1)
     least = int(str(refused.value).split("at least ")[1].split()[0])
     report = native(checkpoint).describe()
-    limit = max(least, (report["weight_bytes"] + report["workspace_bytes"]) // divisor) if divisor < 4 else least
+    limit = least + int(share * (report["weight_bytes"] + report["workspace_bytes"] - least))
     backend = native(checkpoint, memory_limit=limit)
-    assert backend.describe()["weight_bytes"] + backend.describe()["workspace_bytes"] <= limit
-    play(backend, [movie_of(config, n, n) for n in (3, 40, 90, 1)], divisor)
+    report = backend.describe()
+    assert report["weight_bytes"] + report["workspace_bytes"] <= limit
+    play(backend, [movie_of(config, n, n) for n in (3, 40, 90, 1)], 0)
+    play(backend, [movie_of(config, 20, i) for i in range(80 if share else 8)], 1, most=12)
 
 
 @pytest.mark.parametrize("passes", [True, False])
