@@ -14,7 +14,7 @@ BIN := .venv/bin
 	touch $@
 
 .venv/test: .venv/demo
-	$(BIN)/pip install --quiet -e '.[test,train,text,plot]'
+	$(BIN)/pip install --quiet -e '.[test,train,text,plot,serve,fleet]'
 	touch $@
 
 # Segment a sample of real features with the shipped checkpoint: a table here, JSON in demo-output/.
