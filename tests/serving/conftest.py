@@ -17,11 +17,6 @@ from megaseg.engine.checkpoint import save_checkpoint
 from megaseg.engine.engine import Engine
 from megaseg.serving.settings import Settings
 
-pytest.importorskip("fastapi", reason="needs the extra serve")
-pytest.importorskip("uvicorn", reason="needs the extra serve")
-pytest.importorskip("grpc", reason="needs the extra serve")
-httpx = pytest.importorskip("httpx")
-
 Arrays = dict[str, np.ndarray]
 
 
@@ -51,8 +46,8 @@ class Service:
 
 @contextmanager
 def running(settings: Settings, **client: Any) -> Iterator[Service]:
-    from megaseg.serving.server import serve
-
+    serve = pytest.importorskip("megaseg.serving.server", reason="needs the extra serve").serve
+    httpx = pytest.importorskip("httpx")
     ready: Any = threading.Event()
     held: dict[str, Any] = {}
 

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -19,6 +20,7 @@ import pytest
 from support import Run, random_features, small_config
 
 httpx = pytest.importorskip("httpx")
+server = pytest.importorskip("megaseg.serving.server", reason="needs the extra serve")
 
 
 class Process:
@@ -158,9 +160,5 @@ def test_a_missing_extra_is_named(checkpoints: Any) -> None:
 
 
 def test_connections_do_not_wait_for_nagle() -> None:
-    import socket
-
-    from megaseg.serving.server import _listen
-
-    with _listen("127.0.0.1", 0) as listener:
+    with server._listen("127.0.0.1", 0) as listener:
         assert listener.proto == socket.IPPROTO_TCP  # asyncio sets TCP_NODELAY on these only

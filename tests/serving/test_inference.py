@@ -19,14 +19,14 @@ from megaseg.engine.batching import Scheduler
 from megaseg.engine.engine import Engine
 from megaseg.errors import CheckpointError, DeadlineExceeded, MegasegError, OverloadedError
 from megaseg.serving.errors import ModelNotReady, SequenceError
-from megaseg.serving.http import create_app
 from megaseg.serving.inference import Inference, Request, Response
-from megaseg.serving.metrics import Metrics
 from megaseg.serving.models import Models
 from megaseg.serving.settings import Limits
 from megaseg.serving.status import STATUSES, message_of, status_of
 
 httpx = pytest.importorskip("httpx")
+create_app = pytest.importorskip("megaseg.serving.http", reason="needs the extra serve").create_app
+Metrics = pytest.importorskip("megaseg.serving.metrics", reason="needs the extra serve").Metrics
 MOVIE = random_features(small_config(), 30)
 
 
@@ -105,6 +105,50 @@ def test_a_full_queue_refuses_at_once(engines: Any) -> None:
         assert one.outcomes() == {"refused": 3, "ok": 1}
 
     with bench(engines["scene"], max_queue=1) as one:
+        asyncio.run(scenario(one))
+
+
+def test_a_full_queue_refuses_a_file_before_it_is_read(engines: Any) -> None:
+    async def scenario(one: Bench) -> None:
+        first = one.begin()
+        await one.reached()
+        answers: list[Any] = []
+
+        async def receive() -> dict[str, Any]:
+            pytest.fail("the body was read")
+
+        async def send(message: Any) -> None:
+            answers.append(message)
+
+        scope = {"type": "http", "method": "POST", "path": "/v1/segment", "query_string": b"", "headers": []}
+        await create_app(one.inference)(scope, receive, send)
+        assert answers[0]["status"] == 429
+        one.gate.open.set()
+        await first
+
+    with bench(engines["scene"], max_queue=1) as one:
+        asyncio.run(scenario(one))
+
+
+def test_a_large_request_cancelled_while_it_is_submitted_does_not_run(engines: Any) -> None:
+    async def scenario(one: Bench) -> None:
+        scheduler = one.inference.models.get("scene").scheduler
+        first = one.begin()
+        await one.reached()
+        large = one.begin(arrays=random_features(small_config(), 9000))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # a thread looks at it
+        large.cancel()
+        await asyncio.get_running_loop().shutdown_default_executor()  # the thread has submitted it
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert scheduler.stats().accepted == 2
+        one.gate.open.set()
+        await first
+        await one.infer()
+        assert (scheduler.stats().completed, scheduler.stats().cancelled) == (2, 1)
+
+    with bench(engines["scene"]) as one:
         asyncio.run(scenario(one))
 
 

@@ -11,12 +11,12 @@ import pytest
 
 from megaseg.engine.batching import Scheduler
 from megaseg.engine.engine import Engine
-from megaseg.serving.http import ROUTES, create_app
 from megaseg.serving.inference import Inference
-from megaseg.serving.metrics import Metrics
 from megaseg.serving.models import Models
 from megaseg.serving.settings import Limits
 
+http = pytest.importorskip("megaseg.serving.http", reason="needs the extra serve")
+Metrics = pytest.importorskip("megaseg.serving.metrics", reason="needs the extra serve").Metrics
 schemathesis = pytest.importorskip("schemathesis")
 from hypothesis import HealthCheck, given, settings  # noqa: E402
 from schemathesis import GenerationMode  # noqa: E402
@@ -39,7 +39,7 @@ def models(checkpoints: Any) -> Iterator[Models]:
 
 @pytest.fixture(scope="module")
 def app(models: Models) -> Any:
-    return create_app(Inference(models, limits=Limits(), metrics=Metrics()), token=TOKEN)
+    return http.create_app(Inference(models, limits=Limits(), metrics=Metrics()), token=TOKEN)
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def document(app: Any, models: Models) -> Any:
 
 def test_every_route_is_described(app: Any) -> None:
     paths = app.openapi()["paths"]
-    for method, path, name in ROUTES:
+    for method, path, name in http.ROUTES:
         if name != "openapi":
             operation = paths[path][method.lower()]
             assert {"200", "500"} <= set(operation["responses"])
@@ -63,7 +63,7 @@ def test_every_route_is_described(app: Any) -> None:
 MODES = list(GenerationMode)
 CASES = [
     (method, path, mode)
-    for method, path, name in ROUTES
+    for method, path, name in http.ROUTES
     for mode in MODES
     if name != "openapi" and not (name in ("live", "ready") and mode is GenerationMode.NEGATIVE)  # they take nothing
 ]

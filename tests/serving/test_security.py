@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from megaseg.errors import UnsupportedError
-from megaseg.serving.http import ROUTES
 from megaseg.serving.security import accepts, read_token
 from megaseg.serving.settings import Settings, named
 
@@ -53,6 +52,8 @@ def test_accepts() -> None:
 
 def test_every_path_but_health_asks_for_the_token(start: Any) -> None:
     service = start(token="secret")
+    from megaseg.serving.http import ROUTES
+
     for method, path, _ in ROUTES:
         url = path.format(name="scene", version="1")
         for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic secret"}):

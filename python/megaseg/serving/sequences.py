@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from megaseg.errors import OverloadedError, UnsupportedError
+from megaseg.errors import FeatureError, OverloadedError, UnsupportedError
 from megaseg.serving.errors import RequestError, SequenceError
 from megaseg.serving.logs import log
 from megaseg.serving.models import Model
@@ -67,8 +67,8 @@ class Sequences:
             try:
                 events = await self._through(sequence, parameters, arrays)
             except BaseException as error:
-                if self._open.get(key) is not sequence and isinstance(error, asyncio.CancelledError):
-                    raise self._missing(key) from error  # its stream was cancelled, not this task
+                if self._open.get(key) is not sequence and isinstance(error, (asyncio.CancelledError, FeatureError)):
+                    raise self._missing(key) from error  # dropped: its stream was cancelled, or takes no more
                 if not sequence.stream.num_shots:
                     self._drop(key, sequence, "not started")
                 raise
