@@ -18,13 +18,14 @@ from benchmarks.plots import plot
 from benchmarks.report import markdown, number
 from benchmarks.rows import Row, as_dict, environment
 
+PARTED = ("cpu", "serve")
 NAMES = [module.name for module in pkgutil.iter_modules(cases.__path__)]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("cases", nargs="*", metavar="CASE", help=f"all but gpu without any; one of {', '.join(NAMES)}")
-    parser.add_argument("--only", nargs="+", default=[], metavar="PART", help="parts of case cpu, such as scene-bf16")
+    parser.add_argument("--only", nargs="+", default=[], metavar="PART", help="parts of cases cpu and serve")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows, with machine, versions and commit")
     parser.add_argument("--plots", type=Path, metavar="DIR", help="write pictures of the rows of benchmarks/results")
     parser.add_argument("--table", type=Path, metavar="FILE", help="write the rows of benchmarks/results as Markdown")
@@ -46,7 +47,7 @@ def measure(names: list[str], only: tuple[str, ...], path: Path | None) -> None:
         module = importlib.import_module(f"benchmarks.cases.{name}")
         if name == "gpu":
             document["environment"] |= module.environment()
-        for rows in module.run() if name == "gpu" else [module.run(only) if name == "cpu" else module.run()]:
+        for rows in module.run() if name == "gpu" else [module.run(only) if name in PARTED else module.run()]:
             show(rows)
             document["rows"] += [as_dict(row) for row in rows]
             if path:

@@ -14,7 +14,7 @@ from megaseg.engine.config import Modality
 sys.path.insert(0, str(ROOT / "tests"))
 from support import odd_config, random_checkpoint, random_features
 
-__all__ = ["ACT", "SCENE", "Checkpoint", "error", "features_of", "odd_config", "random_checkpoint"]
+__all__ = ["ACT", "SCENE", "Checkpoint", "error", "features_of", "odd_config", "random_checkpoint", "random_features"]
 
 # The paper's presets (supplementary, Table 1b), written out so that measuring needs no torch.
 SCENE = ModelConfig(

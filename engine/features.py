@@ -7,6 +7,8 @@ and ``recipe``.
 
 from __future__ import annotations
 
+import io
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,11 +18,12 @@ from typing import Any
 
 import numpy as np
 import safetensors
+import safetensors.numpy
 from numpy.typing import NDArray
 
 from megaseg.engine.config import ModelConfig
 from megaseg.engine.files import atomic_write, resolve, shipped
-from megaseg.errors import FeatureError
+from megaseg.errors import FeatureError, ResourceLimitError
 
 RESERVED = ("times", "time_base", "labels", "words", "recipe")
 
@@ -229,6 +232,44 @@ def load_features(path: str | os.PathLike[str]) -> Features:
         return Features.from_mapping(mapping)
     except FeatureError as error:
         raise FeatureError(f"{path}: {error}") from error
+
+
+def read_features(data: bytes, name: str = "features", *, max_bytes: int | None = None) -> Features:
+    """Read a feature file's bytes: ``.npz`` (a zip archive) or else ``.safetensors``; ``name`` is for messages.
+
+    ``max_bytes`` bounds what an ``.npz`` unpacks to, and is checked before anything is unpacked.
+
+    Raises:
+        FeatureError: not a feature file, or an array in it that is not as expected.
+        ResourceLimitError: it would unpack to more than ``max_bytes``.
+    """
+    try:
+        if data[:4] == b"PK\x03\x04":
+            _expect_unpacked(data, name, max_bytes)
+            with np.load(io.BytesIO(data), allow_pickle=False) as file:
+                mapping = dict(file)
+        else:
+            mapping = dict(safetensors.numpy.load(data))
+            header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+            mapping |= {key: value for key, value in header.get("__metadata__", {}).items() if key == "recipe"}
+    except ResourceLimitError:
+        raise
+    except Exception as error:
+        raise FeatureError(f"{name}: expected the bytes of a .npz or .safetensors file, got: {error}") from error
+    try:
+        return Features.from_mapping(mapping)
+    except FeatureError as error:
+        raise FeatureError(f"{name}: {error}") from error
+
+
+def _expect_unpacked(data: bytes, name: str, max_bytes: int | None) -> None:
+    """An archive says how large its members are, and zipfile reads none beyond that."""
+    import zipfile  # not in import megaseg: only a service reads bytes
+
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        unpacked = sum(member.file_size for member in archive.infolist())
+    if max_bytes is not None and unpacked > max_bytes:
+        raise ResourceLimitError(f"{name}: expected a file that unpacks to up to {max_bytes} bytes, got {unpacked}")
 
 
 def _read_npz(path: Path) -> dict[str, Any]:

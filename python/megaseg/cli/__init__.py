@@ -8,7 +8,20 @@ from typing import Annotated
 import typer
 
 from megaseg import __version__
-from megaseg.cli import checkpoint, compile, doctor, evaluate, explain, features, reader, results, segment, train
+from megaseg.cli import (
+    checkpoint,
+    compile,
+    doctor,
+    evaluate,
+    explain,
+    export_triton,
+    features,
+    reader,
+    results,
+    segment,
+    serve,
+    train,
+)
 from megaseg.cli.console import console
 from megaseg.errors import MegasegError
 
@@ -22,9 +35,11 @@ app = typer.Typer(
 app.command("segment")(segment.segment)
 app.command("redecide")(segment.redecide)
 app.command("explain")(explain.explain)
+app.command("serve")(serve.serve)
 app.command("info")(checkpoint.info)
 app.command("convert")(checkpoint.convert)
 app.command("compile")(compile.compile_model)
+app.command("export-triton")(export_triton.export_triton)
 app.add_typer(features.app, name="features")
 train.app.command("reader")(reader.reader)
 app.add_typer(train.app, name="train")

@@ -1,0 +1,204 @@
+"""What stands in line at a scheduler: one movie's request, or one stream, each with the jobs that wait for it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from megaseg.engine.backends import Excerpt
+from megaseg.engine.features import Features
+from megaseg.engine.progress import Event, Progress, Turn
+from megaseg.errors import DeadlineExceeded, UnsupportedError
+
+if TYPE_CHECKING:
+    from megaseg.engine.engine import Engine
+
+Logits = Sequence[NDArray[np.float32]]
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A job's end, for its future: a value when completed, else an error, or nothing for one that was cancelled."""
+
+    job: Job
+    ending: Literal["completed", "expired", "cancelled", "failed"]
+    outcome: Any = None
+
+
+@dataclass(eq=False, slots=True)
+class Job:
+    """One caller's wait: until ``deadline`` (monotonic seconds), on a stream for all decisions before ``target``."""
+
+    deadline: float | None = None
+    future: Future[Any] = field(default_factory=Future)
+    target: int = 0
+    foretold: int = 0  # shots that are to have a provisional decision as well
+
+    @classmethod
+    def within(cls, timeout: float | None) -> Job:
+        """A job with this many seconds from now.
+
+        Raises:
+            UnsupportedError: a timeout that is not positive.
+        """
+        if timeout is None:
+            return cls()
+        if not timeout > 0:
+            raise UnsupportedError(f"timeout: expected a positive number of seconds or None, got {timeout}")
+        return cls(time.monotonic() + timeout)
+
+    @property
+    def left(self) -> float | None:
+        """Seconds until the deadline, not below 0."""
+        return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
+
+    def stale(self) -> bool:
+        """Cancelled, or too late."""
+        return self.future.cancelled() or self.left == 0.0
+
+    def settle(self, value: Any = None, error: Exception | None = None) -> Finished:
+        """Claim the future, which nobody can cancel from here on, and say how the job ends."""
+        if not self.future.set_running_or_notify_cancel():
+            return Finished(self, "cancelled")
+        if error is not None:
+            return Finished(self, "failed", error)
+        if self.left == 0.0:
+            return Finished(self, "expired", DeadlineExceeded("request: its result was not ready before its deadline"))
+        return Finished(self, "completed", value)
+
+
+class Flow(Protocol):
+    """Work that a scheduler shares its batches out to. ``queued`` and ``since`` are the scheduler's own."""
+
+    queued: bool
+    since: float
+
+    def wanted(self) -> int:
+        """Windows (shots, for an act model) that can run."""
+        ...
+
+    def take(self, most: int) -> Sequence[Any]:
+        """What the backend is to run, at most this many windows; the same again until ``give``."""
+        ...
+
+    def give(self, logits: Logits) -> list[Finished]:
+        """The logits of what was taken; jobs that end with them."""
+        ...
+
+    def jobs(self) -> list[Job]:
+        """Those that wait."""
+        ...
+
+    def drop(self, jobs: Sequence[Job]) -> None:
+        """Forget jobs that have ended without their result."""
+        ...
+
+
+class RequestFlow:
+    """One movie: of a scene model its windows, of an act model all of it at once."""
+
+    def __init__(self, engine: Engine, source: Features, decision: dict[str, Any], job: Job) -> None:
+        self.queued, self.since = False, 0.0
+        self.job = job
+        self._engine, self._source, self._decision = engine, source, decision
+        self._arrays = engine.prepare(source)
+        self._shots = len(self._arrays[0])
+        self._half = engine.config.max_length // 2
+        self._done = 0
+        self._taken = range(0)
+        self._logits: list[NDArray[np.float32]] = []
+        self._waits = True
+
+    def wanted(self) -> int:
+        return self._shots - self._done
+
+    def take(self, most: int) -> Sequence[Any]:
+        if self._engine.config.task != "scene":
+            self._taken = range(self._shots)
+            return [self._arrays]
+        self._taken = own = range(self._done, min(self._shots, self._done + most))
+        begin, end = max(0, own.start - self._half), own.stop + self._half
+        return [Excerpt([array[begin:end] for array in self._arrays], own.start - begin, own.stop - begin)]
+
+    def give(self, logits: Logits) -> list[Finished]:
+        self._logits += logits
+        self._done = self._taken.stop
+        if self._done < self._shots:
+            return []
+        self._waits = False
+        try:
+            rows = self._engine.spread(np.concatenate(self._logits), self._source)
+            return [self.job.settle(self._engine.decide(self._source, rows, **self._decision))]
+        except Exception as error:  # noqa: BLE001 (a decision that cannot be: the caller's)
+            return [self.job.settle(error=error)]
+
+    def jobs(self) -> list[Job]:
+        return [self.job] if self._waits else []
+
+    def drop(self, jobs: Sequence[Job]) -> None:
+        self._waits = self._waits and self.job not in jobs
+
+
+class StreamFlow:
+    """A stream: callers append shots and jobs, the scheduler's thread takes, gives and drops."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.queued, self.since = False, 0.0
+        self.progress, self.lock = progress, threading.Lock()
+        self._jobs: deque[Job] = deque()
+        self._turn: Turn | None = None
+        self._final: deque[Event] = deque()  # decided, and not delivered
+        self._provisional: list[Event] = []
+
+    def add(self, job: Job) -> list[Finished]:
+        """A job for all that can be decided now (with ``lock`` held); it may have nothing to wait for."""
+        progress = self.progress
+        job.target = progress.ready
+        job.foretold = progress.num_shots if progress.provisional and not progress.closed else 0
+        self._jobs.append(job)
+        return self._complete()
+
+    def wanted(self) -> int:
+        return self.progress.wanted()
+
+    def take(self, most: int) -> Sequence[Excerpt]:
+        with self.lock:
+            self._turn = self.progress.turn(most)
+            return self._turn.excerpts
+
+    def give(self, logits: Logits) -> list[Finished]:
+        with self.lock:
+            assert self._turn is not None
+            final, self._provisional = self.progress.advance(self._turn, logits)
+            self._final += final
+            return self._complete()
+
+    def _complete(self) -> list[Finished]:
+        """End the jobs whose decisions are there, in order; events of one that was given up go to the next."""
+        progress, finished = self.progress, []
+        seen = max(progress.decided, progress.foretold)
+        while self._jobs and self._jobs[0].target <= progress.decided and self._jobs[0].foretold <= seen:
+            job = self._jobs.popleft()
+            events = [event for event in self._final if event.shot < job.target]
+            last = not self._jobs or self._jobs[0].foretold > seen
+            finished.append(job.settle((*events, *(self._provisional if last else ()))))
+            if finished[-1].ending == "completed":
+                for _ in events:
+                    self._final.popleft()
+                progress.deliver(max(progress.delivered, job.target))
+        return finished
+
+    def jobs(self) -> list[Job]:
+        return list(self._jobs)
+
+    def drop(self, jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            self._jobs.remove(job)

@@ -1,0 +1,254 @@
+"""The service over HTTP: the Open Inference Protocol, feature files to results, metrics."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
+from functools import wraps
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Query, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from megaseg import __version__
+from megaseg.engine.features import read_features
+from megaseg.errors import MegasegError
+from megaseg.serving import http_tensors, openapi
+from megaseg.serving.errors import RequestError, Unauthorized
+from megaseg.serving.http_body import Room, read_body, unless_gone
+from megaseg.serving.inference import Inference
+from megaseg.serving.logs import log
+from megaseg.serving.models import VERSION
+from megaseg.serving.offload import off_loop
+from megaseg.serving.security import accepts
+from megaseg.serving.status import message_of, status_of
+
+EXTENSIONS = ("binary_tensor_data", "model_repository", "parameters", "sequence")
+_SMALL_BODY = 1 << 16  # bytes of a request that has no tensors
+_HEADER = "Inference-Header-Content-Length"
+
+
+class SegmentQuery(BaseModel, extra="forbid", allow_inf_nan=False):
+    """Query of ``POST /v1/segment``; what is not given is the engine's default."""
+
+    model: list[str] = Field(
+        [], max_length=2, description="A model, or a scene and an act model; default: the only one."
+    )
+    threshold: float | None = Field(None, ge=0, le=1, description="Least P(boundary) of a boundary.")
+    min_scene_length: int = Field(1, ge=1, description="Shortest scene, in shots.")
+    num_scenes: int | None = Field(None, ge=1, description="Exactly this many scenes.")
+    ordered: bool | None = Field(None, description="Turning points in increasing order.")
+    timeout: float | None = Field(None, gt=0, description="Seconds until the answer is no longer wanted.")
+
+
+class _Routes:
+    """What each route does; an error goes to ``_answered``."""
+
+    def __init__(self, inference: Inference) -> None:
+        self._inference, self._models = inference, inference.models
+        self._limit = inference.limits.max_body_bytes
+        self._patience = inference.limits.idle_seconds
+        self._room = Room(self._limit)
+
+    async def live(self, request: Request) -> Response:
+        return JSONResponse({"live": True})
+
+    async def ready(self, request: Request) -> Response:
+        self._inference.expect_ready()
+        return JSONResponse({"ready": True})
+
+    async def server(self, request: Request) -> Response:
+        return JSONResponse({"name": "megaseg", "version": __version__, "extensions": EXTENSIONS})
+
+    async def model_ready(self, request: Request) -> Response:
+        self._inference.expect_ready()
+        return JSONResponse({"ready": True, "name": self._models.get(*_named(request)).name})
+
+    async def model(self, request: Request) -> Response:
+        model = self._models.get(*_named(request))
+        inputs, outputs = (
+            [{"name": tensor.name, "datatype": tensor.datatype, "shape": tensor.shape} for tensor in tensors]
+            for tensors in (model.inputs, model.outputs)
+        )
+        values = {"name": model.name, "versions": [VERSION], "platform": "megaseg"}
+        return JSONResponse({**values, "inputs": inputs, "outputs": outputs})
+
+    async def infer(self, request: Request) -> Response:
+        name, version = _named(request)
+        with ExitStack() as held:
+            with self._inference.metrics.failing("http", self._known(name)):
+                content = await self._body(request, held)
+                header = request.headers.get(_HEADER)
+                asked, wanted = await off_loop(len(content), http_tensors.decode, content, header, name, version)
+                del content
+            response = await unless_gone(request, self._inference.infer(asked))
+        size = sum(array.nbytes for array in response.outputs.values())
+        answer, length = await off_loop(size, http_tensors.encode, response, wanted)
+        if length is None:
+            return Response(answer, media_type="application/json")
+        return Response(answer, media_type="application/octet-stream", headers={_HEADER: str(length)})
+
+    async def segment(self, request: Request, query: Annotated[SegmentQuery, Query()]) -> Response:
+        names = query.model or list(self._models.names())
+        with ExitStack() as held, self._inference.metrics.request("http", self._known(*names)) as seen:
+            if len(names) > 1 and not query.model:
+                raise RequestError(f"model: expected one or two of {', '.join(names)}, got none")
+            self._inference.expect_room(*names)
+            content = await self._body(request, held)
+            # In a thread however small it is: it may unpack to a thousand times as much.
+            features = await asyncio.to_thread(read_features, content, "body", max_bytes=self._limit)
+            del content
+            seen["shots"] = features.num_shots
+            decision = query.model_dump(exclude={"model"})
+            result = await unless_gone(request, self._inference.segment(names, features, **decision))
+            text = await off_loop(1000 * result.num_shots, result.to_json)  # some 300 to 1,000 bytes a shot
+        return Response(text, media_type="application/json")
+
+    async def _body(self, request: Request, held: ExitStack) -> bytes:
+        """The body of a request for work, whose room is kept until ``held`` ends; not read once nothing is accepted."""
+        self._inference.expect_ready()
+        held.enter_context(self._room.taken(request))
+        return await read_body(request, self._limit, self._patience)
+
+    def _known(self, *names: str) -> str:
+        """Models as a label of metrics: empty where a client has made one up."""
+        return "+".join(names) if set(names) <= set(self._models.names()) else ""
+
+    async def index(self, request: Request) -> Response:
+        ready = http_tensors.parse_json(await read_body(request, _SMALL_BODY, self._patience)).get("ready", False)
+        if not isinstance(ready, bool):
+            raise RequestError(f"ready: expected true or false, got {ready!r:.40}")
+        return JSONResponse([entry._asdict() for entry in self._models.index(ready_only=ready)])
+
+    async def load(self, request: Request) -> Response:
+        await self._change(request, self._inference.load)
+        return Response()
+
+    async def unload(self, request: Request) -> Response:
+        await self._change(request, self._inference.unload)
+        return Response()
+
+    async def _change(self, request: Request, change: Callable[[str], Awaitable[None]]) -> None:
+        values = http_tensors.parse_json(await read_body(request, _SMALL_BODY, self._patience))
+        # Triton takes a configuration or files here; the checkpoints of this service are its operator's choice.
+        if values.get("parameters", {}) not in ({}, {"unload_dependents": False}, {"unload_dependents": True}):
+            raise RequestError(f"parameters: expected none but unload_dependents, got {values['parameters']!r:.80}")
+        await change(_named(request)[0])
+
+    async def metrics(self, request: Request) -> Response:
+        return Response(self._inference.metrics.text(), media_type=CONTENT_TYPE_LATEST)
+
+    async def openapi(self, request: Request) -> Response:
+        return JSONResponse(request.app.openapi())
+
+
+Handler = Callable[..., Awaitable[Response]]
+
+_MODEL = "/v2/models/{name}"
+_VERSION = _MODEL + "/versions/{version}"
+# Method, path, and the name of the handler and of its description in ``openapi.OPERATIONS``.
+ROUTES = (
+    ("GET", "/v2/health/live", "live"),
+    ("GET", "/v2/health/ready", "ready"),
+    ("GET", "/v2", "server"),
+    *(("GET", path, "model") for path in (_MODEL, _VERSION)),
+    *(("GET", f"{path}/ready", "model_ready") for path in (_MODEL, _VERSION)),
+    *(("POST", f"{path}/infer", "infer") for path in (_MODEL, _VERSION)),
+    ("POST", "/v2/repository/index", "index"),
+    ("POST", "/v2/repository/models/{name}/load", "load"),
+    ("POST", "/v2/repository/models/{name}/unload", "unload"),
+    ("POST", "/v1/segment", "segment"),
+    ("GET", "/metrics", "metrics"),
+    ("GET", "/openapi.json", "openapi"),
+)
+_OPEN = ("/v2/health/live", "/v2/health/ready")  # no token: a probe has none
+
+
+def create_app(inference: Inference, *, token: str | None = None) -> FastAPI:
+    """The ASGI application; with a token every path but health asks for it."""
+    app = FastAPI(title="megaseg", version=__version__, openapi_url=None, docs_url=None, redoc_url=None)
+    routes = _Routes(inference)
+    for method, path, name in ROUTES:
+        described: dict[str, Any] = openapi.OPERATIONS[name]
+        endpoint = _answered(getattr(routes, name))
+        app.add_api_route(
+            path, endpoint, methods=[method], name=name, response_class=Response, response_model=None, **described
+        )
+    app.add_middleware(_Gate, token=token, inference=inference)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _no_route)
+    generate = app.openapi
+
+    def document() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = openapi.document(generate(), inference.models.names(), token=token is not None)
+        return app.openapi_schema
+
+    app.openapi = document  # type: ignore[method-assign]  # FastAPI's own way to change the document
+    return app
+
+
+class _Gate:
+    """Refuses requests without the token, before anything of them is read."""
+
+    def __init__(self, app: ASGIApp, token: str | None, inference: Inference) -> None:
+        self._app, self._token, self._metrics = app, token, inference.metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] in _OPEN:
+            return await self._app(scope, receive, send)
+        headers = dict(scope["headers"])
+        try:
+            with self._metrics.failing("http", ""):
+                if not accepts(self._token, headers.get(b"authorization", b"").decode("latin-1")):
+                    raise Unauthorized("Authorization: expected the service's bearer token")
+                if self._token is None and b"origin" in headers:
+                    # A page that somebody's browser shows must not reach a service on their own machine.
+                    raise Unauthorized("Origin: expected a token with a request from a web page")
+        except Unauthorized as error:
+            return await _error(error)(scope, receive, send)
+        return await self._app(scope, receive, send)
+
+
+def _named(request: Request) -> tuple[str, str]:
+    """Model name and version of a path; no version is the only one."""
+    return request.path_params["name"], request.path_params.get("version", "")
+
+
+def _answered(handler: Handler) -> Handler:
+    """A handler whose every error is an answer."""
+
+    @wraps(handler)
+    async def endpoint(*arguments: Any, **keywords: Any) -> Response:
+        try:
+            return await handler(*arguments, **keywords)
+        except Exception as error:  # noqa: BLE001 (a client gets no traceback; the log has it)
+            if not isinstance(error, MegasegError):
+                log("defect", logging.ERROR, exception=error, route=handler.__name__)
+            return _error(error)
+
+    return endpoint
+
+
+def _error(error: Exception) -> Response:
+    status = status_of(error)
+    headers = {"WWW-Authenticate": "Bearer"} if isinstance(error, Unauthorized) else None
+    return JSONResponse({"error": message_of(error)}, status.http, headers)
+
+
+async def _invalid(_: Request, error: Exception) -> Response:
+    problems = error.errors() if isinstance(error, RequestValidationError) else ()
+    told = "; ".join(f"{problem['loc'][-1]}: {problem['msg']}" for problem in problems)
+    return _error(RequestError(told or "malformed request"))
+
+
+async def _no_route(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return JSONResponse({"error": error.detail}, error.status_code, error.headers)

@@ -1,0 +1,240 @@
+"""Inference requests of either protocol: checked, given to the model's scheduler, and answered."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from megaseg.engine.features import Features
+from megaseg.engine.movie import MovieSegmentation
+from megaseg.engine.segmentation import Segmentation
+from megaseg.errors import ResourceLimitError, UnsupportedError
+from megaseg.serving.errors import ModelNotReady, RequestError
+from megaseg.serving.models import Model, Models
+from megaseg.serving.offload import submitted
+from megaseg.serving.parameters import Parameters
+from megaseg.serving.sequences import Sequences
+from megaseg.serving.settings import Limits
+
+if TYPE_CHECKING:
+    from megaseg.engine.streaming import Event
+    from megaseg.serving.metrics import Metrics
+
+DTYPES: dict[str, np.dtype[Any]] = {"FP32": np.dtype("<f4"), "INT64": np.dtype("<i8"), "BOOL": np.dtype("?")}
+
+
+@dataclass(frozen=True)
+class Request:
+    """One inference request. ``outputs`` are the names wanted, None for all; ``protocol`` is for metrics and logs."""
+
+    model: str
+    inputs: Mapping[str, NDArray[Any]]
+    outputs: tuple[str, ...] | None = None
+    parameters: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+    id: str = ""
+    version: str = ""
+    protocol: str = "grpc"
+
+
+@dataclass(frozen=True)
+class Response:
+    """The answer to a ``Request``; ``parameters`` has the ``sequence_id`` of a push."""
+
+    model: str
+    id: str
+    outputs: Mapping[str, NDArray[Any]]
+    parameters: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+
+
+class Inference:
+    """The service behind both protocols; its methods run on one event loop, which they never block."""
+
+    def __init__(self, models: Models, *, limits: Limits, metrics: Metrics) -> None:
+        self.models, self.limits, self.metrics = models, limits, metrics
+        self._sequences = Sequences(limits)
+        self._draining = False
+        self._running = 0
+        self._done = asyncio.Event()  # set when nothing runs and nothing more may
+        metrics.watch(models, lambda: len(self._sequences))
+
+    async def infer(self, request: Request) -> Response:
+        """Answer one request, or one push to a sequence; cancelling the task cancels it in the scheduler.
+
+        Raises:
+            ModelNotFound, ModelNotReady: of the model, or the service is shutting down.
+            RequestError, FeatureError: inputs, outputs or parameters that the model does not take.
+            ResourceLimitError: more shots than the limit. OverloadedError: a full queue, or too many sequences.
+            SequenceError: a push to a sequence that is not open. DeadlineExceeded: its ``timeout`` passed.
+        """
+        known = request.model if request.model in self.models.names() else ""
+        observed = self.metrics.request(request.protocol, known, id=request.id)
+        with observed as seen, self._accepted((request.model, request.version)) as (model,):
+            parameters = Parameters.parse(request.parameters)
+            seen["shots"] = shots = self._check(model, request, parameters)
+            base = {"time_base": parameters.time_base} if "times" in request.inputs else {}
+            arrays = {**request.inputs, **base}
+            if parameters.sequence_id is None:
+                result = await _segmented(model, arrays, parameters.timeout, parameters.decision)
+                return _answer(request, _segmentation_outputs(result))
+            seen["sequence"] = parameters.sequence_id
+            events = await self._sequences.push(model, parameters.sequence_id, parameters, arrays if shots else None)
+            return _answer(request, _event_outputs(events), sequence_id=parameters.sequence_id)
+
+    async def segment(
+        self, names: Sequence[str], features: Features, *, timeout: float | None = None, **decision: Any
+    ) -> Segmentation | MovieSegmentation:
+        """The result of one model, or of a scene and an act model over the same shots; errors as of ``infer``."""
+        with self._accepted(*((name, "") for name in names)) as models:
+            if len(models) > 1 and sorted(model.engine.config.task for model in models) != ["act", "scene"]:
+                raise RequestError(f"model: expected one, or a scene and an act model, got {', '.join(names):.200}")
+            self._expect_shots(features.num_shots)
+            work = [_segmented(model, features, timeout, decision) for model in models]
+            results = {result.task: result for result in await _all(work)}
+        return MovieSegmentation(results["scene"], results["act"]) if len(models) > 1 else results.popitem()[1]
+
+    async def load(self, name: str) -> None:
+        """``Models.load`` off the event loop; sequences of the model before it end.
+
+        Raises:
+            ModelNotReady: the service is shutting down. Otherwise as ``Models.load``.
+        """
+        with self._accepted():
+            await asyncio.to_thread(self.models.load, name)
+        self._sequences.drop_others(self.models.loaded())
+
+    async def unload(self, name: str) -> None:
+        """``Models.unload`` off the event loop: accepted pushes are answered, then the model's sequences end.
+
+        Raises:
+            ModelNotFound: an unknown name.
+        """
+        await asyncio.to_thread(self.models.unload, name)
+        self._sequences.drop_others(self.models.loaded())
+
+    def ready(self) -> bool:
+        """Whether the service takes requests: it does until it begins to shut down."""
+        return not self._draining
+
+    def expect_ready(self) -> None:
+        """Raises ModelNotReady once the service is shutting down."""
+        if self._draining:
+            raise ModelNotReady("the service is shutting down")
+
+    def expect_room(self, *names: str) -> None:
+        """Refuse work for models before it is read.
+
+        Raises:
+            ModelNotFound, ModelNotReady: of a model, or the service is shutting down. OverloadedError: a full queue.
+        """
+        with self._accepted(*((name, "") for name in names)) as models:
+            for model in models:
+                model.scheduler.expect_room()
+
+    def drain(self) -> None:
+        """Refuse new work from now on; what is accepted is still answered."""
+        self._draining = True
+        if not self._running:
+            self._done.set()
+
+    async def close(self) -> None:
+        """Finish accepted work and let every model go."""
+        self.drain()
+        await self._done.wait()
+        await asyncio.to_thread(self.models.close)
+        self._sequences.drop_others(())
+
+    @contextmanager
+    def _accepted(self, *models: tuple[str, str]) -> Iterator[list[Model]]:
+        """Work on models, by name and version, that shutting down waits for.
+
+        Raises:
+            ModelNotFound, ModelNotReady: of a model, or the service is shutting down.
+        """
+        self.expect_ready()
+        found = [self.models.get(name, version) for name, version in models]
+        self._running += 1
+        try:
+            yield found
+        except UnsupportedError as error:  # what a closed scheduler says
+            if not set(found) <= set(self.models.loaded()):
+                raise ModelNotReady("model: it was unloaded or loaded anew just now; try again") from error
+            raise
+        finally:
+            self._running -= 1
+            if self._draining and not self._running:
+                self._done.set()
+
+    def _expect_shots(self, shots: int) -> None:
+        if shots > self.limits.max_shots:
+            raise ResourceLimitError(f"shots: expected up to {self.limits.max_shots} a request, got {shots}")
+
+    def _check(self, model: Model, request: Request, parameters: Parameters) -> int:
+        """Number of shots of a request that fits the model's tensors; an end of a sequence may bring none."""
+        names = [tensor.name for tensor in model.outputs]
+        for name in request.outputs or ():
+            if name not in names:
+                raise RequestError(f"outputs: expected some of {', '.join(names)}, got {name!r:.80}")
+        if not request.inputs and parameters.sequence_end:
+            return 0
+        tensors = {tensor.name: tensor for tensor in model.inputs}
+        wanted = {name for name, tensor in tensors.items() if not tensor.optional}
+        if not wanted <= set(request.inputs) <= set(tensors):
+            raise RequestError(
+                f"inputs: expected {', '.join(tensors)}, got {', '.join(request.inputs) or 'none'!s:.200}"
+            )
+        for name, array in request.inputs.items():
+            datatype, shape = tensors[name].datatype, tensors[name].shape
+            if array.dtype != DTYPES[datatype] or array.ndim != 2 or array.shape[1] != shape[1]:
+                raise RequestError(
+                    f"{name}: expected {datatype} [shots, {shape[1]}], got {array.dtype} {list(array.shape)}"
+                )
+        shots = len(request.inputs[next(iter(wanted))])
+        self._expect_shots(shots)
+        return shots
+
+
+async def _segmented(
+    model: Model, features: Features | Mapping[str, Any], timeout: float | None, decision: Mapping[str, Any]
+) -> Segmentation:
+    model.scheduler.expect_room()  # before the features are looked at
+    return await asyncio.wrap_future(await submitted(model.scheduler.submit, features, timeout=timeout, **decision))
+
+
+async def _all(work: Sequence[Coroutine[Any, Any, Segmentation]]) -> list[Segmentation]:
+    """Results of work done at the same time; where one part fails, the others are cancelled."""
+    tasks = [asyncio.ensure_future(part) for part in work]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+def _segmentation_outputs(result: Segmentation) -> dict[str, NDArray[Any]]:
+    boundaries = np.zeros(result.num_shots, np.bool_)
+    boundaries[result.boundaries] = True
+    if result.task == "scene":
+        shots = np.arange(result.num_shots, dtype=np.int64)
+        return {"scores": result.scores, "boundaries": boundaries, "shot": shots, "final": np.ones_like(boundaries)}
+    points = np.array([point.shot for point in result.turning_points], np.int64)
+    return {"scores": result.scores, "turning_points": points, "boundaries": boundaries}
+
+
+def _event_outputs(events: Sequence[Event]) -> dict[str, NDArray[Any]]:
+    return {
+        "scores": np.array([event.score for event in events], np.float32),
+        "boundaries": np.array([event.boundary for event in events], np.bool_),
+        "shot": np.array([event.shot for event in events], np.int64),
+        "final": np.array([event.final for event in events], np.bool_),
+    }
+
+
+def _answer(request: Request, outputs: Mapping[str, NDArray[Any]], **parameters: Any) -> Response:
+    wanted = outputs if request.outputs is None else request.outputs
+    return Response(request.model, request.id, {name: outputs[name] for name in wanted}, parameters)

@@ -1,0 +1,168 @@
+"""The models of a service: known by name from its start, loaded and unloaded while it runs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+from megaseg.engine.engine import Engine
+from megaseg.errors import UnsupportedError
+from megaseg.serving.errors import ModelNotFound, ModelNotReady
+
+if TYPE_CHECKING:
+    from megaseg.engine.batching import Scheduler
+
+VERSION = "1"  # the only version of every model
+
+
+class Tensor(NamedTuple):
+    """An input or output: its name, type (``FP32``, ``INT64``, ``BOOL``) and shape, where -1 is any size."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    optional: bool = False
+
+
+class Model:
+    """A loaded model: its engine, the scheduler that batches its callers, and its tensors."""
+
+    def __init__(self, name: str, engine: Engine, scheduler: Scheduler) -> None:
+        config = engine.config
+        self.name, self.engine, self.scheduler = name, engine, scheduler
+        features = (Tensor(modality.name, "FP32", (-1, modality.feature_size)) for modality in config.modalities)
+        self.inputs: tuple[Tensor, ...] = (*features, Tensor("times", "INT64", (-1, 2), optional=True))
+        boundaries = Tensor("boundaries", "BOOL", (-1,))
+        if config.task == "scene":
+            # A request has a row for each of its shots, a push to a sequence one for each of its events.
+            shot, final = Tensor("shot", "INT64", (-1,)), Tensor("final", "BOOL", (-1,))
+            self.outputs: tuple[Tensor, ...] = (Tensor("scores", "FP32", (-1,)), boundaries, shot, final)
+        else:
+            scores = Tensor("scores", "FP32", (-1, config.num_classes))
+            self.outputs = (scores, Tensor("turning_points", "INT64", (config.num_classes,)), boundaries)
+
+
+class Entry(NamedTuple):
+    """A line of the repository's index; ``state`` is ``READY``, ``LOADING``, ``UNLOADING`` or ``UNAVAILABLE``."""
+
+    name: str
+    version: str
+    state: str
+    reason: str
+
+
+class Models:
+    """Known checkpoints by name. Only these can be loaded: a client never names a path. Safe between threads.
+
+    Args:
+        sources: checkpoint (name or path) of each model name.
+        open: makes an engine from a checkpoint.
+        scheduler: makes a model's scheduler from its name and engine.
+    """
+
+    def __init__(
+        self,
+        sources: Mapping[str, str],
+        *,
+        open: Callable[[str], Engine],
+        scheduler: Callable[[str, Engine], Scheduler],
+    ) -> None:
+        self._sources = dict(sources)
+        self._open, self._scheduler = open, scheduler
+        self._loaded: dict[str, Model] = {}
+        self._states = dict.fromkeys(sources, ("UNAVAILABLE", "unloaded"))
+        self._changes = {name: threading.Lock() for name in sources}  # one load or unload of a model at a time
+
+    def names(self) -> tuple[str, ...]:
+        """Every known name, loaded or not."""
+        return tuple(self._sources)
+
+    def ready(self, name: str, version: str = "") -> bool:
+        """Whether a model takes requests.
+
+        Raises:
+            ModelNotFound: an unknown name or version.
+        """
+        self._expect(name, version)
+        return name in self._loaded
+
+    def get(self, name: str, version: str = "") -> Model:
+        """A loaded model; no version means the only one, ``1``.
+
+        Raises:
+            ModelNotFound: an unknown name or version.
+            ModelNotReady: it is not loaded.
+        """
+        self._expect(name, version)
+        model = self._loaded.get(name)
+        if model is None:
+            raise ModelNotReady(f"model {name!r}: expected a loaded model, got one that is not ({self._why(name)})")
+        return model
+
+    def load(self, name: str) -> Model:
+        """Load a model; one that is loaded is read anew, serves until then, and finishes its accepted work.
+
+        Takes as long as loading does: off the event loop, ``Inference.load``.
+
+        Raises:
+            ModelNotFound: an unknown name.
+            CheckpointError, UnsupportedError, ResourceLimitError: as ``Engine.from_checkpoint``.
+        """
+        self._expect(name, "")
+        with self._changes[name]:
+            before = self._states[name]
+            self._states[name] = ("LOADING", "")
+            try:
+                engine = self._open(self._sources[name])
+                if engine.config.task not in ("scene", "act"):
+                    raise UnsupportedError(f"model {name!r}: expected a scene or act model, got {engine.config.task}")
+                model = Model(name, engine, self._scheduler(name, engine))
+            except BaseException as error:
+                self._states[name] = before if name in self._loaded else ("UNAVAILABLE", str(error))
+                raise
+            old, self._loaded[name] = self._loaded.get(name), model
+            self._states[name] = ("READY", "")
+            if old is not None:
+                old.scheduler.close()
+            return model
+
+    def unload(self, name: str) -> None:
+        """Stop taking a model's requests, finish those accepted, and let it go; nothing if it is not loaded.
+
+        Takes as long as the accepted work does: off the event loop, ``Inference.unload``.
+
+        Raises:
+            ModelNotFound: an unknown name.
+        """
+        self._expect(name, "")
+        with self._changes[name]:
+            model = self._loaded.pop(name, None)
+            if model is not None:
+                self._states[name] = ("UNLOADING", "")
+                model.scheduler.close()
+                self._states[name] = ("UNAVAILABLE", "unloaded")
+
+    def loaded(self) -> tuple[Model, ...]:
+        """The models that take requests."""
+        return tuple(self._loaded.copy().values())
+
+    def index(self, *, ready_only: bool = False) -> tuple[Entry, ...]:
+        """State of every known model."""
+        entries = (Entry(name, VERSION, *self._states[name]) for name in self._sources)
+        return tuple(entry for entry in entries if not ready_only or entry.name in self._loaded)
+
+    def close(self) -> None:
+        """Unload every model; accepted work is finished."""
+        for name in self._sources:
+            self.unload(name)
+
+    def _expect(self, name: str, version: str) -> None:
+        if name not in self._sources:
+            raise ModelNotFound(f"model: expected one of {', '.join(self._sources)}, got {name!r:.80}")
+        if version not in ("", VERSION):
+            raise ModelNotFound(f"version of model {name!r}: expected {VERSION!r}, got {version!r:.40}")
+
+    def _why(self, name: str) -> str:
+        state, reason = self._states[name]
+        return reason or state.lower()

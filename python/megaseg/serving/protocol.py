@@ -1,0 +1,235 @@
+"""The Open Inference Protocol (KServe v2, with Triton's parameters) over gRPC: its messages, and what arrays they hold.
+
+Names, types and numbers are the public protocol's, package ``inference``. They are a table here, built into a
+descriptor pool of its own: no generated file, and no clash with a client's own copy in the same process.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
+
+from megaseg.serving.errors import RequestError
+from megaseg.serving.inference import DTYPES
+
+SERVICE = "inference.GRPCInferenceService"
+_PARAMETERS = "{InferParameter} parameters"
+_TENSOR = f"string name, string datatype, int64* shape, {_PARAMETERS}, InferTensorContents contents"
+# The fields of each message in the order of their numbers, from 1; * repeats a type and {T} maps strings to it.
+_MESSAGES = {
+    "ServerLiveRequest": "",
+    "ServerLiveResponse": "bool live",
+    "ServerReadyRequest": "",
+    "ServerReadyResponse": "bool ready",
+    "ModelReadyRequest": "string name, string version",
+    "ModelReadyResponse": "bool ready",
+    "ServerMetadataRequest": "",
+    "ServerMetadataResponse": "string name, string version, string* extensions",
+    "ModelMetadataRequest": "string name, string version",
+    "ModelMetadataResponse": (
+        "string name, string* versions, string platform, "
+        "ModelMetadataResponse.TensorMetadata* inputs, ModelMetadataResponse.TensorMetadata* outputs"
+    ),
+    "ModelMetadataResponse.TensorMetadata": "string name, string datatype, int64* shape",
+    "InferParameter": (
+        "bool bool_param, int64 int64_param, string string_param, double double_param, uint64 uint64_param"
+    ),
+    "InferTensorContents": (
+        "bool* bool_contents, int32* int_contents, int64* int64_contents, uint32* uint_contents, "
+        "uint64* uint64_contents, float* fp32_contents, double* fp64_contents, bytes* bytes_contents"
+    ),
+    "ModelInferRequest": (
+        f"string model_name, string model_version, string id, {_PARAMETERS}, "
+        "ModelInferRequest.InferInputTensor* inputs, ModelInferRequest.InferRequestedOutputTensor* outputs, "
+        "bytes* raw_input_contents"
+    ),
+    "ModelInferRequest.InferInputTensor": _TENSOR,
+    "ModelInferRequest.InferRequestedOutputTensor": f"string name, {_PARAMETERS}",
+    "ModelInferResponse": (
+        f"string model_name, string model_version, string id, {_PARAMETERS}, "
+        "ModelInferResponse.InferOutputTensor* outputs, bytes* raw_output_contents"
+    ),
+    "ModelInferResponse.InferOutputTensor": _TENSOR,
+    "ModelStreamInferResponse": "string error_message, ModelInferResponse infer_response",
+    "ModelRepositoryParameter": "bool bool_param, int64 int64_param, string string_param, bytes bytes_param",
+    "RepositoryIndexRequest": "string repository_name, bool ready",
+    "RepositoryIndexResponse": "RepositoryIndexResponse.ModelIndex* models",
+    "RepositoryIndexResponse.ModelIndex": "string name, string version, string state, string reason",
+    "RepositoryModelLoadRequest": "string repository_name, string model_name, {ModelRepositoryParameter} parameters",
+    "RepositoryModelLoadResponse": "",
+    "RepositoryModelUnloadRequest": "string repository_name, string model_name, {ModelRepositoryParameter} parameters",
+    "RepositoryModelUnloadResponse": "",
+}
+# The messages of each method.
+METHODS = {
+    name: (f"{name}Request", f"{name}Response")
+    for name in (
+        *("ServerLive", "ServerReady", "ModelReady", "ServerMetadata", "ModelMetadata", "ModelInfer"),
+        *("RepositoryIndex", "RepositoryModelLoad", "RepositoryModelUnload"),
+    )
+} | {"ModelStreamInfer": ("ModelInferRequest", "ModelStreamInferResponse")}
+_CHOICES = {"InferParameter": "parameter_choice", "ModelRepositoryParameter": "parameter_choice"}  # all fields a oneof
+_FIELD = re.compile(r"(?P<map>\{)?(?P<type>[\w.]+)(?:\}|(?P<repeated>\*))? (?P<name>\w+)")
+_SCALARS = {"bool", "int32", "int64", "uint32", "uint64", "float", "double", "bytes", "string"}
+
+
+def _pool() -> Any:
+    file = descriptor_pb2.FileDescriptorProto(name="megaseg/inference.proto", package="inference", syntax="proto3")
+    made: dict[str, Any] = {}
+    for path, fields in _MESSAGES.items():
+        owner, _, name = path.rpartition(".")
+        message = made[path] = made[owner].nested_type.add(name=name) if owner else file.message_type.add(name=name)
+        if path in _CHOICES:
+            message.oneof_decl.add(name=_CHOICES[path])
+        for number, match in enumerate(_FIELD.finditer(fields), start=1):
+            _add_field(path, message, number, match)
+    pool = descriptor_pool.DescriptorPool()
+    pool.AddSerializedFile(file.SerializeToString())
+    return pool
+
+
+def _add_field(path: str, message: Any, number: int, match: re.Match[str]) -> None:
+    kinds = descriptor_pb2.FieldDescriptorProto
+    kind, name = match["type"], match["name"]
+    if match["map"]:  # on the wire, repeated entries of key and value
+        entry = message.nested_type.add(name=f"{name.capitalize()}Entry")
+        entry.options.map_entry = True
+        for place, part in enumerate(("string key", f"{kind} value"), start=1):
+            _add_field("", entry, place, _FIELD.match(part))  # type: ignore[arg-type]
+        kind = f"{path}.{entry.name}"
+    repeated = bool(match["map"] or match["repeated"])
+    field = message.field.add(
+        name=name, number=number, label=kinds.LABEL_REPEATED if repeated else kinds.LABEL_OPTIONAL
+    )
+    if kind in _SCALARS:
+        field.type = kinds.Type.Value(f"TYPE_{kind.upper()}")
+    else:
+        field.type, field.type_name = kinds.TYPE_MESSAGE, f".inference.{kind}"
+    if path in _CHOICES:
+        field.oneof_index = 0
+
+
+POOL = _pool()
+
+
+def message(name: str) -> Any:
+    """The class of a message, such as ``ModelInferRequest``."""
+    return message_factory.GetMessageClass(POOL.FindMessageTypeByName(f"inference.{name}"))
+
+
+ModelInferResponse = message("ModelInferResponse")
+
+
+def parsed(kind: Any, data: bytes) -> Any:
+    """A message of a class.
+
+    Raises:
+        RequestError: bytes that are none.
+    """
+    try:
+        return kind.FromString(data)
+    except DecodeError as error:
+        raise RequestError(f"message: expected a {kind.DESCRIPTOR.name}, got: {error}") from error
+
+
+_CONTENTS = {"FP32": "fp32_contents", "INT64": "int64_contents", "BOOL": "bool_contents"}  # typed, else raw
+_NAMES = {dtype: name for name, dtype in DTYPES.items()}
+
+
+def parameters(entries: Mapping[str, Any]) -> dict[str, Any]:
+    """A map of ``InferParameter`` as plain values.
+
+    Raises:
+        RequestError: one without a value.
+    """
+    values = {}
+    for name, entry in entries.items():
+        choice = entry.WhichOneof("parameter_choice")
+        if choice is None:
+            raise RequestError(f"parameter {name}: expected a value, got none")
+        values[name] = getattr(entry, choice)
+    return values
+
+
+def sequence_id(request: Any) -> int | str:
+    """The sequence that a ``ModelInferRequest`` is of: 0 or empty for none, as in Triton."""
+    entry = request.parameters.get("sequence_id")
+    return 0 if entry is None else entry.int64_param or entry.string_param
+
+
+def inputs(request: Any) -> dict[str, NDArray[Any]]:
+    """The input tensors of a ``ModelInferRequest`` by name; raw ones are views of the message's own bytes.
+
+    Raises:
+        RequestError: a name twice, an unknown datatype, contents that are not of their shape, or of both forms.
+    """
+    raw = request.raw_input_contents
+    if raw and len(raw) != len(request.inputs):
+        raise RequestError(f"raw_input_contents: expected one for each of {len(request.inputs)} inputs, got {len(raw)}")
+    arrays: dict[str, NDArray[Any]] = {}
+    for place, tensor in enumerate(request.inputs):
+        if tensor.name in arrays:
+            raise RequestError(f"inputs: expected each name once, got {tensor.name} twice")
+        _expect_plain("input", tensor)
+        arrays[tensor.name] = _array(tensor, raw[place] if raw else None)
+    return arrays
+
+
+def outputs(request: Any) -> tuple[str, ...] | None:
+    """The names of the outputs that a ``ModelInferRequest`` asks for; None asks for all."""
+    for tensor in request.outputs:
+        _expect_plain("output", tensor)
+    return tuple(tensor.name for tensor in request.outputs) or None
+
+
+def _expect_plain(kind: str, tensor: Any) -> None:
+    if tensor.parameters:
+        names = ", ".join(sorted(tensor.parameters))
+        raise RequestError(f"{kind} {tensor.name}: expected no parameters (shared memory, classification), got {names}")
+
+
+def _array(tensor: Any, raw: bytes | None) -> NDArray[Any]:
+    shape = tuple(tensor.shape)
+    if tensor.datatype not in DTYPES:
+        raise RequestError(f"input {tensor.name}: expected datatype {', '.join(DTYPES)}, got {tensor.datatype!r:.40}")
+    if min(shape, default=0) < 0:
+        raise RequestError(f"input {tensor.name}: expected a shape of sizes from 0, got {shape}")
+    dtype, field = DTYPES[tensor.datatype], _CONTENTS[tensor.datatype]
+    count = math.prod(shape)
+    if raw is not None:
+        if tensor.HasField("contents"):
+            raise RequestError(f"input {tensor.name}: expected raw or typed contents, got both")
+        if len(raw) != count * dtype.itemsize:
+            expected = f"{count * dtype.itemsize} bytes for {tensor.datatype} {shape}"
+            raise RequestError(f"input {tensor.name}: expected {expected}, got {len(raw)}")
+        values = np.frombuffer(raw, dtype)
+        if tensor.datatype == "BOOL":
+            values = values.view(np.uint8) != 0  # any other byte would be a bool that is neither
+        return values.reshape(shape)
+    filled = {descriptor.name: values for descriptor, values in tensor.contents.ListFields()}
+    if set(filled) - {field}:
+        raise RequestError(f"input {tensor.name}: expected {field} for {tensor.datatype}, got {', '.join(filled)}")
+    given = filled.get(field, ())
+    if len(given) != count:
+        raise RequestError(f"input {tensor.name}: expected {count} values for shape {shape}, got {len(given)}")
+    return np.array(given, dtype).reshape(shape)
+
+
+def response(model: str, version: str, id_: str, arrays: Mapping[str, NDArray[Any]], extras: Mapping[str, Any]) -> Any:
+    """A ``ModelInferResponse`` with raw contents."""
+    made = ModelInferResponse(model_name=model, model_version=version, id=id_)
+    for name, array in arrays.items():
+        made.outputs.add(name=name, datatype=_NAMES[array.dtype], shape=array.shape)
+        made.raw_output_contents.append(array.tobytes())
+    for name, value in extras.items():
+        # bool before int, which it is one of.
+        kinds = {bool: "bool_param", int: "int64_param", float: "double_param", str: "string_param"}
+        setattr(made.parameters[name], kinds[type(value)], value)
+    return made
