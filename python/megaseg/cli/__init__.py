@@ -8,7 +8,19 @@ from typing import Annotated
 import typer
 
 from megaseg import __version__
-from megaseg.cli import checkpoint, compile, doctor, evaluate, explain, features, reader, results, segment, train
+from megaseg.cli import (
+    catalog,
+    checkpoint,
+    compile,
+    doctor,
+    evaluate,
+    explain,
+    features,
+    reader,
+    results,
+    segment,
+    train,
+)
 from megaseg.cli.console import console
 from megaseg.errors import MegasegError
 
@@ -21,6 +33,7 @@ app = typer.Typer(
 )
 app.command("segment")(segment.segment)
 app.command("redecide")(segment.redecide)
+app.command("catalog")(catalog.catalog)
 app.command("explain")(explain.explain)
 app.command("info")(checkpoint.info)
 app.command("convert")(checkpoint.convert)
