@@ -28,7 +28,8 @@ class Segmenter:
 
     >>> titles = ray.data.read_parquet("titles.parquet")
     >>> options = {"checkpoint": "screenplay-scenes", "compute_type": "float32"}
-    >>> results = titles.map_batches(Segmenter, fn_constructor_kwargs=options, concurrency=8, batch_size=16)
+    >>> actors = ray.data.ActorPoolStrategy(size=8)
+    >>> results = titles.map_batches(Segmenter, fn_constructor_kwargs=options, compute=actors, batch_size=16)
 
     Rows in: a column ``path`` of feature files (paths or URLs), or one column a modality of arrays (shots, width),
     with ``times`` and the other keys of feature files as wanted. Rows out: the columns that are no features, and

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
@@ -31,7 +32,7 @@ def catalog(
         ),
     ],
     output_path: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder of results: one JSON file a title, and failures.jsonl.")
+        str, typer.Option("--output", "-o", help="Folder of results: one JSON file a title, and failures.jsonl.")
     ],
     checkpoint: Annotated[
         list[str] | None,
@@ -73,7 +74,7 @@ def catalog(
     Titles that cannot be segmented are listed in failures.jsonl with the reason. With --ray, --threads are those of
     each worker (default 1). Exit code 0 when every title has its result, 1 with failures, 2 for what must be mended.
     """
-    if is_url(str(output_path)):
+    if is_url(output_path):
         raise FeatureError(f"--output: expected a folder, got {output_path}; copy the results to storage afterwards")
     if workers and ray is None:
         raise FeatureError(f"--workers: expected --ray with it, got {workers} workers without a cluster")
@@ -88,7 +89,9 @@ def catalog(
     options = {"checkpoint": names, "decision": decision, "compute_type": compute_type, **model}
     digests = [sha256(resolve_checkpoint(name)).hexdigest() for name in names]
     titles = find_titles(inputs, path_column=path_column)
-    with _workers(ray, options, workers, threads, device) as hands:
+    start = time.monotonic()
+    # What Ray has to say, such as that a worker died, it prints: stdout is for the report.
+    with redirect_stdout(sys.stderr), _workers(ray, options, workers, threads, device) as hands:
         settings = {
             "inputs": [name if is_url(name) else os.path.abspath(name) for name in inputs],
             "checkpoints": digests,
@@ -96,8 +99,12 @@ def catalog(
             **model,
             **decision,
         }
-        with Results.opened(output_path, settings) as results:
-            _run(titles, results, hands, batch_size, retry_failed, json)
+        with Results.opened(Path(output_path), settings) as results:
+            done = _run(titles, results, hands, batch_size, retry_failed)
+    failures = sum(title in results.failures for title in titles)
+    _report(results, len(titles), done, failures, time.monotonic() - start, json)
+    if failures:
+        raise typer.Exit(1)
 
 
 def _workers(
@@ -110,25 +117,19 @@ def _workers(
     return Fleet(address, options, workers=workers, cpus=threads or 1, gpus=int(device == "cuda"))
 
 
-def _run(
-    titles: Mapping[str, str], results: Results, workers: Workers, batch_size: int, retry_failed: bool, json: bool
-) -> None:
-    skipped = set() if retry_failed else set(results.failures)
-    left = [title for title in titles if title not in results.done and title not in skipped]
-    done, failed, start = 0, 0, time.monotonic()
+def _run(titles: Mapping[str, str], results: Results, workers: Workers, batch_size: int, retry_failed: bool) -> int:
+    """Segment what is left, and count the new results."""
+    before = len(results.done)
+    skipped = results.done if retry_failed else results.done | results.failures.keys()
+    left = [title for title in titles if title not in skipped]
     with progress("segmenting", len(left), "titles") as bar:
         for outcome in workers.run(_batches(left, titles, batch_size)):
-            if outcome.result is not None:
-                results.keep(outcome.title, outcome.result)
-                done += 1
-            else:
+            if outcome.result is None:
                 results.fail(outcome.title, outcome.path, str(outcome.error))
-                failed += 1
+            else:
+                results.keep(outcome.title, outcome.result)
             bar.advance(bar.task_ids[0])
-    missing = sum(title in results.failures for title in titles)
-    _report(results, len(titles), done, missing, time.monotonic() - start, json)
-    if missing:
-        raise typer.Exit(1)
+    return len(results.done) - before
 
 
 def _batches(left: list[str], titles: Mapping[str, str], size: int) -> Iterator[Batch]:
