@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -57,6 +58,18 @@ def wait_for(event: Callable[[], object], what: str) -> None:
     while not event():
         assert time.monotonic() < deadline, f"no {what} in a minute"
         time.sleep(0.002)
+
+
+def descendants(pid: int) -> set[int]:
+    """Processes that a process started, and those that they did."""
+    parents = {}
+    for other in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            parents[int(other)] = int(Path(f"/proc/{other}/stat").read_text().rpartition(")")[2].split()[1])
+    found, more = set(), {pid}
+    while more := {child for child, parent in parents.items() if parent in more} - found:
+        found |= more
+    return found
 
 
 def processes(part: str) -> list[int]:
