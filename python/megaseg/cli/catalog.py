@@ -5,18 +5,18 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext, redirect_stdout
-from itertools import islice
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from megaseg.catalog.results import Results
+from megaseg.catalog.run import segment_titles, titles_left
 from megaseg.catalog.storage import is_url
 from megaseg.catalog.titles import find_titles
-from megaseg.catalog.workers import Batch, Here, Workers
+from megaseg.catalog.workers import Here, Workers
 from megaseg.cli.console import BackendOption, JsonOption, ThreadsOption, output, print_json, progress
 from megaseg.cli.segment import OrderedOption
 from megaseg.engine.checkpoint import resolve_checkpoint
@@ -100,7 +100,10 @@ def catalog(
             **decision,
         }
         with Results.opened(Path(output_path), settings) as results:
-            done = _run(titles, results, hands, batch_size, retry_failed)
+            left = titles_left(titles, results, retry_failed=retry_failed)
+            with progress("segmenting", len(left), "titles") as bar:
+                advance = partial(bar.advance, bar.task_ids[0])
+                done = segment_titles(left, titles, results, hands, batch_size=batch_size, advance=advance)
     failures = sum(title in results.failures for title in titles)
     _report(results, len(titles), done, failures, time.monotonic() - start, json)
     if failures:
@@ -115,27 +118,6 @@ def _workers(
     from megaseg.catalog.fleet import Fleet
 
     return Fleet(address, options, workers=workers, cpus=threads or 1, gpus=int(device == "cuda"))
-
-
-def _run(titles: Mapping[str, str], results: Results, workers: Workers, batch_size: int, retry_failed: bool) -> int:
-    """Segment what is left, and count the new results."""
-    before = len(results.done)
-    skipped = results.done if retry_failed else results.done | results.failures.keys()
-    left = [title for title in titles if title not in skipped]
-    with progress("segmenting", len(left), "titles") as bar:
-        for outcome in workers.run(_batches(left, titles, batch_size)):
-            if outcome.result is None:
-                results.fail(outcome.title, outcome.path, str(outcome.error))
-            else:
-                results.keep(outcome.title, outcome.result)
-            bar.advance(bar.task_ids[0])
-    return len(results.done) - before
-
-
-def _batches(left: list[str], titles: Mapping[str, str], size: int) -> Iterator[Batch]:
-    rest = iter(left)
-    while batch := [(title, titles[title]) for title in islice(rest, size)]:
-        yield batch
 
 
 def _report(results: Results, titles: int, done: int, failures: int, seconds: float, json: bool) -> None:
