@@ -118,7 +118,8 @@ def _rows(
 
 def _catalog(folder: Path, titles: Mapping[str, str], workers: Workers) -> None:
     with tempfile.TemporaryDirectory(dir=folder) as output, Results.opened(Path(output), {}) as results:
-        if segment_titles(list(titles), titles, results, workers) != len(titles):
+        size = min(8, max(1, len(titles) // 4))  # a batch and one more at hand for each of two workers
+        if segment_titles(list(titles), titles, results, workers, batch_size=size) != len(titles):
             sys.exit(f"catalog: titles failed: {next(iter(results.failures.values()))['reason']}")
 
 
