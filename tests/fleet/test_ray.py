@@ -68,6 +68,19 @@ def test_an_actor_runs_as_many_threads_as_it_has_cpus(address: str, checkpoint: 
         assert workers.descriptions[0]["num_threads"] == cpus
 
 
+def test_workers_share_the_compiled_model(address: str, checkpoint: str, tmp_path: Path) -> None:
+    names = write_features(tmp_path, 8)
+    with Fleet(address, {"checkpoint": checkpoint}, workers=2) as workers:
+        assert len(list(workers.run(batches(tmp_path, names, 1)))) == len(names)
+        wait_for(lambda: len(processes("ray::_Actor")) == 2, "second worker")
+        artefact = Path(workers.descriptions[0]["artefact"])
+        inode = f" {artefact.stat().st_ino} "
+        wait_for(
+            lambda: all(inode in Path(f"/proc/{pid}/maps").read_text() for pid in processes("ray::_Actor")),
+            "map of the one file in each",
+        )
+
+
 def test_map_batches_over_files(address: str, checkpoint: str, tmp_path: Path) -> None:
     names = [*write_features(tmp_path, 5), "torn"]
     (tmp_path / "torn.npz").write_bytes(b"PK")
