@@ -6,7 +6,6 @@ mapped when loaded, so that processes share its pages. docs/formats.md describes
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import struct
@@ -20,7 +19,7 @@ from typing import Any
 from megaseg.engine.checkpoint import Checkpoint
 from megaseg.engine.config import ModelConfig
 from megaseg.engine.extension import extension, native_compute_type, native_target
-from megaseg.engine.files import atomic_write
+from megaseg.engine.files import atomic_write, locked, sha256
 from megaseg.engine.graph import build
 from megaseg.engine.lowering import Lowering
 from megaseg.engine.passes import PASSES, rewrite
@@ -186,22 +185,24 @@ def cached(
 
 
 def _name(source: Path, compute_type: str, target: str, passes: tuple[str, ...]) -> str:
-    digest = hashlib.sha256()
-    with source.open("rb") as file:
-        while block := file.read(1 << 22):
-            digest.update(block)
+    digest = sha256(source)
     digest.update(json.dumps([VERSION, list(passes)]).encode())
     return f"{digest.hexdigest()[:32]}-{target}-{compute_type}.mseg"
 
 
 def _keep(checkpoint: Checkpoint, path: Path, compute_type: str, target: str, passes: tuple[str, ...]) -> bool:
-    """Compile into the cache; False where the folder cannot be written or is full."""
+    """Compile into the cache; False where the folder cannot be written or is full.
+
+    Of processes that start at once one compiles, the others wait for its file and map the same pages.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         for left in path.parent.glob(".*.mseg"):  # by a process that was killed while it wrote
             if time.time() - left.stat().st_mtime > 3600:
                 left.unlink(missing_ok=True)
-        compile_checkpoint(checkpoint, path, compute_type=compute_type, target=target, passes=passes)
+        with locked(path.parent, wait=True):
+            if not path.is_file():
+                compile_checkpoint(checkpoint, path, compute_type=compute_type, target=target, passes=passes)
     except OSError:
         return False
     return True

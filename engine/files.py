@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
@@ -33,6 +35,35 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def sha256(path: str | os.PathLike[str]) -> hashlib._Hash:
+    """SHA-256 of a file's bytes."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        while block := file.read(1 << 22):
+            digest.update(block)
+    return digest
+
+
+@contextmanager
+def locked(folder: str | os.PathLike[str], *, wait: bool) -> Iterator[None]:
+    """Held by one process at a time, and let go when it ends however it ends; nothing where files have no locks.
+
+    Raises:
+        BlockingIOError: another process has it, and ``wait`` is false.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            raise
+        except OSError:
+            pass
+        yield
+    finally:
+        os.close(handle)
 
 
 def shipped(folder: str) -> dict[str, Path]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from megaseg.engine.config import ModelConfig
 from megaseg.engine.segmentation import SCHEMA, Decision, Segment, Segmentation, TurningPoint, parse_json
 from megaseg.errors import FeatureError
 
@@ -116,6 +117,40 @@ class MovieSegmentation:
             Segmentation.from_dict({**values, "schema": SCHEMA, "task": "scene"}),
             Segmentation.from_dict({**values, "schema": SCHEMA, "task": "act", "scores": values["act_scores"]}),
         )
+
+
+def check_together(configs: Sequence[ModelConfig], names: Sequence[str]) -> None:
+    """One model, or a scene and an act model, which segment a movie together.
+
+    Raises:
+        FeatureError: models of other tasks.
+    """
+    tasks = [config.task for config in configs]
+    if len(tasks) > 1 and sorted(tasks) != ["act", "scene"]:
+        got = ", ".join(f"{name} of task {task}" for name, task in zip(names, tasks, strict=True))
+        raise FeatureError(f"--checkpoint: expected a scene and an act model, got {got}")
+
+
+def check_same_features(configs: Sequence[ModelConfig], source: str) -> None:
+    """Models that segment one movie's feature file together read the same features.
+
+    Raises:
+        FeatureError: models of different recipes.
+    """
+    recipes = sorted({config.recipe for config in configs if config.recipe})
+    if len(recipes) > 1:
+        raise FeatureError(
+            f"{source}: the checkpoints read different features, {' and '.join(recipes)}; "
+            "give the screenplay itself, or one --checkpoint"
+        )
+
+
+def joined(results: Sequence[Segmentation]) -> Segmentation | MovieSegmentation:
+    """The result of one model, or of a scene and an act model over the same shots."""
+    if len(results) == 1:
+        return results[0]
+    by_task = {result.task: result for result in results}
+    return MovieSegmentation(by_task["scene"], by_task["act"])
 
 
 def read_result(text: str) -> Segmentation | MovieSegmentation:

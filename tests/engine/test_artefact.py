@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ import pytest
 from support import random_checkpoint, random_features, small_config
 
 from megaseg import _C, Engine, save_checkpoint
+from megaseg.engine import artefact
 from megaseg.engine.artefact import compile_checkpoint, is_artefact, read_info
 from megaseg.errors import CheckpointError, UnsupportedError
 
@@ -78,6 +81,22 @@ def test_a_checkpoint_is_compiled_once(scene_checkpoint: Path, cache: Path) -> N
     changed = Engine.from_checkpoint(scene_checkpoint, compute_type="float32")
     assert len(list(cache.iterdir())) == 3
     assert not np.array_equal(changed.logits(FEATURES), first.logits(FEATURES))
+
+
+def test_engines_made_at_once_compile_once(
+    scene_checkpoint: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls, start = [], threading.Barrier(4)
+    monkeypatch.setattr(artefact, "compile_checkpoint", lambda *a, **k: calls.append(a) or compile_checkpoint(*a, **k))
+
+    def make() -> str:
+        start.wait()
+        return str(Engine.from_checkpoint(scene_checkpoint).describe()["artefact"])
+
+    with ThreadPoolExecutor(4) as threads:
+        made = {future.result() for future in [threads.submit(make) for _ in range(4)]}
+    assert len(calls) == 1
+    assert made == {str(path) for path in cache.iterdir()}
 
 
 @pytest.mark.parametrize("damage", ["truncated", "empty", "flipped", "version"])
@@ -190,6 +209,7 @@ def test_options_that_a_compiled_model_cannot_change(model: Path) -> None:
 
 WRITER = """
 import sys
+from megaseg.engine import artefact
 from megaseg.engine.artefact import compile_checkpoint
 from megaseg.engine.checkpoint import load_checkpoint
 checkpoint = load_checkpoint(sys.argv[1])

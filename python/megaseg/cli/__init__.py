@@ -9,6 +9,7 @@ import typer
 
 from megaseg import __version__
 from megaseg.cli import (
+    catalog,
     checkpoint,
     compile,
     doctor,
@@ -34,6 +35,7 @@ app = typer.Typer(
 )
 app.command("segment")(segment.segment)
 app.command("redecide")(segment.redecide)
+app.command("catalog")(catalog.catalog)
 app.command("explain")(explain.explain)
 app.command("serve")(serve.serve)
 app.command("info")(checkpoint.info)

@@ -9,7 +9,16 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
 console = Console(stderr=True)
 output = Console()
@@ -27,10 +36,23 @@ def print_json(value: Any) -> None:
     print(json.dumps(value), flush=True)
 
 
+class _Speed(ProgressColumn):
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self._unit = unit
+
+    def render(self, task: Task) -> Text:
+        return Text("" if task.speed is None else f"{task.speed:.3g} {self._unit}/s")
+
+
 @contextmanager
-def progress(description: str, total: int | None) -> Iterator[Progress]:
-    """A rich progress bar with one task (``advance(task_ids[0])``); nothing is drawn when stderr is not a terminal."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+def progress(description: str, total: int | None, unit: str = "") -> Iterator[Progress]:
+    """A rich progress bar with one task (``advance(task_ids[0])``); nothing is drawn when stderr is not a terminal.
+
+    With a ``unit``, such as titles, it shows how many a second.
+    """
+    columns: list[ProgressColumn] = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()]
+    columns += [_Speed(unit)] * bool(unit) + [TimeRemainingColumn()]
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         bar.add_task(description, total=total)
         yield bar

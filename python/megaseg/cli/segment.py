@@ -21,7 +21,7 @@ from megaseg.cli.console import (
 from megaseg.engine.engine import Engine
 from megaseg.engine.features import load_features, resolve_features
 from megaseg.engine.files import atomic_write
-from megaseg.engine.movie import MovieSegmentation, on_shots, read_result
+from megaseg.engine.movie import MovieSegmentation, check_same_features, check_together, joined, on_shots, read_result
 from megaseg.engine.segmentation import Segmentation
 from megaseg.errors import FeatureError
 from megaseg.features.extractor import UNITS, Extractor
@@ -102,7 +102,8 @@ def segment(
         )
         for given in names
     ]
-    _check_tasks(engines, names)
+    configs = [engine.config for engine in engines]
+    check_together(configs, names)
     extractor = Extractor()
     decision: dict[str, Any] = {
         "threshold": threshold,
@@ -116,8 +117,8 @@ def segment(
             if isinstance(movie, Screenplay):
                 result = segment_screenplay(engines, movie, extractor, **decision)
             else:
-                _check_recipes(engines, movie)
-                result = _joined([engine.segment(load_features(movie), **decision) for engine in engines])
+                check_same_features(configs, str(movie))
+                result = joined([engine.segment(load_features(movie), **decision) for engine in engines])
             _deliver(result, name, target, plot, json, play)
             bar.advance(bar.task_ids[0])
 
@@ -141,30 +142,6 @@ def redecide(
         threshold=threshold, min_scene_length=min_scene_length, num_scenes=num_scenes, ordered=ordered
     )
     _deliver(changed, result.stem, output_path, plot, json)
-
-
-def _check_tasks(engines: list[Engine], names: list[str]) -> None:
-    tasks = [engine.config.task for engine in engines]
-    if len(tasks) > 1 and sorted(tasks) != ["act", "scene"]:
-        got = ", ".join(f"{name} of task {task}" for name, task in zip(names, tasks, strict=True))
-        raise FeatureError(f"--checkpoint: expected a scene and an act model, got {got}")
-
-
-def _check_recipes(engines: list[Engine], file: Path) -> None:
-    recipes = sorted({engine.config.recipe for engine in engines if engine.config.recipe})
-    if len(recipes) > 1:
-        raise FeatureError(
-            f"{file}: the checkpoints read different features, {' and '.join(recipes)}; "
-            "give the screenplay itself, or one --checkpoint"
-        )
-
-
-def _joined(results: list[Segmentation]) -> Result:
-    """The result of one model, or of a scene and an act model over the same shots."""
-    if len(results) == 1:
-        return results[0]
-    by_task = {result.task: result for result in results}
-    return MovieSegmentation(by_task["scene"], by_task["act"])
 
 
 def segment_screenplay(engines: list[Engine], play: Screenplay, extractor: Extractor, **decision: Any) -> Result:
@@ -197,7 +174,7 @@ def segment_screenplay(engines: list[Engine], play: Screenplay, extractor: Extra
         vectors = extractor.vectors(play) if blocks is None else sentence_vectors(blocks)
         acts = engine.segment(scene_features(play, vectors, scenes, int(last.sum())), **decision)
         results.append(on_shots(acts, np.flatnonzero(last)))
-    return _joined(results)
+    return joined(results)
 
 
 def _movies(name: str) -> list[tuple[str, Path | Screenplay]]:

@@ -1,0 +1,128 @@
+"""The folder of results: one JSON file a title, which alone says what is done, and a manifest of failures."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from megaseg.engine.files import atomic_write, locked
+from megaseg.errors import FeatureError, OverloadedError
+
+FORMAT = "megaseg.catalog/1"
+_LEFT = re.compile(r"\..+\.json\..{8}\.json")  # by atomic_write in a process that was killed
+
+
+class Results:
+    """Results under ``folder`` in the titles' own folders, ``catalog.json`` (settings) and ``failures.jsonl``.
+
+    A result is there whole or not at all. Made by ``opened``; one process writes, and counts each title once.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.manifest = folder / "failures.jsonl"
+        self.done = set(_scan(str(folder), ""))
+        self.failures = {title: entry for title, entry in _read_manifest(self.manifest) if title not in self.done}
+        self._folders: set[Path] = set()
+
+    @classmethod
+    @contextmanager
+    def opened(cls, folder: Path, settings: Mapping[str, Any]) -> Iterator[Results]:
+        """The folder for one run, new or left by an earlier run with the same settings.
+
+        Raises:
+            FeatureError: an earlier run with other settings, or a folder of other JSON files.
+            OverloadedError: another run writes to it now.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(locked(folder, wait=False))
+            except BlockingIOError as error:
+                raise OverloadedError(f"{folder}: another megaseg catalog writes there now") from error
+            _settle(folder, settings)
+            results = cls(folder)
+            results.write_manifest()
+            stack.callback(results.write_manifest)
+            yield results
+
+    def keep(self, title: str, result: str) -> None:
+        """Write a title's result, JSON text."""
+        target = self.folder / f"{title}.json"
+        if target.parent not in self._folders:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            self._folders.add(target.parent)
+        with atomic_write(target) as temporary:
+            temporary.write_text(result + "\n", encoding="utf-8")
+        self.done.add(title)
+        self.failures.pop(title, None)
+
+    def fail(self, title: str, path: str, reason: str) -> None:
+        """Add a title to the manifest: one whole line, so that a kill leaves earlier ones as they are."""
+        self.failures[title] = {"title": title, "path": path, "reason": reason}
+        with self.manifest.open("ab", buffering=0) as file:
+            file.write(_line(self.failures[title]))
+
+    def write_manifest(self) -> None:
+        """The manifest with each failed title once, and none that has a result since."""
+        with atomic_write(self.manifest) as temporary:
+            temporary.write_bytes(b"".join(_line(entry) for entry in self.failures.values()))
+
+
+def _line(entry: Mapping[str, str]) -> bytes:
+    return json.dumps(entry).encode() + b"\n"
+
+
+def _scan(folder: str, prefix: str) -> Iterator[str]:
+    """Titles that have a result: one listing a folder, and no look at any file."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _scan(entry.path, f"{prefix}{entry.name}/")
+            elif _LEFT.fullmatch(entry.name):
+                os.unlink(entry.path)
+            elif entry.name.endswith(".json") and (prefix or entry.name != "catalog.json"):
+                yield prefix + entry.name.removesuffix(".json")
+
+
+def _read_manifest(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
+    if not path.is_file():
+        return
+    for line in path.read_bytes().splitlines():
+        try:
+            entry = json.loads(line)
+            yield entry["title"], {key: entry[key] for key in ("title", "path", "reason")}
+        except (ValueError, TypeError, KeyError):
+            continue  # the half line of a process that was killed as it wrote: its title has no result and runs again
+
+
+def _settle(folder: Path, settings: Mapping[str, Any]) -> None:
+    """Keep a new run's settings, or hold a resumed one to those kept."""
+    path = folder / "catalog.json"
+    if not path.is_file():
+        if next(_scan(str(folder), ""), None) is not None:
+            raise FeatureError(f"{folder}: expected a new folder, or one of megaseg catalog, got other JSON files")
+        with atomic_write(path) as temporary:
+            temporary.write_text(json.dumps({"format": FORMAT, **settings}, indent=1) + "\n", encoding="utf-8")
+        return
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise FeatureError(f"{path}: expected the settings of megaseg catalog, got: {error}") from error
+    if not isinstance(kept, dict) or kept.pop("format", None) != FORMAT:
+        raise FeatureError(f"{path}: expected the settings of megaseg catalog ({FORMAT}), got another file")
+    changed = [
+        f"{key} {json.dumps(kept.get(key))}, now {json.dumps(value)}"
+        for key, value in settings.items()
+        if kept.get(key) != value
+    ]
+    if changed:
+        raise FeatureError(
+            f"{folder}: its results were made with other settings: {'; '.join(changed)}. "
+            "Give these again to go on, or another --output"
+        )

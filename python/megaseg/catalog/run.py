@@ -1,0 +1,45 @@
+"""One run over a catalogue: what is left goes to the workers, what comes back to the results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
+
+from megaseg.catalog.results import Results
+from megaseg.catalog.workers import Batch, Workers
+
+
+def titles_left(titles: Mapping[str, str], results: Results, *, retry_failed: bool = False) -> list[str]:
+    """Titles without a result; those that failed before only on request."""
+    skipped = results.done if retry_failed else results.done | results.failures.keys()
+    return [title for title in titles if title not in skipped]
+
+
+def segment_titles(
+    left: Sequence[str],
+    titles: Mapping[str, str],
+    results: Results,
+    workers: Workers,
+    *,
+    batch_size: int = 8,
+    advance: Callable[[], object] = lambda: None,
+) -> int:
+    """Keep the result or the failure of every title in ``left``, and return how many have a result now.
+
+    ``titles`` are paths by title; ``advance`` is called after each.
+    """
+    done = 0
+    for outcome in workers.run(_batches(left, titles, batch_size)):
+        if outcome.result is None:
+            results.fail(outcome.title, outcome.path, str(outcome.error))
+        else:
+            results.keep(outcome.title, outcome.result)
+            done += 1
+        advance()
+    return done
+
+
+def _batches(left: Sequence[str], titles: Mapping[str, str], size: int) -> Iterator[Batch]:
+    rest = iter(left)
+    while batch := [(title, titles[title]) for title in islice(rest, size)]:
+        yield batch

@@ -1,0 +1,133 @@
+"""``megaseg catalog``: results of a whole catalogue, in this process or on a Ray cluster, resumable at any moment."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from contextlib import AbstractContextManager, nullcontext, redirect_stdout
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from megaseg.catalog.results import Results
+from megaseg.catalog.run import segment_titles, titles_left
+from megaseg.catalog.storage import is_url
+from megaseg.catalog.titles import find_titles
+from megaseg.catalog.workers import Here, Workers
+from megaseg.cli.console import BackendOption, JsonOption, ThreadsOption, output, print_json, progress
+from megaseg.cli.segment import OrderedOption
+from megaseg.engine.checkpoint import resolve_checkpoint
+from megaseg.engine.files import sha256
+from megaseg.errors import FeatureError
+
+
+def catalog(
+    inputs: Annotated[
+        list[str],
+        typer.Argument(
+            help="Folders of feature files, feature files, Parquet lists; paths, or URLs of object storage."
+        ),
+    ],
+    output_path: Annotated[
+        str, typer.Option("--output", "-o", help="Folder of results: one JSON file a title, and failures.jsonl.")
+    ],
+    checkpoint: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--checkpoint",
+            "-c",
+            help="A checkpoint, compiled model or shipped name; a scene and an act model together give one result.",
+            show_default="screenplay-scenes",
+        ),
+    ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(help="A Ray cluster: auto, local (starts one), host:port or ray://host:port; else this process."),
+    ] = None,
+    workers: Annotated[int, typer.Option(help="With --ray: workers; 0 is as many as there is room for.", min=0)] = 0,
+    batch_size: Annotated[int, typer.Option(help="Titles that run together.", min=1)] = 8,
+    threshold: Annotated[
+        float | None, typer.Option(help="Least P(boundary) of a boundary; default: the checkpoint's own.", min=0, max=1)
+    ] = None,
+    min_scene_length: Annotated[int, typer.Option(help="Shortest scene, in shots.", min=1)] = 1,
+    num_scenes: Annotated[int | None, typer.Option(help="Exactly this many scenes.", min=1)] = None,
+    ordered: OrderedOption = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    compute_type: Annotated[
+        str, typer.Option(help="auto, float32, bfloat16, int8 (CPU) or float16 (cuda, onnx, plan).")
+    ] = "auto",
+    overflow: Annotated[
+        str, typer.Option(help="Movies longer than an act model takes: error, or pool neighbouring shots.")
+    ] = "error",
+    backend: BackendOption = "auto",
+    threads: ThreadsOption = 0,
+    path_column: Annotated[str, typer.Option(help="Column of a Parquet list that names the feature files.")] = "path",
+    retry_failed: Annotated[bool, typer.Option(help="Run the titles of failures.jsonl again.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Segment a whole catalogue; after a kill or with new titles, run it again and it goes on.
+
+    A title is the path of its file below INPUT without the suffix, and its result is that path under the output.
+    Titles that cannot be segmented are listed in failures.jsonl with the reason. With --ray, --threads are those of
+    each worker (default 1). Exit code 0 when every title has its result, 1 with failures, 2 for what must be mended.
+    """
+    if is_url(output_path):
+        raise FeatureError(f"--output: expected a folder, got {output_path}; copy the results to storage afterwards")
+    if workers and ray is None:
+        raise FeatureError(f"--workers: expected --ray with it, got {workers} workers without a cluster")
+    names = [os.path.abspath(name) if os.path.isfile(name) else name for name in checkpoint or ["screenplay-scenes"]]
+    decision = {
+        "threshold": threshold,
+        "min_scene_length": min_scene_length,
+        "num_scenes": num_scenes,
+        "ordered": ordered,
+    }
+    model = {"device": device, "backend": backend, "overflow": overflow}
+    options = {"checkpoint": names, "decision": decision, "compute_type": compute_type, **model}
+    digests = [sha256(resolve_checkpoint(name)).hexdigest() for name in names]
+    titles = find_titles(inputs, path_column=path_column)
+    start = time.monotonic()
+    # What Ray has to say, such as that a worker died, it prints: stdout is for the report.
+    with redirect_stdout(sys.stderr), _workers(ray, options, workers, threads, device) as hands:
+        settings = {
+            "inputs": [name if is_url(name) else os.path.abspath(name) for name in inputs],
+            "checkpoints": digests,
+            "compute_types": [description["compute_type"] for description in hands.descriptions],
+            **model,
+            **decision,
+        }
+        with Results.opened(Path(output_path), settings) as results:
+            left = titles_left(titles, results, retry_failed=retry_failed)
+            with progress("segmenting", len(left), "titles") as bar:
+                advance = partial(bar.advance, bar.task_ids[0])
+                done = segment_titles(left, titles, results, hands, batch_size=batch_size, advance=advance)
+    failures = sum(title in results.failures for title in titles)
+    _report(results, len(titles), done, failures, time.monotonic() - start, json)
+    if failures:
+        raise typer.Exit(1)
+
+
+def _workers(
+    address: str | None, options: dict[str, Any], workers: int, threads: int, device: str
+) -> AbstractContextManager[Workers]:
+    if address is None:
+        return nullcontext(Here({**options, "num_threads": threads}))
+    from megaseg.catalog.fleet import Fleet
+
+    return Fleet(address, options, workers=workers, cpus=threads or 1, gpus=int(device == "cuda"))
+
+
+def _report(results: Results, titles: int, done: int, failures: int, seconds: float, json: bool) -> None:
+    if json:
+        counts = {"titles": titles, "segmented": done, "results": titles - failures, "failures": failures}
+        print_json({**counts, "seconds": seconds, "output": str(results.folder), "manifest": str(results.manifest)})
+        return
+    output.print(
+        f"{titles:,} titles: {done:,} segmented now, {titles - failures - done:,} before, {failures:,} failures",
+        highlight=False,
+    )
+    if failures:
+        output.print(f"reasons: {results.manifest}; --retry-failed runs them again", highlight=False, soft_wrap=True)
