@@ -102,7 +102,7 @@ def test_streams_after_some_passes(passes: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("share", [0, 0.2, 0.4, 0.6, 0.8])
 def test_a_memory_limit_changes_no_bit(share: float) -> None:
-    """From the least that is accepted, one window a chunk, to all windows but not the rows that as many streams need."""
+    """From the least, one window a chunk, to all windows but not the rows that as many streams need."""
     config = small_config(max_length=17)
     checkpoint = random_checkpoint(config)
     with pytest.raises(ResourceLimitError, match=r"expected at least \d+ bytes") as refused:
