@@ -13,7 +13,7 @@ BATCHES = (32, 64, 128, 256)
 
 
 def plot(folder: Path) -> None:
-    """Write ``throughput.svg`` and ``scaling.svg`` from the newest rows of each case."""
+    """Write ``throughput.svg``, ``scaling.svg`` and ``serving.svg`` from the newest rows of each case."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -22,6 +22,7 @@ def plot(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     _throughput(rows, folder / "throughput.svg")
     _scaling(rows, folder / "scaling.svg")
+    _serving(rows, folder / "serving.svg")
 
 
 def _throughput(rows: list[dict[str, Any]], path: Path) -> None:
@@ -61,6 +62,35 @@ def _scaling(rows: list[dict[str, Any]], path: Path) -> None:
         axes[2].plot(shots, memory, marker="o", label=f"{task} preset")
     axes[2].set(title="memory", xlabel="shots", ylabel="MiB above weights and features", ylim=(0, None))
     axes[2].legend()
+    _save(figure, path)
+
+
+def _serving(rows: list[dict[str, Any]], path: Path) -> None:
+    """The service over the rate of requests that it is offered, and live streams over their number."""
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, 4, figsize=(14, 3.4))
+    loads = [row for row in rows if "load" in row["facts"]]
+    offered = [row["facts"]["offered_per_s"] for row in loads]
+    for axis, title, lines in (
+        (axes[0], "requests of 64 shots a second", ("accepted_per_s", "refused_per_s")),
+        (axes[1], "milliseconds, accepted", ("p50", "p99")),
+        (axes[2], "MiB, service", ("rss_mib",)),
+    ):
+        for name in lines:
+            values = [{**row, **row["facts"]} for row in loads]
+            for own in values:
+                own["refused_per_s"] = own["offered_per_s"] * own["refused"] / max(1, own["accepted"] + own["refused"])
+            axis.plot(offered, [own[name] for own in values], marker="o", label=name.removesuffix("_per_s"))
+        axis.set(title=title, xlabel="requests offered a second", xscale="log", ylim=(0, None))
+        axis.legend(fontsize=8)
+    for subject in ("scheduler", "service, gRPC"):
+        own = [row for row in rows if row["case"].startswith("live streams") and f"{subject}, " in row["subject"]]
+        counts = [int(row["subject"].rpartition(" ")[2].replace(",", "")) for row in own]
+        axes[3].plot(counts, [row["facts"]["p99"] for row in own], marker="o", label=subject)
+    axes[3].axhline(250, color="grey", linestyle="--")
+    axes[3].set(title="ms from push to final event, p99", xlabel="live streams", ylim=(0, None))
+    axes[3].legend(fontsize=8)
     _save(figure, path)
 
 
