@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fleet.titles import command, descendants, expected_results, make_titles, processes, results_in, wait_for
+from fleet.titles import command, descendants, expected_results, make_titles, named, results_in, wait_for
 from support import random_checkpoint, random_features, small_config
 
 from megaseg import Engine, Features, save_checkpoint
@@ -35,11 +35,16 @@ def address() -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         context = ray.init("local", num_cpus=2, object_store_memory=100 << 20, **options)
-        session = context.address_info["session_dir"]
-        assert processes(session)
+        assert descendants(os.getpid())
         yield context.address_info["gcs_address"]
+        cluster = descendants(os.getpid())
         ray.shutdown()
-    wait_for(lambda: not processes(session), "end of Ray's processes")
+    wait_for(lambda: not named("ray", cluster), "end of Ray's processes")
+
+
+def actors(name: str = "ray::_Actor") -> set[int]:
+    """This cluster's processes of workers; one that runs a batch is called ``ray::_Actor.run``."""
+    return named(name, descendants(os.getpid()))
 
 
 @pytest.fixture
@@ -72,11 +77,11 @@ def test_workers_share_the_compiled_model(address: str, checkpoint: str, tmp_pat
     names = write_features(tmp_path, 8)
     with Fleet(address, {"checkpoint": checkpoint}, workers=2) as workers:
         assert len(list(workers.run(batches(tmp_path, names, 1)))) == len(names)
-        wait_for(lambda: len(processes("ray::_Actor")) == 2, "second worker")
+        wait_for(lambda: len(actors()) == 2, "second worker")
         artefact = Path(workers.descriptions[0]["artefact"])
         inode = f" {artefact.stat().st_ino} "
         wait_for(
-            lambda: all(inode in Path(f"/proc/{pid}/maps").read_text() for pid in processes("ray::_Actor")),
+            lambda: all(inode in Path(f"/proc/{pid}/maps").read_text() for pid in actors()),
             "map of the one file in each",
         )
 
@@ -137,8 +142,9 @@ def test_titles_of_a_killed_worker_are_done_once(address: str, tmp_path: Path) -
     arguments = [*command(tmp_path, "--ray", address)]
     catalog = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     wait_for(lambda: len(results_in(out)) >= 5, "results")
-    wait_for(lambda: processes("ray::_Actor.run"), "worker that runs a title")
-    os.kill(processes("ray::_Actor.run")[0], signal.SIGKILL)
+    running: list[int] = []
+    wait_for(lambda: running.extend(actors("ray::_Actor.run")) or running, "worker that runs a title")
+    os.kill(running[0], signal.SIGKILL)
     count = len(results_in(out))
     stdout, stderr = catalog.communicate(timeout=60)
     assert 5 <= count < 60, "killed too late: the test needs more titles"
@@ -192,12 +198,12 @@ def test_a_killed_driver_takes_its_workers_with_it_and_loses_no_title(tmp_path: 
     catalog = subprocess.Popen(command(tmp_path, "--ray", "local"), stderr=subprocess.DEVNULL)
     wait_for(lambda: len(results_in(out)) >= 5, "results")
     cluster = descendants(catalog.pid)
-    workers = cluster & set(processes("ray::_Actor"))
+    workers = named("ray::_Actor", cluster)
     assert workers
     catalog.kill()
     catalog.wait()
-    wait_for(lambda: not workers & set(processes("ray::_Actor")), "end of the workers")
-    for pid in cluster & set(processes("ray::")):  # Ray's agents wait a minute for a cluster that is gone
+    wait_for(lambda: not named("ray::_Actor", workers), "end of the workers")
+    for pid in named("ray::", cluster):  # Ray's agents wait a minute for a cluster that is gone
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     before = {path: path.stat().st_mtime_ns for path in out.rglob("[!.]*.json")}

@@ -72,13 +72,10 @@ def descendants(pid: int) -> set[int]:
     return found
 
 
-def processes(part: str) -> list[int]:
-    """Processes whose command line has ``part``."""
-    found = []
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            if part in Path(f"/proc/{pid}/cmdline").read_text():
-                found.append(int(pid))
-        except (OSError, UnicodeDecodeError):
-            continue
+def named(part: str, pids: set[int]) -> set[int]:
+    """Those of the processes whose command line has ``part``."""
+    found = set()
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            found |= {pid} if part in Path(f"/proc/{pid}/cmdline").read_text(errors="replace") else set()
     return found

@@ -35,14 +35,15 @@ class _Actor:
 class _Worker:
     actor: Any
     ready: bool = False
+    alone: bool = False  # it runs a suspect, and nothing that could be taken for one
     jobs: dict[Any, Batch] = field(default_factory=dict)  # by the reference of their results; the first one runs
 
 
 class Fleet:
     """Workers of a Ray cluster, any of which may die; a context, which lets them go.
 
-    A worker whose process or node is gone is replaced, and what it had not delivered runs again. Titles that ran as
-    it died run alone from then on; a title that has seen ``DEATHS`` workers die is a failure.
+    A worker whose process or node is gone is replaced, and what it had not delivered runs again. Titles that may have
+    run as it died run alone from then on; a title that has seen ``DEATHS`` workers die is a failure.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Fleet:
         self._actor = self._ray.remote(num_cpus=cpus, num_gpus=gpus, max_restarts=0, max_task_retries=0)(_Actor)
         self._workers: list[_Worker] = []
         self._again: deque[Batch] = deque()
+        self._suspects: deque[Batch] = deque()
         self._deaths: Counter[str] = Counter()
         self._stillborn = 0
         self.descriptions: list[dict[str, Any]] = []
@@ -111,14 +113,18 @@ class Fleet:
 
     def _fill(self, batches: Iterator[Batch]) -> bool:
         """Give those workers that are ready their next batches; whether anything is left to wait for."""
-        more = True
         for depth in range(1, QUEUED + 1):  # one for each before a second for any
             for worker in self._workers:
-                if more and worker.ready and len(worker.jobs) < depth:
-                    batch = self._again.popleft() if self._again else next(batches, None)
-                    if more := batch is not None:
+                if worker.ready and len(worker.jobs) < depth and not worker.alone:
+                    worker.alone = bool(self._suspects) and not worker.jobs
+                    batch = self._suspects.popleft() if worker.alone else self._unharmed(batches)
+                    if batch is not None:
                         worker.jobs[worker.actor.run.remote(batch)] = batch
-        return more or any(batch for worker in self._workers for batch in worker.jobs.values())
+        under_way = any(batch for worker in self._workers for batch in worker.jobs.values())
+        return under_way or not any(worker.ready for worker in self._workers)
+
+    def _unharmed(self, batches: Iterator[Batch]) -> Batch | None:
+        return self._again.popleft() if self._again else next(batches, None)
 
     def _collect(self) -> Iterator[Outcome]:
         """Wait for one call to end, and yield the outcomes that it brought."""
@@ -137,6 +143,7 @@ class Fleet:
             yield from self._replace(worker, error)
             return
         del worker.jobs[ended[0]]
+        worker.alone = False
         if worker.ready:
             yield from value
         else:
@@ -152,7 +159,7 @@ class Fleet:
                 self._options["compute_type"] = kinds.pop()
 
     def _replace(self, worker: _Worker, error: Exception) -> Iterator[Outcome]:
-        """A worker is gone: what it had finished counts, what it ran is suspect, what it had queued is not."""
+        """A worker is gone: what it had delivered counts, what came next is suspect, what it had queued is not."""
         self._ray.kill(worker.actor)
         self._workers.remove(worker)
         titles = sum(map(len, worker.jobs.values()))
@@ -176,7 +183,7 @@ class Fleet:
         for title, path in batch:
             self._deaths[title] += 1
             if self._deaths[title] < DEATHS:
-                self._again.append([(title, path)])
+                self._suspects.append([(title, path)])
             else:
                 reason = f"{DEATHS} workers died as they ran it: a crash, or out of memory"
                 yield Outcome(title, path, None, reason)
