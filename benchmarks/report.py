@@ -11,7 +11,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 HEADER = """# Benchmarks
 
 Written by `python -m benchmarks --table docs/benchmarks.md` from the rows in `benchmarks/results/`; measure your own
-with `python -m benchmarks` (about twenty minutes) and keep them with `--json FILE`. Times are p20, p50, p80 of runs
+with `python -m benchmarks` (about half an hour) and keep them with `--json FILE`. Times are p20, p50, p80 of runs
 taken in turns with the other subjects; errors are against the float64 reference in the same run, as a share of
 max(1, |logit|), `max_abs` as they are. Peers (`pip install 'megaseg[bench]'`, `python -m benchmarks cpu`) run the model
 as written, each in a process of its own, at its fastest batch size and mode, on windows gathered beforehand. `ratio` is
