@@ -273,8 +273,12 @@ def _expect_unpacked(data: bytes, name: str, max_bytes: int | None) -> None:
 
 
 def _read_npz(path: Path) -> dict[str, Any]:
-    with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-        return dict(file)
+    with path.open("rb") as stream:
+        if stream.read(2) != b"PK":  # NumPy would take it for a pickle, and say how to trust it
+            raise ValueError("no zip archive, as every .npz is")
+        stream.seek(0)
+        with np.load(stream, allow_pickle=False) as file:
+            return dict(file)
 
 
 def _read_safetensors(path: Path) -> dict[str, Any]:

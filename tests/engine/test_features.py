@@ -118,3 +118,12 @@ def test_words_ride_along_and_are_checked(tmp_path: Path) -> None:
     for bad in (words[:3], words.astype(np.int64), words[0]):
         with pytest.raises(FeatureError, match="words: expected uint8"):
             Features.from_mapping({"clip": clip, "words": bad})
+
+
+@pytest.mark.parametrize("data", [b"", b"junk", b"\x80\x04N."])
+def test_what_is_no_archive_is_said_to_be_none(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "movie.npz"
+    path.write_bytes(data)
+    with pytest.raises(FeatureError, match=r"movie\.npz: .*zip") as refused:
+        load_features(path)
+    assert "pickle" not in str(refused.value)
