@@ -17,7 +17,17 @@ from megaseg.catalog.run import segment_titles, titles_left
 from megaseg.catalog.storage import is_url
 from megaseg.catalog.titles import find_titles
 from megaseg.catalog.workers import Here, Workers
-from megaseg.cli.console import BackendOption, JsonOption, ThreadsOption, output, print_json, progress
+from megaseg.cli.console import (
+    BackendOption,
+    ComputeTypeOption,
+    DeviceOption,
+    JsonOption,
+    OverflowOption,
+    ThreadsOption,
+    output,
+    print_json,
+    progress,
+)
 from megaseg.cli.segment import OrderedOption
 from megaseg.engine.checkpoint import resolve_checkpoint
 from megaseg.engine.files import sha256
@@ -55,13 +65,9 @@ def catalog(
     min_scene_length: Annotated[int, typer.Option(help="Shortest scene, in shots.", min=1)] = 1,
     num_scenes: Annotated[int | None, typer.Option(help="Exactly this many scenes.", min=1)] = None,
     ordered: OrderedOption = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    compute_type: Annotated[
-        str, typer.Option(help="auto, float32, bfloat16, int8 (CPU) or float16 (cuda, onnx, plan).")
-    ] = "auto",
-    overflow: Annotated[
-        str, typer.Option(help="Movies longer than an act model takes: error, or pool neighbouring shots.")
-    ] = "error",
+    device: DeviceOption = "auto",
+    compute_type: ComputeTypeOption = "auto",
+    overflow: OverflowOption = "error",
     backend: BackendOption = "auto",
     threads: ThreadsOption = 0,
     path_column: Annotated[str, typer.Option(help="Column of a Parquet list that names the feature files.")] = "path",

@@ -28,6 +28,15 @@ CheckpointOption = Annotated[
     str, typer.Option("--checkpoint", "-c", help="A checkpoint or compiled model, or the name of a shipped one.")
 ]
 ThreadsOption = Annotated[int, typer.Option("--threads", help="Threads; 0 takes every core.", min=0)]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
+ComputeTypeOption = Annotated[
+    str,
+    typer.Option("--compute-type", help="auto, float32, bfloat16, int8 (CPU) or float16 (cuda, onnx, plan)."),
+]
+OverflowOption = Annotated[
+    str,
+    typer.Option("--overflow", help="Movies longer than an act model takes: error, or pool neighbouring shots."),
+]
 BackendOption = Annotated[str, typer.Option("--backend", help="auto, native, torch, onnx or tensorrt.")]
 
 

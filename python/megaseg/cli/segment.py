@@ -12,7 +12,10 @@ from rich.table import Table
 
 from megaseg.cli.console import (
     BackendOption,
+    ComputeTypeOption,
+    DeviceOption,
     JsonOption,
+    OverflowOption,
     ThreadsOption,
     output,
     print_json,
@@ -71,13 +74,9 @@ def segment(
     ordered: OrderedOption = None,
     output_path: OutputOption = None,
     plot: PlotOption = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    compute_type: Annotated[
-        str, typer.Option(help="auto, float32, bfloat16, int8 (CPU) or float16 (cuda, onnx, plan).")
-    ] = "auto",
-    overflow: Annotated[
-        str, typer.Option(help="Movies longer than an act model takes: error, or pool neighbouring shots.")
-    ] = "error",
+    device: DeviceOption = "auto",
+    compute_type: ComputeTypeOption = "auto",
+    overflow: OverflowOption = "error",
     backend: BackendOption = "auto",
     threads: ThreadsOption = 0,
     json: JsonOption = False,

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from megaseg.cli.console import BackendOption, ThreadsOption
+from megaseg.cli.console import BackendOption, ComputeTypeOption, DeviceOption, OverflowOption, ThreadsOption
 from megaseg.errors import UnsupportedError
 from megaseg.serving.security import read_token
 from megaseg.serving.settings import Limits, Settings, named
@@ -24,11 +24,11 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     http_port: Annotated[int, typer.Option(help="HTTP port; 0 takes a free one.", min=0, max=65535)] = 8000,
     grpc_port: Annotated[int, typer.Option(help="gRPC port; 0 takes a free one.", min=0, max=65535)] = 8001,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    compute_type: Annotated[str, typer.Option(help="auto, float32, bfloat16, int8 or float16.")] = "auto",
+    device: DeviceOption = "auto",
+    compute_type: ComputeTypeOption = "auto",
     backend: BackendOption = "auto",
     threads: ThreadsOption = 0,
-    overflow: Annotated[str, typer.Option(help="Movies longer than an act model takes: error or pool.")] = "error",
+    overflow: OverflowOption = "error",
     max_batch_size: Annotated[int, typer.Option(help="Most windows of one batch.", min=1)] = 64,
     max_queue_delay_us: Annotated[int, typer.Option(help="How long a window waits for company.", min=0)] = 0,
     max_queue: Annotated[int, typer.Option(help="Most requests that wait; more are refused.", min=1)] = 1024,
