@@ -324,8 +324,7 @@ class Scheduler:
         finished = []
         for flow in self._flows:
             if stale := [job for job in flow.jobs() if job.stale()]:
-                flow.drop(stale)
-                finished += [job.settle() for job in stale]
+                finished += [job.settle() for job in flow.drop(stale)]
                 flow.queued = bool(flow.jobs())
         if finished:
             self._flows = deque(flow for flow in self._flows if flow.queued)
@@ -370,9 +369,7 @@ class Scheduler:
             if len(shares) > 1:
                 return sum(self._try([share], finished) for share in shares)
             ((flow, _),) = shares
-            jobs = flow.jobs()
-            flow.drop(jobs)
-            finished += [job.settle(error=error) for job in jobs]
+            finished += [job.settle(error=error) for job in flow.drop(flow.jobs())]
             return 0
 
     def _run_together(self, shares: Sequence[Share], finished: list[Finished]) -> int:

@@ -97,8 +97,8 @@ class Flow(Protocol):
         """Those that wait."""
         ...
 
-    def drop(self, jobs: Sequence[Job]) -> None:
-        """Forget jobs that have ended without their result."""
+    def drop(self, jobs: Sequence[Job]) -> list[Job]:
+        """Forget jobs that end without their result; those of them that still waited."""
         ...
 
 
@@ -143,8 +143,10 @@ class RequestFlow:
     def jobs(self) -> list[Job]:
         return [self.job] if self._waits else []
 
-    def drop(self, jobs: Sequence[Job]) -> None:
-        self._waits = self._waits and self.job not in jobs
+    def drop(self, jobs: Sequence[Job]) -> list[Job]:
+        dropped = [job for job in self.jobs() if job in jobs]
+        self._waits = self._waits and not dropped
+        return dropped
 
 
 class StreamFlow:
@@ -199,6 +201,9 @@ class StreamFlow:
     def jobs(self) -> list[Job]:
         return list(self._jobs)
 
-    def drop(self, jobs: Sequence[Job]) -> None:
-        for job in jobs:
-            self._jobs.remove(job)
+    def drop(self, jobs: Sequence[Job]) -> list[Job]:
+        with self.lock:  # a caller may just have completed its own
+            dropped = [job for job in self._jobs if job in jobs]
+            for job in dropped:
+                self._jobs.remove(job)
+        return dropped

@@ -83,7 +83,8 @@ class ScheduledStream:
         """``Stream.close`` as a future; has a place in the queue however full it is."""
         job = Job.within(timeout)
         self._scheduler.reserve(job, wait=False, always=True)
-        self._flow.progress.closed = True
+        with self._flow.lock:
+            self._flow.progress.closed = True
         return self._add(job)
 
     def close(self, *, timeout: float | None = None) -> Events:
@@ -96,7 +97,8 @@ class ScheduledStream:
 
     def cancel(self) -> None:
         """Give the stream up: pushes under way are cancelled, and no more are taken."""
-        self._flow.progress.closed = True
+        with self._flow.lock:
+            self._flow.progress.closed = True
         for job in self._flow.jobs():
             job.future.cancel()
 
@@ -136,7 +138,8 @@ class ScheduledStream:
     def acts(self) -> LiveActs:
         """As ``Stream.acts``; the act model runs in the caller's thread."""
         with self._flow.lock:
-            return acts_of(self._flow.progress)
+            ask = acts_of(self._flow.progress)
+        return ask()  # without the lock: the scheduler goes on
 
     def snapshot(self) -> bytes:
         """As ``Stream.snapshot``; events of pushes that are under way come again from the resumed stream."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
@@ -100,7 +101,8 @@ class Stream:
             UnsupportedError: the stream was made without an act model.
         """
         with self._turn:
-            return acts_of(self._progress)
+            ask = acts_of(self._progress)
+        return ask()
 
     def snapshot(self) -> bytes:
         """The stream as bytes that ``Engine.resume`` goes on from, in another process or on another machine.
@@ -160,15 +162,16 @@ def segmentation_of(progress: Progress) -> Segmentation:
     return Segmentation.from_scores("scene", scores, Decision(progress.threshold), times, base)
 
 
-def acts_of(progress: Progress) -> LiveActs:
-    """``Stream.acts``."""
-    if progress.acts is None:
+def acts_of(progress: Progress) -> Callable[[], LiveActs]:
+    """``Stream.acts`` of the shots so far, to be called once the stream may go on."""
+    engine = progress.acts
+    if engine is None:
         raise UnsupportedError("acts: expected a stream made with an act model: engine.stream(acts=...)")
     if not progress.num_shots:
         raise FeatureError("acts: no shot has come yet")
-    names = [modality.name for modality in progress.acts.config.modalities]
+    names = [modality.name for modality in engine.config.modalities]
     arrays = progress.whole.read(0, progress.num_shots)
     times = progress.times.read(0, progress.num_shots)[0] if progress.times.end else None
     base = None if times is None else progress.time_base
-    movie = Features(dict(zip(names, arrays, strict=True)), times, base)
-    return LiveActs(progress.acts.segment(movie), not progress.closed)
+    movie, provisional = Features(dict(zip(names, arrays, strict=True)), times, base), not progress.closed
+    return lambda: LiveActs(engine.segment(movie), provisional)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import pytest
 from support import random_checkpoint, random_features, small_config
 
-from megaseg import Engine
+from megaseg import Engine, Features
 from megaseg.engine.batching import BatchReport, Scheduler
+from megaseg.engine.flows import Job, StreamFlow
+from megaseg.engine.streaming import new_progress
 from megaseg.errors import DeadlineExceeded, FeatureError, MegasegError, OverloadedError, UnsupportedError
 
 
@@ -207,6 +209,37 @@ def test_events_of_a_push_that_was_given_up_come_with_the_next(held: Any) -> Non
     events = [*stream.push({name: rows[9:20] for name, rows in own.items()}), *stream.close()]
     assert [event.shot for event in events] == list(range(20))
     assert np.array_equal(np.array([e.score for e in events], np.float32), engine.segment(own).scores)
+
+
+def test_a_push_that_its_caller_completed_is_not_dropped_again() -> None:
+    """The scheduler's thread may have seen it wait, and be late, a moment before."""
+    engine = Engine.from_checkpoint(random_checkpoint(small_config()))
+    flow, job = StreamFlow(new_progress(engine)), Job.within(1e-9)
+    flow.progress.append(Features(movie(engine, 1)))
+    with flow.lock:
+        assert [end.ending for end in flow.add(job)] == ["expired"]
+    assert flow.drop([job]) == []
+    waits = Job()
+    flow.progress.append(Features(movie(engine, 9)))
+    with flow.lock:
+        assert flow.add(waits) == []
+    assert flow.drop([job, waits]) == [waits]
+    assert flow.jobs() == []
+
+
+def test_the_scheduler_goes_on_while_a_stream_asks_for_its_acts() -> None:
+    scene, act = (Engine.from_checkpoint(random_checkpoint(small_config(task))) for task in ("scene", "act"))
+    act.backend = gate = Gate(act.backend)
+    own = movie(scene, 9)
+    with Scheduler(scene) as scheduler, ThreadPoolExecutor(1) as thread:
+        stream = scheduler.stream(acts=act)
+        stream.push(own)
+        gate.open.clear()
+        asked = thread.submit(stream.acts)
+        assert gate.entered.acquire(timeout=20)
+        assert [event.shot for event in stream.submit(own).result(10)] == list(range(7, 16))
+        gate.open.set()
+        assert asked.result(20).segmentation.num_shots == 9
 
 
 def test_a_stream_given_up_half_way_leaves_the_others_alone(held: Any) -> None:
