@@ -26,7 +26,7 @@ from megaseg.engine.passes import PASSES, rewrite
 from megaseg.errors import CheckpointError, ResourceLimitError
 
 MAGIC = b"megaseg\0"
-VERSION = 2
+VERSION = 3
 _HEADER = struct.Struct("<8sIIQQQQQQQ")  # csrc/core/artefact.cpp
 _PAGE = 4096
 _MOST_TOKENS = 1 << 24  # the executor counts rows of tokens in ints

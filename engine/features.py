@@ -150,8 +150,9 @@ def check_times(times: NDArray[np.int64], time_base: Fraction | None, shots: int
 
 
 def _check_modality(name: str, array: Any) -> None:
-    if not isinstance(array, np.ndarray):
-        raise FeatureError(f"{name}: expected a NumPy array (shots, feature_size), got {type(array).__name__}")
+    if not isinstance(array, np.ndarray) or isinstance(array, np.ma.MaskedArray):  # a mask hides what is not finite
+        hint = "; give its values with .filled(value)" if isinstance(array, np.ma.MaskedArray) else ""
+        raise FeatureError(f"{name}: expected a NumPy array (shots, feature_size), got {type(array).__name__}{hint}")
     if array.dtype not in (np.float32, np.float16):
         raise FeatureError(f"{name}: expected float32 or float16, got {array.dtype}; cast with .astype('float32')")
     if array.ndim != 2 or 0 in array.shape:
@@ -162,6 +163,8 @@ def _check_modality(name: str, array: Any) -> None:
 
 
 def _integers(name: str, value: Any) -> NDArray[Any]:
+    if isinstance(value, np.ma.MaskedArray):
+        raise FeatureError(f"{name}: expected integers, got a MaskedArray; give its values with .filled(value)")
     array = np.asarray(value)
     if array.dtype.kind not in "iub" or (array.dtype == np.uint64 and array.size and array.max() >= 2**63):
         raise FeatureError(f"{name}: expected integers, got {array.dtype}")

@@ -180,6 +180,21 @@ def add(parts: tuple[Node, ...], bias: Weight) -> Node:
     return Node("add", parts, parts[0].space, parts[0].width, weights={"bias": bias})
 
 
+def centred(weight: Weight, channels: int) -> Weight:
+    """What a layer normalisation alone reads, less its mean over axis ``channels``, which is taken away there anyway.
+
+    The function stays the same, and rows of narrow types spend no digits on an offset common to all channels.
+    """
+
+    def read() -> NDArray[np.float64]:
+        values = weight.double()
+        for _ in range(2):  # the first mean is rounded to the digits of the offset
+            values = values - values.mean(axis=channels, keepdims=True)
+        return values
+
+    return Weight(weight.shape, read)
+
+
 def encoder_layer(h: Node, tensor: Callable[[str], Weight], prefix: str) -> Node:
     """A post-norm encoder layer: ``h = LN1(h + attention(h)); h = LN2(h + W2 gelu(W1 h + b1) + b2)``."""
     c = h.width
@@ -190,9 +205,14 @@ def encoder_layer(h: Node, tensor: Callable[[str], Weight], prefix: str) -> Node
 
     q = linear(h, weight.rows(0, c), bias.rows(0, c))
     kv = linear(h, weight.rows(c, 3 * c), bias.rows(c, 3 * c))
-    h = layer_norm(linear(attention(q, kv), *named("self_attn.out_proj"), residual=h), *named("norm1"))
+
+    def summed(name: str) -> tuple[Weight, Weight]:
+        own, shift = named(name)
+        return centred(own, 0), centred(shift, 0)
+
+    h = layer_norm(linear(attention(q, kv), *summed("self_attn.out_proj"), residual=h), *named("norm1"))
     hidden = linear(h, *named("linear1"), gelu=True)
-    return layer_norm(linear(hidden, *named("linear2"), residual=h), *named("norm2"))
+    return layer_norm(linear(hidden, *summed("linear2"), residual=h), *named("norm2"))
 
 
 def build(checkpoint: Checkpoint) -> Graph:
@@ -209,11 +229,12 @@ def build(checkpoint: Checkpoint) -> Graph:
     for index, modality in enumerate(config.modalities):
         prefix = f"modalities.{modality.name}"
         source = features(index, modality.feature_size, "shots" if scene else "latents")
-        x = linear(windows(source) if scene else source, tensor(f"{prefix}.proj.weight"), tensor(f"{prefix}.proj.bias"))
+        projection = (centred(tensor(f"{prefix}.proj.{part}"), 0) for part in ("weight", "bias"))
+        x = linear(windows(source) if scene else source, *projection)
         h = embed(
             x,
-            tensor(f"{prefix}.position.weight"),
-            align,
+            centred(tensor(f"{prefix}.position.weight"), 1),
+            centred(align, 1),
             tensor(f"{prefix}.norm.weight"),
             tensor(f"{prefix}.norm.bias"),
             _sum(tensor(f"{prefix}.bottleneck"), align),

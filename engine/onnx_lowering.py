@@ -169,7 +169,9 @@ class OnnxLowering(_Writer):
             for kind in kinds:
                 self._values[node, kind] = self._moved(node, [self._values[source, kind] for source in node.inputs])
         elif node.op == "embed":
-            latents = self._layer_norm(self._embedded(node), node)
+            latents = self._op("Mul", self._centred(node), self._inverse_sigma(node))
+            latents = self._op("Mul", latents, self._weight(node.weights["gamma"]))
+            latents = self._op("Add", latents, self._weight(node.weights["beta"]))
             for kind in kinds:
                 bottlenecks = self._repeated(node.weights["bottleneck"], kind)
                 self._values[node, kind] = self._op("Concat", bottlenecks, self._cast(latents, FLOAT32, kind), axis=1)
@@ -244,22 +246,34 @@ class OnnxLowering(_Writer):
         return self._op("LayerNormalization", x, *parts, axis=-1, epsilon=self._config.layer_norm_eps)
 
     def _inverse_sigma(self, node: Node) -> str:
-        x = self._embedded(node)
-        x = self._op("Sub", x, self._op("ReduceMean", x, axes=[2]))
-        variance = self._op("ReduceMean", self._op("Mul", x, x), axes=[2])
-        sigma = self._op("Sqrt", self._op("Add", variance, self._scalar(self._config.layer_norm_eps)))
-        return self._op("Reciprocal", sigma)
+        """``sqrt(v) / v`` of v = variance + eps: NaN where it overflows, where a reciprocal would be 0."""
+        key = ("inverse_sigma", *self._rows_of(node))
+        if key not in self._shared:
+            x = self._centred(node)
+            variance = self._op("ReduceMean", self._op("Mul", x, x), axes=[2])
+            v = self._op("Add", variance, self._scalar(self._config.layer_norm_eps))
+            self._shared[key] = self._op("Div", self._op("Sqrt", v), v)
+        return self._shared[key]
+
+    def _centred(self, node: Node) -> str:
+        """What ``embed`` normalises, less its mean."""
+        key = ("centred", *self._rows_of(node))
+        if key not in self._shared:
+            x = self._embedded(node)
+            self._shared[key] = self._op("Sub", x, self._op("ReduceMean", x, axes=[2]))
+        return self._shared[key]
+
+    @staticmethod
+    def _rows_of(node: Node) -> tuple[Node, Weight, Weight]:
+        """What decides the rows that ``embed`` normalises."""
+        return node.inputs[0], node.weights["position"], node.weights["align"]
 
     def _embedded(self, node: Node) -> str:
         """What ``embed`` normalises: windows of projected shots, or latents, and their places' embeddings."""
-        (source,) = node.inputs
-        position, align = node.weights["position"], node.weights["align"]
-        key = (source, position, align)
-        if key not in self._shared:
-            x = self._values[source, FLOAT32]
-            rows = self._op("Gather", x, WINDOWS, axis=0) if source.space == "shots" else x
-            self._shared[key] = self._op("Add", rows, self._places(position, align))
-        return self._shared[key]
+        source, position, align = self._rows_of(node)
+        x = self._values[source, FLOAT32]
+        rows = self._op("Gather", x, WINDOWS, axis=0) if source.space == "shots" else x
+        return self._op("Add", rows, self._places(position, align))
 
     def _places(self, position: Weight, align: Weight) -> str:
         """Position and alignment embeddings of every latent, (latents, width)."""

@@ -33,6 +33,8 @@ void translate(std::exception_ptr pointer) {
     raise_as("UnsupportedError", error.what());
   } catch (const megaseg::ResourceLimit& error) {
     raise_as("ResourceLimitError", error.what());
+  } catch (const megaseg::BadFeatures& error) {
+    raise_as("FeatureError", error.what());
   } catch (const megaseg::BadArtefact& error) {
     raise_as("CheckpointError", error.what());
   } catch (const std::bad_alloc&) {

@@ -51,6 +51,8 @@ megaseg_status guarded(megaseg_error** error, const Work& work) noexcept {
     return MEGASEG_OK;
   } catch (const BadArgument& problem) {
     return fail(MEGASEG_BAD_ARGUMENT, problem.what(), error);
+  } catch (const megaseg::BadFeatures& problem) {
+    return fail(MEGASEG_BAD_ARGUMENT, problem.what(), error);
   } catch (const megaseg::BadArtefact& problem) {
     return fail(MEGASEG_BAD_MODEL, problem.what(), error);
   } catch (const megaseg::Unsupported& problem) {

@@ -14,6 +14,11 @@ struct ResourceLimit : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+// Features that the model cannot run on: some logits are not finite.
+struct BadFeatures : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
 // A file that is not a whole artefact of this version.
 struct BadArtefact : std::runtime_error {
   using std::runtime_error::runtime_error;

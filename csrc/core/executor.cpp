@@ -1,6 +1,8 @@
 #include "core/executor.h"
 
 #include <algorithm>
+#include <cmath>
+#include <string>
 #include <utility>
 
 #include "core/error.h"
@@ -34,6 +36,20 @@ int alignment_slots(const Program& program) {
     slots = own;
   }
   return std::max(slots, 1);
+}
+
+// NaN and Inf spread from the row where a number leaves the range of float32 to the logits of all that see it.
+void require_finite(std::span<const Movie> movies, const float* logits, int classes) {
+  for (std::size_t i = 0; i < movies.size(); ++i) {
+    const float* end = logits + static_cast<std::ptrdiff_t>(movies[i].last - movies[i].first) * classes;
+    const float* bad = std::find_if(logits, end, [](float x) { return !std::isfinite(x); });
+    if (bad != end) {
+      throw BadFeatures("features of movie " + std::to_string(i) +
+                        ": expected values that give finite logits, got NaN or Inf in row " +
+                        std::to_string((bad - logits) / classes) + ": they overflow float32 in the model");
+    }
+    logits = end;
+  }
 }
 
 void grow(Buffer& buffer, std::size_t bytes) {
@@ -176,6 +192,7 @@ void Executor::run(std::span<const Movie> movies, Buffer& workspace, const Outpu
   for (const Chunk& chunk : chunks) {
     run.chunk(chunk, layout(chunk.shape), reinterpret_cast<std::byte*>(workspace.data()));
   }
+  require_finite(movies, output.logits, program_.classes);
   for (const Source& source : sources) {
     if (source.movie->kept) source.keeper->hold(source.origin + source.end, std::min(source.end, kept_shots()));
   }

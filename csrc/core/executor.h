@@ -24,7 +24,7 @@ class Executor {
   std::unique_ptr<Keeper> keep() const;
   bool made(const Keeper& keeper) const { return &keeper.lives() == &lives_; }
 
-  // `workspace` grows to what this run needs.
+  // `workspace` grows to what this run needs. Throws BadFeatures: logits that are not finite.
   void run(std::span<const Movie> movies, Buffer& workspace, const Output& output);
 
  private:

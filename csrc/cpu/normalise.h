@@ -1,4 +1,5 @@
 // One row of a layer normalisation: mean, then centred variance (no cancellation), then scale and shift.
+// The mean is taken in two steps, so that a row far from zero keeps its digits and a constant one becomes beta.
 #pragma once
 
 #include "cpu/vec.h"
@@ -40,29 +41,33 @@ MEGASEG_INLINE float sum_over(const In& in, int size, F f) {
 
 struct Moments {
   float mean;
-  float inverse_sigma;  // 1 / sqrt(variance + eps)
+  float rest;           // of the mean, what its rounding left
+  float inverse_sigma;  // 1 / sqrt(variance + eps); NaN where the variance leaves the range of float32
 };
 
 template <typename In>
 MEGASEG_INLINE Moments moments_of(const In& in, int size, float eps) {
   const auto count = static_cast<float>(size);
   const float mean = sum_over(in, size, [](Vec x) { return x; }) / count;
-  const float variance = sum_over(in, size, [mean](Vec x) { return (x - mean) * (x - mean); }) / count;
-  return {mean, 1.0F / __builtin_sqrtf(variance + eps)};
+  const float rest = sum_over(in, size, [mean](Vec x) { return x - mean; }) / count;
+  const auto square = [mean, rest](Vec x) { return (x - mean - rest) * (x - mean - rest); };
+  const float variance = sum_over(in, size, square) / count;
+  // sqrt(v) / v is 1 / sqrt(v), and NaN of an infinite v.
+  return {mean, rest, __builtin_sqrtf(variance + eps) / (variance + eps)};
 }
 
 // out = (in - mean) / sigma * gamma + beta. The row may be out's own.
 template <typename In, typename Out>
 MEGASEG_INLINE void normalise(const In& in, const Moments& moments, const float* gamma, const float* beta, Out* out,
                               int size) {
-  const auto [mean, scale] = moments;
+  const auto [mean, rest, scale] = moments;
   int i = 0;
   for (; i + kLanes <= size; i += kLanes) {
-    store(out + i, (in.at(i) - mean) * scale * load(gamma + i) + load(beta + i));
+    store(out + i, (in.at(i) - mean - rest) * scale * load(gamma + i) + load(beta + i));
   }
-  if (const int rest = size - i; rest > 0) {
-    const Vec x = (in.at(i, rest) - mean) * scale;
-    store_partial(out + i, x * load_partial(gamma + i, rest) + load_partial(beta + i, rest), rest);
+  if (const int left = size - i; left > 0) {
+    const Vec x = (in.at(i, left) - mean - rest) * scale;
+    store_partial(out + i, x * load_partial(gamma + i, left) + load_partial(beta + i, left), left);
   }
 }
 

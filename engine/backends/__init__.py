@@ -9,6 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from megaseg.errors import FeatureError
+
 
 @dataclass(frozen=True, slots=True)
 class Excerpt:
@@ -53,3 +55,18 @@ class Backend(Protocol):
     def describe(self) -> dict[str, Any]:
         """What runs: backend, device, target, compute_type, num_threads, weight_bytes, ..."""
         ...
+
+
+def require_finite(logits: Sequence[NDArray[np.floating]], compute_type: str) -> None:
+    """Refuse what overflowed on its way through a model: logits of each movie, (rows, ...).
+
+    Raises:
+        FeatureError: some are NaN or Inf; names the first movie and row.
+    """
+    for movie, rows in enumerate(logits):
+        finite = np.isfinite(rows.reshape(len(rows), -1)).all(axis=1)
+        if not finite.all():
+            raise FeatureError(
+                f"features of movie {movie}: expected values that give finite logits, got NaN or Inf in row "
+                f"{int(finite.argmin())}: they overflow {compute_type} in the model"
+            )

@@ -13,13 +13,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from megaseg.engine.backends import Excerpt
+from megaseg.engine.backends import Excerpt, require_finite
 from megaseg.engine.backends.packed import Batch, PackedGraph
 from megaseg.engine.backends.packing import Pack, Shape, packs
 from megaseg.engine.checkpoint import Checkpoint
 from megaseg.engine.graph import build
 from megaseg.engine.passes import PASSES, rewrite
-from megaseg.errors import FeatureError, UnsupportedError
+from megaseg.errors import UnsupportedError
 
 COMPUTE_TYPES = ("bfloat16", "float16", "float32")
 KEPT_SHAPES = 16  # batch shapes whose buffers and graphs stay; the least recently used goes
@@ -223,12 +223,7 @@ class CudaBackend:
                 used.append(slot)
             for slot in used:
                 slot.collect()
-        for index, rows in enumerate(out):
-            if not np.isfinite(rows).all():
-                raise FeatureError(
-                    f"compute_type {self._compute_type!r}: logits of movie {index} are not finite: its values leave "
-                    "the range of the type; use bfloat16 or float32"
-                )
+        require_finite(out, self._compute_type)
         return out
 
     def _slot(self, shape: Shape) -> Slot:

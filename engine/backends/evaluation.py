@@ -49,14 +49,13 @@ class Evaluation:
             case "head_linear":
                 return torch.einsum("bqhk,hnk->bqhn", self._by_head(x[0]), weights["weight"]).flatten(2)
             case "layer_norm":
-                return functional.layer_norm(x[0], (node.width,), weights["gamma"], weights["beta"], self._eps)
+                return self._layer_norm(x[0], weights)
             case "embed":
-                latents = self._embedded(x[0], shots, weights)
-                latents = functional.layer_norm(latents, (node.width,), weights["gamma"], weights["beta"], self._eps)
+                latents = self._layer_norm(self._embedded(x[0], shots, weights), weights)
                 return torch.cat([weights["bottleneck"].expand(len(shots), -1, -1), latents], dim=1)
             case "inverse_sigma":
                 variance: Tensor = self._embedded(x[0], shots, weights).var(dim=2, correction=0, keepdim=True)
-                return (variance + self._eps).rsqrt()
+                return (variance + self._eps).rsqrt() + 0 * variance
             case "select":
                 return self._select(node, x[0])
             case "merge" | "join":
@@ -77,6 +76,12 @@ class Evaluation:
                 return sums.flatten(1)[:, None]
             case op:
                 raise AssertionError(f"no meaning for op {op}")
+
+    def _layer_norm(self, x: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
+        """NaN for rows whose variance leaves the range of the type: torch would give beta."""
+        out, _, inverse = torch.native_layer_norm(x, x.shape[-1:], weights["gamma"], weights["beta"], self._eps)
+        overflow = ~(inverse > 0)
+        return out.masked_fill_(overflow, torch.nan) if overflow.any() else out
 
     def _by_head(self, x: Tensor) -> Tensor:
         return x.reshape(*x.shape[:2], self._heads, -1)

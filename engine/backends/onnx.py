@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megaseg.engine.artefact import ArtefactInfo
-from megaseg.engine.backends import Excerpt
+from megaseg.engine.backends import Excerpt, require_finite
 from megaseg.engine.backends.packing import packs
 from megaseg.engine.checkpoint import Checkpoint
 from megaseg.engine.onnx_graph import export_checkpoint, load, needs_extra, read_info
 from megaseg.engine.passes import PASSES
-from megaseg.errors import FeatureError, UnsupportedError
+from megaseg.errors import UnsupportedError
 
 if TYPE_CHECKING:
     import onnx
@@ -138,10 +138,7 @@ class OnnxBackend:
         else:
             feeds = ({name: x[None] for name, x in zip(self._names, movie, strict=True)} for movie in movies)
             rows = [tuple(values[0] for values in self._session.run(outputs, feed)) for feed in feeds]
-        if not all(np.isfinite(values[0]).all() for values in rows):
-            raise FeatureError(
-                f"features: expected none that overflow {self.info.compute_type} in the model, got NaN or Inf"
-            )
+        require_finite([values[0] for values in rows], self.info.compute_type)
         return rows
 
     def _batches(

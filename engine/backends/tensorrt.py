@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megaseg.engine.artefact import cache_folder
-from megaseg.engine.backends import Excerpt
+from megaseg.engine.backends import Excerpt, require_finite
 from megaseg.engine.checkpoint import Checkpoint
 from megaseg.engine.graph import build as build_graph
 from megaseg.engine.passes import PASSES, rewrite
@@ -36,7 +36,7 @@ from megaseg.engine.tensorrt_batches import (
 )
 from megaseg.engine.tensorrt_device import INSTALL, Device
 from megaseg.engine.tensorrt_plan import PlanInfo, Profile, read_plan, write_plan
-from megaseg.errors import CheckpointError, FeatureError, UnsupportedError
+from megaseg.errors import CheckpointError, UnsupportedError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -272,9 +272,7 @@ class TensorRTBackend:
             finally:
                 for host in self._hosts:
                     host.finish()
-        if not all(np.isfinite(rows).all() for rows in results[LOGITS]):
-            kind = self.info.compute_type
-            raise FeatureError(f"features: expected none that overflow {kind} in the model, got NaN or Inf")
+        require_finite(results[LOGITS], self.info.compute_type)
         return results
 
     def _finish(

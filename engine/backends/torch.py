@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from megaseg.engine.backends import Excerpt
+from megaseg.engine.backends import Excerpt, require_finite
 from megaseg.engine.checkpoint import Checkpoint
 from megaseg.engine.graph import Node, build
 from megaseg.engine.passes import PASSES, rewrite
@@ -64,8 +64,12 @@ class TorchBackend:
         return self._torch.from_numpy(values.copy()).to(self._device, self._dtype)
 
     def run(self, features: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-        """Checked features in the config's order, each (shots, D_m), to logits (shots, N_c)."""
-        return self.rows([self.graph.logits], features)[0]
+        """Checked features in the config's order, each (shots, D_m), to logits (shots, N_c).
+
+        Raises:
+            FeatureError: features that overflow the compute type.
+        """
+        return self.run_many([features])[0]
 
     def rows(
         self, wanted: Sequence[Node], features: Sequence[NDArray[np.float32]], windows: range | None = None
@@ -82,12 +86,12 @@ class TorchBackend:
 
     def run_many(self, movies: Sequence[Sequence[NDArray[np.float32]]]) -> list[NDArray[np.float32]]:
         """``run`` for each movie by itself."""
-        return [self.run(features) for features in movies]
+        return self._finite([self.rows([self.graph.logits], features)[0] for features in movies])
 
     def run_windows(self, excerpts: Sequence[Excerpt]) -> list[NDArray[np.float32]]:
         """Logits (last - first, N_c) of each excerpt's windows, each excerpt by itself."""
         wanted = [self.graph.logits]
-        return [self.rows(wanted, own.features, range(own.first, own.last))[0] for own in excerpts]
+        return self._finite([self.rows(wanted, own.features, range(own.first, own.last))[0] for own in excerpts])
 
     def keep(self) -> None:
         """Nothing is kept from one excerpt to the next."""
@@ -96,7 +100,12 @@ class TorchBackend:
         """Logits (shots, N_c), and what each modality contributes to them (shots, M, N_c), of one run."""
         head = self.graph.logits
         logits, *contributions = self.rows([head, *head.inputs], features)
+        self._finite([logits])
         return logits, np.stack(contributions, axis=1)
+
+    def _finite(self, logits: list[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+        require_finite(logits, self._compute_type)
+        return logits
 
     def _batches(self, shots: int, windows: range) -> Iterator[Tensor]:
         """Shot indices (sequences, length): centred windows, or the whole movie at once."""

@@ -7,7 +7,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from megaseg.kernels.triton.layer_norm import rows_a_program
+from megaseg.kernels.triton.layer_norm import normal_parts, rows_a_program
 
 
 @triton.jit
@@ -44,8 +44,7 @@ def _embed(
     value = tl.load(x + source * x_stride + column, mask=inside, other=0.0).to(tl.float32)
     value += tl.load(position + at * size + column, mask=inside, other=0.0)
     value += tl.load(align + of * size + column, mask=inside, other=0.0)
-    centred = tl.where(within, value - tl.sum(value, axis=1, keep_dims=True) / size, 0.0)
-    inverse = tl.rsqrt(tl.sum(centred * centred, axis=1, keep_dims=True) / size + eps)
+    centred, inverse = normal_parts(value, within, size, eps)
     tl.store(inverse_sigma + latent, inverse, mask=is_latent)
     scale = tl.load(gamma + column, mask=within, other=0.0)
     shift = tl.load(beta + column, mask=within, other=0.0)

@@ -9,6 +9,18 @@ from torch import Tensor
 
 
 @triton.jit
+def normal_parts(value, within, size, eps):
+    """Rows less their mean, and 1 / sqrt(variance + eps), NaN where the variance leaves the range of float32.
+
+    In two steps, so that a row far from zero keeps its digits and a constant one becomes zeros.
+    """
+    centred = tl.where(within, value - tl.sum(value, axis=1, keep_dims=True) / size, 0.0)
+    centred = tl.where(within, centred - tl.sum(centred, axis=1, keep_dims=True) / size, 0.0)
+    variance = tl.sum(centred * centred, axis=1, keep_dims=True) / size
+    return centred, tl.where(variance < float("inf"), tl.rsqrt(variance + eps), float("nan"))
+
+
+@triton.jit
 def _residual_layer_norm(
     x,  # [rows, size]
     bias,  # [size] float32
@@ -35,12 +47,10 @@ def _residual_layer_norm(
         value += tl.load(bias + column, mask=within, other=0.0)
     if HAS_RESIDUAL:
         value += tl.load(residual + row * residual_stride + column, mask=inside, other=0.0).to(tl.float32)
-    centred = tl.where(within, value - tl.sum(value, axis=1, keep_dims=True) / size, 0.0)
-    variance = tl.sum(centred * centred, axis=1, keep_dims=True) / size
-    normal = centred * tl.rsqrt(variance + eps)
+    centred, inverse = normal_parts(value, within, size, eps)
     scale = tl.load(gamma + column, mask=within, other=0.0)
     shift = tl.load(beta + column, mask=within, other=0.0)
-    tl.store(out + row * size + column, (normal * scale + shift).to(out.dtype.element_ty), mask=inside)
+    tl.store(out + row * size + column, (centred * inverse * scale + shift).to(out.dtype.element_ty), mask=inside)
 
 
 def rows_a_program(size: int) -> int:

@@ -17,7 +17,7 @@ extern "C" {
 
 typedef enum {
   MEGASEG_OK = 0,
-  MEGASEG_BAD_ARGUMENT = 1, /* NULL, a number out of range, features with NaN or Inf */
+  MEGASEG_BAD_ARGUMENT = 1, /* NULL, a number out of range, features with NaN or Inf, or that overflow in the model */
   MEGASEG_BAD_MODEL = 2,    /* not a whole compiled model of this version */
   MEGASEG_UNSUPPORTED = 3,  /* compiled for another CPU, or used after a fork */
   MEGASEG_NO_RESOURCE = 4,  /* out of memory, or over memory_limit */
@@ -49,6 +49,7 @@ MEGASEG_API void megaseg_error_free(megaseg_error* error);
 /* options may be NULL. */
 MEGASEG_API megaseg_status megaseg_open(const char* path, const megaseg_options* options, megaseg_model** model,
                                         megaseg_error** error);
+/* Not while another thread is in a call with the model: that call would go on in memory that is freed. */
 MEGASEG_API void megaseg_close(megaseg_model* model);
 
 /* What a model is; texts live as long as it does. NULL for a model gives 0 or NULL. */

@@ -1,0 +1,130 @@
+"""Numbers at the edge: offsets that the function does not depend on, flat rows, and values that leave the range."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+from typing import Any
+
+import numpy as np
+import pytest
+from support import random_checkpoint, random_features, small_config
+
+from megaseg import _C, Engine
+from megaseg.engine.checkpoint import Checkpoint
+from megaseg.engine.extension import native_target
+from megaseg.errors import FeatureError
+
+pytest.importorskip("torch")
+NATIVE = [("native", kind) for kind in _C.compute_types(native_target())]
+RUNS = [*NATIVE, ("torch", "float32"), *[("onnx", "float32")] * bool(importlib.util.find_spec("onnxruntime"))]
+# Logit errors as a share of the logits' deviation, as seen without an offset and doubled.
+ALLOWED = {"float32": 2e-5, "bfloat16": 0.12, "int8": 0.3}
+# What only a layer normalisation reads. The alignment table is not among them: bottleneck tokens hold it too.
+SUMS = ("proj.weight", "proj.bias", "position.weight", "self_attn.out_proj.bias", "linear2.weight", "linear2.bias")
+
+
+def changed(checkpoint: Checkpoint, suffix: str, change: Any) -> Checkpoint:
+    tensors = {
+        name: change(values).astype(np.float32) if name.endswith(suffix) and "in_proj" not in name else values
+        for name, values in checkpoint.tensors.items()
+    }
+    return dataclasses.replace(checkpoint, tensors=tensors)
+
+
+def exact(checkpoint: Checkpoint, features: dict[str, np.ndarray]) -> np.ndarray:
+    engine = Engine.from_checkpoint(checkpoint, backend="torch", compute_type="float64", passes=False)
+    return engine.logits(features)
+
+
+def error(checkpoint: Checkpoint, features: dict[str, np.ndarray], **options: Any) -> float:
+    expected = exact(checkpoint, features)
+    got = Engine.from_checkpoint(checkpoint, num_threads=1, **options).logits(features)
+    return float(np.abs(got - expected).max() / expected.std())
+
+
+@pytest.mark.parametrize("passes", [True, False])
+@pytest.mark.parametrize("suffix", SUMS)
+@pytest.mark.parametrize(("backend", "kind"), RUNS)
+def test_an_offset_common_to_all_channels_costs_no_digits(backend: str, kind: str, suffix: str, passes: bool) -> None:
+    checkpoint = random_checkpoint(small_config(hidden_size=96, num_heads=4))
+    features = random_features(checkpoint.config, 30)
+    for offset in (100, 1000):
+        moved = changed(checkpoint, suffix, lambda values, by=offset: values + by)
+        assert error(moved, features, backend=backend, compute_type=kind, passes=passes) < ALLOWED[kind]
+
+
+@pytest.mark.parametrize("task", ["scene", "act"])
+@pytest.mark.parametrize(("backend", "kind"), RUNS)
+def test_rows_that_hardly_vary_over_channels_keep_their_digits(backend: str, kind: str, task: str) -> None:
+    """A flat row is all offset. A small eps makes its last digits count."""
+    checkpoint = random_checkpoint(small_config(task, hidden_size=96, num_heads=4, layer_norm_eps=1e-12))
+    features = random_features(checkpoint.config, 30)
+    flat = changed(changed(checkpoint, "proj.weight", lambda w: 1e-3 * w), "proj.bias", lambda b: 1e-3 * b + 5)
+    flat = changed(flat, "position.weight", lambda p: 1e-3 * p + 5)
+    flat = changed(flat, "align.weight", lambda p: 1e-3 * p + 5)
+    for passes in (True, False):
+        assert error(flat, features, backend=backend, compute_type=kind, passes=passes) < ALLOWED[kind]
+
+
+@pytest.mark.parametrize("passes", [True, False])
+@pytest.mark.parametrize("task", ["scene", "act"])
+@pytest.mark.parametrize(("backend", "kind"), RUNS)
+def test_features_of_any_size_give_right_logits_or_an_error(backend: str, kind: str, task: str, passes: bool) -> None:
+    checkpoint = random_checkpoint(small_config(task))
+    model = Engine.from_checkpoint(checkpoint, backend=backend, compute_type=kind, passes=passes)
+    refused = set()
+    for exponent in (*range(15, 38), 38.4):
+        features = random_features(checkpoint.config, 9)
+        features["clip"][4] *= np.float32(10**exponent / np.abs(features["clip"][4]).max())
+        expected = exact(checkpoint, features)
+        try:
+            got = model.logits(features)
+        except FeatureError as refusal:
+            assert "of movie 0: expected values that give finite logits, got NaN or Inf in row" in str(refusal)
+            refused.add(exponent)
+            continue
+        assert np.abs(got - expected).max() / expected.std() < ALLOWED[kind], exponent
+    assert refused >= set(range(20, 38))
+    assert 15 not in refused
+
+
+@pytest.mark.parametrize("backend", {backend for backend, _ in RUNS})
+def test_what_overflows_names_its_movie_and_leaves_the_engine_as_it_was(backend: str) -> None:
+    checkpoint = random_checkpoint(small_config())
+    model = Engine.from_checkpoint(checkpoint, backend=backend, compute_type="float32")
+    movies = [random_features(checkpoint.config, shots) for shots in (3, 40, 5)]
+    before = model.segment_many(movies)
+    movies[1]["audio"][30] = 1e30
+    with pytest.raises(FeatureError, match="of movie 1: .* in row 28:"):  # two shots before: its window reaches so far
+        model.segment_many(movies)
+    for call in (model.segment, model.logits, model.explain):
+        with pytest.raises(FeatureError, match="of movie 0: .* in row 28:"):
+            call(movies[1])
+    for movie, segmentation in zip(movies, before, strict=True):
+        if movie is not movies[1]:
+            assert np.array_equal(model.segment(movie).scores, segmentation.scores)
+
+
+def test_a_stream_refuses_what_overflows() -> None:
+    checkpoint = random_checkpoint(small_config())
+    features = random_features(checkpoint.config, 12)
+    features["clip"][6] = 1e30
+    stream = Engine.from_checkpoint(checkpoint).stream()
+    events = stream.push({name: rows[:6] for name, rows in features.items()})
+    with pytest.raises(FeatureError, match="expected values that give finite logits"):
+        stream.push({name: rows[6:] for name, rows in features.items()})
+    assert [event.shot for event in events] == [0, 1, 2, 3]
+    assert stream.num_decided == 4
+
+
+def test_a_mask_hides_nothing() -> None:
+    checkpoint = random_checkpoint(small_config())
+    features = random_features(checkpoint.config, 6)
+    features["clip"][3] = np.nan
+    masked = {**features, "clip": np.ma.masked_invalid(features["clip"])}
+    with pytest.raises(FeatureError, match=r"clip: expected a NumPy array .*, got MaskedArray; .*filled"):
+        Engine.from_checkpoint(checkpoint).segment(masked)
+    times = np.ma.masked_less(np.arange(12).reshape(6, 2), 3)
+    with pytest.raises(FeatureError, match=r"times: expected integers, got a MaskedArray"):
+        Engine.from_checkpoint(checkpoint).segment({**random_features(checkpoint.config, 6), "times": times})
