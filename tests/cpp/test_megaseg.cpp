@@ -86,6 +86,10 @@ void test_errors(const std::string& folder, const Model& model, const Features& 
   Features bad = features;
   bad[1][7 * 5 + 3] = NAN;
   CHECK(model.logits(bad, kShots).error().message == "audio: expected finite values, got NaN or Inf at shot 5");
+  bad[1][7 * 5 + 3] = 1e30F;
+  CHECK(model.logits(bad, kShots).error().status == MEGASEG_BAD_ARGUMENT);
+  CHECK(model.scores(bad, kShots).error().message.find("features of movie 0: expected values that give finite") == 0);
+  CHECK(model.boundaries(bad, kShots).error().status == MEGASEG_BAD_ARGUMENT);
   megaseg_error* error = nullptr;
   megaseg_model* none = nullptr;
   CHECK(megaseg_open(nullptr, nullptr, &none, &error) == MEGASEG_BAD_ARGUMENT && error && !none);

@@ -80,11 +80,10 @@ def test_features_of_any_size_give_right_logits_or_an_error(backend: str, kind: 
         expected = exact(checkpoint, features)
         try:
             got = model.logits(features)
-        except FeatureError as refusal:
-            assert "of movie 0: expected values that give finite logits, got NaN or Inf in row" in str(refusal)
+        except FeatureError:
             refused.add(exponent)
-            continue
-        assert np.abs(got - expected).max() / expected.std() < ALLOWED[kind], exponent
+        else:
+            assert np.abs(got - expected).max() / expected.std() < ALLOWED[kind], exponent
     assert refused >= set(range(20, 38))
     assert 15 not in refused
 
