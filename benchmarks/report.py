@@ -35,7 +35,7 @@ _SHOWN = (
     *("accuracy", "max_abs", "worst", "of_torch", "gflop_per_s", "of_ceiling", "allowed", "target", "batch", "mode"),
     *("p99", "max", "largest_that_held", "holds", "lost", "reordered", "wrong", "windows_per_s", "windows_per_batch"),
     *("slower", "accepted", "refused", "counted_by_service", "p99_to_that_at_capacity", "grown_mib", "rss_mib"),
-    *("generator_cores", "service_cores", "cores", "million_titles_core_hours", "mbytes"),
+    *("of_one_thread", "generator_cores", "service_cores", "cores", "million_titles_core_hours", "mbytes"),
     *("memory_mib_above_weights_and_features", "memory_mib", "unlike_float64", "not_counted", "unsupported"),
 )
 

@@ -17,7 +17,9 @@ namespace {
 
 // Sections follow each other within microseconds; sleeping in between would cost more than the wait.
 constexpr int kSpins = 4000;
-constexpr int kMostThreads = 4096;  // a mistake, not a machine
+constexpr std::chrono::microseconds kLate{200};  // no task waits so long for a core of its own
+constexpr int kAlone = 8;                        // times as long as a thread kept its caller waiting
+constexpr int kMostThreads = 4096;               // a mistake, not a machine
 
 void pause() {
 #if defined(__x86_64__)
@@ -84,15 +86,18 @@ ThreadPool::ThreadPool(int num_threads) : workers_(new std::vector<std::thread>)
 }
 
 ThreadPool::~ThreadPool() {
-  if (getpid() == process_) join();
+  if (getpid() == process_) {
+    join();
+  } else {
+    static_cast<void>(workers_.release());
+  }
 }
 
 void ThreadPool::join() {
   stop_ = true;
-  round_.fetch_add(1, std::memory_order_release);
-  round_.notify_all();
+  section_.fetch_add(1, std::memory_order_release);
+  section_.notify_all();
   for (std::thread& worker : *workers_) worker.join();
-  delete workers_;
 }
 
 void ThreadPool::check_process() const {
@@ -104,38 +109,63 @@ void ThreadPool::check_process() const {
 }
 
 void ThreadPool::run(int count, const Task& task) {
-  if (count <= 1 || workers_->empty()) {
+  if (count <= 1 || workers_->empty() || alone()) {
     for (int i = 0; i < count; ++i) task(i, 0);
     return;
   }
   task_ = &task;
   count_ = count;
-  next_.store(0, std::memory_order_relaxed);
-  busy_.store(static_cast<int>(workers_->size()), std::memory_order_relaxed);
-  round_.fetch_add(1, std::memory_order_release);
-  round_.notify_all();
-  drain(0);
-  for (int left = busy_.load(std::memory_order_acquire); left != 0; left = busy_.load(std::memory_order_acquire)) {
-    wait_while(busy_, left);
+  done_.store(0, std::memory_order_relaxed);
+  const std::uint32_t section = section_.load(std::memory_order_relaxed) + 1;
+  unclaimed_.store(std::uint64_t{section} << 32 | static_cast<std::uint32_t>(count), std::memory_order_release);
+  section_.store(section, std::memory_order_release);
+  section_.notify_all();
+  const Clock::time_point begin = Clock::now();
+  const int own = drain(0);
+  const Clock::time_point end = Clock::now();
+  wait_for(count);
+  // Somebody else's task may take as long as two of one's own: past that, its thread does not run.
+  const Clock::duration late = Clock::now() - end;
+  if (own > 0 && late > kLate + 2 * (end - begin) / own) alone_until_ = Clock::now() + kAlone * late;
+}
+
+void ThreadPool::wait_for(int count) {
+  for (int done = done_.load(std::memory_order_acquire); done != count; done = done_.load(std::memory_order_acquire)) {
+    wait_while(done_, done);
   }
+}
+
+bool ThreadPool::alone() {
+  if (alone_until_ == Clock::time_point{}) return false;
+  if (Clock::now() < alone_until_) return true;
+  alone_until_ = {};
+  return false;
 }
 
 void ThreadPool::work(int thread) {
   std::uint32_t seen = 0;
   while (true) {
-    wait_while(round_, seen);
-    ++seen;
+    wait_while(section_, seen);
+    seen = section_.load(std::memory_order_acquire);
     if (stop_) return;
     drain(thread);
-    if (busy_.fetch_sub(1, std::memory_order_acq_rel) == 1) busy_.notify_all();
   }
 }
 
-void ThreadPool::drain(int thread) {
-  for (int i = next_.fetch_add(1, std::memory_order_relaxed); i < count_;
-       i = next_.fetch_add(1, std::memory_order_relaxed)) {
-    (*task_)(i, thread);
+// Returns how many tasks it has done.
+int ThreadPool::drain(int thread) {
+  int done = 0;
+  int count = 0;
+  std::uint64_t open = unclaimed_.load(std::memory_order_acquire);
+  while (const int left = static_cast<int>(open & UINT32_MAX)) {
+    if (!unclaimed_.compare_exchange_weak(open, open - 1, std::memory_order_acquire)) continue;
+    count = count_;
+    (*task_)(count - left, thread);
+    ++done;
+    --open;
   }
+  if (done > 0 && done_.fetch_add(done, std::memory_order_acq_rel) + done == count) done_.notify_all();
+  return done;
 }
 
 }  // namespace megaseg

@@ -1,11 +1,15 @@
-// A pool of threads that share out numbered tasks. One parallel section at a time; the caller works too.
+// A pool of threads that share out numbered tasks. One parallel section at a time; the caller works too, and waits for
+// tasks, not for threads: one that has not come yet, since something else has its core, holds nobody up. Where one is
+// stopped in the middle of a task, the caller goes on alone for a while.
 #pragma once
 
 #include <sys/types.h>
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <thread>
 #include <vector>
 
@@ -31,17 +35,24 @@ class ThreadPool {
   void run(int count, const Task& task);
 
  private:
+  using Clock = std::chrono::steady_clock;
+
   void join();
   void work(int thread);
-  void drain(int thread);
+  int drain(int thread);
+  void wait_for(int count);
+  bool alone();
 
-  std::vector<std::thread>* workers_;  // leaked in a forked child, where the threads cannot be joined
+  std::unique_ptr<std::vector<std::thread>> workers_;  // leaked in a forked child, where threads cannot be joined
   pid_t process_;
+  std::atomic<std::uint32_t> section_{0};  // its number, and where workers wait for the next
+  // The section's number, and below it 32 bits with how many tasks are left to claim: a thread that comes late cannot
+  // claim one of another section. What a section is, a thread reads only while it has claimed one of its tasks.
+  std::atomic<std::uint64_t> unclaimed_{0};
+  std::atomic<int> done_{0};  // of its tasks
   const Task* task_ = nullptr;
   int count_ = 0;
-  std::atomic<int> next_{0};
-  std::atomic<int> busy_{0};
-  std::atomic<std::uint32_t> round_{0};  // bumped to start a section
+  Clock::time_point alone_until_{};  // the caller works by itself: its threads have no cores of their own
   std::atomic<bool> stop_{false};
 };
 
