@@ -74,7 +74,19 @@ class TorchBackend:
     def rows(
         self, wanted: Sequence[Node], features: Sequence[NDArray[np.float32]], windows: range | None = None
     ) -> list[NDArray[np.float32]]:
-        """Rows of nodes of the graph, not of shots: of every sequence, or of the windows of some shots (scene)."""
+        """Rows of nodes of the graph, not of shots: of every sequence, or of the windows of some shots (scene).
+
+        Raises:
+            FeatureError: features that overflow the compute type.
+        """
+        found = self._rows(wanted, features, windows)
+        for rows in found:
+            self._finite([rows])
+        return found
+
+    def _rows(
+        self, wanted: Sequence[Node], features: Sequence[NDArray[np.float32]], windows: range | None = None
+    ) -> list[NDArray[np.float32]]:
         torch = self._torch
         with torch.inference_mode():
             evaluation = self._evaluation(self.graph, self._weights, [self._tensor(array) for array in features])
@@ -86,12 +98,12 @@ class TorchBackend:
 
     def run_many(self, movies: Sequence[Sequence[NDArray[np.float32]]]) -> list[NDArray[np.float32]]:
         """``run`` for each movie by itself."""
-        return self._finite([self.rows([self.graph.logits], features)[0] for features in movies])
+        return self._finite([self._rows([self.graph.logits], features)[0] for features in movies])
 
     def run_windows(self, excerpts: Sequence[Excerpt]) -> list[NDArray[np.float32]]:
         """Logits (last - first, N_c) of each excerpt's windows, each excerpt by itself."""
         wanted = [self.graph.logits]
-        return self._finite([self.rows(wanted, own.features, range(own.first, own.last))[0] for own in excerpts])
+        return self._finite([self._rows(wanted, own.features, range(own.first, own.last))[0] for own in excerpts])
 
     def keep(self) -> None:
         """Nothing is kept from one excerpt to the next."""
@@ -100,7 +112,6 @@ class TorchBackend:
         """Logits (shots, N_c), and what each modality contributes to them (shots, M, N_c), of one run."""
         head = self.graph.logits
         logits, *contributions = self.rows([head, *head.inputs], features)
-        self._finite([logits])
         return logits, np.stack(contributions, axis=1)
 
     def _finite(self, logits: list[NDArray[np.float32]]) -> list[NDArray[np.float32]]:

@@ -11,6 +11,7 @@ import pytest
 from support import random_checkpoint, random_features, small_config
 
 from megaseg import _C, Engine
+from megaseg.engine import inspection
 from megaseg.engine.checkpoint import Checkpoint
 from megaseg.engine.extension import native_target
 from megaseg.errors import FeatureError
@@ -115,6 +116,15 @@ def test_a_stream_refuses_what_overflows() -> None:
         stream.push({name: rows[6:] for name, rows in features.items()})
     assert [event.shot for event in events] == [0, 1, 2, 3]
     assert stream.num_decided == 4
+
+
+def test_inspection_refuses_what_overflows() -> None:
+    checkpoint = random_checkpoint(small_config())
+    features = random_features(checkpoint.config, 6)
+    features["clip"][3] = 1e30
+    for call in (inspection.fused_rows, lambda *given: inspection.attention_scores(*given, shot=3)):
+        with pytest.raises(FeatureError, match="they overflow float32"):
+            call(checkpoint, features)
 
 
 def test_a_mask_hides_nothing() -> None:
