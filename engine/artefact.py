@@ -75,7 +75,7 @@ def read_info(path: str | os.PathLike[str]) -> ArtefactInfo:
                     f"{path}: expected artefact version {VERSION}, got {version}; compile the checkpoint again"
                 )
             if offset + size > os.fstat(file.fileno()).st_size:
-                raise CheckpointError(f"{path}: expected metadata within the file: it is not whole")
+                raise CheckpointError(f"{path}: expected a whole compiled model, got metadata beyond its end")
             file.seek(offset)
             text = file.read(size)
     except OSError as error:

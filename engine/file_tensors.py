@@ -76,7 +76,7 @@ class FileTensors(Mapping[str, Array]):
     def __getitem__(self, name: str) -> Array:
         entry = self.entries[name]
         values: Array = np.empty(math.prod(entry["shape"]), STORAGE[entry["dtype"]])
-        got = self._fill(memoryview(values.view(np.uint8)), len(self._head) + entry["data_offsets"][0])
+        got = self._fill(values.view(np.uint8).data, len(self._head) + entry["data_offsets"][0])
         if got < values.nbytes:
             got //= values.itemsize
             raise CheckpointError(f"{self.path}: {name}: expected {values.size} values, the file ends after {got}")

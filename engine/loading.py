@@ -38,7 +38,7 @@ def load_backend(
     if source is not None and (own := _compiled_for(source)):
         expect(f"backend of {source}", backend, ("auto", own))
         return _compiled(source, own, device, compute_type, options)
-    model = checkpoint if source is None else load_checkpoint(source)
+    model = checkpoint if isinstance(checkpoint, Checkpoint) else load_checkpoint(checkpoint)
     with model.unchanged(digest=False):
         return model.config, _made(model, backend, device, compute_type, tuple(PASSES) if passes else (), options)
 

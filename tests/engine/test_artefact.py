@@ -317,7 +317,7 @@ def test_metadata_beyond_the_file_is_refused(model: Path, at: int, value: int) -
     data = bytearray(model.read_bytes())
     data[at : at + 8] = value.to_bytes(8, "little")
     model.write_bytes(data)
-    with pytest.raises(CheckpointError, match="metadata within the file"):
+    with pytest.raises(CheckpointError, match="expected a whole compiled model, got metadata beyond"):
         read_info(model)
 
 
