@@ -1,4 +1,4 @@
-"""Compiled models: ``compile_checkpoint`` writes one, ``cached`` keeps one per weights, passes, target and type.
+"""Compiled models: ``compile_checkpoint`` writes one, ``kept`` finds or makes that of a checkpoint's file in the cache.
 
 A file (``.mseg``) holds the rewritten model with its weights packed for one CPU target and one compute type; it is
 mapped when loaded, so that processes share its pages. docs/formats.md describes it byte by byte.
@@ -6,12 +6,14 @@ mapped when loaded, so that processes share its pages. docs/formats.md describes
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
 import struct
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from typing import Any
 from megaseg.engine.checkpoint import Checkpoint
 from megaseg.engine.config import ModelConfig
 from megaseg.engine.extension import extension, native_compute_type, native_target
-from megaseg.engine.files import atomic_write, locked, sha256
+from megaseg.engine.files import atomic_write, locked
 from megaseg.engine.graph import build
 from megaseg.engine.lowering import Lowering
 from megaseg.engine.passes import PASSES, rewrite
@@ -30,6 +32,10 @@ VERSION = 3
 _HEADER = struct.Struct("<8sIIQQQQQQQ")  # csrc/core/artefact.cpp
 _PAGE = 4096
 _MOST_TOKENS = 1 << 24  # the executor counts rows of tokens in ints
+_NAME = re.compile(r"[A-Za-z0-9_-]+")
+_LEFT = 3600  # seconds after which a temporary file is one that a killed process left
+# Compiling takes less than these seconds, and one more for so many bytes of float32 weights.
+_LEAST_WAIT, _SLOWEST = 5.0, 20e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,17 +74,45 @@ def read_info(path: str | os.PathLike[str]) -> ArtefactInfo:
                 raise CheckpointError(
                     f"{path}: expected artefact version {VERSION}, got {version}; compile the checkpoint again"
                 )
+            if offset + size > os.fstat(file.fileno()).st_size:
+                raise CheckpointError(f"{path}: expected a whole compiled model, got metadata beyond its end")
             file.seek(offset)
-            values = json.loads(file.read(size))
-        return ArtefactInfo(
-            ModelConfig.from_dict(values["config"]),
-            str(values["target"]),
-            str(values["compute_type"]),
-            tuple(values["passes"]),
-            dict(values["metadata"]),
-        )
-    except (ValueError, KeyError, TypeError, OSError, OverflowError) as error:
-        raise CheckpointError(f"{path}: expected a whole compiled model, got: {error}") from error
+            text = file.read(size)
+    except OSError as error:
+        raise CheckpointError(f"{path}: expected a readable file, got: {error}") from error
+    return _info(path, text)
+
+
+def plan_info(path: str | os.PathLike[str], plan: Any) -> ArtefactInfo:
+    """What a loaded compiled model says about itself, of the bytes that were mapped.
+
+    Raises:
+        CheckpointError: metadata that cannot be read, or of another model than the program.
+    """
+    info = _info(path, plan.metadata)
+    config = info.config
+    modalities = [(modality.name, modality.feature_size) for modality in config.modalities]
+    said = (config.task, config.max_length, config.num_classes, modalities, info.target)
+    if said != plan.signature:
+        raise CheckpointError(f"{path}: expected metadata of the model {plan.signature}, got {said}")
+    return info
+
+
+def _info(path: str | os.PathLike[str], text: bytes) -> ArtefactInfo:
+    try:
+        values = json.loads(text.decode())
+        config = ModelConfig.from_dict(values["config"])
+        named = [values["target"], values["compute_type"], *values["passes"]]
+        metadata = dict(values["metadata"])
+    except (CheckpointError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise CheckpointError(f"{path}: expected the metadata of a compiled model, got: {error}") from error
+    for name in named:
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise CheckpointError(f"{path}: expected names of letters, digits, - and _ in metadata, got {name!r:.80}")
+    if not all(isinstance(value, str) for value in metadata.values()):
+        raise CheckpointError(f"{path}: expected texts as the checkpoint's metadata")
+    target, compute_type, *passes = named
+    return ArtefactInfo(config, target, compute_type, tuple(passes), metadata)
 
 
 def compile_checkpoint(
@@ -98,10 +132,10 @@ def compile_checkpoint(
 
     Raises:
         UnsupportedError: a target or compute type that is not there; lists what is.
-        CheckpointError: a tensor with NaN or Inf.
+        CheckpointError: a tensor with NaN or Inf, or a checkpoint file that was overwritten meanwhile.
         ResourceLimitError: sequences far beyond any model's.
     """
-    with atomic_write(output) as temporary:
+    with atomic_write(output) as temporary, checkpoint.unchanged():
         return _write(checkpoint, temporary, compute_type, target, tuple(passes))
 
 
@@ -140,7 +174,10 @@ def _write(checkpoint: Checkpoint, path: Path, compute_type: str, target: str, p
             for part in packed.read():
                 file.write(part.data)
         file.truncate(weights_at + weights_size)
-    native.seal_artefact(str(path))
+    try:
+        native.seal_artefact(os.fsencode(path))
+    except CheckpointError as error:  # of the file system: full, or without maps
+        raise OSError(str(error)) from error
     return info
 
 
@@ -151,58 +188,77 @@ def _check_size(config: ModelConfig) -> None:
 
 
 def cache_folder() -> Path | None:
-    """Where compiled models are kept: ``MEGASEG_CACHE``, else the user's cache folder; None when it is set empty."""
-    chosen = os.environ.get("MEGASEG_CACHE")
-    if chosen is not None:
-        return Path(chosen).expanduser() if chosen else None
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "megaseg"
+    """Where compiled models are kept: ``MEGASEG_CACHE``, else the user's cache folder.
 
-
-@contextmanager
-def cached(
-    checkpoint: Checkpoint, source: Path | None, compute_type: str, target: str, passes: tuple[str, ...]
-) -> Iterator[tuple[Path, bool]]:
-    """A compiled model of a checkpoint, and whether it is a kept one; the path holds for as long as the context.
-
-    Kept ones are found by the checkpoint file's SHA-256, target, compute type, passes and version. Without a file, or
-    where the cache folder cannot be written, the model is compiled in memory.
+    None when ``MEGASEG_CACHE`` is set empty, or where there is no such user or no home.
     """
+    chosen = os.environ.get("MEGASEG_CACHE")
+    try:
+        if chosen is not None:
+            return Path(chosen).expanduser() if chosen else None
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "megaseg"
+    except RuntimeError:
+        return None
+
+
+def kept(checkpoint: Checkpoint, compute_type: str, target: str, passes: tuple[str, ...]) -> Path | None:
+    """The compiled model of a checkpoint's file in the cache, compiled if it is not there yet.
+
+    Of processes that start at once one compiles, the others wait for its file and map the same pages. None without a
+    file, and where the cache folder cannot be used: not readable or writable, full, or locked for longer than
+    compiling takes (by a process that was stopped).
+    """
+    folder = cache_folder()
+    digest = checkpoint.file_sha256() if folder else None
+    if folder is None or digest is None:
+        return None
     target = native_target(target)
     compute_type = native_compute_type(compute_type, target)
-    folder = cache_folder() if source is not None else None
-    if source is not None and folder is not None:
-        path = folder / _name(source, compute_type, target, passes)
-        if path.is_file() or _keep(checkpoint, path, compute_type, target, passes):
-            yield path, True
-            return
-    handle = os.memfd_create("megaseg")
+    path = folder / _kept_name(checkpoint, digest, compute_type, target, passes)
+    if os.path.isfile(path):
+        return path
     try:
-        anonymous = Path(f"/proc/self/fd/{handle}")
-        _write(checkpoint, anonymous, compute_type, target, passes)
-        yield anonymous, False
-    finally:
-        os.close(handle)
-
-
-def _name(source: Path, compute_type: str, target: str, passes: tuple[str, ...]) -> str:
-    digest = sha256(source)
-    digest.update(json.dumps([VERSION, list(passes)]).encode())
-    return f"{digest.hexdigest()[:32]}-{target}-{compute_type}.mseg"
-
-
-def _keep(checkpoint: Checkpoint, path: Path, compute_type: str, target: str, passes: tuple[str, ...]) -> bool:
-    """Compile into the cache; False where the folder cannot be written or is full.
-
-    Of processes that start at once one compiles, the others wait for its file and map the same pages.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        for left in path.parent.glob(".*.mseg"):  # by a process that was killed while it wrote
-            if time.time() - left.stat().st_mtime > 3600:
-                left.unlink(missing_ok=True)
-        with locked(path.parent, wait=True):
+        folder.mkdir(parents=True, exist_ok=True)
+        _remove_left(folder)
+        with locked(folder, wait=_LEAST_WAIT + 4 * checkpoint.num_parameters / _SLOWEST):
             if not path.is_file():
                 compile_checkpoint(checkpoint, path, compute_type=compute_type, target=target, passes=passes)
     except OSError:
-        return False
-    return True
+        return None
+    return path
+
+
+def _kept_name(checkpoint: Checkpoint, digest: str, compute_type: str, target: str, passes: tuple[str, ...]) -> str:
+    """The file's name: all that the compiled model is made of."""
+    from megaseg import __version__
+
+    described = [checkpoint.config.to_dict(), dict(checkpoint.metadata), list(passes)]
+    key = json.dumps([__version__, VERSION, digest, *described])
+    return f"{hashlib.sha256(key.encode()).hexdigest()[:32]}-{target}-{compute_type}.mseg"
+
+
+def _remove_left(folder: Path) -> None:
+    """Remove what processes left that were killed while they wrote."""
+    for left in folder.glob(".*.mseg"):
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > _LEFT:
+                left.unlink()
+
+
+@contextmanager
+def in_memory(checkpoint: Checkpoint, compute_type: str, target: str, passes: tuple[str, ...]) -> Iterator[Path]:
+    """Compile in memory; the path holds for as long as the context.
+
+    Raises:
+        ResourceLimitError: the process may not have so much, or so large a file.
+        UnsupportedError, CheckpointError: as ``compile_checkpoint``.
+    """
+    with ExitStack() as stack:
+        try:
+            handle = os.memfd_create("megaseg")
+            stack.callback(os.close, handle)
+            path = Path(f"/proc/self/fd/{handle}")
+            _write(checkpoint, path, compute_type, target, passes)
+        except OSError as error:
+            raise ResourceLimitError(f"compiling in memory: expected room for a file there, got: {error}") from error
+        yield path

@@ -9,18 +9,17 @@ import hashlib
 import json
 import math
 import os
-import struct
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
 import safetensors.numpy
-from numpy.typing import NDArray
 
 from megaseg.engine.config import FORMAT, Modality, ModelConfig
+from megaseg.engine.file_tensors import STORAGE, Array, FileTensors
 from megaseg.engine.files import atomic_write, resolve, shipped
 from megaseg.errors import CheckpointError
 
@@ -33,22 +32,14 @@ __all__ = [
     "save_checkpoint",
 ]
 
-Array = NDArray[Any]
-# bfloat16 is read as its 16 bits; NumPy has no such type.
-_STORAGE: dict[str, np.dtype[Any]] = {
-    "F64": np.dtype("<f8"),
-    "F32": np.dtype("<f4"),
-    "F16": np.dtype("<f2"),
-    "BF16": np.dtype("<u2"),
-}
-
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
     """A model: its config, its tensors by name, and free-form metadata (such as ``training``: provenance as JSON).
 
     ``tensors`` gives float32 (float64 where stored so) C-contiguous arrays. From a file each access reads one tensor
-    afresh, so that a backend that packs them one by one never holds the weights twice.
+    afresh, so that a backend that packs them one by one never holds the weights twice. The file stays open for as long
+    as its tensors are in use.
     """
 
     config: ModelConfig
@@ -68,44 +59,32 @@ class Checkpoint:
             digest.update(np.ascontiguousarray(self.tensors[name], dtype="<f4").tobytes())
         return digest.hexdigest()
 
+    def file_sha256(self) -> str | None:
+        """SHA-256 of the checkpoint's file, computed once; None for a checkpoint in memory."""
+        return self.tensors.sha256() if isinstance(self.tensors, FileTensors) else None
 
-class _FileTensors(Mapping[str, Array]):
-    """Tensors of a validated file, read on access. No map: its pages would count as memory in use."""
+    @contextmanager
+    def unchanged(self, *, digest: bool = True) -> Iterator[None]:
+        """Read tensors within it: at its end the file must be as it was when it was opened.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            header: dict[str, Any] = json.loads(file.read(length))
-        header.pop("__metadata__", None)
-        self._start = 8 + length
-        self._header = header
+        Args:
+            digest: compare the file's bytes, as is due before anything made of them is kept; else size and time alone.
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._header)
-
-    def __len__(self) -> int:
-        return len(self._header)
-
-    def dtype(self, name: str) -> str:
-        return str(self._header[name]["dtype"])
-
-    def __getitem__(self, name: str) -> Array:
-        entry = self._header[name]
-        shape = tuple(entry["shape"])
-        count = math.prod(shape)
-        offset = self._start + entry["data_offsets"][0]
-        values = np.fromfile(self._path, dtype=_STORAGE[entry["dtype"]], count=count, offset=offset)
-        if values.size != count:
-            raise CheckpointError(f"{self._path}: {name}: expected {count} values, the file ends after {values.size}")
-        if entry["dtype"] == "BF16":
-            values = (values.astype(np.uint32) << 16).view(np.float32)
-        elif entry["dtype"] == "F16":
-            values = values.astype(np.float32)
-        if not np.isfinite(values).all():
-            raise CheckpointError(f"{self._path}: {name}: expected finite values, got NaN or Inf")
-        result: Array = values.reshape(shape)
-        return result
+        Raises:
+            CheckpointError: the file was overwritten in place.
+        """
+        tensors = self.tensors
+        if not isinstance(tensors, FileTensors):
+            yield
+            return
+        if digest:
+            tensors.sha256()
+        try:
+            yield
+        except CheckpointError:  # perhaps for that very reason
+            tensors.expect_unchanged(digest=False)
+            raise
+        tensors.expect_unchanged(digest=digest)
 
 
 def resolve_checkpoint(name_or_path: str | os.PathLike[str]) -> Path:
@@ -131,21 +110,19 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     """
     path = resolve_checkpoint(path)
     try:
-        # The library checks the header, its offsets and the file's length; the mapping reads no weights.
-        with safetensors.safe_open(path, framework="numpy") as file:
-            metadata = dict(file.metadata() or {})
-        tensors = _FileTensors(path)
-    except (safetensors.SafetensorError, OSError, ValueError) as error:
+        tensors = FileTensors(path)
+    except (safetensors.SafetensorError, OSError, ValueError, RecursionError) as error:
         hint = (
             "; for a torch state dict run: megaseg convert" if path.suffix in {".pt", ".pth", ".bin", ".ckpt"} else ""
         )
         raise CheckpointError(f"{path}: expected a safetensors file, got: {error}{hint}") from error
+    metadata = dict(tensors.metadata)
     if metadata.get("format") != FORMAT:
         raise CheckpointError(f"{path}: metadata format must be {FORMAT!r}, got {metadata.get('format')!r}")
     try:
         config = ModelConfig.from_dict(_json_object(metadata.pop("config", "")))
-        check_tensors(config, {name: tensors._header[name] for name in tensors})
-    except CheckpointError as error:
+        check_tensors(config, tensors.entries)
+    except (CheckpointError, RecursionError) as error:
         raise CheckpointError(f"{path}: {error}") from error
     del metadata["format"]
     return Checkpoint(config, tensors, metadata)
@@ -174,8 +151,8 @@ def check_tensors(config: ModelConfig, header: Mapping[str, Mapping[str, Any]]) 
         got = tuple(header[name]["shape"])
         if got != shape:
             raise CheckpointError(f"{name}: expected shape {shape}, got {got}")
-        if header[name]["dtype"] not in _STORAGE:
-            raise CheckpointError(f"{name}: expected one of {', '.join(_STORAGE)}, got {header[name]['dtype']}")
+        if header[name]["dtype"] not in STORAGE:
+            raise CheckpointError(f"{name}: expected one of {', '.join(STORAGE)}, got {header[name]['dtype']}")
 
 
 def save_checkpoint(path: str | os.PathLike[str], checkpoint: Checkpoint, *, storage: str = "F32") -> None:
@@ -188,7 +165,7 @@ def save_checkpoint(path: str | os.PathLike[str], checkpoint: Checkpoint, *, sto
     check_tensors(checkpoint.config, header)
     with np.errstate(over="ignore"):  # an overflow is found and named below
         stored = {
-            name: np.ascontiguousarray(array, dtype=_STORAGE[storage]) for name, array in checkpoint.tensors.items()
+            name: np.ascontiguousarray(array, dtype=STORAGE[storage]) for name, array in checkpoint.tensors.items()
         }
     for name, array in stored.items():
         if not np.isfinite(array).all():

@@ -5,12 +5,15 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-import tempfile
+import secrets
+import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 _PACKAGE = Path(__file__).absolute().parent.parent
+_POLL = 0.02  # seconds between two tries for a lock
 
 
 @contextmanager
@@ -20,15 +23,13 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     A reader sees the old file or the whole new one, never a part.
     """
     target = Path(path)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=target.suffix, dir=target.parent)
+    temporary = target.parent / f".{target.name}.{secrets.token_urlsafe(6)}{target.suffix}"
+    handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    mode = stat.S_IMODE(os.fstat(handle).st_mode)
     os.close(handle)
-    temporary = Path(name)
     try:
         yield temporary
-        # mkstemp (and some writers) make private files; a result has the permissions of any other new file.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
+        temporary.chmod(mode)  # that of any other new file: some writers make private ones
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(target)
@@ -47,23 +48,30 @@ def sha256(path: str | os.PathLike[str]) -> hashlib._Hash:
 
 
 @contextmanager
-def locked(folder: str | os.PathLike[str], *, wait: bool) -> Iterator[None]:
-    """Held by one process at a time, and let go when it ends however it ends; nothing where files have no locks.
+def locked(folder: str | os.PathLike[str], *, wait: float) -> Iterator[None]:
+    """Hold a folder's lock, which ends with the process at the latest. No-op on file systems without locks.
 
     Raises:
-        BlockingIOError: another process has it, and ``wait`` is false.
+        BlockingIOError: another process has it, still after ``wait`` seconds.
     """
-    handle = os.open(folder, os.O_RDONLY)
+    handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            raise
-        except OSError:
-            pass
+        _lock(handle, time.monotonic() + wait)
         yield
     finally:
         os.close(handle)
+
+
+def _lock(handle: int, deadline: float) -> None:
+    while True:
+        try:
+            return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise
+        except OSError:
+            return
+        time.sleep(_POLL)
 
 
 def shipped(folder: str) -> dict[str, Path]:
@@ -72,6 +80,10 @@ def shipped(folder: str) -> dict[str, Path]:
 
 
 def resolve(name_or_path: str | os.PathLike[str], folder: str) -> Path | None:
-    """An existing file, else the shipped file of that name, else None."""
+    """An existing file, or one that only opening it can tell about, else the shipped file of that name, else None."""
     path = Path(name_or_path)
-    return path if path.is_file() else shipped(folder).get(str(name_or_path))
+    try:
+        there = path.is_file()
+    except OSError:  # a folder that may not be looked into, a name too long
+        return path
+    return path if there else shipped(folder).get(str(name_or_path))

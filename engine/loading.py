@@ -39,30 +39,33 @@ def load_backend(
         expect(f"backend of {source}", backend, ("auto", own))
         return _compiled(source, own, device, compute_type, options)
     model = checkpoint if isinstance(checkpoint, Checkpoint) else load_checkpoint(checkpoint)
-    chosen = tuple(PASSES) if passes else ()
+    with model.unchanged(digest=False):
+        return model.config, _made(model, backend, device, compute_type, tuple(PASSES) if passes else (), options)
+
+
+def _made(
+    model: Checkpoint, backend: str, device: str, compute_type: str, passes: tuple[str, ...], options: dict[str, Any]
+) -> Backend:
+    """The backend of a checkpoint."""
     if backend == "auto":
         backend = "torch" if device == "cuda" else "native"
     if backend == "torch":
-        return model.config, _torch(model, device, compute_type, chosen)
+        return _torch(model, device, compute_type, passes)
     if backend == "onnx":
         from megaseg.engine.backends.onnx import OnnxBackend
 
         own = "float32" if compute_type == "auto" else compute_type
-        threads = {"num_threads": num_threads}
-        return model.config, OnnxBackend.from_checkpoint(
-            model, compute_type=own, passes=chosen, device=device, **threads
-        )
+        threads = {"num_threads": options["num_threads"]}
+        return OnnxBackend.from_checkpoint(model, compute_type=own, passes=passes, device=device, **threads)
     if backend == "tensorrt":
         from megaseg.engine.backends.tensorrt import TensorRTBackend
 
         expect("device of backend 'tensorrt'", device, ("auto", "cuda"))
-        return model.config, TensorRTBackend.from_checkpoint(model, compute_type=compute_type, passes=chosen)
+        return TensorRTBackend.from_checkpoint(model, compute_type=compute_type, passes=passes)
     from megaseg.engine.backends.native import NativeBackend
 
     expect("device of backend 'native'", device, ("auto", "cpu"))
-    return model.config, NativeBackend.from_checkpoint(
-        model, source=source, compute_type=compute_type, passes=chosen, **options
-    )
+    return NativeBackend.from_checkpoint(model, compute_type=compute_type, passes=passes, **options)
 
 
 def expect(name: str, value: str, allowed: tuple[str, ...]) -> None:

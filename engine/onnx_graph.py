@@ -56,7 +56,7 @@ def export(
         ResourceLimitError: weights beyond the 2 GiB of a file.
     """
     _require_onnx()
-    from onnx import checker, helper
+    from onnx import helper
 
     from megaseg.engine.onnx_lowering import OnnxLowering, signature
 
@@ -79,10 +79,16 @@ def export(
     helper.set_model_props(model, {f"megaseg.{key}": value for key, value in properties.items()})
     model.metadata_props.add(key="megaseg.sha256", value=_digest(model))
     if path is not None:
-        checker.check_model(model, full_check=True)  # every shape and type inferred
-        with atomic_write(path) as temporary:
-            temporary.write_bytes(model.SerializeToString())
+        _save(model, path)
     return model
+
+
+def _save(model: onnx.ModelProto, path: str | os.PathLike[str]) -> None:
+    from onnx import checker
+
+    checker.check_model(model, full_check=True)  # every shape and type inferred
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(model.SerializeToString())
 
 
 def export_checkpoint(
@@ -96,17 +102,22 @@ def export_checkpoint(
 
     Raises:
         UnsupportedError, CheckpointError, ResourceLimitError: as ``export``.
+        CheckpointError: a checkpoint file that was overwritten meanwhile.
     """
     from megaseg import __version__
 
     chosen = set(passes)
-    metadata = {
-        "version": __version__,
-        "passes": json.dumps([name for name in PASSES if name in chosen]),
-        "weights_sha256": checkpoint.weights_sha256(),
-        "metadata": json.dumps(dict(checkpoint.metadata)),
-    }
-    return export(rewrite(build(checkpoint), chosen), compute_type, path, metadata=metadata)
+    with checkpoint.unchanged(digest=path is not None):
+        metadata = {
+            "version": __version__,
+            "passes": json.dumps([name for name in PASSES if name in chosen]),
+            "weights_sha256": checkpoint.weights_sha256(),
+            "metadata": json.dumps(dict(checkpoint.metadata)),
+        }
+        model = export(rewrite(build(checkpoint), chosen), compute_type, metadata=metadata)
+    if path is not None:
+        _save(model, path)
+    return model
 
 
 def load(path: str | os.PathLike[str]) -> tuple[onnx.ModelProto, ArtefactInfo]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -189,7 +190,7 @@ def _stated_types(model: bytes) -> dict[str, str]:
 def _attach_timing(options: Any, path: Path | None) -> None:
     """Start from the kept measurements where they are good, else from none."""
     kept: bytes | memoryview = b""
-    if path is not None and path.is_file():
+    if path is not None and os.path.isfile(path):
         try:
             _, kept = read_body(path, TIMING)
         except CheckpointError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import re
 import shutil
 import subprocess
@@ -100,6 +101,24 @@ def test_a_synopsis_model_has_no_scores(example: Path, tmp_path: Path) -> None:
     status, scores = c_scores(tmp_path / "model.mseg", random_features(config, 31), config.num_classes)
     assert status == 1  # MEGASEG_BAD_ARGUMENT
     assert not scores.any()
+
+
+def test_a_file_that_is_written_to_while_it_is_open_is_a_bad_model(example: Path, tmp_path: Path) -> None:
+    path = tmp_path / "model.mseg"
+    compile_checkpoint(random_checkpoint(small_config()), path)
+    library = ctypes.CDLL(str(BUILD / "libmegaseg.so"))
+    library.megaseg_error_message.restype = ctypes.c_char_p
+    arrays = list(random_features(small_config(), 31).values())
+    movie = Movie((ctypes.c_void_p * len(arrays))(*(array.ctypes.data for array in arrays)), 31)
+    scores, model, error = np.zeros(31, np.float32), ctypes.c_void_p(), ctypes.c_void_p()
+    assert library.megaseg_open(str(path).encode(), None, ctypes.byref(model), None) == 0
+    out = scores.ctypes.data_as(ctypes.c_void_p)
+    assert library.megaseg_scores(model, ctypes.byref(movie), out, None) == 0
+    os.truncate(path, 4096)
+    assert library.megaseg_scores(model, ctypes.byref(movie), out, ctypes.byref(error)) == 2  # MEGASEG_BAD_MODEL
+    assert b"changed on disk since it was loaded" in library.megaseg_error_message(error)
+    library.megaseg_error_free(error)
+    library.megaseg_close(model)
 
 
 @pytest.mark.skipif(not shutil.which("nm"), reason="nm is not installed")

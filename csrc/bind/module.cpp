@@ -3,6 +3,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <cstring>
 #include <memory>
 #include <new>
 #include <optional>
@@ -23,7 +24,10 @@ using ByteArray = py::array_t<std::uint8_t, py::array::c_style>;
 
 void raise_as(const char* name, const char* what) {
   const py::object type = py::module_::import("megaseg.errors").attr(name);
-  PyErr_SetString(type.ptr(), what);
+  // Paths need not be UTF-8.
+  const auto text = py::reinterpret_steal<py::object>(
+      PyUnicode_DecodeUTF8(what, static_cast<py::ssize_t>(std::strlen(what)), "backslashreplace"));
+  PyErr_SetObject(type.ptr(), text.ptr());
 }
 
 void translate(std::exception_ptr pointer) {
@@ -80,6 +84,18 @@ class BoundPlan {
       plan.run({&movie, 1}, output);
     }
     return {logits, contributions};
+  }
+
+  // What metadata must agree with: task, max_length, classes, modalities, target.
+  py::tuple signature() const {
+    constexpr const char* kTasks[] = {"scene", "act", "synopsis"};
+    const megaseg::Program& program = plan.program();
+    py::list modalities;
+    for (const auto& modality : program.modalities) {
+      modalities.append(py::make_tuple(modality.name, modality.feature_size));
+    }
+    return py::make_tuple(kTasks[static_cast<int>(program.task)], program.max_length, program.classes, modalities,
+                          program.target);
   }
 
   megaseg::Plan plan;
@@ -184,7 +200,9 @@ PYBIND11_MODULE(_C, m) {
           "keep", [](const BoundPlan& self) { return std::shared_ptr<megaseg::Keeper>(self.plan.keep()); },
           py::keep_alive<0, 1>())
       .def("explain", &BoundPlan::explain, "features"_a)
-      .def_property_readonly("target", [](const BoundPlan& self) { return self.plan.program().target; })
+      .def_property_readonly("metadata",
+                             [](const BoundPlan& self) { return py::bytes(self.plan.artefact().metadata()); })
+      .def_property_readonly("signature", &BoundPlan::signature)
       .def_property_readonly("num_threads", [](const BoundPlan& self) { return self.plan.num_threads(); })
       .def_property_readonly("weight_bytes", [](const BoundPlan& self) { return self.plan.weight_bytes(); })
       .def_property_readonly("workspace_bytes", [](const BoundPlan& self) { return self.plan.workspace_bytes(); });

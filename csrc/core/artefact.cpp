@@ -33,34 +33,37 @@ constexpr char kMagic[8] = {'m', 'e', 'g', 'a', 's', 'e', 'g', '\0'};
 constexpr std::uint32_t kVersion = 3;
 constexpr std::size_t kSummed = 16;  // the checksum covers the bytes from here on
 
-class File {
- public:
-  File(const std::string& path, int flags) : descriptor_(open(path.c_str(), flags | O_CLOEXEC)) {
-    if (descriptor_ < 0) throw BadArtefact(path + ": " + std::strerror(errno));
-  }
-  ~File() { close(descriptor_); }
-  File(const File&) = delete;
-  File& operator=(const File&) = delete;
-  operator int() const { return descriptor_; }  // NOLINT: used as what it is
+struct stat status_of(int file, const std::string& path) {
+  struct stat status{};
+  if (fstat(file, &status) != 0) throw BadArtefact(path + ": " + std::strerror(errno));
+  return status;
+}
 
- private:
-  int descriptor_;
-};
+std::int64_t modified(const struct stat& status) {
+  return std::int64_t{status.st_mtim.tv_sec} * 1'000'000'000 + status.st_mtim.tv_nsec;
+}
 
 }  // namespace
 
-Artefact::Artefact(const std::string& path) : path_(path) {
-  const File file(path, O_RDONLY);
-  struct stat status{};
-  if (fstat(file, &status) != 0) throw BadArtefact(path + ": " + std::strerror(errno));
+// A pipe must not block.
+File::File(const std::string& path, int flags) : descriptor_(open(path.c_str(), flags | O_CLOEXEC | O_NONBLOCK)) {
+  if (descriptor_ < 0) throw BadArtefact(path + ": " + std::strerror(errno));
+}
+
+File::~File() { close(descriptor_); }
+
+Artefact::Artefact(const std::string& path) : path_(path), file_(path, O_RDONLY) {
+  const struct stat status = status_of(file_, path);
+  modified_ = modified(status);
   size_ = static_cast<std::size_t>(status.st_size);
   if (size_ < sizeof(Header))
     throw BadArtefact(path + ": expected a compiled model, got " + std::to_string(size_) + " bytes");
-  void* mapped = mmap(nullptr, size_, PROT_READ, MAP_SHARED | MAP_POPULATE, file, 0);
+  void* mapped = mmap(nullptr, size_, PROT_READ, MAP_SHARED | MAP_POPULATE, file_, 0);
   if (mapped == MAP_FAILED) throw BadArtefact(path + ": " + std::strerror(errno));
   data_ = static_cast<std::byte*>(mapped);
   try {
     check();
+    expect_unchanged();
   } catch (...) {
     munmap(data_, size_);
     throw;
@@ -68,6 +71,14 @@ Artefact::Artefact(const std::string& path) : path_(path) {
 }
 
 Artefact::~Artefact() { munmap(data_, size_); }
+
+void Artefact::expect_unchanged() const {
+  const struct stat status = status_of(file_, path_);
+  if (static_cast<std::size_t>(status.st_size) != size_ || modified(status) != modified_) {
+    throw BadArtefact(path_ +
+                      ": changed on disk since it was loaded: replace compiled models by rename, and load again");
+  }
+}
 
 const Artefact::Header& Artefact::header() const { return *reinterpret_cast<const Header*>(data_); }
 
@@ -106,9 +117,7 @@ std::span<const std::byte> Artefact::weights() const {
 
 void seal_artefact(const std::string& path) {
   const File file(path, O_RDWR);
-  struct stat status{};
-  if (fstat(file, &status) != 0) throw BadArtefact(path + ": " + std::strerror(errno));
-  const auto size = static_cast<std::size_t>(status.st_size);
+  const auto size = static_cast<std::size_t>(status_of(file, path).st_size);
   if (size < kSummed) throw BadArtefact(path + ": expected a header");
   void* mapped = mmap(nullptr, size, PROT_READ, MAP_SHARED, file, 0);
   if (mapped == MAP_FAILED) throw BadArtefact(path + ": " + std::strerror(errno));

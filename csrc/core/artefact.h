@@ -9,13 +9,32 @@
 
 namespace megaseg {
 
+// An open file, closed at its end.
+class File {
+ public:
+  // Throws BadArtefact.
+  File(const std::string& path, int flags);
+  ~File();
+  File(const File&) = delete;
+  File& operator=(const File&) = delete;
+  operator int() const { return descriptor_; }  // NOLINT: used as what it is
+
+ private:
+  int descriptor_;
+};
+
 class Artefact {
  public:
   // Throws BadArtefact, naming the path: not an artefact, another version, truncated, or a checksum that does not fit.
+  // A file that is truncated by another process while it is mapped ends this one (SIGBUS).
   explicit Artefact(const std::string& path);
   ~Artefact();
   Artefact(const Artefact&) = delete;
   Artefact& operator=(const Artefact&) = delete;
+
+  // Throws BadArtefact when the file was written to since it was opened: what is mapped is then another model, or part
+  // of one. Replacing it by rename is no such change. Costs one fstat.
+  void expect_unchanged() const;
 
   const std::string& path() const { return path_; }
   std::string metadata() const;
@@ -28,6 +47,8 @@ class Artefact {
   void check() const;
 
   std::string path_;
+  File file_;
+  std::int64_t modified_ = 0;  // nanoseconds
   std::byte* data_ = nullptr;
   std::size_t size_ = 0;
 };

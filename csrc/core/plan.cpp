@@ -61,7 +61,9 @@ void Plan::run(std::span<const Movie> movies, const Output& output) {
   ops_.pool().check_process();
   const std::lock_guard<std::mutex> lock(turn_);
   check(movies);
+  artefact_.expect_unchanged();
   executor_->run(movies, workspace_, output);
+  artefact_.expect_unchanged();
 }
 
 // Windows that there are, and every keeper made here and given once: what keepers hold is known only now.

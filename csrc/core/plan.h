@@ -24,7 +24,7 @@ class Plan {
   // Every movie has all modalities and from 1 to longest() shots. May be called from any thread; calls take turns.
   // Results depend neither on num_threads and memory_limit nor on which movies run together, nor on which of their rows
   // were kept. Throws std::invalid_argument where a movie's numbers or keeper do not fit, BadFeatures where logits are
-  // not finite, Unsupported in a process forked after construction.
+  // not finite, Unsupported in a process forked after construction, BadArtefact once the file was written to.
   void run(std::span<const Movie> movies, const Output& output);
 
   // An empty keeper for one movie whose shots come bit by bit; the plan outlives it. None where the program keeps

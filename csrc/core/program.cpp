@@ -12,6 +12,34 @@ namespace {
 constexpr std::uint32_t kMostCount = 1U << 20;  // of values, steps, words of a name: far beyond any model
 constexpr std::uint32_t kMostSize = 1U << 28;
 
+bool is_word(long code) {
+  return ('a' <= code && code <= 'z') || ('A' <= code && code <= 'Z') || ('0' <= code && code <= '9') || code == '_' ||
+         code == '-';
+}
+
+// Beyond ASCII: neither a control character nor one that changes how others are shown.
+bool is_shown(long code) {
+  return code > 0xA0 && !(0x2000 <= code && code <= 0x206F) && code != 0xAD && code != 0x61C && code != 0xFEFF;
+}
+
+// The code point at `at`, which goes on to the next; -1 where there is no UTF-8.
+long code_point(const std::string& text, std::size_t& at) {
+  const auto next = [&] { return at < text.size() ? static_cast<unsigned char>(text[at++]) : 0U; };
+  const unsigned first = next();
+  if (first < 0x80) return static_cast<long>(first);
+  if (first < 0xC2 || first > 0xF4) return -1;
+  const int more = first < 0xE0 ? 1 : first < 0xF0 ? 2 : 3;
+  long code = static_cast<long>(first & (0x3FU >> more));
+  for (int i = 0; i < more; ++i) {
+    const unsigned byte = next();
+    if ((byte & 0xC0U) != 0x80) return -1;
+    code = code << 6 | static_cast<long>(byte & 0x3FU);
+  }
+  constexpr long kLeast[] = {0, 0x80, 0x800, 0x10000};
+  const bool surrogate = 0xD800 <= code && code <= 0xDFFF;
+  return code < kLeast[more] || code > 0x10FFFF || surrogate ? -1 : code;
+}
+
 // Words in order; refuses to read past their end.
 class Reader {
  public:
@@ -41,6 +69,17 @@ class Reader {
       const std::uint32_t four = word();
       for (std::size_t j = i; j < std::min(out.size(), i + 4); ++j) out[j] = static_cast<char>(four >> (8 * (j - i)));
     }
+    return out;
+  }
+  // A text that is safe to show: letters, digits, - and _; in ASCII alone if asked for.
+  std::string name(const char* what, bool ascii) {
+    std::string out = text();
+    bool fits = !out.empty();
+    for (std::size_t at = 0; fits && at < out.size();) {
+      const long code = code_point(out, at);
+      fits = is_word(code) || (!ascii && is_shown(code));
+    }
+    if (!fits) throw BadArtefact(std::string("program: ") + what + ": expected letters, digits, - and _");
     return out;
   }
   bool finished() const { return at_ == words_.size(); }
@@ -282,10 +321,10 @@ Program read_program(std::span<const std::uint32_t> words, std::span<const std::
   program.classes = reader.size("classes");
   program.eps = reader.real();
   program.threshold = reader.real();
-  program.target = reader.text();
+  program.target = reader.name("target", true);
   for (std::uint32_t left = reader.below(kMostCount, "modalities"); left > 0; --left) {
     const int feature_size = reader.size("feature_size");
-    program.modalities.push_back({reader.text(), feature_size});
+    program.modalities.push_back({reader.name("name of a modality", false), feature_size});
   }
   for (std::uint32_t left = reader.below(kMostCount, "values"); left > 0; --left) {
     const auto space = static_cast<Space>(reader.below(kSpaces, "space"));

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from megaseg.engine.artefact import ArtefactInfo, cached, read_info
+from megaseg.engine.artefact import in_memory, kept, plan_info
 from megaseg.engine.backends import Excerpt
 from megaseg.engine.checkpoint import Checkpoint
 from megaseg.engine.extension import extension
@@ -29,7 +28,6 @@ class NativeBackend:
         *,
         num_threads: int = 0,
         memory_limit: int | None = None,
-        info: ArtefactInfo | None = None,
     ) -> None:
         """Load a compiled model.
 
@@ -42,35 +40,38 @@ class NativeBackend:
             raise UnsupportedError(f"num_threads: expected 0 (every usable core) or more, got {num_threads}")
         if memory_limit is not None and memory_limit <= 0:
             raise UnsupportedError(f"memory_limit: expected a positive number of bytes or None, got {memory_limit}")
-        self._plan = extension().Plan(os.fspath(path), num_threads=num_threads, memory_limit=memory_limit or 0)
+        self._plan = extension().Plan(os.fsencode(path), num_threads=num_threads, memory_limit=memory_limit or 0)
         self._artefact: str | None = os.fspath(path)
-        self.info = info or read_info(path)
+        self.info = plan_info(path, self._plan)
 
     @classmethod
     def from_checkpoint(
         cls,
         checkpoint: Checkpoint,
         *,
-        source: Path | None = None,
         compute_type: str = "auto",
         target: str = "",
         passes: Sequence[str] = tuple(PASSES),
         num_threads: int = 0,
         memory_limit: int | None = None,
     ) -> NativeBackend:
-        """Compile a checkpoint, or take the kept artefact of its file ``source``, and load it."""
+        """Load the kept compiled model of a checkpoint's file; compile it where there is none, in memory if need be."""
+        chosen = (compute_type, target, tuple(passes))
+        options: dict[str, Any] = {"num_threads": num_threads, "memory_limit": memory_limit}
         for _ in range(2):
-            with cached(checkpoint, source, compute_type, target, tuple(passes)) as (path, kept):
+            if (path := kept(checkpoint, *chosen)) is None:
+                break
+            try:
+                return cls(path, **options)
+            except CheckpointError:  # corrupt, or not readable: compile it again where it can be removed
                 try:
-                    backend = cls(path, num_threads=num_threads, memory_limit=memory_limit)
-                except CheckpointError:
-                    if not kept:
-                        raise
-                    path.unlink(missing_ok=True)  # corrupt: compile it again
-                    continue
-                backend._artefact = os.fspath(path) if kept else None
-                return backend
-        raise CheckpointError(f"{source}: its compiled model in the cache is corrupt again and again")
+                    path.unlink(missing_ok=True)
+                except OSError:
+                    break
+        with in_memory(checkpoint, *chosen) as path:
+            backend = cls(path, **options)
+        backend._artefact = None
+        return backend
 
     def run(self, features: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
         """Checked features in the config's order, each (shots, D_m), to logits (shots, N_c).

@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import cycle
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -76,7 +77,8 @@ def compile_plan(
 
     Raises:
         UnsupportedError: no TensorRT, GPU or ONNX, or a compute type, profile or attention that cannot be.
-        CheckpointError: a tensor with NaN or Inf, or beyond the compute type.
+        CheckpointError: a tensor with NaN or Inf, or beyond the compute type; a checkpoint file that was overwritten
+            meanwhile.
     """
     info, engine = build_plan(
         checkpoint,
@@ -106,6 +108,8 @@ def build_plan(
         raise UnsupportedError(f"attention: expected one of {', '.join(ATTENTION)}, got {attention!r}")
     trt, device, folder = tensorrt(), Device(), cache_folder()
     compute_type = chosen_type(compute_type)
+    with checkpoint.unchanged():
+        weights, model = checkpoint.weights_sha256(), _onnx(checkpoint, compute_type, passes, attention)
     info = PlanInfo(
         config=checkpoint.config,
         compute_type=compute_type,
@@ -115,12 +119,11 @@ def build_plan(
         tensorrt=trt.__version__,
         gpu=device.name,
         capability=device.capability,
-        weights_sha256=checkpoint.weights_sha256(),
+        weights_sha256=weights,
         megaseg=__version__,
         metadata=dict(checkpoint.metadata),
     )
     timing = folder / f"tensorrt-{_digest(trt.__version__, device.name, device.capability)}.timing" if folder else None
-    model = _onnx(checkpoint, compute_type, passes, attention)
     with device.stream():
         engine = build(model, info.config, compute_type, info.profile, workspace=workspace, timing_cache=timing)
     return info, engine
@@ -209,15 +212,20 @@ class TensorRTBackend:
 
         trt, device, folder = tensorrt(), Device(), cache_folder()
         compute_type = chosen_type(compute_type)
-        model = (__version__, checkpoint.weights_sha256(), checkpoint.config.to_dict(), sorted(passes))
-        key = _digest(*model, trt.__version__, device.name, device.capability)
-        path = folder / f"{key}-tensorrt-{compute_type}.plan" if folder else None
-        if path is not None and path.is_file():
+
+        def place(weights: str) -> Path | None:
+            model = (__version__, weights, checkpoint.config.to_dict(), sorted(passes))
+            key = _digest(*model, trt.__version__, device.name, device.capability)
+            return folder / f"{key}-tensorrt-{compute_type}.plan" if folder else None
+
+        path = place(checkpoint.weights_sha256())
+        if path is not None and os.path.isfile(path):
             try:
                 return cls.load(path)
             except CheckpointError as error:
                 _log.warning("kept plan ignored, built afresh: %s", error)
         info, engine = build_plan(checkpoint, compute_type=compute_type, passes=passes)
+        path = place(info.weights_sha256)
         if path is not None:
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
+import struct
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +22,7 @@ from support import random_checkpoint, random_features, small_config
 from megaseg import _C, Engine, save_checkpoint
 from megaseg.engine import artefact
 from megaseg.engine.artefact import compile_checkpoint, is_artefact, read_info
+from megaseg.engine.config import Modality
 from megaseg.errors import CheckpointError, UnsupportedError
 
 FEATURES = random_features(small_config(), 30)
@@ -188,14 +194,131 @@ def test_a_program_of_nonsense_with_the_right_checksum_never_crashes(tmp_path: P
 
 
 def test_a_file_for_another_target_is_refused_with_what_is_here(model: Path) -> None:
-    data = model.read_bytes()
     target = read_info(model).target.encode()
-    offset, size = (int.from_bytes(data[i : i + 8], "little") for i in (40, 48))
-    program = data[offset : offset + size].replace(target, b"z" * len(target))
-    model.write_bytes(data[:offset] + program + data[offset + size :])
-    _C.seal_artefact(str(model))
+    program_with(model, target, b"z" * len(target))
     with pytest.raises(UnsupportedError, match=r"compiled for target z+; this machine and build offer portable"):
         Engine.from_checkpoint(model)
+
+
+def program_with(model: Path, old: bytes, new: bytes) -> None:
+    """Write another text of the same length into the program and the metadata, under the right checksum."""
+    assert len(old) == len(new)
+    data = model.read_bytes()
+    offset, size = (int.from_bytes(data[i : i + 8], "little") for i in (40, 48))
+    program = data[offset : offset + size]
+    assert old in program
+    model.write_bytes(data[:offset] + program.replace(old, new) + data[offset + size :])
+    _C.seal_artefact(str(model))
+
+
+BAD_TEXTS = [
+    pytest.param(text, id=name)
+    for name, text in {
+        "escape": b"\x1b[2J",
+        "bell": b"\x07abc",
+        "delete": b"\x7fabc",
+        "zero": b"\0\0\0\0",
+        "space": b"a bc",
+        "markup": b"[b]a",
+        "no utf-8": b"\xff\xfe\xff\xfe",
+        "cut": b"abc\xc3",
+        "overlong": b"\xc0\x80ab",
+        "overlong in three": b"\xe0\x80\x80a",
+        "surrogate": b"\xed\xa0\x80a",
+        "beyond unicode": b"\xf4\x90\x80\x80",
+        "five bytes": b"\xf8\x88\x80\x80",
+        "control of c1": "\x9b2J".encode(),
+        "right to left": "\u202ea".encode(),
+        "zero width": "\u200ba".encode(),
+        "byte order mark": "\ufeffa".encode(),
+    }.items()
+]
+
+
+@pytest.mark.parametrize("text", BAD_TEXTS)
+@pytest.mark.parametrize("which", ["target", "name of a modality"])
+def test_texts_of_a_program_that_are_no_names_are_refused_and_not_repeated(
+    tmp_path: Path, text: bytes, which: str
+) -> None:
+    path = tmp_path / "model.mseg"
+    target = "avx2" if "avx2" in _C.available_targets() else "portable"
+    compile_checkpoint(random_checkpoint(small_config()), path, target=target)
+    old = target.encode() if which == "target" else b"clip"
+    program_with(path, old, text + old[len(text) :])
+    with pytest.raises(CheckpointError, match=f"program: {which}: expected letters, digits, - and _") as caught:
+        Engine.from_checkpoint(path)
+    assert str(caught.value).isascii()
+    assert str(caught.value).isprintable()
+
+
+def test_a_modality_may_be_named_in_any_script(tmp_path: Path) -> None:
+    names = ("größe", "音声", "звук", "𝒳", "x-1_²")
+    config = small_config(modalities=tuple(Modality(name, 3) for name in names))
+    compile_checkpoint(random_checkpoint(config), tmp_path / "model.mseg")
+    assert [m.name for m in Engine.from_checkpoint(tmp_path / "model.mseg").config.modalities] == list(names)
+
+
+def test_a_target_has_a_name_in_ascii(model: Path) -> None:
+    target = read_info(model).target.encode()
+    program_with(model, target, "é".encode() + b"a" * (len(target) - 2))
+    with pytest.raises(CheckpointError, match="program: target: expected letters"):
+        Engine.from_checkpoint(model)
+
+
+def with_metadata(model: Path, metadata: bytes) -> None:
+    """Append other metadata to a compiled model, under the right checksum."""
+    data = bytearray(model.read_bytes())
+    struct.pack_into("<QQQ", data, 16, len(data) + len(metadata), len(data), len(metadata))
+    model.write_bytes(data + metadata)
+    _C.seal_artefact(str(model))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda said: b"",
+        lambda said: b"{",
+        lambda said: b"[" * 100_000,
+        lambda said: b"\xff\xfe{}",
+        lambda said: json.dumps([said]).encode(),
+        lambda said: b'{"config": ' + b"[" * 900 + b"]" * 900 + b"}",
+        lambda said: b'{"config": {"task": ' + b"[" * 900 + b"]" * 900 + b"}}",
+        lambda said: b'{"config": ' + b"9" * 5000 + b"}",
+        lambda said: json.dumps({**said, "config": None}).encode(),
+        lambda said: json.dumps({**said, "config": [1]}).encode(),
+        lambda said: json.dumps({**said, "config": {**said["config"], "hidden_size": "\x1b[2J"}}).encode(),
+        lambda said: json.dumps({**said, "config": {**said["config"], "max_length": 7}}).encode(),
+        lambda said: json.dumps({**said, "config": {**said["config"], "task": "act"}}).encode(),
+        lambda said: json.dumps({**said, "target": "\x1b[2J"}).encode(),
+        lambda said: json.dumps({**said, "target": "other"}).encode(),
+        lambda said: json.dumps({**said, "target": 3}).encode(),
+        lambda said: json.dumps({**said, "target": "\ud800"}).encode(),
+        lambda said: json.dumps({**said, "compute_type": "\x07"}).encode(),
+        lambda said: json.dumps({**said, "passes": ["\x1b[2J"]}).encode(),
+        lambda said: json.dumps({**said, "passes": 3}).encode(),
+        lambda said: json.dumps({**said, "passes": [{}]}).encode(),
+        lambda said: json.dumps({**said, "metadata": 3}).encode(),
+        lambda said: json.dumps({**said, "metadata": {"training": 3}}).encode(),
+    ],
+)
+def test_metadata_of_nonsense_is_a_checkpoint_error(model: Path, change: Callable[[dict[str, Any]], bytes]) -> None:
+    data = model.read_bytes()
+    offset, size = (int.from_bytes(data[i : i + 8], "little") for i in (24, 32))
+    with_metadata(model, change(json.loads(data[offset : offset + size])))
+    with pytest.raises(CheckpointError, match=r"model\.mseg: expected") as caught:
+        Engine.from_checkpoint(model)
+    assert str(caught.value).isprintable()
+    with suppress(CheckpointError):  # not all of it can be seen without the program
+        read_info(model)
+
+
+@pytest.mark.parametrize(("at", "value"), [(24, 2**63), (24, 2**64 - 1), (32, 2**62), (32, 2**64 - 1)])
+def test_metadata_beyond_the_file_is_refused(model: Path, at: int, value: int) -> None:
+    data = bytearray(model.read_bytes())
+    data[at : at + 8] = value.to_bytes(8, "little")
+    model.write_bytes(data)
+    with pytest.raises(CheckpointError, match="expected a whole compiled model, got metadata beyond"):
+        read_info(model)
 
 
 def test_options_that_a_compiled_model_cannot_change(model: Path) -> None:
@@ -258,13 +381,16 @@ def test_a_cache_that_cannot_be_written_is_done_without(
 def test_a_full_disk_leaves_nothing_half_written(scene_checkpoint: Path, tmp_path: Path) -> None:
     code = f"""
 import resource, signal
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))
 from megaseg import Engine
-engine = Engine.from_checkpoint({str(scene_checkpoint)!r})
-print(engine.describe()["artefact"])
+from megaseg.errors import ResourceLimitError
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))  # in memory, too
+try:
+    Engine.from_checkpoint({str(scene_checkpoint)!r})
+except ResourceLimitError as error:
+    print(error)
 """
     environment = {**os.environ, "MEGASEG_CACHE": str(tmp_path / "cache")}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert list((tmp_path / "cache").iterdir()) == []
-    assert done.returncode == 0 or "too large" in done.stderr, done.stderr
+    assert "compiling in memory: expected room for a file there, got: [Errno 27] File too large" in done.stdout

@@ -337,7 +337,7 @@ def test_a_checkpoint_is_built_once(machine: Machine, scene_checkpoint: Path, tm
     read_plan(kept)
 
 
-@pytest.mark.parametrize("folder", ["", "/proc/nowhere"])
+@pytest.mark.parametrize("folder", ["", "/proc/nowhere", "/tmp/" + "a" * 300, "~nosuchuser/cache"])
 def test_without_a_cache_folder_it_is_built_every_time(
     machine: Machine, folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -120,7 +120,7 @@ def test_weights_that_are_not_finite_are_named(tmp_path: Path, dtype: str, value
 def test_a_file_that_shrinks_after_it_was_checked(scene_checkpoint: Path) -> None:
     checkpoint = load_checkpoint(scene_checkpoint)
     os.truncate(scene_checkpoint, scene_checkpoint.stat().st_size - 4)
-    last = max(checkpoint.tensors, key=lambda name: checkpoint.tensors._header[name]["data_offsets"][1])
+    last = max(checkpoint.tensors, key=lambda name: checkpoint.tensors.entries[name]["data_offsets"][1])
     with pytest.raises(CheckpointError, match=f"{last}: expected .* values, the file ends after"):
         checkpoint.tensors[last]
 

@@ -2,7 +2,7 @@
  *
  * Every call may come from any thread; calls on one model take turns. Nothing is global. Functions that can fail return
  * a status and, where `error` is not NULL, an error to be freed; on MEGASEG_OK it is set to NULL. A model may not be
- * used in a process forked after it was opened. */
+ * used in a process forked after it was opened. Its file stays mapped: replace it by rename, never write into it. */
 #ifndef MEGASEG_MEGASEG_H
 #define MEGASEG_MEGASEG_H
 
@@ -18,7 +18,7 @@ extern "C" {
 typedef enum {
   MEGASEG_OK = 0,
   MEGASEG_BAD_ARGUMENT = 1, /* NULL, a number out of range, features with NaN or Inf, or that overflow in the model */
-  MEGASEG_BAD_MODEL = 2,    /* not a whole compiled model of this version */
+  MEGASEG_BAD_MODEL = 2,    /* not a whole compiled model of this version, or written to since it was opened */
   MEGASEG_UNSUPPORTED = 3,  /* compiled for another CPU, or used after a fork */
   MEGASEG_NO_RESOURCE = 4,  /* out of memory, or over memory_limit */
   MEGASEG_INTERNAL = 5

@@ -42,7 +42,7 @@ class Results:
         folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
             try:
-                stack.enter_context(locked(folder, wait=False))
+                stack.enter_context(locked(folder, wait=0))
             except BlockingIOError as error:
                 raise OverloadedError(f"{folder}: another megaseg catalog writes there now") from error
             _settle(folder, settings)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json as json_module
 from dataclasses import asdict
 from pathlib import Path
@@ -51,17 +50,13 @@ def info(
 
 def _describe(path: Path) -> dict[str, Any]:
     checkpoint = load_checkpoint(path)
-    with path.open("rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
     return {
         "file": str(path),
         "config": checkpoint.config.to_dict(),
         "parameters": checkpoint.num_parameters,
         "tensors": len(checkpoint.tensors),
         "bytes": path.stat().st_size,
-        "sha256": digest.hexdigest(),
+        "sha256": checkpoint.file_sha256(),
         "weights_sha256": checkpoint.weights_sha256(),
         "metadata": {key: _decoded(value) for key, value in checkpoint.metadata.items()},
     }

@@ -1,0 +1,131 @@
+"""Tensors of an open safetensors file: header, digest and values come from one descriptor.
+
+A file that is replaced by rename or deleted meanwhile is read on as it was when it was opened; one that is overwritten
+in place is noticed by ``expect_unchanged``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import stat
+import struct
+import weakref
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+from numpy.typing import NDArray
+
+from megaseg.errors import CheckpointError
+
+Array = NDArray[Any]
+# bfloat16 is read as its 16 bits; NumPy has no such type.
+STORAGE: dict[str, np.dtype[Any]] = {
+    "F64": np.dtype("<f8"),
+    "F32": np.dtype("<f4"),
+    "F16": np.dtype("<f2"),
+    "BF16": np.dtype("<u2"),
+}
+_BLOCK = 1 << 22
+
+
+class FileTensors(Mapping[str, Array]):
+    """Tensors of a file by name, each read afresh on access. No map: its pages would count as memory in use.
+
+    A copy, in another process too, holds the values themselves.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open a file and check its header, the offsets in it and the file's length; no value is read.
+
+        Raises:
+            OSError: no such file, or one that may not be read.
+            ValueError, safetensors.SafetensorError: no regular file, or not a whole safetensors file.
+        """
+        self.path = path
+        self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe must not block
+        weakref.finalize(self, os.close, self._file)
+        self._opened = self._size_and_time()
+        if not stat.S_ISREG(os.fstat(self._file).st_mode):
+            raise ValueError("no regular file")
+        # The library checks header, offsets and length of the same open file; it reads no values.
+        with safetensors.safe_open(f"/dev/fd/{self._file}", framework="numpy") as file:
+            self.metadata: dict[str, str] = dict(file.metadata() or {})
+        (length,) = struct.unpack("<Q", self._read(0, 8))
+        self._head = self._read(0, 8 + length)
+        self.entries: dict[str, dict[str, Any]] = json.loads(self._head[8:])
+        self.entries.pop("__metadata__", None)
+        self._digest: str | None = None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.entries)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __getitem__(self, name: str) -> Array:
+        entry = self.entries[name]
+        values: Array = np.empty(math.prod(entry["shape"]), STORAGE[entry["dtype"]])
+        got = self._fill(values.view(np.uint8).data, len(self._head) + entry["data_offsets"][0])
+        if got < values.nbytes:
+            got //= values.itemsize
+            raise CheckpointError(f"{self.path}: {name}: expected {values.size} values, the file ends after {got}")
+        if entry["dtype"] == "BF16":
+            values = (values.astype(np.uint32) << 16).view(np.float32)
+        elif entry["dtype"] == "F16":
+            values = values.astype(np.float32)
+        if not np.isfinite(values).all():
+            raise CheckpointError(f"{self.path}: {name}: expected finite values, got NaN or Inf")
+        return values.reshape(entry["shape"])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return dict, (dict(self),)
+
+    def sha256(self) -> str:
+        """SHA-256 of the file with the header that was read when it was opened; computed once."""
+        if self._digest is None:
+            self._digest = self._hash(self._head)
+        return self._digest
+
+    def expect_unchanged(self, *, digest: bool) -> None:
+        """Compare the file's size and time with those when it was opened, and its bytes with ``sha256`` if asked for.
+
+        Raises:
+            CheckpointError: it was overwritten in place.
+        """
+        same = self._size_and_time() == self._opened
+        if same and digest:
+            same = self._hash(self._read(0, len(self._head))) == self.sha256()
+        if not same:
+            raise CheckpointError(f"{self.path}: changed while it was read; load it again")
+
+    def _size_and_time(self) -> tuple[int, int]:
+        status = os.fstat(self._file)
+        return status.st_size, status.st_mtime_ns
+
+    def _hash(self, head: bytes) -> str:
+        """SHA-256 of ``head`` and of all values."""
+        digest, block, at = hashlib.sha256(head), memoryview(bytearray(_BLOCK)), len(self._head)
+        while count := self._fill(block, at):
+            digest.update(block[:count])
+            at += count
+        return digest.hexdigest()
+
+    def _read(self, offset: int, size: int) -> bytes:
+        block = bytearray(size)
+        return bytes(block[: self._fill(memoryview(block), offset)])
+
+    def _fill(self, block: memoryview, offset: int) -> int:
+        """Read bytes from ``offset`` on; fewer than ``block`` holds where the file ends."""
+        done = 0
+        try:
+            while done < len(block) and (count := os.preadv(self._file, [block[done:]], offset + done)):
+                done += count
+        except OSError as error:
+            raise CheckpointError(f"{self.path}: expected a readable file, got: {error}") from error
+        return done
