@@ -111,7 +111,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     path = resolve_checkpoint(path)
     try:
         tensors = FileTensors(path)
-    except (safetensors.SafetensorError, OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         hint = (
             "; for a torch state dict run: megaseg convert" if path.suffix in {".pt", ".pth", ".bin", ".ckpt"} else ""
         )

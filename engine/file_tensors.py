@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
 from numpy.typing import NDArray
 
 from megaseg.errors import CheckpointError
@@ -31,11 +30,15 @@ STORAGE: dict[str, np.dtype[Any]] = {
     "F16": np.dtype("<f2"),
     "BF16": np.dtype("<u2"),
 }
+_MOST_HEADER = 100_000_000  # bytes, the format's own limit
+_MOST_DIMENSIONS = 8
 _BLOCK = 1 << 22
 
 
 class FileTensors(Mapping[str, Array]):
-    """Tensors of a file by name, each read afresh on access. No map: its pages would count as memory in use.
+    """Tensors of a file by name, each read afresh on access.
+
+    No map, as the safetensors library makes one: a file that is cut short meanwhile would end the process (SIGBUS).
 
     A copy, in another process too, holds the values themselves.
     """
@@ -45,7 +48,7 @@ class FileTensors(Mapping[str, Array]):
 
         Raises:
             OSError: no such file, or one that may not be read.
-            ValueError, safetensors.SafetensorError: no regular file, or not a whole safetensors file.
+            ValueError: no regular file, or not a whole safetensors file.
         """
         self.path = path
         self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe must not block
@@ -53,13 +56,17 @@ class FileTensors(Mapping[str, Array]):
         self._opened = self._size_and_time()
         if not stat.S_ISREG(os.fstat(self._file).st_mode):
             raise ValueError("no regular file")
-        # The library checks header, offsets and length of the same open file; it reads no values.
-        with safetensors.safe_open(f"/dev/fd/{self._file}", framework="numpy") as file:
-            self.metadata: dict[str, str] = dict(file.metadata() or {})
-        (length,) = struct.unpack("<Q", self._read(0, 8))
-        self._head = self._read(0, 8 + length)
-        self.entries: dict[str, dict[str, Any]] = json.loads(self._head[8:])
-        self.entries.pop("__metadata__", None)
+        size = self._opened[0]
+        prefix = self._read(0, 8)
+        length = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else 0
+        if not 2 <= length <= min(_MOST_HEADER, size - 8):
+            raise ValueError(f"a header of {length} bytes in a file of {size}")
+        self._head = prefix + self._read(8, length)
+        header = json.loads(self._head[8:].decode())
+        if not isinstance(header, dict):
+            raise ValueError("a header that is no JSON object")
+        self.metadata = _metadata(header.pop("__metadata__", {}))
+        self.entries = _entries(header, size - 8 - length)
         self._digest: str | None = None
 
     def __iter__(self) -> Iterator[str]:
@@ -129,3 +136,39 @@ class FileTensors(Mapping[str, Array]):
         except OSError as error:
             raise CheckpointError(f"{self.path}: expected a readable file, got: {error}") from error
         return done
+
+
+def _metadata(values: Any) -> dict[str, str]:
+    if not isinstance(values, dict) or not all(isinstance(value, str) for value in values.values()):
+        raise ValueError("metadata that is no object of texts")
+    return values
+
+
+def _entries(header: dict[str, Any], size: int) -> dict[str, dict[str, Any]]:
+    """Type, shape and place of every tensor; together they cover the ``size`` bytes of values, each byte once."""
+    for name, entry in header.items():
+        fits = isinstance(entry, dict) and entry.keys() == {"dtype", "shape", "data_offsets"}
+        fits = fits and isinstance(entry["dtype"], str) and entry["dtype"].isidentifier()
+        if not (fits and _sizes(entry["shape"]) and _sizes(entry["data_offsets"])):
+            raise ValueError(f"a tensor {name!r:.80} that is no dtype, shape and data_offsets")
+    end = 0
+    for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
+        begin, *rest = entry["data_offsets"] or [-1]
+        width = STORAGE[entry["dtype"]].itemsize if entry["dtype"] in STORAGE else None
+        if begin != end or len(rest) != 1 or rest[0] < begin:
+            raise ValueError(f"offsets {entry['data_offsets']} of {name!r:.80}, expected a begin at {end} and an end")
+        end = rest[0]
+        if width and end - begin != width * math.prod(entry["shape"]):
+            raise ValueError(f"{end - begin} bytes of {name!r:.80}, which do not fit its shape {entry['shape']}")
+    if end != size:
+        raise ValueError(f"{size} bytes of values, expected {end}: the file is not whole")
+    return header
+
+
+def _sizes(values: Any) -> bool:
+    """Whether a value is a short list of sizes."""
+    return (
+        isinstance(values, list)
+        and len(values) <= _MOST_DIMENSIONS
+        and all(type(value) is int and 0 <= value < 1 << 63 for value in values)
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from fractions import Fraction
@@ -20,7 +21,7 @@ from megaseg.errors import FeatureError
 if TYPE_CHECKING:
     from megaseg.engine.engine import Engine
 
-FORMAT = "megaseg.stream/1"
+FORMAT = "megaseg.stream/2"
 
 
 def write_snapshot(progress: Progress) -> bytes:
@@ -47,7 +48,17 @@ def write_snapshot(progress: Progress) -> bytes:
         "history": progress.history,
         "time_base": None if base is None else list(base.as_integer_ratio()),
     }
-    return safetensors.numpy.save(tensors, {"format": FORMAT, "stream": json.dumps(state)})
+    stream = json.dumps(state)
+    return safetensors.numpy.save(tensors, {"format": FORMAT, "stream": stream, "sha256": checksum(stream, tensors)})
+
+
+def checksum(stream: str, tensors: dict[str, NDArray[Any]]) -> str:
+    """SHA-256 of the state's JSON, then of each tensor's name, type, shape and values, by name."""
+    digest = hashlib.sha256(stream.encode())
+    for name in sorted(tensors):
+        digest.update(f"{name} {tensors[name].dtype.str} {tensors[name].shape}".encode())
+        digest.update(np.ascontiguousarray(tensors[name]).data)
+    return digest.hexdigest()
 
 
 def _named(kind: str, config: ModelConfig, tail: Tail, begin: int, end: int) -> dict[str, NDArray[Any]]:
@@ -68,6 +79,10 @@ def read_snapshot(engine: Engine, data: bytes, acts: Engine | None, new: Callabl
         metadata = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")]).get("__metadata__", {})
         if metadata.get("format") != FORMAT:
             raise FeatureError(f"snapshot: expected format {FORMAT!r}, got {metadata.get('format')!r}")
+        if metadata["sha256"] != checksum(metadata["stream"], tensors):
+            raise FeatureError(
+                "snapshot: expected a whole snapshot of a stream, got one that does not fit its checksum"
+            )
         state = json.loads(metadata["stream"])
         _expect_models(state, engine, acts)
         options = {key: state[key] for key in ("provisional", "history")}

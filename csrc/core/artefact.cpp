@@ -63,6 +63,7 @@ Artefact::Artefact(const std::string& path) : path_(path), file_(path, O_RDONLY)
   data_ = static_cast<std::byte*>(mapped);
   try {
     check();
+    metadata_.assign(reinterpret_cast<const char*>(data_ + header().metadata_offset), header().metadata_size);
     expect_unchanged();
   } catch (...) {
     munmap(data_, size_);
@@ -101,10 +102,6 @@ void Artefact::check() const {
       !inside(h.weights_offset, h.weights_size, 64)) {
     refuse("expected sections within the file");
   }
-}
-
-std::string Artefact::metadata() const {
-  return {reinterpret_cast<const char*>(data_ + header().metadata_offset), header().metadata_size};
 }
 
 std::span<const std::uint32_t> Artefact::program() const {

@@ -164,9 +164,7 @@ def test_values_beyond_float16_are_an_error_and_no_answer() -> None:
     (movie,) = movies_of(config, 3)
     movie[0][1] = 1e5
     backend = CudaBackend(random_checkpoint(config), compute_type="float16", device=device())
-    with pytest.raises(
-        FeatureError, match=r"movie 0: .* got NaN or Inf in row 0: they overflow float16"
-    ):
+    with pytest.raises(FeatureError, match=r"movie 0: .* got NaN or Inf in row 0: they overflow float16"):
         backend.run_many([movie])
 
 
