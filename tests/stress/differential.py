@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
 
 import numpy as np
 from stress.findings import Finding, expect
@@ -146,8 +145,8 @@ def _onnx() -> Callable[..., Callable[[Checkpoint], Backend]] | None:
         return None
     from megaseg.engine.backends.onnx import OnnxBackend
 
-    return lambda kind, passes: lambda checkpoint: OnnxBackend.from_checkpoint(
-        checkpoint, compute_type=kind, passes=passes, num_threads=1
+    return lambda kind, passes: (
+        lambda checkpoint: OnnxBackend.from_checkpoint(checkpoint, compute_type=kind, passes=passes, num_threads=1)
     )
 
 
@@ -188,9 +187,7 @@ class NaiveErrors:
         return errors
 
 
-def _compare(
-    subject: Subject, checkpoint: Checkpoint, movies: list[Movie], naive: NaiveErrors, broken: bool
-) -> float:
+def _compare(subject: Subject, checkpoint: Checkpoint, movies: list[Movie], naive: NaiveErrors, broken: bool) -> float:
     try:
         engine = Engine(checkpoint.config, subject.load(_nudged(checkpoint) if broken else checkpoint))
         alone = [engine.logits(movie) for movie in movies]

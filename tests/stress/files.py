@@ -63,7 +63,10 @@ def damaged(rng: np.random.Generator, broken: bool = False) -> None:
         (kept,) = versions.cache.glob("*.mseg")
         kept.write_bytes(_flipped(kept.read_bytes(), rng))
         own = _answer(lambda: _loaded(versions.path).logits(versions.movie))
-        expect(own is not None and versions.which(own) == 0, "beside a damaged kept file a checkpoint gives no right logits")
+        expect(
+            own is not None and versions.which(own) == 0,
+            "a damaged kept file spoils its checkpoint",
+        )
 
 
 class _Versions:
@@ -111,7 +114,7 @@ class _Versions:
             engine = load(self.path)
             for _ in range(2):
                 logits = engine.logits(self.movie)
-                expect(self.which(logits) is not None, f"logits of neither version, by {load.__name__} of {self.suffix}")
+                expect(self.which(logits) is not None, f"logits of neither version, {load.__name__} from {self.suffix}")
 
         calls = _count(lambda: _answer(work))
         for kept in self.cache.glob("*"):

@@ -100,10 +100,9 @@ class _Model:
         tokens, names = config.num_bottleneck, [f"modalities.{m.name}" for m in config.modalities]
         first = [self._unimodal(name, x, sequences) for name, x in zip(names, features, strict=True)]
         bottlenecks = [h[:, :tokens] for h in first]
-        fused = [
-            self._layers(f"{name}.fusion", np.concatenate([*bottlenecks, h[:, tokens:]], axis=1))[:, -sequences.shape[1] :]
-            for name, h in zip(names, first, strict=True)
-        ]
+        length = sequences.shape[1]
+        both = [np.concatenate([*bottlenecks, h[:, tokens:]], axis=1) for h in first]
+        fused = [self._layers(f"{name}.fusion", g)[:, -length:] for name, g in zip(names, both, strict=True)]
         rows = np.concatenate(fused, axis=2)[:, centre].reshape(n, -1)
         return self.sums.stored(self.sums.product(rows, self.weights["head.weight"].T) + self.weights["head.bias"])
 

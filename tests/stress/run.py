@@ -1,4 +1,4 @@
-"""Stress for some time, or one trial again: ``python tests/stress/run.py SECONDS SEED``, ``... --trial PART:SEED:NUMBER``.
+"""Stress for some time, ``python tests/stress/run.py SECONDS SEED``, or one trial again, ``--trial PART:SEED:NUMBER``.
 
 Each part runs in a process of its own, so that a crash or a hang is a finding like any other. Before its trials, a
 part runs its control, a subject that is broken on purpose, and fails if it finds nothing wrong with it. Trials of the
@@ -19,12 +19,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-os.environ |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # small matrices; read when NumPy and torch load
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import numpy as np  # noqa: E402
-from stress import differential, files, scheduler, streams  # noqa: E402
-from stress.findings import Finding  # noqa: E402
+import numpy as np
+from stress import differential, files, scheduler, streams
+from stress.findings import Finding
 
 HANG = 300  # seconds: far beyond any trial
 
@@ -118,6 +117,7 @@ def main() -> None:
         part, seed, number = options.trial.split(":")
         print(run_trial(part, int(seed), int(number)))
         return
+    os.environ |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # small matrices, in the parts' processes
     passed = [stress(part, options.seconds * PARTS[part].share, options.seed) for part in PARTS]
     sys.exit(not all(passed))
 
