@@ -83,7 +83,7 @@ def _work(part: str, seconds: float, seed: int, number: Any, line: Any) -> None:
             except Finding as finding:
                 line.put(f"FAILED: {finding}")
                 return
-        worst = f", worst error {max(ratios):.2f} of 2 naive errors" if any(ratios) else ""
+        worst = f", worst error {max(ratios):.2f} times the naive model's" if any(ratios) else ""
         line.put(f"{len(ratios)} trials{worst}; the control was found")
 
 
