@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint gpu-resources sanitize cpp targets fuzz bench clean
+.PHONY: demo test lint gpu-resources sanitize cpp targets fuzz stress bench clean
 
 .venv/pyvenv.cfg:
 	$(PYTHON) -c 'import sys; assert (3, 10) <= sys.version_info < (3, 14), "megaseg needs Python 3.10 to 3.13: make PYTHON=python3.12"'
@@ -55,6 +55,12 @@ FUZZ_SECONDS ?= 30
 fuzz: .venv/test
 	for target in checkpoint npz safetensors result snapshot; do \
 	    $(BIN)/python tests/fuzz/run.py $$target $(FUZZ_SECONDS) || exit 1; done
+
+# Random models, streams, traffic and files against what the engine promises (docs/reliability.md), from a seed.
+STRESS_SECONDS ?= 600
+STRESS_SEED ?= 0
+stress: .venv/test
+	$(BIN)/python tests/stress/run.py $(STRESS_SECONDS) $(STRESS_SEED)
 
 bench: .venv/test
 	$(BIN)/python -m benchmarks

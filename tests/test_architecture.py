@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -125,6 +126,13 @@ def test_every_op_has_its_files() -> None:
             any(f" {op}(" in path.read_text() for path in (ROOT / "csrc" / "cpu").glob("*_*.cpp"))
             or (ROOT / "csrc" / "cpu" / f"{op}.cpp").is_file()
         ), op
+
+
+def test_the_tests_that_hold_our_promises_are_there() -> None:
+    named = re.findall(r"`([\w/]+\.py)::(\w+)`", (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8"))
+    assert len(named) > 20
+    for path, test in named:
+        assert f"def {test}(" in (ROOT / "tests" / path).read_text(encoding="utf-8"), (path, test)
 
 
 def test_files_stay_readable() -> None:
