@@ -80,9 +80,7 @@ def read_snapshot(engine: Engine, data: bytes, acts: Engine | None, new: Callabl
         if metadata.get("format") != FORMAT:
             raise FeatureError(f"snapshot: expected format {FORMAT!r}, got {metadata.get('format')!r}")
         if metadata["sha256"] != checksum(metadata["stream"], tensors):
-            raise FeatureError(
-                "snapshot: expected a whole snapshot of a stream, got one that does not fit its checksum"
-            )
+            raise FeatureError("snapshot: expected a whole snapshot of a stream, got one unlike its checksum")
         state = json.loads(metadata["stream"])
         _expect_models(state, engine, acts)
         options = {key: state[key] for key in ("provisional", "history")}
