@@ -162,8 +162,9 @@ class Inference:
         try:
             yield found
         except UnsupportedError as error:  # what a closed scheduler says
-            if not set(found) <= set(self.models.loaded()):
-                raise ModelNotReady("model: it was unloaded or loaded anew just now; try again") from error
+            if any(model.scheduler.closed for model in found):
+                why = "it was unloaded or loaded anew just now, or failed: the log says why"
+                raise ModelNotReady(f"model: its scheduler is closed, {why}; try again or load it") from error
             raise
         finally:
             self._running -= 1
