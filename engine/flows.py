@@ -78,7 +78,9 @@ class Job:
             return cls()
         if not isinstance(timeout, Real) or isinstance(timeout, bool) or not timeout > 0:
             raise UnsupportedError(f"timeout: expected a positive number of seconds or None, got {timeout!r:.80}")
-        return cls() if timeout > threading.TIMEOUT_MAX else cls(time.monotonic() + float(timeout))
+        if timeout > threading.TIMEOUT_MAX - 1:  # a second for what adding the clock rounds up
+            return cls()
+        return cls(time.monotonic() + float(timeout))
 
     @property
     def left(self) -> float | None:
