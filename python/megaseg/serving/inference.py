@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from megaseg.engine.streaming import Event
     from megaseg.serving.metrics import Metrics
 
+ENDING = "the service is shutting down"
 DTYPES: dict[str, np.dtype[Any]] = {"FP32": np.dtype("<f4"), "INT64": np.dtype("<i8"), "BOOL": np.dtype("?")}
 
 
@@ -124,7 +125,7 @@ class Inference:
     def expect_ready(self) -> None:
         """Raises ModelNotReady once the service is shutting down."""
         if self._draining:
-            raise ModelNotReady("the service is shutting down")
+            raise ModelNotReady(ENDING)
 
     def expect_room(self, *names: str) -> None:
         """Refuse work for models before it is read.
