@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
@@ -22,6 +24,20 @@ if TYPE_CHECKING:
     from megaseg.engine.engine import Engine
 
 Logits = Sequence[NDArray[np.float32]]
+_log = logging.getLogger(__name__)
+
+
+class JobFuture(Future[Any]):
+    """A future whose callbacks do no harm: what one raises, ``SystemExit`` too, is logged, and the rest are called."""
+
+    def add_done_callback(self, fn: Callable[[Future[Any]], object]) -> None:
+        def guarded(future: Future[Any]) -> None:
+            try:
+                fn(future)
+            except BaseException:  # noqa: BLE001 (also what would end the thread that resolves it)
+                _log.exception("callback of a request failed: %r", fn)
+
+        super().add_done_callback(guarded)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,28 +48,39 @@ class Finished:
     ending: Literal["completed", "expired", "cancelled", "failed"]
     outcome: Any = None
 
+    def resolve(self) -> None:
+        """End the future, outside all locks: its callbacks may submit more."""
+        if self.ending == "completed":
+            self.job.future.set_result(self.outcome)
+        elif self.ending != "cancelled":
+            self.job.future.set_exception(self.outcome)
+
 
 @dataclass(eq=False, slots=True)
 class Job:
     """One caller's wait: until ``deadline`` (monotonic seconds), on a stream for all decisions before ``target``."""
 
     deadline: float | None = None
-    future: Future[Any] = field(default_factory=Future)
+    future: Future[Any] = field(default_factory=JobFuture)
     target: int = 0
     foretold: int = 0  # shots that are to have a provisional decision as well
+    _claim: threading.Lock = field(default_factory=threading.Lock)
+    _claimed: bool | None = None  # False: cancelled before
 
     @classmethod
     def within(cls, timeout: float | None) -> Job:
-        """A job with this many seconds from now.
+        """A job with this many seconds from now; more than a thread can wait (centuries, or infinity) are no limit.
 
         Raises:
-            UnsupportedError: a timeout that is not positive.
+            UnsupportedError: a timeout that is not a positive number.
         """
         if timeout is None:
             return cls()
-        if not timeout > 0:
-            raise UnsupportedError(f"timeout: expected a positive number of seconds or None, got {timeout}")
-        return cls(time.monotonic() + timeout)
+        if not isinstance(timeout, Real) or isinstance(timeout, bool) or not timeout > 0:
+            raise UnsupportedError(f"timeout: expected a positive number of seconds or None, got {timeout!r:.80}")
+        if timeout > threading.TIMEOUT_MAX - 1:  # a second for what adding the clock rounds up
+            return cls()
+        return cls(time.monotonic() + float(timeout))
 
     @property
     def left(self) -> float | None:
@@ -66,7 +93,10 @@ class Job:
 
     def settle(self, value: Any = None, error: Exception | None = None) -> Finished:
         """Claim the future, which nobody can cancel from here on, and say how the job ends."""
-        if not self.future.set_running_or_notify_cancel():
+        with self._claim:  # a scheduler whose thread ends may settle what a caller does
+            if self._claimed is None:
+                self._claimed = self.future.set_running_or_notify_cancel()
+        if not self._claimed:
             return Finished(self, "cancelled")
         if error is not None:
             return Finished(self, "failed", error)
@@ -75,11 +105,16 @@ class Job:
         return Finished(self, "completed", value)
 
 
-class Flow(Protocol):
-    """Work that a scheduler shares its batches out to. ``queued`` and ``since`` are the scheduler's own."""
+def waited(future: Future[Any]) -> Any:
+    """The result of a job; a caller who is interrupted cancels it."""
+    try:
+        return future.result()
+    finally:
+        future.cancel()  # no-op once the result is there
 
-    queued: bool
-    since: float
+
+class Flow(Protocol):
+    """Work that a scheduler shares its batches out to."""
 
     def wanted(self) -> int:
         """Windows (shots, for an act model) that can run."""
@@ -90,7 +125,7 @@ class Flow(Protocol):
         ...
 
     def give(self, logits: Logits) -> list[Finished]:
-        """The logits of what was taken; jobs that end with them."""
+        """The logits of what was taken; jobs that end with them. An error leaves its jobs waiting."""
         ...
 
     def jobs(self) -> list[Job]:
@@ -106,7 +141,6 @@ class RequestFlow:
     """One movie: of a scene model its windows, of an act model all of it at once."""
 
     def __init__(self, engine: Engine, source: Features, decision: dict[str, Any], job: Job) -> None:
-        self.queued, self.since = False, 0.0
         self.job = job
         self._engine, self._source, self._decision = engine, source, decision
         self._arrays = engine.prepare(source)
@@ -133,12 +167,10 @@ class RequestFlow:
         self._done = self._taken.stop
         if self._done < self._shots:
             return []
+        rows = self._engine.spread(np.concatenate(self._logits), self._source)
+        result = self._engine.decide(self._source, rows, **self._decision)
         self._waits = False
-        try:
-            rows = self._engine.spread(np.concatenate(self._logits), self._source)
-            return [self.job.settle(self._engine.decide(self._source, rows, **self._decision))]
-        except Exception as error:  # noqa: BLE001 (a decision that cannot be: the caller's)
-            return [self.job.settle(error=error)]
+        return [self.job.settle(result)]
 
     def jobs(self) -> list[Job]:
         return [self.job] if self._waits else []
@@ -153,7 +185,6 @@ class StreamFlow:
     """A stream: callers append shots and jobs, the scheduler's thread takes, gives and drops."""
 
     def __init__(self, progress: Progress) -> None:
-        self.queued, self.since = False, 0.0
         self.progress, self.lock = progress, threading.Lock()
         self._jobs: deque[Job] = deque()
         self._turn: Turn | None = None
@@ -188,9 +219,10 @@ class StreamFlow:
         progress, finished = self.progress, []
         seen = max(progress.decided, progress.foretold)
         while self._jobs and self._jobs[0].target <= progress.decided and self._jobs[0].foretold <= seen:
-            job = self._jobs.popleft()
+            job = self._jobs[0]
             events = [event for event in self._final if event.shot < job.target]
-            last = not self._jobs or self._jobs[0].foretold > seen
+            last = len(self._jobs) == 1 or self._jobs[1].foretold > seen
+            self._jobs.popleft()
             finished.append(job.settle((*events, *(self._provisional if last else ()))))
             if finished[-1].ending == "completed":
                 for _ in events:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from concurrent.futures import Future
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from megaseg.engine.features import FeatureSource
-from megaseg.engine.flows import Job, StreamFlow
+from megaseg.engine.flows import Job, StreamFlow, waited
 from megaseg.engine.progress import Event, Progress
 from megaseg.engine.segmentation import Segmentation
 from megaseg.engine.snapshot import write_snapshot
@@ -52,8 +54,8 @@ class ScheduledStream:
             FeatureError: features or times that do not fit; the stream is as before.
         """
         job = Job.within(timeout)
-        self._scheduler.reserve(job, wait)
-        return self._push(features, times, job)
+        self._scheduler.admission.admit(job, partial(self._push, features, times), wait=wait)
+        return job.future
 
     def push(
         self,
@@ -63,8 +65,9 @@ class ScheduledStream:
         timeout: float | None = None,
         wait: bool = False,
     ) -> Events:
-        """``submit``, and wait for the events."""
-        return self.submit(features, times, timeout=timeout, wait=wait).result()
+        """``submit``, and wait for the events; interrupted (Ctrl-C), the push is cancelled."""
+        events: Events = waited(self.submit(features, times, timeout=timeout, wait=wait))
+        return events
 
     async def push_async(
         self,
@@ -76,20 +79,20 @@ class ScheduledStream:
     ) -> Events:
         """``submit``, and await the events."""
         job = Job.within(timeout)
-        await self._scheduler.reserve_async(job, wait)
-        return await asyncio.wrap_future(self._push(features, times, job))
+        await self._scheduler.admission.admit_async(job, partial(self._push, features, times), wait=wait)
+        events: Events = await asyncio.wrap_future(job.future)
+        return events
 
     def submit_close(self, *, timeout: float | None = None) -> Future[Events]:
         """``Stream.close`` as a future; has a place in the queue however full it is."""
         job = Job.within(timeout)
-        self._scheduler.reserve(job, wait=False, always=True)
-        with self._flow.lock:
-            self._flow.progress.closed = True
-        return self._add(job)
+        self._scheduler.admission.admit(job, self._push_end, always=True)
+        return job.future
 
     def close(self, *, timeout: float | None = None) -> Events:
         """``submit_close``, and wait for the last events."""
-        return self.submit_close(timeout=timeout).result()
+        events: Events = waited(self.submit_close(timeout=timeout))
+        return events
 
     async def close_async(self, *, timeout: float | None = None) -> Events:
         """``submit_close``, and await the last events."""
@@ -97,28 +100,34 @@ class ScheduledStream:
 
     def cancel(self) -> None:
         """Give the stream up: pushes under way are cancelled, and no more are taken."""
-        with self._flow.lock:
+        with self._lock:
             self._flow.progress.closed = True
         for job in self._flow.jobs():
             job.future.cancel()
 
-    def _push(self, features: FeatureSource, times: NDArray[np.int64] | None, job: Job) -> Future[Events]:
-        try:
-            shots = shots_of(features, times, self._flow.progress)
-            with self._flow.lock:
-                self._flow.progress.append(shots)
-        except BaseException:
-            self._scheduler.give_back()
-            raise
-        return self._add(job)
+    def _push(self, features: FeatureSource, times: NDArray[np.int64] | None, job: Job) -> None:
+        shots = shots_of(features, times, self._flow.progress)
+        with self._lock:
+            self._flow.progress.append(shots)
+        self._add(job)
 
-    def _add(self, job: Job) -> Future[Events]:
-        with self._flow.lock:
+    def _push_end(self, job: Job) -> None:
+        with self._lock:
+            self._flow.progress.closed = True
+        self._add(job)
+
+    def _add(self, job: Job) -> None:
+        with self._lock:
             finished = self._flow.add(job)
         self._scheduler.finish(finished)
         if not job.future.done():
             self._scheduler.enqueue(self._flow)
-        return job.future
+
+    @property
+    def _lock(self) -> threading.Lock:
+        """The flow's lock, which a forked child may have inherited as held."""
+        self._scheduler.admission.expect_own_process()
+        return self._flow.lock
 
     @property
     def num_shots(self) -> int:
@@ -132,16 +141,16 @@ class ScheduledStream:
 
     def segmentation(self) -> Segmentation:
         """As ``Stream.segmentation``."""
-        with self._flow.lock:
+        with self._lock:
             return segmentation_of(self._flow.progress)
 
     def acts(self) -> LiveActs:
         """As ``Stream.acts``; the act model runs in the caller's thread."""
-        with self._flow.lock:
+        with self._lock:
             ask = acts_of(self._flow.progress)
         return ask()  # without the lock: the scheduler goes on
 
     def snapshot(self) -> bytes:
         """As ``Stream.snapshot``; events of pushes that are under way come again from the resumed stream."""
-        with self._flow.lock:
+        with self._lock:
             return write_snapshot(self._flow.progress)

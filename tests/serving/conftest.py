@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,11 +22,12 @@ Arrays = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Service:
-    """A running service; ``http`` is a client of its own."""
+    """A running service; ``http`` is a client of its own, ``stop`` begins its end."""
 
     http_port: int
     grpc_port: int
     http: Any
+    stop: Callable[[], None]
 
     @property
     def url(self) -> str:
@@ -68,6 +69,10 @@ def running(settings: Settings, **client: Any) -> Iterator[Service]:
         finally:
             ready.set()
 
+    def stop() -> None:
+        with suppress(RuntimeError):  # the loop has ended
+            held["loop"].call_soon_threadsafe(held["stop"].set)
+
     thread = threading.Thread(target=work)
     thread.start()
     ready.wait()
@@ -76,10 +81,10 @@ def running(settings: Settings, **client: Any) -> Iterator[Service]:
             raise held["error"]
         scheme = "https" if settings.tls_key else "http"
         with httpx.Client(base_url=f"{scheme}://127.0.0.1:{held['ports'][0]}", timeout=30, **client) as http:
-            yield Service(*held["ports"], http)
+            yield Service(*held["ports"], http, stop)
     finally:
         if "ports" in held:
-            held["loop"].call_soon_threadsafe(held["stop"].set)
+            stop()
         thread.join()
     assert "error" not in held
 

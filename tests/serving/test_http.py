@@ -264,6 +264,7 @@ PARAMETERS = [
     {"num_scenes": 31},
     {"num_scenes": 1.5},
     {"timeout": -1},
+    {"timeout": 10**400},
     {"timeout": "soon"},
     {"time_base": 1},
     {"provisional": True},

@@ -341,6 +341,27 @@ def test_a_model_that_fails_to_load_says_why(engines: Any) -> None:
         models.get("scene")
 
 
+def test_a_model_whose_scheduler_fails_is_not_ready_until_it_is_loaded_anew(
+    engines: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(one: Bench) -> None:
+        models = one.inference.models
+        one.gate.open.set()
+        scheduler = models.get("scene").scheduler
+        monkeypatch.setattr(scheduler, "_gather", None)  # a defect
+        for _ in range(2):
+            with pytest.raises(ModelNotReady, match="its scheduler is closed"):
+                await one.infer()
+        assert not models.ready("scene")
+        await one.inference.load("scene")
+        assert models.ready("scene")
+        assert len((await one.infer()).outputs["scores"]) == 30
+        assert one.outcomes() == {"not_ready": 2, "ok": 1}
+
+    with bench(engines["scene"]) as one:
+        asyncio.run(scenario(one))
+
+
 def test_every_error_has_one_status() -> None:
     for kind, status in STATUSES.items():
         assert status_of(kind("told")) == status

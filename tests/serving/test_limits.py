@@ -146,6 +146,18 @@ def test_a_body_that_stops_coming_is_refused(start: Any) -> None:
         assert connection.recv(100).startswith(b"HTTP/1.1 400 ")
 
 
+def test_a_body_that_the_end_cuts_off_gets_503(start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("megaseg.serving.server._GRACE", 1)
+    service = start()
+    with socket.create_connection(("127.0.0.1", service.http_port)) as connection:
+        connection.sendall(b"POST /v1/segment?model=scene HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nPK")
+        service.metrics()  # answered after the request before it has begun
+        service.stop()
+        answer = b"".join(iter(lambda: connection.recv(1000), b""))
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert b"shutting down" in answer
+
+
 @pytest.mark.parametrize("name", ["max_body_bytes", "max_shots", "max_streams", "idle_seconds"])
 def test_a_limit_is_positive(name: str) -> None:
     for value in (0, -1, float("nan")):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import grpc
@@ -12,7 +14,7 @@ import grpc
 from megaseg import __version__
 from megaseg.serving import protocol
 from megaseg.serving.errors import ModelNotReady, RequestError, Unauthorized
-from megaseg.serving.inference import Inference, Request
+from megaseg.serving.inference import ENDING, Inference, Request
 from megaseg.serving.logs import log
 from megaseg.serving.models import VERSION, Models, Tensor
 from megaseg.serving.security import accepts
@@ -22,7 +24,39 @@ from megaseg.serving.stream import Stream
 Call = Callable[[Any, Any], Awaitable[Any]]
 _OPEN = {f"/{protocol.SERVICE}/{name}" for name in ("ServerLive", "ServerReady")}  # without a token, for probes
 _STREAM = "ModelStreamInfer"
+_PAUSE = 0.1  # seconds for what is under way between the server and its clients to arrive
 EXTENSIONS = ("model_repository", "parameters", "sequence")  # of Triton's
+
+
+class Calls:
+    """Calls under way. Where the server's end cuts one off, it fails as UNAVAILABLE; CANCELLED is the client's own."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any] | None] = set()
+        self._cut = False
+        self.answering = asyncio.Event()  # cleared, answers are held back
+        self.answering.set()
+
+    @contextmanager
+    def under_way(self) -> Iterator[None]:
+        """Count the current task's call. Raises ModelNotReady where ``cut_off`` cancels it."""
+        task = asyncio.current_task()
+        self._tasks.add(task)
+        try:
+            yield
+        except asyncio.CancelledError as error:
+            if self._cut:
+                raise ModelNotReady(ENDING) from error
+            raise
+        finally:
+            self._tasks.discard(task)
+
+    def cut_off(self) -> None:
+        """Cancel the calls that are still under way."""
+        self._cut = True
+        for task in self._tasks:
+            if task is not None:
+                task.cancel()
 
 
 class Service:
@@ -31,6 +65,7 @@ class Service:
     def __init__(self, inference: Inference, models: Models, max_bytes: int) -> None:
         self._inference, self._models, self._max_bytes = inference, models, max_bytes
         self._streams: set[Stream] = set()
+        self.calls = Calls()
 
     def handler(self) -> Any:
         """What a ``grpc.aio`` server takes."""
@@ -40,7 +75,7 @@ class Service:
             handlers[name] = (
                 grpc.stream_stream_rpc_method_handler(call)
                 if name == _STREAM
-                else grpc.unary_unary_rpc_method_handler(_answered(call, protocol.message(asked)))
+                else grpc.unary_unary_rpc_method_handler(_answered(call, protocol.message(asked), self.calls))
             )
         return grpc.method_handlers_generic_handler(protocol.SERVICE, handlers)
 
@@ -85,11 +120,15 @@ class Service:
         stream = Stream(self._infer, context.read, context.write, self._max_bytes)
         self._streams.add(stream)
         try:
-            whole = await stream.run()
+            with self.calls.under_way():
+                whole = await stream.run()
+        except ModelNotReady:
+            whole = False
         finally:
             self._streams.discard(stream)
+        await self.calls.answering.wait()
         if not whole:
-            await _abort(context, STATUSES[ModelNotReady], "the service is shutting down")
+            await _abort(context, STATUSES[ModelNotReady], ENDING)
 
     def end_streams(self) -> None:
         """Read no more requests from any stream: each ends when those that it has read are answered."""
@@ -114,15 +153,19 @@ class Service:
         return protocol.message("RepositoryModelUnloadResponse")()
 
 
-def _answered(call: Call, kind: Any) -> Call:
+def _answered(call: Call, kind: Any, calls: Calls) -> Call:
     """A call over bytes, its errors as the statuses that ``serving.status`` has for them."""
 
     async def answer(data: bytes, context: Any) -> bytes:
+        failure: Exception | None = None
         try:
-            response = await call(protocol.parsed(kind, data), context)
-            return bytes(response.SerializeToString())
+            with calls.under_way():
+                response = bytes((await call(protocol.parsed(kind, data), context)).SerializeToString())
         except Exception as error:  # noqa: BLE001 (a client waits)
             failure = error
+        await calls.answering.wait()
+        if failure is None:
+            return response
         status = status_of(failure)
         if status is INTERNAL:
             log("call failed", logging.ERROR, exception=failure)
@@ -185,10 +228,22 @@ class Server:
     def __init__(self, server: Any, service: Service, port: int) -> None:
         self._server, self._service, self.port = server, service, port
 
-    async def stop(self, grace: float | None) -> None:
-        """Take no more calls and no more requests of open streams, and finish those taken, in ``grace`` seconds."""
+    async def stop(self, grace: float) -> None:
+        """Take no more calls and no more requests of open streams, and finish those taken, in ``grace`` seconds.
+
+        From the moment when gRPC takes no more calls until its clients know, it answers new ones with CANCELLED.
+        Clients that wait for an answer make no new calls, so that answers are held back meanwhile.
+        """
+        calls = self._service.calls
         self._service.end_streams()
-        await self._server.stop(grace)
+        calls.answering.clear()
+        await asyncio.sleep(_PAUSE)  # calls that are on their way are taken
+        stopping = asyncio.ensure_future(self._server.stop(grace + 1))
+        await asyncio.sleep(_PAUSE)  # clients are told
+        calls.answering.set()
+        await asyncio.wait([stopping], timeout=grace)
+        calls.cut_off()
+        await stopping
 
 
 async def start(

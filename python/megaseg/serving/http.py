@@ -21,9 +21,9 @@ from megaseg import __version__
 from megaseg.engine.features import read_features
 from megaseg.errors import MegasegError
 from megaseg.serving import http_tensors, openapi
-from megaseg.serving.errors import RequestError, Unauthorized
+from megaseg.serving.errors import ModelNotReady, RequestError, Unauthorized
 from megaseg.serving.http_body import Room, read_body, unless_gone
-from megaseg.serving.inference import Inference
+from megaseg.serving.inference import ENDING, Inference
 from megaseg.serving.logs import log
 from megaseg.serving.models import VERSION
 from megaseg.serving.offload import off_loop
@@ -177,7 +177,7 @@ def create_app(inference: Inference, *, token: str | None = None) -> FastAPI:
     routes = _Routes(inference)
     for method, path, name in ROUTES:
         described: dict[str, Any] = openapi.OPERATIONS[name]
-        endpoint = _answered(getattr(routes, name))
+        endpoint = _answered(getattr(routes, name), inference)
         app.add_api_route(
             path, endpoint, methods=[method], name=name, response_class=Response, response_model=None, **described
         )
@@ -222,13 +222,17 @@ def _named(request: Request) -> tuple[str, str]:
     return request.path_params["name"], request.path_params.get("version", "")
 
 
-def _answered(handler: Handler) -> Handler:
-    """A handler whose every error is an answer."""
+def _answered(handler: Handler, inference: Inference) -> Handler:
+    """A handler whose every error is an answer, and its end where the server's shutdown cuts it off."""
 
     @wraps(handler)
     async def endpoint(*arguments: Any, **keywords: Any) -> Response:
         try:
             return await handler(*arguments, **keywords)
+        except asyncio.CancelledError:
+            if inference.ready():
+                raise
+            return _error(ModelNotReady(ENDING))
         except Exception as error:  # noqa: BLE001 (a client gets no traceback; the log has it)
             if not isinstance(error, MegasegError):
                 log("defect", logging.ERROR, exception=error, route=handler.__name__)

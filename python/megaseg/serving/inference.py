@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from megaseg.engine.streaming import Event
     from megaseg.serving.metrics import Metrics
 
+ENDING = "the service is shutting down"
 DTYPES: dict[str, np.dtype[Any]] = {"FP32": np.dtype("<f4"), "INT64": np.dtype("<i8"), "BOOL": np.dtype("?")}
 
 
@@ -124,7 +125,7 @@ class Inference:
     def expect_ready(self) -> None:
         """Raises ModelNotReady once the service is shutting down."""
         if self._draining:
-            raise ModelNotReady("the service is shutting down")
+            raise ModelNotReady(ENDING)
 
     def expect_room(self, *names: str) -> None:
         """Refuse work for models before it is read.
@@ -162,8 +163,9 @@ class Inference:
         try:
             yield found
         except UnsupportedError as error:  # what a closed scheduler says
-            if not set(found) <= set(self.models.loaded()):
-                raise ModelNotReady("model: it was unloaded or loaded anew just now; try again") from error
+            if any(model.scheduler.closed for model in found):
+                why = "it was unloaded or loaded anew just now, or failed: the log says why"
+                raise ModelNotReady(f"model: its scheduler is closed, {why}; try again or load it") from error
             raise
         finally:
             self._running -= 1

@@ -33,10 +33,11 @@ class _Lines(logging.Formatter):
 
 
 def log_to_stderr() -> None:
-    """Send the service's events, and the warnings of the servers under it, to stderr."""
+    """Send the service's events, and the warnings of the engine and the servers under it, to stderr."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Lines())
-    for name, level in (("megaseg.serving", logging.INFO), ("uvicorn", logging.WARNING), ("grpc", logging.WARNING)):
+    others = ("megaseg.engine", "uvicorn", "grpc")
+    for name, level in (("megaseg.serving", logging.INFO), *((name, logging.WARNING) for name in others)):
         logger = logging.getLogger(name)
         logger.handlers = [handler]
         logger.setLevel(level)

@@ -85,7 +85,8 @@ class Models:
             ModelNotFound: an unknown name or version.
         """
         self._expect(name, version)
-        return name in self._loaded
+        model = self._loaded.get(name)
+        return model is not None and not model.scheduler.closed
 
     def get(self, name: str, version: str = "") -> Model:
         """A loaded model; no version means the only one, ``1``.

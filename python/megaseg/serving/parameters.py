@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -77,5 +76,5 @@ def _check(name: str, value: Any) -> None:
     kinds = _KINDS[name]
     if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
         raise RequestError(f"{name}: expected {' or '.join(kind.__name__ for kind in kinds)}, got {value!r:.60}")
-    if isinstance(value, (int, float)) and not (math.isfinite(value) and value >= 0):
-        raise RequestError(f"{name}: expected 0 or more, got {value!r:.60}")
+    if isinstance(value, (int, float)) and not 0 <= value < 1 << 64:
+        raise RequestError(f"{name}: expected 0 or more, below 2**64, got {value!r:.60}")
