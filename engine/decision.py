@@ -18,6 +18,16 @@ def softmax(logits: NDArray[np.floating], axis: int) -> NDArray[np.float64]:
     return result
 
 
+def check_choice(threshold: float, min_scene_length: int, num_scenes: int | None) -> None:
+    """Raises FeatureError for what no movie allows: a threshold outside [0, 1], a length or a number below 1."""
+    if not 0.0 <= threshold <= 1.0:
+        raise FeatureError(f"threshold: expected a probability from 0 to 1, got {threshold}")
+    if min_scene_length < 1:
+        raise FeatureError(f"min_scene_length: expected at least 1 shot, got {min_scene_length}")
+    if num_scenes is not None and num_scenes < 1:
+        raise FeatureError(f"num_scenes: expected at least 1 scene, got {num_scenes}")
+
+
 def scene_boundaries(
     scores: NDArray[np.floating],
     *,
@@ -32,16 +42,13 @@ def scene_boundaries(
     (above the threshold) is taken, by dynamic programming.
 
     Raises:
-        FeatureError: a threshold outside [0, 1], a length below 1, or more scenes than the movie can hold.
+        FeatureError: as ``check_choice``, or more scenes than the movie can hold.
     """
     shots = len(scores)
-    if not 0.0 <= threshold <= 1.0:
-        raise FeatureError(f"threshold: expected a probability from 0 to 1, got {threshold}")
-    if min_scene_length < 1:
-        raise FeatureError(f"min_scene_length: expected at least 1 shot, got {min_scene_length}")
+    check_choice(threshold, min_scene_length, num_scenes)
     if num_scenes is None:
         return _by_threshold(scores.astype(np.float64), threshold, min_scene_length)
-    if num_scenes < 1 or num_scenes * min_scene_length > max(shots, min_scene_length):
+    if num_scenes * min_scene_length > max(shots, min_scene_length):
         raise FeatureError(
             f"num_scenes: expected 1 to {max(1, shots // min_scene_length)} scenes of at least {min_scene_length} "
             f"shots in a movie of {shots} shots, got {num_scenes}"
@@ -78,27 +85,37 @@ def _by_count(scores: NDArray[np.float64], count: int, gap: int) -> Shots:
     return _best_increasing(np.tile(scores[:-1, None], (1, count)), gap, first=gap - 1, last=len(scores) - 1 - gap)
 
 
-def turning_points(probabilities: NDArray[np.float64], *, ordered: bool = False) -> Shots:
+def turning_points(logits: NDArray[np.floating], *, ordered: bool = False) -> Shots:
     """The shot of each turning point: arg-max over shots of (shots, N_c), or the best strictly increasing assignment.
 
-    ``ordered`` maximises the sum of log probabilities by dynamic programming in O(shots N_c), leaving out the movie's
-    last shot: N_c turning points then always bound N_c + 1 acts.
+    ``logits`` may be log-probabilities as well: a constant for each turning point changes no decision. ``ordered``
+    maximises the sum of log-probabilities by dynamic programming in O(shots N_c), leaving out the movie's last shot:
+    N_c turning points then always bound N_c + 1 acts. A shot of -inf, which has no probability, is the last resort.
 
     Raises:
         FeatureError: ``ordered``, and fewer shots than acts.
     """
     if not ordered:
-        return np.asarray(probabilities.argmax(axis=0), dtype=np.int64)
-    shots, classes = probabilities.shape
-    if not can_order(probabilities):
+        return np.asarray(logits.argmax(axis=0), dtype=np.int64)
+    shots, classes = logits.shape
+    if not can_order(logits):
         raise FeatureError(f"ordered: expected at least {classes + 1} shots for {classes + 1} acts, got {shots}")
-    return _best_increasing(np.log(np.maximum(probabilities, 1e-300)), 1, first=0, last=shots - 2)
+    return _best_increasing(_gains(logits), 1, first=0, last=shots - 2)
 
 
-def can_order(probabilities: NDArray[np.floating]) -> bool:
+def can_order(logits: NDArray[np.floating]) -> bool:
     """Whether (shots, N_c) has a shot for each of the N_c + 1 acts."""
-    shots, classes = probabilities.shape
+    shots, classes = logits.shape
     return bool(shots > classes)
+
+
+def _gains(logits: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Nats below each turning point's maximum; -inf as less than the sum of any others, so that sums stay finite."""
+    possible = logits > -np.inf
+    peaks = logits.max(axis=0)
+    nats = np.where(possible, logits, 0).astype(np.float64) - np.where(peaks > -np.inf, peaks, 0)
+    worst = np.where(possible, nats, 0).min(axis=0).sum() - 1
+    return np.where(possible, nats, worst)
 
 
 def _best_increasing(gains: NDArray[np.float64], gap: int, *, first: int, last: int) -> Shots:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from megaseg.engine.backends import Backend
 from megaseg.engine.checkpoint import Checkpoint, ModelConfig
-from megaseg.engine.decision import can_order, softmax
+from megaseg.engine.decision import can_order
 from megaseg.engine.explanation import Explanation
 from megaseg.engine.features import Features, FeatureSource, as_features
 from megaseg.engine.loading import expect, load_backend
@@ -136,17 +136,20 @@ class Engine:
                 model); False takes the arg-max of each. None orders them wherever the movie has a shot for each act.
 
         Raises:
-            FeatureError: features that do not fit the model, or a decision that the movie's length does not allow.
+            FeatureError: features that do not fit the model, a threshold outside [0, 1] (of an act model too), or a
+                decision that the movie's length does not allow.
             UnsupportedError: a synopsis model, which has no shots to segment.
         """
         options = {"threshold": threshold, "min_scene_length": min_scene_length}
         return self.segment_many([features], **options, num_scenes=num_scenes, ordered=ordered)[0]
 
     def segment_many(self, movies: Iterable[FeatureSource], **decision: Any) -> list[Segmentation]:
-        """``segment`` for several movies at once, with the same results.
+        """``segment`` for several movies at once.
 
         Their windows (scene model) or whole sequences (act model) of any lengths are packed into full batches, which
-        is faster for short movies; nothing is padded. ``decision`` are the keywords of ``segment``.
+        is faster for short movies; nothing is padded. Results are bit-identical to ``segment``'s on the native backend
+        and on torch's CPU backend; on the others a batch's size may change the rounding of its products. ``decision``
+        are the keywords of ``segment``.
 
         Raises:
             FeatureError, UnsupportedError: as ``segment``.
@@ -196,7 +199,7 @@ class Engine:
 
         Raises:
             UnsupportedError: not a scene model, or ``acts`` that is no act model.
-            FeatureError: a threshold outside [0, 1].
+            FeatureError: a threshold outside [0, 1], or a time base that is none.
         """
         progress = new_progress(
             self, threshold=threshold, provisional=provisional, time_base=time_base, acts=acts, history=history
@@ -232,15 +235,13 @@ class Engine:
         Raises:
             FeatureError: a decision that the movie's length does not allow.
         """
-        if self.config.task == "scene":
-            scores = softmax(logits, axis=1)[:, 1].astype(np.float32)
-        else:
-            scores = softmax(logits, axis=0).astype(np.float32)
-            ordered = can_order(scores) if ordered is None else ordered
+        task = self.config.task
+        if ordered is None:
+            ordered = task == "act" and can_order(logits)
         if threshold is None:
             threshold = 0.5 if self.config.threshold is None else self.config.threshold
-        decision = Decision(threshold, min_scene_length, num_scenes, bool(ordered))
-        return Segmentation.from_scores(self.config.task, scores, decision, source.times, source.time_base)
+        decision = Decision(threshold, min_scene_length, num_scenes, ordered)
+        return Segmentation.from_logits(task, logits, decision, source.times, source.time_base)
 
     def describe(self) -> dict[str, Any]:
         """What runs: task, modalities, backend, device, target, compute_type, num_threads, bytes."""

@@ -127,7 +127,7 @@ class Features:
         return cls(
             modalities,
             None if times is None else _integers("times", times).astype(np.int64),
-            _time_base(mapping.get("time_base")),
+            read_time_base(mapping.get("time_base")),
             None if labels is None else _labels(labels),
             None if recipe is None else str(recipe),
             None if words is None else np.asarray(words),
@@ -178,7 +178,12 @@ def _labels(value: Any) -> NDArray[np.uint8]:
     return labels.astype(np.uint8)
 
 
-def _time_base(value: Any) -> Fraction | None:
+def read_time_base(value: Any) -> Fraction | None:
+    """Seconds a tick: a Fraction, "1/24", a pair of integers, or None.
+
+    Raises:
+        FeatureError: anything else.
+    """
     if value is None or isinstance(value, Fraction):
         return value
     try:

@@ -13,6 +13,7 @@ from megaseg.engine.onnx_graph import is_onnx
 from megaseg.engine.passes import PASSES
 from megaseg.engine.tensorrt_plan import is_plan
 from megaseg.errors import UnsupportedError
+from megaseg.kernels.options import memory, threads
 
 DEVICES = ("auto", "cpu", "cuda")
 COMPUTE_TYPES = ("auto", "float32", "float16", "bfloat16", "int8", "float64")
@@ -33,8 +34,9 @@ def load_backend(
     expect("device", device, DEVICES)
     expect("compute_type", compute_type, COMPUTE_TYPES)
     expect("backend", backend, BACKENDS)
+    expect("passes", passes, (True, False))
+    options: dict[str, Any] = {"num_threads": threads(num_threads), "memory_limit": memory(memory_limit)}
     source = None if isinstance(checkpoint, Checkpoint) else resolve_checkpoint(checkpoint)
-    options: dict[str, Any] = {"num_threads": num_threads, "memory_limit": memory_limit}
     if source is not None and (own := _compiled_for(source)):
         expect(f"backend of {source}", backend, ("auto", own))
         return _compiled(source, own, device, compute_type, options)
@@ -55,8 +57,9 @@ def _made(
         from megaseg.engine.backends.onnx import OnnxBackend
 
         own = "float32" if compute_type == "auto" else compute_type
-        threads = {"num_threads": options["num_threads"]}
-        return OnnxBackend.from_checkpoint(model, compute_type=own, passes=passes, device=device, **threads)
+        return OnnxBackend.from_checkpoint(
+            model, compute_type=own, passes=passes, device=device, num_threads=options["num_threads"]
+        )
     if backend == "tensorrt":
         from megaseg.engine.backends.tensorrt import TensorRTBackend
 
@@ -68,10 +71,10 @@ def _made(
     return NativeBackend.from_checkpoint(model, compute_type=compute_type, passes=passes, **options)
 
 
-def expect(name: str, value: str, allowed: tuple[str, ...]) -> None:
+def expect(name: str, value: object, allowed: tuple[object, ...]) -> None:
     """Raises UnsupportedError unless a value is one of those allowed."""
     if value not in allowed:
-        raise UnsupportedError(f"{name}: expected one of {', '.join(allowed)}, got {value!r}")
+        raise UnsupportedError(f"{name}: expected one of {', '.join(map(str, allowed))}, got {value!r:.40}")
 
 
 def _compiled_for(source: Path) -> str:

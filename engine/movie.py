@@ -96,6 +96,7 @@ class MovieSegmentation:
             "turning_points": act["turning_points"],
             "act_boundaries": act["boundaries"],
             "act_scores": act["scores"],
+            **({"act_logits": act["logits"]} if "logits" in act else {}),
         }
 
     def to_json(self, indent: int | None = None) -> str:
@@ -113,9 +114,10 @@ class MovieSegmentation:
             raise FeatureError(f"schema: expected {MOVIE_SCHEMA!r} with task 'movie'")
         if "act_scores" not in values:
             raise FeatureError(f"result: expected the fields of {MOVIE_SCHEMA}, got no act_scores")
+        act = {"scores": values["act_scores"], "logits": values.get("act_logits")}
         return cls(
             Segmentation.from_dict({**values, "schema": SCHEMA, "task": "scene"}),
-            Segmentation.from_dict({**values, "schema": SCHEMA, "task": "act", "scores": values["act_scores"]}),
+            Segmentation.from_dict({**values, **act, "schema": SCHEMA, "task": "act"}),
         )
 
 
@@ -181,4 +183,8 @@ def on_shots(
         raise FeatureError(f"ends: expected the increasing last shots of {act.num_shots} units of an act result")
     scores = np.zeros((int(ends[-1]) + 1, act.scores.shape[1]), dtype=np.float32)
     scores[ends] = act.scores
-    return Segmentation.from_scores("act", scores, act.decision, times, time_base)
+    logits = None
+    if act.logits is not None:
+        logits = np.full_like(scores, -np.inf)
+        logits[ends] = act.logits
+    return Segmentation.from_scores("act", scores, act.decision, times, time_base, logits)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -47,7 +49,13 @@ class TurningPoint:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """How scores became segments; ``threshold`` and the two after it are for scenes, ``ordered`` for acts."""
+    """How scores became segments; ``threshold`` and the two after it are for scenes, ``ordered`` for acts.
+
+    NumPy's numbers are taken as Python's.
+
+    Raises:
+        FeatureError: a value of another type, or one that no movie allows, whatever the task.
+    """
 
     threshold: float = 0.5
     min_scene_length: int = 1
@@ -55,16 +63,22 @@ class Decision:
     ordered: bool = False
 
     def __post_init__(self) -> None:
-        kinds: dict[str, tuple[type, ...]] = {
-            "threshold": (int, float),
-            "min_scene_length": (int,),
-            "num_scenes": (int, type(None)),
-            "ordered": (bool,),
+        kinds: dict[str, tuple[type, type]] = {
+            "threshold": (Real, float),
+            "min_scene_length": (Integral, int),
+            "num_scenes": (Integral, int),
+            "ordered": (np.bool_, bool),
         }
-        for name, kind in kinds.items():
+        for name, (kind, plain) in kinds.items():
             value = getattr(self, name)
-            if not isinstance(value, kind) or (isinstance(value, bool) and bool not in kind):
+            if value is None and name == "num_scenes":
+                continue
+            if not isinstance(value, (kind, plain)) or (isinstance(value, bool) and plain is not bool):
                 raise FeatureError(f"{name}: expected {Decision.__annotations__[name]}, got {value!r:.40}")
+        decision.check_choice(self.threshold, self.min_scene_length, self.num_scenes)
+        for name, (_, plain) in kinds.items():
+            value = getattr(self, name)
+            object.__setattr__(self, name, None if value is None else plain(value))
 
 
 @dataclass(frozen=True)
@@ -72,7 +86,9 @@ class Segmentation:
     """Scenes (task ``scene``) or acts (task ``act``) of one movie.
 
     ``scores`` is float32: (shots,) P(boundary after the shot), or (shots, N_c) probabilities over shots for each
-    turning point. ``boundaries`` are the shots that end a scene or an act, the movie's last shot left out.
+    turning point. ``boundaries`` are the shots that end a scene or an act, the movie's last shot left out. ``logits``
+    (shots, N_c) of the act model decide where probabilities underflow, -inf where a shot has none; None where only
+    the probabilities are known.
     """
 
     task: str
@@ -84,6 +100,27 @@ class Segmentation:
     turning_points: tuple[TurningPoint, ...] = ()
     times: NDArray[np.int64] | None = None
     time_base: Fraction | None = None
+    logits: NDArray[np.float32] | None = None
+
+    @classmethod
+    def from_logits(
+        cls,
+        task: str,
+        logits: NDArray[np.floating],
+        decision_: Decision,
+        times: NDArray[np.int64] | None = None,
+        time_base: Fraction | None = None,
+    ) -> Segmentation:
+        """Decide on a model's logits (shots, N_c).
+
+        Raises:
+            FeatureError: a decision that the movie's length does not allow.
+        """
+        if task == "scene":
+            scores = decision.softmax(logits, axis=1)[:, 1].astype(np.float32)
+            return cls.from_scores(task, scores, decision_, times, time_base)
+        scores = decision.softmax(logits, axis=0).astype(np.float32)
+        return cls.from_scores(task, scores, decision_, times, time_base, logits.astype(np.float32))
 
     @classmethod
     def from_scores(
@@ -93,8 +130,9 @@ class Segmentation:
         decision_: Decision,
         times: NDArray[np.int64] | None = None,
         time_base: Fraction | None = None,
+        logits: NDArray[np.float32] | None = None,
     ) -> Segmentation:
-        """Decide on kept scores.
+        """Decide on kept scores, those of an act model with its logits if they are known.
 
         Raises:
             FeatureError: a decision that the movie's length does not allow.
@@ -108,7 +146,9 @@ class Segmentation:
             )
             scenes = _segments(boundaries, scores[boundaries], len(scores), times)
             return cls(task, scores, decision_, boundaries, scenes=scenes, times=times, time_base=time_base)
-        shots = decision.turning_points(scores.astype(np.float64), ordered=decision_.ordered)
+        with np.errstate(divide="ignore"):
+            decisive = np.log(scores.astype(np.float64)) if logits is None else logits
+        shots = decision.turning_points(decisive, ordered=decision_.ordered)
         names = TURNING_POINTS if len(shots) == len(TURNING_POINTS) else [f"{k + 1}" for k in range(len(shots))]
         points = tuple(
             TurningPoint(name, int(shot), float(scores[shot, k]))
@@ -118,7 +158,7 @@ class Segmentation:
         strongest = {shot: float(scores[shot, shots == shot].max()) for shot in sorted(set(shots.tolist()))}
         boundaries = np.array([shot for shot in strongest if shot < len(scores) - 1], dtype=np.int64)
         acts = _segments(boundaries, [strongest[shot] for shot in boundaries.tolist()], len(scores), times)
-        return cls(task, scores, decision_, boundaries, (), acts, points, times, time_base)
+        return cls(task, scores, decision_, boundaries, (), acts, points, times, time_base, logits)
 
     @property
     def num_shots(self) -> int:
@@ -133,7 +173,7 @@ class Segmentation:
         num_scenes: int | None = None,
         ordered: bool | None = None,
     ) -> Segmentation:
-        """Another decision on the same scores, without running the model; what is not given stays as it was.
+        """Another decision on the same scores or logits, without running the model; what is not given stays as it was.
 
         A new ``threshold`` drops an earlier ``num_scenes``.
 
@@ -150,7 +190,7 @@ class Segmentation:
         if threshold is not None:
             changes.setdefault("num_scenes", None)
         changed = dataclasses.replace(self.decision, **changes)
-        return Segmentation.from_scores(self.task, self.scores, changed, self.times, self.time_base)
+        return Segmentation.from_scores(self.task, self.scores, changed, self.times, self.time_base, self.logits)
 
     def seconds(self, ticks: int) -> float:
         """Ticks of the time base as seconds, for reading.
@@ -176,6 +216,7 @@ class Segmentation:
             "turning_points": [self._point_dict(point) for point in self.turning_points],
             "scores": [float(score) for score in self.scores] if self.task == "scene" else self.scores.tolist(),
             "times": None if self.times is None else self.times.tolist(),
+            **({} if self.logits is None else {"logits": _finite_or_null(self.logits)}),
         }
 
     def _segment_dict(self, segment: Segment) -> dict[str, Any]:
@@ -221,7 +262,9 @@ class Segmentation:
             times = None if values["times"] is None else np.asarray(values["times"], dtype=np.int64)
             if times is not None:
                 check_times(times, base, len(scores))
-            return cls.from_scores(task, scores, Decision(**values["decision"]), times, base)
+            given = values.get("logits") if task == "act" else None
+            logits = None if given is None else _read_logits(given, scores.shape)
+            return cls.from_scores(task, scores, Decision(**values["decision"]), times, base, logits)
         except (KeyError, TypeError, ValueError, OverflowError, ZeroDivisionError) as error:
             raise FeatureError(f"result: expected the fields of {SCHEMA}, got: {error}") from error
 
@@ -245,6 +288,19 @@ def parse_json(text: str) -> Any:
         return json.loads(text)
     except (json.JSONDecodeError, RecursionError) as error:
         raise FeatureError(f"result: expected JSON, got: {error}") from error
+
+
+def _finite_or_null(logits: NDArray[np.float32]) -> list[list[float | None]]:
+    """JSON has no -inf."""
+    return [[None if value == -math.inf else value for value in row] for row in logits.tolist()]
+
+
+def _read_logits(rows: Iterable[Iterable[float | None]], shape: tuple[int, ...]) -> NDArray[np.float32]:
+    logits = np.array([[-math.inf if value is None else value for value in row] for row in rows], dtype=np.float64)
+    if logits.shape != shape or not (logits <= np.finfo(np.float32).max).all():
+        raise ValueError(f"logits of shape {logits.shape}, some perhaps not finite, to scores of shape {shape}")
+    with np.errstate(over="ignore"):  # far below any that counts
+        return logits.astype(np.float32)
 
 
 def _segments(

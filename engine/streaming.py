@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from megaseg.engine.features import Features, FeatureSource, as_features
+from megaseg.engine.features import Features, FeatureSource, as_features, read_time_base
 from megaseg.engine.progress import Event, Progress
 from megaseg.engine.segmentation import Decision, Segmentation
 from megaseg.engine.snapshot import write_snapshot
@@ -126,7 +126,7 @@ def new_progress(
 
     Raises:
         UnsupportedError: not a scene model, or ``acts`` that is no act model.
-        FeatureError: a threshold outside [0, 1].
+        FeatureError: a threshold outside [0, 1], or a time base that is none.
     """
     if engine.config.task != "scene":
         raise UnsupportedError(
@@ -136,10 +136,9 @@ def new_progress(
         raise UnsupportedError(f"acts: expected an act model, got task {acts.config.task!r}")
     if threshold is None:
         threshold = 0.5 if engine.config.threshold is None else engine.config.threshold
-    if not 0.0 <= threshold <= 1.0:
-        raise FeatureError(f"threshold: expected a probability from 0 to 1, got {threshold}")
+    threshold = Decision(threshold).threshold
     progress = Progress(engine, threshold=threshold, provisional=provisional, acts=acts, history=history)
-    progress.time_base = None if time_base is None else Fraction(time_base)
+    progress.time_base = read_time_base(time_base)
     return progress
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import bisect
 import functools
 import itertools
 import math
 from collections.abc import Sequence
 from fractions import Fraction
+from numbers import Real
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from megaseg.errors import FeatureError
+from megaseg.kernels.options import threads
 from megaseg.kernels.registry import Matrix, implementation
 
 if TYPE_CHECKING:
@@ -86,7 +89,7 @@ def banded_estep(
 
     Raises:
         FeatureError: empty or unequal inputs, a similarity within the band that is not finite, band or threshold.
-        UnsupportedError: dtype or target. ValueError: rows that are not contiguous.
+        UnsupportedError: dtype, target or number of threads. ValueError: rows that are not contiguous.
     """
     single = hasattr(shots, "ndim")
     us: list[Any] = [shots] if single else list(shots)
@@ -102,7 +105,7 @@ def banded_estep(
     run = implementation("banded_estep", us[0])
     reaches = [reach(*size, band) for size in sizes]
     options = {"reach": reaches, "threshold": threshold, "packed": packed}
-    bad = run(us, vs, out, **options, target=target, num_threads=num_threads)
+    bad = run(us, vs, out, **options, target=target, num_threads=threads(num_threads))
     if bad:
         raise _not_finite("" if single else f" of movie {bad[0]}")
     result: list[Assignment] = [w if packed else w.view(np.bool_) for w in out]
@@ -136,10 +139,10 @@ def _on_device(us: list[Tensor], vs: list[Tensor], threshold: float, band: float
 
 
 def _check(us: list[Any], vs: list[Any], place: str, threshold: float, band: float) -> None:
-    if not 0 < band < math.inf:
+    if not isinstance(band, Real) or not 0 < band < math.inf:
         raise FeatureError(f"band: expected a positive number, got {band}")
-    if math.isnan(threshold):
-        raise FeatureError("threshold: expected a number, got nan")
+    if not isinstance(threshold, Real) or math.isnan(threshold):
+        raise FeatureError(f"threshold: expected a number, got {threshold!r:.40}")
     if len(us) != len(vs):
         raise FeatureError(f"sentences: expected one array for each of {len(us)} movies, got {len(vs)}")
     for m, (u, v) in enumerate(zip(us, vs, strict=True)):
@@ -152,12 +155,40 @@ def _check(us: list[Any], vs: list[Any], place: str, threshold: float, band: flo
             raise FeatureError(f"sentences{place.format(m)}: expected {expected}, got {got}")
 
 
+_INFINITY = 0x7F800000  # the bits of float32's
+_FLOATS = range(-_INFINITY - 1, _INFINITY + 1)  # places of all float32 in their order, from -inf to inf
+
+
+def _float32(place: int) -> float:
+    """Bits count magnitudes: 0.0 is at place 0, -0.0 at -1."""
+    return float(np.uint32(place if place >= 0 else 0x7FFFFFFF - place).view(np.float32))
+
+
 def density_threshold(
-    shots: Sequence[NDArray[np.float32]], sentences: Sequence[NDArray[np.float32]], density: float, band: float = 0.3
+    shots: Sequence[Any], sentences: Sequence[Any], density: float, band: float = 0.3, *, target: str = ""
 ) -> float:
-    """The lambda that keeps ``density`` (0 to 1) of all pairs inside the band, over the movies together."""
-    inside = []
-    for u, v in zip(shots, sentences, strict=True):
-        away = np.arange(len(u))[:, None] * len(v) - np.arange(len(v)) * len(u)
-        inside.append((u @ v.T)[np.abs(away) < reach(len(u), len(v), band)])
-    return float(np.quantile(np.concatenate(inside), 1 - density, method="higher"))
+    """The lambda with which ``banded_estep`` keeps ``density`` (0 to 1) of all pairs inside the band.
+
+    Of the N pairs of all movies together it keeps ``1 + floor(density (N - 1))``, and those that tie with the last of
+    them: the quantile 1 - density, the higher neighbour where it falls between two. ``density`` stands for the decimal
+    that it prints as.
+
+    ``banded_estep`` itself counts, so that lambda and W come from the same sums, rounded alike: give it the same movies
+    and ``target``. 32 calls, since they halve the range of float32.
+
+    Raises:
+        FeatureError: no movie, a density outside [0, 1], or as ``banded_estep``. UnsupportedError: as ``banded_estep``.
+    """
+    if not len(shots):
+        raise FeatureError("shots: expected one movie or more, got none")
+    if not isinstance(density, Real) or not 0 <= density <= 1:
+        raise FeatureError(f"density: expected a share from 0 to 1, got {density}")
+
+    def kept(threshold: float) -> int:
+        found = banded_estep(shots, sentences, threshold=threshold, band=band, target=target)
+        return sum(int(w.sum()) for w in found)
+
+    above, below = _ratio(density)
+    wanted = 1 + above * (kept(-math.inf) - 1) // below
+    too_high = bisect.bisect_left(_FLOATS, True, key=lambda place: kept(_float32(place)) < wanted)
+    return _float32(_FLOATS[too_high - 1])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from megaseg.kernels.options import threads
 from megaseg.kernels.registry import Matrix, implementation
 
 
@@ -29,7 +30,7 @@ def bottleneck_attention(
     is for q that has other numbers of latents. Result: the shape of q. All float32 or all bfloat16.
 
     Raises:
-        UnsupportedError: dtype or target. ValueError: shapes that do not fit.
+        UnsupportedError: dtype, target or number of threads. ValueError: shapes that do not fit.
     """
     result: Matrix = implementation("bottleneck_attention", q)(
         q,
@@ -42,6 +43,6 @@ def bottleneck_attention(
         latent_queries=latent_queries,
         out=out,
         target=target,
-        num_threads=num_threads,
+        num_threads=threads(num_threads),
     )
     return result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from megaseg.kernels.options import threads
 from megaseg.kernels.registry import Array, Matrix, implementation
 
 
@@ -27,7 +28,7 @@ def linear(
     CPU target; empty takes the resolved one.
 
     Raises:
-        UnsupportedError: dtype, compute type or target. ValueError: shapes that do not fit.
+        UnsupportedError: dtype, compute type, target or number of threads. ValueError: shapes that do not fit.
     """
     run = implementation("linear", x, compute_type)
     result: Matrix = run(
@@ -39,6 +40,6 @@ def linear(
         compute_type=compute_type,
         out=out,
         target=target,
-        num_threads=num_threads,
+        num_threads=threads(num_threads),
     )
     return result

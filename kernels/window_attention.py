@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from megaseg.kernels.options import threads
 from megaseg.kernels.registry import Array, Matrix, implementation
 
 
@@ -29,7 +30,7 @@ def window_attention(
     Source: LayerNorm is affine in its row once sigma is known.
 
     Raises:
-        UnsupportedError: dtype or target. ValueError: shapes that do not fit, rows out of range.
+        UnsupportedError: dtype, target or number of threads. ValueError: shapes that do not fit, rows out of range.
     """
     run = implementation("window_attention", shot)
     result: Matrix = run(
@@ -42,6 +43,6 @@ def window_attention(
         heads=heads,
         out=out,
         target=target,
-        num_threads=num_threads,
+        num_threads=threads(num_threads),
     )
     return result

@@ -14,7 +14,8 @@ from megaseg.engine.backends import Excerpt
 from megaseg.engine.checkpoint import Checkpoint
 from megaseg.engine.extension import extension
 from megaseg.engine.passes import PASSES
-from megaseg.errors import CheckpointError, UnsupportedError
+from megaseg.errors import CheckpointError
+from megaseg.kernels.options import memory, threads
 
 FEW = 32  # shots, fewer than make a product of their own worth while: excerpts' are put together
 
@@ -36,11 +37,8 @@ class NativeBackend:
             UnsupportedError: compiled for another machine, or an option that cannot be.
             ResourceLimitError: the model does not fit ``memory_limit``.
         """
-        if num_threads < 0:
-            raise UnsupportedError(f"num_threads: expected 0 (every usable core) or more, got {num_threads}")
-        if memory_limit is not None and memory_limit <= 0:
-            raise UnsupportedError(f"memory_limit: expected a positive number of bytes or None, got {memory_limit}")
-        self._plan = extension().Plan(os.fsencode(path), num_threads=num_threads, memory_limit=memory_limit or 0)
+        options = {"num_threads": threads(num_threads), "memory_limit": memory(memory_limit) or 0}
+        self._plan = extension().Plan(os.fsencode(path), **options)
         self._artefact: str | None = os.fspath(path)
         self.info = plan_info(path, self._plan)
 

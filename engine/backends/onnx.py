@@ -16,6 +16,7 @@ from megaseg.engine.checkpoint import Checkpoint
 from megaseg.engine.onnx_graph import export_checkpoint, load, needs_extra, read_info
 from megaseg.engine.passes import PASSES
 from megaseg.errors import UnsupportedError
+from megaseg.kernels.options import threads
 
 if TYPE_CHECKING:
     import onnx
@@ -41,13 +42,11 @@ class OnnxBackend:
         Raises:
             UnsupportedError: no ONNX Runtime, or one without the device or without the model's compute type on it.
         """
-        if num_threads < 0:
-            raise UnsupportedError(f"num_threads: expected 0 (every usable core) or more, got {num_threads}")
         self.info = info
         self.batch = batch  # bounds memory
         self._names = [modality.name for modality in info.config.modalities]
         self._weight_bytes = sum(len(weight.raw_data) for weight in model.graph.initializer)
-        self._num_threads = num_threads or len(os.sched_getaffinity(0))
+        self._num_threads = threads(num_threads) or len(os.sched_getaffinity(0))
         self._session = self._open(model.SerializeToString(), device)
 
     @classmethod
@@ -100,7 +99,9 @@ class OnnxBackend:
     def run_many(self, movies: Sequence[Sequence[Array]]) -> list[Array]:
         """Checked features of each movie in the config's order, each (shots, D_m), to its logits (shots, N_c).
 
-        Windows of all movies of a scene model are packed into full batches; an act model runs one movie at a time.
+        Windows of all movies of a scene model are packed into full batches, so that a movie's logits may differ in
+        their last bits from those of a run of its own: ONNX Runtime's products depend on their number of rows. An act
+        model runs one movie at a time.
 
         Raises:
             FeatureError: features that overflow the compute type.

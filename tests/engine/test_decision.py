@@ -47,16 +47,43 @@ def test_count_takes_the_best_allowed_boundaries(scores: np.ndarray, scenes: int
 @given(st.integers(1, 7), st.integers(1, 4), st.randoms(use_true_random=False))
 def test_ordered_turning_points_are_the_best_increasing_ones(shots: int, classes: int, random: object) -> None:
     logits = np.random.default_rng(random.randint(0, 2**32)).standard_normal((shots, classes))  # type: ignore[attr-defined]
-    probabilities = softmax(logits, axis=0)
-    assert turning_points(probabilities).tolist() == probabilities.argmax(axis=0).tolist()
+    assert turning_points(logits).tolist() == logits.argmax(axis=0).tolist()
     if shots <= classes:
         with pytest.raises(FeatureError, match="ordered: expected at least"):
-            turning_points(probabilities, ordered=True)
+            turning_points(logits, ordered=True)
         return
+    probabilities = softmax(logits, axis=0)
     value = lambda rows: sum(np.log(probabilities[row, k]) for k, row in enumerate(rows))  # noqa: E731
-    found = turning_points(probabilities, ordered=True)
+    found = turning_points(logits, ordered=True)
     assert (np.diff(found) > 0).all()
     assert value(found) == pytest.approx(max(map(value, combinations(range(shots - 1), classes))))
+    assert found.tolist() == turning_points(np.log(probabilities), ordered=True).tolist()
+
+
+@pytest.mark.parametrize("scale", [1e3, 1e6, 1e30])
+def test_turning_points_are_ordered_where_probabilities_underflow(scale: float) -> None:
+    """The last shot, which no ordered turning point takes, has all the probability that float32 can hold."""
+    logits = np.array([[0, 5], [50, 10], [100, 90], [60, 80], [400, 500]]) * scale
+    assert turning_points(logits.astype(np.float32), ordered=True).tolist() == [2, 3]
+    # Nor does it matter how far above the others one turning point's logits are.
+    assert turning_points(logits + np.array([0, 1e9 * scale]), ordered=True).tolist() == [2, 3]
+
+
+@given(st.integers(0, 10_000))
+def test_shots_without_any_probability_are_the_last_resort(seed: int) -> None:
+    """As few of them as can be, and of what is left the best."""
+    rng = np.random.default_rng(seed)
+    logits = np.where(rng.random((7, 3)) < 0.6, -np.inf, rng.normal(0, 30, (7, 3)))
+
+    def value(rows: tuple[int, ...]) -> tuple[int, float]:
+        picked = logits[list(rows), range(3)]
+        some = np.isfinite(logits).any(axis=0)
+        peaks = np.where(some, logits.max(axis=0), 0)
+        possible = np.isfinite(picked)
+        return int(possible.sum()), float(np.where(possible, picked - peaks, 0).sum())
+
+    found = value(tuple(turning_points(logits, ordered=True).tolist()))
+    assert found == pytest.approx(max(map(value, combinations(range(6), 3))))
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,12 @@ import pytest
 from support import random_checkpoint, random_features, small_config
 
 import megaseg
-from megaseg import _C, Engine, Features, save_features
-from megaseg.engine.decision import softmax
+from megaseg import _C, Engine, Features, Segmentation, save_features
+from megaseg.engine.batching import Scheduler
+from megaseg.engine.checkpoint import Checkpoint
+from megaseg.engine.decision import softmax, turning_points
 from megaseg.errors import FeatureError, UnsupportedError
+from megaseg.evaluation.act import predicted_scenes
 
 needs_torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")
 needs_onnx = pytest.mark.skipif(importlib.util.find_spec("onnxruntime") is None, reason="onnxruntime is not installed")
@@ -81,8 +84,9 @@ def test_acts(backend: str) -> None:
     np.testing.assert_allclose(result.scores.sum(axis=0), 1, rtol=1e-5)
     assert [act.first_shot for act in result.acts] == [0] + [shot + 1 for shot in shots]
     assert len(result.acts) == 6
-    apart = model.segment(random_features(CONFIG, 30), ordered=False)
-    assert [point.shot for point in apart.turning_points] == apart.scores.argmax(axis=0).tolist()
+    features = random_features(CONFIG, 30)
+    apart = [point.shot for point in model.segment(features, ordered=False).turning_points]
+    assert apart == model.logits(features).argmax(axis=0).tolist()
     short = model.segment(random_features(CONFIG, 5))
     assert not short.decision.ordered
     with pytest.raises(FeatureError, match="ordered: expected at least 6 shots"):
@@ -168,6 +172,69 @@ def test_several_movies_at_once_are_each_segmented_as_alone(backend: str, task: 
     assert [result.to_json() for result in together] == [
         model.segment(movie, threshold=0.3).to_json() for movie in movies
     ]
+
+
+@pytest.mark.parametrize("task", ["scene", "act"])
+def test_onnx_decides_on_several_movies_as_on_each_alone(task: str) -> None:
+    """Its products may differ in the last bits with their rows, so that scores are close and decisions the same."""
+    pytest.importorskip("onnxruntime")
+    model = engine("onnx", task=task, max_length=39 if task == "act" else 5)
+    movies = [random_features(CONFIG, shots, shots) for shots in (7, 1, 39, 12)]
+    for together, movie in zip(model.segment_many(movies, threshold=0.3), movies, strict=True):
+        alone = model.segment(movie, threshold=0.3)
+        np.testing.assert_allclose(together.scores, alone.scores, atol=1e-6)
+        assert together.boundaries.tolist() == alone.boundaries.tolist()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("ordered", [False, True])
+def test_saturated_acts_are_decided_on_logits_wherever_they_are_read(backend: str, ordered: bool) -> None:
+    checkpoint = random_checkpoint(small_config("act"))
+    tensors = {**checkpoint.tensors, "head.weight": checkpoint.tensors["head.weight"] * np.float32(1e4)}
+    model = Engine.from_checkpoint(Checkpoint(checkpoint.config, tensors), backend=backend, compute_type="float32")
+    movie = random_features(CONFIG, 30)
+    result = model.segment(movie, ordered=ordered)
+    assert (result.scores == 0).mean() > 0.8
+    shots = [point.shot for point in result.turning_points]
+    assert shots == turning_points(model.logits(movie), ordered=ordered).tolist()
+    assert shots == predicted_scenes(model, {"a": Features(movie)}, ordered=ordered)["a"]
+    back = Segmentation.from_json(result.to_json())
+    assert back.redecide(ordered=not ordered).redecide(ordered=ordered).to_dict() == result.to_dict()
+
+
+@pytest.mark.parametrize("threshold", [-0.1, 1.5, float("nan"), "0.5"])
+@pytest.mark.parametrize("task", ["scene", "act"])
+def test_a_threshold_that_is_no_probability_is_refused(task: str, threshold: float) -> None:
+    model, movie = engine("native", task=task, max_length=39 if task == "act" else 5), random_features(CONFIG, 7)
+    for decide in (model.segment, model.explain):
+        with pytest.raises(FeatureError, match="threshold: expected"):
+            decide(movie, threshold=threshold)
+    with Scheduler(model) as scheduler, pytest.raises(FeatureError, match="threshold: expected"):
+        scheduler.segment(movie, threshold=threshold)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(
+    "option",
+    [
+        *({"num_threads": value} for value in (-1, 1.5, 2**31, 2**70, None, True, "2", float("nan"))),
+        *({"memory_limit": value} for value in (0, -1, 1.5e9, float("nan"), float("inf"), 2**70, True, "1 GB")),
+        *({"passes": value} for value in (None, "all", 2)),
+        *({name: value} for name in ("device", "compute_type", "backend", "overflow") for value in (None, 3, [])),
+    ],
+    ids=str,
+)
+def test_an_odd_option_is_named(backend: str, option: dict[str, Any]) -> None:
+    (name,) = option
+    with pytest.raises(UnsupportedError, match=f"{name}: expected"):
+        Engine.from_checkpoint(random_checkpoint(CONFIG), **{"backend": backend, **option})
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    options = {"num_threads": np.int32(1), "memory_limit": np.uint64(1 << 30), "passes": np.bool_(True)}
+    model = Engine.from_checkpoint(random_checkpoint(CONFIG), backend="native", **options)
+    assert model.describe()["num_threads"] == 1
+    assert len(model.segment(random_features(CONFIG, 9), num_scenes=np.int64(3)).scenes) == 3
 
 
 def test_the_public_names() -> None:

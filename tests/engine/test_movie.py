@@ -90,6 +90,27 @@ def test_acts_over_units_become_acts_over_shots(ordered: bool, seed: int) -> Non
     )
 
 
+@pytest.mark.parametrize("ordered", [False, True])
+@pytest.mark.parametrize("seed", range(8))
+def test_acts_over_units_keep_their_logits_in_a_movie_that_reads_back(ordered: bool, seed: int) -> None:
+    """Nothing but the logits tells shots apart that lie hundreds of nats below the maximum."""
+    logits = np.random.default_rng(seed).normal(0, 1000, (7, 5)).astype(np.float32)
+    units, ends = Segmentation.from_logits("act", logits, Decision(ordered=ordered)), np.array([0, 3, 4, 9, 10, 15, 20])
+    result = MovieSegmentation(scene(21), on_shots(units, ends))
+    values = json.loads(result.to_json())
+    schema = json.loads(resources.files("megaseg.engine").joinpath("segmentation.schema.json").read_text())
+    jsonschema.Draft202012Validator(schema).validate(values)
+    assert values["act_logits"][1] == [None] * 5
+    back = read_result(result.to_json())
+    assert back.to_dict() == values
+    for own in (result, back):
+        assert [point.shot for point in own.turning_points] == ends[[p.shot for p in units.turning_points]].tolist()
+        other = units.redecide(ordered=not ordered)
+        assert [point.shot for point in own.redecide(ordered=not ordered).turning_points] == (
+            ends[[point.shot for point in other.turning_points]].tolist()
+        )
+
+
 @pytest.mark.parametrize("ends", [[0, 1, 2], [0, 1, 2, 3, 4, 5, 5], [-1, 1, 2, 3, 4, 5, 6]])
 def test_ends_that_do_not_fit_the_units_are_refused(ends: list[int]) -> None:
     with pytest.raises(FeatureError, match="last shots of 7 units"):

@@ -30,6 +30,12 @@ def acts(ordered: bool = False) -> Segmentation:
     return Segmentation.from_scores("act", scores, Decision(ordered=ordered))
 
 
+def saturated(ordered: bool = True) -> Segmentation:
+    """All float32 probability is on the last shot, and what comes before is told apart by the logits alone."""
+    logits = np.array([[0, 5], [50, 10], [100, 90], [60, 80], [400, 500]], np.float32)
+    return Segmentation.from_logits("act", logits, Decision(ordered=ordered))
+
+
 def schema() -> Any:
     return json.loads(resources.files("megaseg.engine").joinpath("segmentation.schema.json").read_text())
 
@@ -71,13 +77,71 @@ def test_redecide_keeps_the_scores_and_what_is_not_given() -> None:
     assert fewer.scores is result.scores
 
 
-@pytest.mark.parametrize("result", [scenes(), scenes(num_scenes=3), acts(), acts(ordered=True)])
+@pytest.mark.parametrize("result", [scenes(), scenes(num_scenes=3), acts(), acts(ordered=True), saturated()])
 def test_json_follows_the_schema_and_reads_back(result: Segmentation) -> None:
     values = json.loads(result.to_json())
     jsonschema.Draft202012Validator(schema()).validate(values)
     assert Segmentation.from_dict(values).to_dict() == values
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({**values, "scenes": [{"first_shot": 0}]}, schema())
+
+
+def test_acts_are_decided_on_logits_however_often_they_are_read_back() -> None:
+    result = saturated()
+    assert not result.scores[:-1].any()
+    assert [point.shot for point in result.turning_points] == [2, 3]
+    for _ in range(2):
+        result = Segmentation.from_json(result.to_json())
+        assert result.boundaries.tolist() == [2, 3]
+        assert [point.shot for point in result.redecide(ordered=False).turning_points] == [4, 4]
+    assert result.redecide(ordered=False).redecide(ordered=True).to_dict() == saturated().to_dict()
+
+
+def test_a_result_without_logits_is_decided_on_its_scores() -> None:
+    values = json.loads(saturated().to_json())
+    del values["logits"]
+    jsonschema.validate(values, schema())
+    result = Segmentation.from_dict(values)
+    assert result.logits is None
+    assert [point.shot for point in result.redecide(ordered=False).turning_points] == [4, 4]
+    assert result.boundaries.tolist() == [0, 1]  # all that its scores, zeros but for the last shot, can say
+
+
+@pytest.mark.parametrize(
+    "logits",
+    [[], [[0.0, 1.0]] * 4, [[0.0]] * 5, [[0.0, 1e39]] * 5, [[0.0, float("nan")]] * 5, [[0.0, "a"]] * 5, 7, [None] * 5],
+)
+def test_logits_that_do_not_fit_are_refused(logits: Any) -> None:
+    with pytest.raises(FeatureError, match="result"):
+        Segmentation.from_dict({**saturated().to_dict(), "logits": logits})
+
+
+@pytest.mark.parametrize("result", [scenes(), saturated()], ids=["scene", "act"])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({"threshold": value} for value in (-0.1, 1.1, 10**400, float("nan"), float("inf"), "0.5", True)),
+        *({"min_scene_length": value} for value in (0, 1.5, True, float("nan"))),
+        *({"num_scenes": value} for value in (0, -3, 2.0, True)),
+        *({"ordered": value} for value in ("no", 1, 0.0)),
+    ],
+    ids=str,
+)
+def test_a_decision_that_no_movie_allows_is_refused_whatever_the_task(
+    result: Segmentation, wrong: dict[str, Any]
+) -> None:
+    (name,) = wrong
+    with pytest.raises(FeatureError, match=f"{name}: expected"):
+        result.redecide(**wrong)
+    values = result.to_dict()
+    with pytest.raises(FeatureError, match=f"{name}: expected"):
+        Segmentation.from_dict({**values, "decision": {**values["decision"], **wrong}})
+
+
+def test_a_decision_takes_the_numbers_of_numpy() -> None:
+    decision = Decision(np.float32(0.25), np.int64(2), np.uint8(3), np.bool_(True))  # type: ignore[arg-type]
+    assert decision == Decision(0.25, 2, 3, True)
+    assert json.loads(scenes().redecide(num_scenes=np.int64(2)).to_json())["decision"]["num_scenes"] == 2
 
 
 @pytest.mark.parametrize(

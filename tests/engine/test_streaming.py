@@ -197,8 +197,12 @@ def test_misuse() -> None:
         scene.stream(acts=scene)
     with pytest.raises(UnsupportedError, match="act model"):
         scene.stream().acts()
-    with pytest.raises(FeatureError, match="threshold"):
-        scene.stream(threshold=1.5)
+    for threshold in (1.5, float("nan"), "0.5"):
+        with pytest.raises(FeatureError, match="threshold: expected"):
+            scene.stream(threshold=threshold)
+    for time_base in ("a tick", "1/0", float("nan"), (1, 0), 0.04):
+        with pytest.raises(FeatureError, match="time_base: expected"):
+            scene.stream(time_base=time_base)
     stream = scene.stream(time_base=Fraction(1, 25))
     with pytest.raises(FeatureError, match="no shot"):
         stream.segmentation()

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from megaseg.engine.decision import scene_boundaries
 from megaseg.errors import FeatureError
 from megaseg.evaluation import best_threshold, mean_iou, scene_metrics
 
@@ -93,6 +94,42 @@ def test_best_threshold_is_best(seed: int) -> None:
     chosen = best_threshold(truth, scores)
     assert 0 < chosen < 1
     assert f1(chosen) == pytest.approx(max(f1(t) for t in np.arange(0.005, 1, 0.01)))
+
+
+@pytest.mark.parametrize("top", [1.0, 0.5, 1e-6, 1e-30, 2.0**-149])
+@pytest.mark.parametrize("boundaries", [1, 2, 3])
+def test_the_threshold_parts_neighbouring_float32(top: float, boundaries: int) -> None:
+    """Near 1, near 0 and as denormal numbers; also where C has rounded it up to float32."""
+    scores = [np.float32(top)]
+    while len(scores) < 4:
+        scores.append(np.nextafter(scores[-1], np.float32(-1)) if scores[-1] else scores[-1])
+    ranked = np.maximum(np.array(scores), 0)
+    truth = (np.arange(4) < boundaries).astype(np.uint8)
+    chosen = best_threshold(truth, ranked)
+    assert 0 < chosen < 1
+    near = np.float32(chosen)
+    rounded_up = near if float(near) >= chosen else np.nextafter(near, np.float32(2))
+    expected = (truth.astype(bool) & (ranked > 0)).tolist()
+    assert (ranked.astype(np.float64) >= chosen).tolist() == (ranked >= rounded_up).tolist() == expected
+    if ranked[boundaries - 1]:
+        assert scene_metrics({"a": np.append(truth, 1)}, {"a": np.append(ranked, f32(0))}, chosen).f1 == 1
+
+
+@pytest.mark.parametrize("score", [0.0, 1.0])
+def test_scores_that_are_all_the_same_have_a_threshold(score: float) -> None:
+    assert best_threshold(u8(1, 0, 0), f32(score, score, score)) == 0.5
+
+
+@pytest.mark.parametrize("threshold", [0.1, 0.3, 0.7, 0.9, 1 / 3, 0.5])
+def test_scores_are_compared_with_the_threshold_as_segment_does(threshold: float) -> None:
+    """float32's nearest neighbours of the threshold, of which one equals it when it is rounded to float32."""
+    near = np.float32(threshold)
+    scores = np.array([near, np.nextafter(near, np.float32(0)), np.nextafter(near, np.float32(1)), 0.01, 0.99])
+    scores = np.append(scores, 0.0).astype(np.float32)
+    found = np.zeros(6, np.uint8)
+    found[scene_boundaries(scores, threshold=threshold)] = 1
+    result = scene_metrics({"a": found}, {"a": scores}, threshold)
+    assert (result.f1, result.precision, result.recall, result.miou) == (1, 1, 1, 1)
 
 
 def test_nothing_to_score_is_an_error() -> None:

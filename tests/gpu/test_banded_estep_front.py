@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from agreement import DEVICE
 
 from megaseg.errors import FeatureError
 from megaseg.kernels import banded_estep
+from megaseg.kernels.banded_estep import density_threshold
 
 SIZES = ((17, 9), (3, 20), (1, 1), (40, 8))
 
@@ -36,6 +39,16 @@ def test_one_movie(rng: np.random.Generator) -> None:
     us, vs = movies(rng)
     got = banded_estep(torch.from_numpy(us[0]).to(DEVICE), torch.from_numpy(vs[0]).to(DEVICE), threshold=2.0)
     assert np.array_equal(got.cpu().numpy(), banded_estep(us[0], vs[0], threshold=2.0))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_kernel_finds_the_pairs_of_its_own_lambda(dtype: torch.dtype, rng: np.random.Generator) -> None:
+    us, vs = ([torch.from_numpy(rng.normal(0, 0.2, (pair[i], 33))).to(DEVICE, dtype) for pair in SIZES] for i in (0, 1))
+    inside, kept = (
+        sum(int(w.sum()) for w in banded_estep(us, vs, threshold=threshold))
+        for threshold in (-1e30, density_threshold(us, vs, 0.05))
+    )
+    assert kept == 1 + int(Fraction("0.05") * (inside - 1))
 
 
 @pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # the interpreter's, of the very value

@@ -13,6 +13,7 @@ from comparison import WIDTHS, exact, normal, stored, values
 from megaseg import kernels
 from megaseg.errors import FeatureError, UnsupportedError
 from megaseg.kernels import reference
+from megaseg.kernels.banded_estep import density_threshold
 
 LENGTHS = ((1, 1), (1, 9), (7, 1), (5, 3), (3, 5), (13, 8), (25, 13), (40, 66), (131, 17), (64, 64), (37, 129))
 SURELY = -1e30  # a threshold that every similarity meets
@@ -167,17 +168,69 @@ def test_wrong_arguments_are_refused():
     ):
         with pytest.raises(FeatureError, match=message):
             kernels.banded_estep(shots, sentences, threshold=0.5)
-    for band in (0, -0.1, np.nan, np.inf):
+    for band in (0, -0.1, np.nan, np.inf, None, "0.3"):
         with pytest.raises(FeatureError, match="band: expected a positive number"):
             kernels.banded_estep(u, v, threshold=0.5, band=band)
-    with pytest.raises(FeatureError, match="threshold: expected a number"):
-        kernels.banded_estep(u, v, threshold=np.nan)
+    for threshold in (np.nan, None, "0.5"):
+        with pytest.raises(FeatureError, match="threshold: expected a number"):
+            kernels.banded_estep(u, v, threshold=threshold)
     with pytest.raises(UnsupportedError, match=r"banded_estep: .*got cpu float64"):
         kernels.banded_estep(u.astype(np.float64), v.astype(np.float64), threshold=0.5)
     with pytest.raises(UnsupportedError, match="portable has no bfloat16"):
         kernels.banded_estep(u.astype(np.uint16), v.astype(np.uint16), threshold=0.5, target="portable")
     with pytest.raises(ValueError, match="contiguous rows"):
         kernels.banded_estep(np.zeros((3, 4), np.float32).T, v, threshold=0.5)
+
+
+@pytest.mark.parametrize("density", [0.0, 0.002, 0.03, 0.5, 1.0])
+def test_the_kernel_finds_the_pairs_of_its_own_lambda(target, storage, rng, density):
+    """At every density as many as the quantile asks for, however the target and the type round their sums."""
+    for movies in ([(40, 12)], [(1, 1)], [(131, 17), (7, 1), (64, 64)]):
+        us, vs = zip(*(movie(rng, *lengths, 65, storage) for lengths in movies), strict=True)
+        inside = sum(w.sum() for w in kernels.banded_estep(us, vs, threshold=SURELY, target=target))
+        threshold = density_threshold(us, vs, density, target=target)
+        kept = sum(w.sum() for w in kernels.banded_estep(us, vs, threshold=threshold, target=target))
+        assert kept == 1 + int(Fraction(str(density)) * (inside - 1))
+        above = float(np.nextafter(np.float32(threshold), np.float32(np.inf)))
+        assert sum(w.sum() for w in kernels.banded_estep(us, vs, threshold=above, target=target)) < kept
+
+
+def test_pairs_that_tie_at_lambda_are_all_kept(target, storage):
+    for value in (1.0, -1.0, 0.0):
+        u, v = (stored(np.full((n, 3), x, np.float32), storage) for n, x in ((9, 1.0), (4, value)))
+        threshold = density_threshold([u], [v], 0.1, band=1.0, target=target)
+        assert threshold == 3 * value
+        assert kernels.banded_estep(u, v, threshold=threshold, band=1.0, target=target).all()
+
+
+def test_a_density_that_is_no_share_is_refused(rng):
+    u, v = movie(rng, 5, 3, 8, "float32")
+    for density in (-0.1, 1.1, np.nan, None):
+        with pytest.raises(FeatureError, match="density: expected a share from 0 to 1"):
+            density_threshold([u], [v], density)
+    with pytest.raises(FeatureError, match="shots: expected one movie or more"):
+        density_threshold([], [], 0.5)
+
+
+@pytest.mark.parametrize("threads", [-1, 1.5, 2**31, None, "2", True, np.nan])
+def test_numbers_of_threads_that_cannot_be_are_refused_by_every_op(threads, rng):
+    u, v = movie(rng, 5, 3, 8, "float32")
+    ops = {
+        "banded_estep": lambda: kernels.banded_estep(u, v, threshold=0.5, num_threads=threads),
+        "linear": lambda: kernels.linear(u, v, num_threads=threads),
+        "bottleneck_attention": lambda: kernels.bottleneck_attention(
+            u, u, u, np.array([0, 5], np.int32), heads=2, bottlenecks=0, num_threads=threads
+        ),
+        "window_attention": lambda: kernels.window_attention(
+            *(normal(rng, 3, 12), np.zeros((1, 3), np.int32), normal(rng, 3, 12), normal(rng, 12)),
+            *(normal(rng, 1, 12), normal(rng, 1, 3)),
+            heads=2,
+            num_threads=threads,
+        ),
+    }
+    for run in ops.values():
+        with pytest.raises(UnsupportedError, match="num_threads: expected 0"):
+            run()
 
 
 def test_memory_is_that_of_the_bits(rng):

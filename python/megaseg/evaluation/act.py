@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 
-from megaseg.engine.decision import softmax, turning_points
 from megaseg.engine.engine import Engine
 from megaseg.engine.features import Features
 from megaseg.engine.segmentation import TURNING_POINTS
@@ -107,7 +106,7 @@ def predicted_scenes(engine: Engine, movies: Mapping[str, Features], *, ordered:
     peaks = {}
     for name, movie in movies.items():
         try:
-            peaks[name] = turning_points(softmax(engine.logits(movie), axis=0), ordered=ordered).tolist()
+            peaks[name] = [point.shot for point in engine.segment(movie, ordered=ordered).turning_points]
         except FeatureError as error:
             raise FeatureError(f"{name}: {error}") from error
     return peaks

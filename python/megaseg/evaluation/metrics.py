@@ -10,8 +10,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from megaseg.errors import FeatureError, UnsupportedError
 
-_LEAST_THRESHOLD = 1e-6
-
 
 @dataclass(frozen=True, slots=True)
 class SceneMetrics:
@@ -47,6 +45,7 @@ def scene_metrics(
     if not any(labels[name][:-1].any() for name in names):
         raise FeatureError("evaluation: expected a labelled movie with at least one boundary, got none")
     truth = np.concatenate([labels[name][:-1] for name in names])
+    scores = {name: scores[name].astype(np.float64) for name in names}  # as segment compares them with a threshold
     score = np.concatenate([scores[name][:-1] for name in names])
     per_movie = [average_precision(labels[n][:-1], scores[n][:-1]) for n in names if labels[n][:-1].any()]
     precision, recall, f1 = _precision_recall_f1(truth, score >= threshold)
@@ -80,7 +79,9 @@ def _precision_recall_f1(truth: NDArray[np.uint8], found: NDArray[np.bool_]) -> 
 
 
 def best_threshold(truth: NDArray[np.uint8], scores: NDArray[np.float32]) -> float:
-    """The threshold of highest F1, half-way between neighbouring scores; in (0, 1) for scores in [0, 1].
+    """The threshold of highest F1, half-way between neighbouring scores; in (0, 1) for float32 scores in [0, 1].
+
+    A score of 0 reaches no such threshold: it is no boundary, whatever its label.
 
     Raises:
         FeatureError: no shot or no boundary to choose by.
@@ -91,11 +92,10 @@ def best_threshold(truth: NDArray[np.uint8], scores: NDArray[np.float32]) -> flo
     ranked = scores[order].astype(np.float64)
     claimed = np.arange(1, len(ranked) + 1)
     f1 = 2 * np.cumsum(truth[order]) / (claimed + truth.sum())
-    f1[:-1][ranked[:-1] == ranked[1:]] = -1  # equal scores cannot be parted
-    f1[ranked <= _LEAST_THRESHOLD] = -1
+    following = np.append(ranked[1:], 0.0)
+    f1[ranked == following] = -1  # equal scores cannot be parted
     best = int(np.argmax(f1))
-    following = ranked[best + 1] if best + 1 < len(ranked) else 0.0
-    return float(np.clip((ranked[best] + following) / 2, _LEAST_THRESHOLD, 1 - _LEAST_THRESHOLD))
+    return float(ranked[best] + following[best]) / 2 or 0.5  # where every score is 0, any threshold finds nothing
 
 
 def mean_iou(labels: ArrayLike, boundaries: ArrayLike) -> float:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from megaseg.engine.decision import softmax
 from megaseg.engine.engine import Engine
 from megaseg.engine.features import Features
 from megaseg.errors import FeatureError
@@ -26,10 +27,10 @@ def boundary_scores(
     scores = {}
     for name, movie in movies.items():
         try:
-            logits = engine.logits(movie).astype(np.float64)
+            logits = engine.logits(movie)
         except FeatureError as error:
             raise FeatureError(f"{name}: {error}") from error
-        scores[name] = (1 / (1 + np.exp(logits[:, 0] - logits[:, 1]))).astype(np.float32)
+        scores[name] = softmax(logits, axis=1)[:, 1].astype(np.float32)
         advance(name)
     return scores
 
