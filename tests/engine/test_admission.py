@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from queue import Queue
 from typing import Any
 
@@ -27,9 +28,25 @@ def full() -> tuple[Admission, Job]:
     return admission, holder
 
 
+def begin(call: Callable[..., Any], *arguments: Any, **options: Any) -> Future[Any]:
+    """A call in a thread that holds nobody up, should it hang."""
+    done: Future[Any] = Future()
+
+    def work() -> None:
+        try:
+            done.set_result(call(*arguments, **options))
+        except BaseException as error:  # noqa: BLE001 (for the test's own thread)
+            done.set_exception(error)
+
+    threading.Thread(target=work, daemon=True).start()
+    return done
+
+
 def in_line(admission: Admission, count: int) -> None:
     """Return once this many callers wait for room."""
+    end = time.monotonic() + 20
     while len(admission._line) < count:
+        assert time.monotonic() < end
         threading.Event().wait(0.001)
 
 
@@ -46,14 +63,13 @@ def test_places_go_to_callers_in_the_order_of_the_line() -> None:
     admission, holder = full()
     jobs = [Job() for _ in range(4)]
     entered: Queue[Job] = Queue()
-    with ThreadPoolExecutor(4) as threads:
-        for count, job in enumerate(jobs, 1):
-            threads.submit(admission.admit, job, entered.put, wait=True)
-            in_line(admission, count)
-        for job in jobs:
-            assert admission.leave(holder, "completed")
-            holder = entered.get(timeout=20)
-            assert holder is job
+    for count, job in enumerate(jobs, 1):
+        begin(admission.admit, job, entered.put, wait=True)
+        in_line(admission, count)
+    for job in jobs:
+        assert admission.leave(holder, "completed")
+        holder = entered.get(timeout=20)
+        assert holder is job
     assert counts(admission) == (5, 0, 1)
 
 
@@ -79,11 +95,10 @@ def test_an_interrupted_caller_leaves_the_line(when: str, monkeypatch: pytest.Mo
         patch.setattr(admission, "_place", interrupted(admission._place, when))
         with pytest.raises(KeyboardInterrupt):
             admission.admit(Job(), nothing, wait=True)
-    with ThreadPoolExecutor(1) as threads:
-        behind = threads.submit(admission.admit, Job(), nothing, wait=True)
-        in_line(admission, 1)
-        admission.leave(holder, "completed")
-        behind.result(20)
+    behind = begin(admission.admit, Job(), nothing, wait=True)
+    in_line(admission, 1)
+    admission.leave(holder, "completed")
+    behind.result(20)
     assert counts(admission) == (2, 0, 1)
 
 
@@ -184,12 +199,11 @@ def test_closing_tells_those_in_line() -> None:
             await task
         assert not task.cancelled()
 
-    with ThreadPoolExecutor(1) as threads:
-        waiting = threads.submit(admission.admit, Job(), nothing, wait=True)
-        in_line(admission, 1)
-        asyncio.run(main())
-        with pytest.raises(UnsupportedError, match="scheduler: closed"):
-            waiting.result(20)
+    waiting = begin(admission.admit, Job(), nothing, wait=True)
+    in_line(admission, 1)
+    asyncio.run(main())
+    with pytest.raises(UnsupportedError, match="scheduler: closed"):
+        waiting.result(20)
     for refused in (lambda: admission.admit(Job(), nothing), admission.expect_room):
         with pytest.raises(UnsupportedError, match="scheduler: closed"):
             refused()
@@ -204,12 +218,11 @@ def test_a_timeout_of_centuries_is_waited_for(timeout: float) -> None:
         await admission.admit_async(Job.within(timeout), nothing, wait=True)
 
     for wait in (lambda: admission.admit(Job.within(timeout), nothing, wait=True), lambda: asyncio.run(main())):
-        with ThreadPoolExecutor(1) as threads:
-            waiting = threads.submit(wait)
-            in_line(admission, 1)
-            admission.leave(holder, "completed")
-            waiting.result(20)
-            (holder,) = admission.jobs()
+        waiting = begin(wait)
+        in_line(admission, 1)
+        admission.leave(holder, "completed")
+        waiting.result(20)
+        (holder,) = admission.jobs()
 
 
 @pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("-inf"), "3", True, [1.0]])

@@ -307,13 +307,13 @@ def test_a_deadline_bounds_the_wait_for_more(engine: Engine) -> None:
     hour = 3_600_000_000
     with Scheduler(engine, max_queue_delay_us=hour) as scheduler:
         patient = scheduler.submit(MOVIE)
-        assert scheduler.segment(MOVIE, timeout=5).num_shots == 9  # runs half-way to its deadline
+        assert scheduler.submit(MOVIE, timeout=5).result(20).num_shots == 9  # runs half-way to its deadline
         assert patient.result(20).num_shots == 9  # in the same batch
         with pytest.raises(DeadlineExceeded):
-            scheduler.segment(MOVIE, timeout=1e-9)
+            scheduler.submit(MOVIE, timeout=1e-9).result(20)
         stream = scheduler.stream()
-        assert len(stream.push(MOVIE, timeout=5)) == 7
-        assert len(stream.close(timeout=5)) == 2
+        assert len(stream.submit(MOVIE, timeout=5).result(20)) == 7
+        assert len(stream.submit_close(timeout=5).result(20)) == 2
         lost = scheduler.submit(MOVIE)
         scheduler.close(cancel=True)
         with pytest.raises(CancelledError):
