@@ -18,7 +18,7 @@ namespace {
 // Sections follow each other within microseconds; sleeping in between would cost more than the wait.
 constexpr int kSpins = 4000;
 constexpr std::chrono::microseconds kLate{200};  // no task waits so long for a core of its own
-constexpr int kAlone = 8;                        // times as long as a thread kept its caller waiting
+constexpr int kAlone = 16;                       // times as long as a thread kept its caller waiting
 constexpr int kMostThreads = 4096;               // a mistake, not a machine
 
 void pause() {
