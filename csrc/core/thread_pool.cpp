@@ -27,14 +27,14 @@ void pause() {
 #endif
 }
 
-// Waits until `value` is no longer `old`: a short spin, then sleep.
+// A short wait for `value` to be no longer `old`; whether it is.
 template <typename T>
-void wait_while(const std::atomic<T>& value, T old) {
+bool spin_while(const std::atomic<T>& value, T old) {
   for (int i = 0; i < kSpins; ++i) {
-    if (value.load(std::memory_order_acquire) != old) return;
+    if (value.load(std::memory_order_acquire) != old) return true;
     pause();
   }
-  value.wait(old, std::memory_order_acquire);
+  return false;
 }
 
 // CPUs' worth of time that the cgroup grants, or infinity.
@@ -118,8 +118,8 @@ void ThreadPool::run(int count, const Task& task) {
   done_.store(0, std::memory_order_relaxed);
   const std::uint32_t section = section_.load(std::memory_order_relaxed) + 1;
   unclaimed_.store(std::uint64_t{section} << 32 | static_cast<std::uint32_t>(count), std::memory_order_release);
-  section_.store(section, std::memory_order_release);
-  section_.notify_all();
+  section_.store(section);
+  if (asleep_.load() && asleep_.exchange(false)) section_.notify_all();  // once: a woken thread may come much later
   const Clock::time_point begin = Clock::now();
   const int own = drain(0);
   const Clock::time_point end = Clock::now();
@@ -131,7 +131,7 @@ void ThreadPool::run(int count, const Task& task) {
 
 void ThreadPool::wait_for(int count) {
   for (int done = done_.load(std::memory_order_acquire); done != count; done = done_.load(std::memory_order_acquire)) {
-    wait_while(done_, done);
+    if (!spin_while(done_, done)) done_.wait(done, std::memory_order_acquire);
   }
 }
 
@@ -145,7 +145,10 @@ bool ThreadPool::alone() {
 void ThreadPool::work(int thread) {
   std::uint32_t seen = 0;
   while (true) {
-    wait_while(section_, seen);
+    if (!spin_while(section_, seen)) {
+      asleep_.store(true);  // before section_ is read again, as the caller writes it before it reads this
+      section_.wait(seen);
+    }
     seen = section_.load(std::memory_order_acquire);
     if (stop_) return;
     drain(thread);

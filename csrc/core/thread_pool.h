@@ -46,6 +46,7 @@ class ThreadPool {
   std::unique_ptr<std::vector<std::thread>> workers_;  // leaked in a forked child, where threads cannot be joined
   pid_t process_;
   std::atomic<std::uint32_t> section_{0};  // its number, and where workers wait for the next
+  std::atomic<bool> asleep_{false};        // some of them sleep, and nobody has woken them yet
   // The section's number, and below it 32 bits with how many tasks are left to claim: a thread that comes late cannot
   // claim one of another section. What a section is, a thread reads only while it has claimed one of its tasks.
   std::atomic<std::uint64_t> unclaimed_{0};
