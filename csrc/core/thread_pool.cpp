@@ -18,8 +18,10 @@ namespace {
 // Sections follow each other within microseconds; sleeping in between would cost more than the wait.
 constexpr int kSpins = 4000;
 constexpr std::chrono::microseconds kLate{200};  // no task waits so long for a core of its own
-constexpr int kAlone = 16;                       // times as long as a thread kept its caller waiting
-constexpr int kMostThreads = 4096;               // a mistake, not a machine
+constexpr int kAlone = 16;                       // times as long as threads kept their caller waiting
+constexpr int kLateShare = 4;                    // a quarter of the time
+constexpr std::chrono::milliseconds kRecent{200};
+constexpr int kMostThreads = 4096;  // a mistake, not a machine
 
 void pause() {
 #if defined(__x86_64__)
@@ -124,9 +126,25 @@ void ThreadPool::run(int count, const Task& task) {
   const int own = drain(0);
   const Clock::time_point end = Clock::now();
   wait_for(count);
-  // Somebody else's task may take as long as two of one's own: past that, its thread does not run.
-  const Clock::duration late = Clock::now() - end;
-  if (own > 0 && late > kLate + 2 * (end - begin) / own) alone_until_ = Clock::now() + kAlone * late;
+  note(Clock::now(), begin, end, own);
+}
+
+// Somebody else's task may take as long as two of one's own: past that, its thread does not run. Where that is a good
+// part of the time, it is better to do without.
+void ThreadPool::note(Clock::time_point now, Clock::time_point begin, Clock::time_point end, int own) {
+  shared_ += now - begin;
+  const Clock::duration late = now - end;
+  if (own > 0 && late > kLate + 2 * (end - begin) / own) {
+    late_ += late;
+    if (kLateShare * late_ > shared_) {
+      alone_until_ = now + kAlone * late_;
+      shared_ = late_ = {};
+    }
+  }
+  if (shared_ > kRecent) {
+    shared_ /= 2;
+    late_ /= 2;
+  }
 }
 
 void ThreadPool::wait_for(int count) {

@@ -1,6 +1,6 @@
 // A pool of threads that share out numbered tasks. One parallel section at a time; the caller works too, and waits for
-// tasks, not for threads: one that has not come yet, since something else has its core, holds nobody up. Where one is
-// stopped in the middle of a task, the caller goes on alone for a while.
+// tasks, not for threads: one that has not come yet, since something else has its core, holds nobody up. Where
+// threads are often stopped in the middle of a task, the caller goes on alone for a while.
 #pragma once
 
 #include <sys/types.h>
@@ -42,6 +42,7 @@ class ThreadPool {
   int drain(int thread);
   void wait_for(int count);
   bool alone();
+  void note(Clock::time_point now, Clock::time_point begin, Clock::time_point end, int own);
 
   std::unique_ptr<std::vector<std::thread>> workers_;  // leaked in a forked child, where threads cannot be joined
   pid_t process_;
@@ -53,6 +54,8 @@ class ThreadPool {
   std::atomic<int> done_{0};  // of its tasks
   const Task* task_ = nullptr;
   int count_ = 0;
+  Clock::duration shared_{};         // recent time in sections
+  Clock::duration late_{};           // of it, waiting for threads that stood still
   Clock::time_point alone_until_{};  // the caller works by itself: its threads have no cores of their own
   std::atomic<bool> stop_{false};
 };
