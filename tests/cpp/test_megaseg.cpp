@@ -10,20 +10,12 @@
 #include <megaseg/megaseg.hpp>
 #include <thread>
 
+#include "check.h"
+
 namespace {
 
 using megaseg::embed::Features;
 using megaseg::embed::Model;
-
-int failures = 0;
-
-#define CHECK(condition)                                                   \
-  do {                                                                     \
-    if (!(condition)) {                                                    \
-      ++failures;                                                          \
-      std::fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); \
-    }                                                                      \
-  } while (false)
 
 constexpr int kShots = 23;
 

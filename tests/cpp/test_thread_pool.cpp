@@ -1,27 +1,17 @@
 // Every task once, whatever the sections and threads; and a caller that goes on alone. Run again under ThreadSanitizer.
 #include <atomic>
 #include <chrono>
-#include <cstdio>
 #include <random>
 #include <thread>
 #include <vector>
 
+#include "check.h"
 #include "core/error.h"
 #include "core/thread_pool.h"
 
 namespace {
 
 using megaseg::ThreadPool;
-
-int failures = 0;
-
-#define CHECK(condition)                                                   \
-  do {                                                                     \
-    if (!(condition)) {                                                    \
-      ++failures;                                                          \
-      std::fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); \
-    }                                                                      \
-  } while (false)
 
 // Plain counters: ThreadSanitizer sees a task of one section that meets another section.
 void test_sections(int threads) {
