@@ -233,11 +233,13 @@ class _Traffic:
             # Blocked: elsewhere in Condition.wait an exception leaves Python's own lock in disorder.
             if frame and frame.f_code is threading.Condition.wait.__code__ and frame.f_locals.get("gotit") is False:
                 raise Interrupted
-            signal.setitimer(signal.ITIMER_REAL, 1e-3)
+            if armed:
+                signal.setitimer(signal.ITIMER_REAL, 1e-3)
 
         previous = signal.signal(signal.SIGALRM, interrupt)
         try:
             for _ in range(3):
+                armed = True
                 signal.setitimer(signal.ITIMER_REAL, float(rng.uniform(1e-4, 5e-3)))
                 try:
                     with self._expected(False):
@@ -245,6 +247,7 @@ class _Traffic:
                 except Interrupted:
                     pass
                 finally:
+                    armed = False  # first: a signal that is pending must not set the timer again
                     signal.setitimer(signal.ITIMER_REAL, 0)
         finally:
             signal.signal(signal.SIGALRM, previous)
