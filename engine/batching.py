@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import itertools
 import logging
 import threading
@@ -86,6 +87,7 @@ class Scheduler:
         self._closed = self._ended = False
         self._thread = threading.Thread(target=self._work, name="megaseg-scheduler", daemon=True)
         self._thread.start()
+        atexit.register(self.close, cancel=True)  # a thread inside C++ must not outlive the interpreter
 
     def submit(
         self, features: FeatureSource, *, timeout: float | None = None, wait: bool = False, **decision: Any
@@ -159,6 +161,7 @@ class Scheduler:
         """Accept nothing more, finish what was accepted or cancel it, and end the thread; no-op in a forked child."""
         if self.admission.forked:
             return
+        atexit.unregister(self.close)
         self.admission.close("it accepts nothing more")
         with self._lock:
             self._closed = True

@@ -93,6 +93,8 @@ def resolve_checkpoint(name_or_path: str | os.PathLike[str]) -> Path:
     Raises:
         CheckpointError: neither a file nor a shipped name; lists the shipped ones.
     """
+    if not isinstance(name_or_path, (str, os.PathLike)):
+        raise CheckpointError(f"checkpoint: expected a path or a shipped name, got {type(name_or_path).__name__}")
     path = resolve(name_or_path, "checkpoints")
     if path is None:
         names = ", ".join(shipped("checkpoints"))

@@ -52,6 +52,9 @@ class Features:
     def __post_init__(self) -> None:
         if not self.modalities:
             raise FeatureError("features: expected at least one modality, got none")
+        own = {"times": self.times, "labels": self.labels, "words": self.words}
+        for name, array in {**self.modalities, **own}.items():
+            _expect_no_mask(name, array)
         for name, array in self.modalities.items():
             _check_modality(name, array)
         lengths = {name: len(array) for name, array in self.modalities.items()}
@@ -130,7 +133,7 @@ class Features:
             read_time_base(mapping.get("time_base")),
             None if labels is None else _labels(labels),
             None if recipe is None else str(recipe),
-            None if words is None else np.asarray(words),
+            None if words is None else np.asanyarray(words),
         )
 
 
@@ -150,9 +153,8 @@ def check_times(times: NDArray[np.int64], time_base: Fraction | None, shots: int
 
 
 def _check_modality(name: str, array: Any) -> None:
-    if not isinstance(array, np.ndarray) or isinstance(array, np.ma.MaskedArray):  # a mask hides what is not finite
-        hint = "; give its values with .filled(value)" if isinstance(array, np.ma.MaskedArray) else ""
-        raise FeatureError(f"{name}: expected a NumPy array (shots, feature_size), got {type(array).__name__}{hint}")
+    if not isinstance(array, np.ndarray):
+        raise FeatureError(f"{name}: expected a NumPy array (shots, feature_size), got {type(array).__name__}")
     if array.dtype not in (np.float32, np.float16):
         raise FeatureError(f"{name}: expected float32 or float16, got {array.dtype}; cast with .astype('float32')")
     if array.ndim != 2 or 0 in array.shape:
@@ -162,9 +164,13 @@ def _check_modality(name: str, array: Any) -> None:
         raise FeatureError(f"{name}: expected finite values, got NaN or Inf at shot {shot}")
 
 
+def _expect_no_mask(name: str, array: Any) -> None:
+    if isinstance(array, np.ma.MaskedArray):  # its mask would be lost, and what it hides is often not finite
+        raise FeatureError(f"{name}: expected a plain array, got a MaskedArray; give its values with .filled(value)")
+
+
 def _integers(name: str, value: Any) -> NDArray[Any]:
-    if isinstance(value, np.ma.MaskedArray):
-        raise FeatureError(f"{name}: expected integers, got a MaskedArray; give its values with .filled(value)")
+    _expect_no_mask(name, value)
     array = np.asarray(value)
     if array.dtype.kind not in "iub" or (array.dtype == np.uint64 and array.size and array.max() >= 2**63):
         raise FeatureError(f"{name}: expected integers, got {array.dtype}")

@@ -147,7 +147,9 @@ def shots_of(features: FeatureSource, times: NDArray[np.int64] | None, progress:
     if times is None:
         return as_features(features)
     source = as_features(features)
-    return Features(source.modalities, np.asarray(times), source.time_base or progress.time_base, recipe=source.recipe)
+    return Features(
+        source.modalities, np.asanyarray(times), source.time_base or progress.time_base, recipe=source.recipe
+    )
 
 
 def segmentation_of(progress: Progress) -> Segmentation:

@@ -64,6 +64,7 @@ Artefact::Artefact(const std::string& path) : path_(path), file_(path, O_RDONLY)
   try {
     check();
     metadata_.assign(reinterpret_cast<const char*>(data_ + header().metadata_offset), header().metadata_size);
+    weights_ = {data_ + header().weights_offset, header().weights_size};
     expect_unchanged();
   } catch (...) {
     munmap(data_, size_);
@@ -106,10 +107,6 @@ void Artefact::check() const {
 
 std::span<const std::uint32_t> Artefact::program() const {
   return {reinterpret_cast<const std::uint32_t*>(data_ + header().program_offset), header().program_size / 4};
-}
-
-std::span<const std::byte> Artefact::weights() const {
-  return {data_ + header().weights_offset, header().weights_size};
 }
 
 void seal_artefact(const std::string& path) {

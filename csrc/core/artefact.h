@@ -39,7 +39,7 @@ class Artefact {
   const std::string& path() const { return path_; }
   const std::string& metadata() const { return metadata_; }
   std::span<const std::uint32_t> program() const;
-  std::span<const std::byte> weights() const;
+  std::span<const std::byte> weights() const { return weights_; }
 
  private:
   struct Header;
@@ -51,7 +51,9 @@ class Artefact {
   std::int64_t modified_ = 0;  // nanoseconds
   std::byte* data_ = nullptr;
   std::size_t size_ = 0;
-  std::string metadata_;  // a copy, read without the check that a run makes
+  // Known from the load on: nothing outside a run reads the map, which a truncation takes away.
+  std::string metadata_;
+  std::span<const std::byte> weights_;
 };
 
 // Writes the checksum of a file that is complete but for it. Throws BadArtefact.

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from support import random_checkpoint, random_features, small_config
 
-from megaseg import _C, Engine
+from megaseg import _C, Engine, Features
 from megaseg.engine import inspection
 from megaseg.engine.checkpoint import Checkpoint
 from megaseg.engine.extension import native_target
@@ -132,8 +132,15 @@ def test_a_mask_hides_nothing() -> None:
     features = random_features(checkpoint.config, 6)
     features["clip"][3] = np.nan
     masked = {**features, "clip": np.ma.masked_invalid(features["clip"])}
-    with pytest.raises(FeatureError, match=r"clip: expected a NumPy array .*, got MaskedArray; .*filled"):
+    with pytest.raises(FeatureError, match=r"clip: expected a plain array, got a MaskedArray; .*filled"):
         Engine.from_checkpoint(checkpoint).segment(masked)
-    times = np.ma.masked_less(np.arange(12).reshape(6, 2), 3)
-    with pytest.raises(FeatureError, match=r"times: expected integers, got a MaskedArray"):
-        Engine.from_checkpoint(checkpoint).segment({**random_features(checkpoint.config, 6), "times": times})
+    plain, times = random_features(checkpoint.config, 6), np.ma.masked_less(np.arange(12).reshape(6, 2), 3)
+    engine, labels = Engine.from_checkpoint(checkpoint), np.ma.masked_equal(np.zeros(6, np.uint8), 0)
+    for name, call in (
+        ("times", lambda: engine.segment({**plain, "times": times})),
+        ("times", lambda: engine.stream(time_base="1/24").push(plain, times=times)),
+        ("labels", lambda: Features(plain, labels=labels)),
+        ("words", lambda: Features.from_mapping({**plain, "words": labels[:, None]})),
+    ):
+        with pytest.raises(FeatureError, match=f"{name}: expected a plain array, got a MaskedArray"):
+            call()

@@ -307,3 +307,20 @@ def test_metadata_and_weights_of_a_compiled_model_are_those_of_one_file(
     engine = Engine.from_checkpoint(path)
     assert engine.config.threshold == 0.25
     assert np.array_equal(engine.logits(FEATURES), expected)
+
+
+def test_what_a_model_says_of_itself_needs_no_map(tmp_path: Path) -> None:
+    """A map of a truncated file ends the process that reads it, so that it runs in one of its own."""
+    code = f"""
+import os, sys; sys.path.insert(0, {str(Path(__file__).resolve().parents[1])!r})
+from support import random_checkpoint, small_config
+from megaseg import Engine
+from megaseg.engine.artefact import compile_checkpoint
+compile_checkpoint(random_checkpoint(small_config()), {str(tmp_path / "model.mseg")!r})
+engine = Engine.from_checkpoint({str(tmp_path / "model.mseg")!r}, num_threads=1)
+before = engine.describe()
+os.truncate({str(tmp_path / "model.mseg")!r}, 0)
+assert engine.describe() == before
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr

@@ -5,9 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, wait
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -364,3 +367,19 @@ def test_nothing_hangs_in_a_child_forked_while_the_locks_are_held(engine: Engine
         thread.join(20)
         assert os.waitstatus_to_exitcode(status) == len(calls)
         assert scheduler.segment(MOVIE).num_shots == 9
+
+
+def test_an_interpreter_that_ends_with_work_in_the_queue_ends_as_it_would() -> None:
+    code = f"""
+import sys; sys.path.insert(0, {str(Path(__file__).resolve().parents[1])!r})
+from support import random_checkpoint, random_features, small_config
+from megaseg import Engine
+from megaseg.engine.batching import Scheduler
+engine = Engine.from_checkpoint(random_checkpoint(small_config(hidden_size=192)), num_threads=1)
+scheduler, movie = Scheduler(engine), random_features(engine.config, 400)
+for _ in range(50):
+    scheduler.submit(movie)
+sys.exit(3)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (3, "")
