@@ -20,7 +20,7 @@ constexpr int kSpins = 4000;
 constexpr std::chrono::microseconds kLate{200};  // no task waits so long for a core of its own
 constexpr int kAlone = 16;                       // times as long as threads kept their caller waiting
 constexpr int kLateShare = 4;                    // a quarter of the time
-constexpr std::chrono::milliseconds kRecent{200};
+constexpr std::chrono::milliseconds kRecent{200};  // in sections: how far back that share is taken
 constexpr int kMostThreads = 4096;  // a mistake, not a machine
 
 void pause() {
