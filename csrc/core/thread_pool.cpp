@@ -17,11 +17,11 @@ namespace {
 
 // Sections follow each other within microseconds; sleeping in between would cost more than the wait.
 constexpr int kSpins = 4000;
-constexpr std::chrono::microseconds kLate{200};  // no task waits so long for a core of its own
-constexpr int kAlone = 16;                       // times as long as threads kept their caller waiting
-constexpr int kLateShare = 4;                    // a quarter of the time
+constexpr std::chrono::microseconds kLate{200};    // no task waits so long for a core of its own
+constexpr int kAlone = 16;                         // times as long as threads kept their caller waiting
+constexpr int kLateShare = 4;                      // a quarter of the time
 constexpr std::chrono::milliseconds kRecent{200};  // in sections: how far back that share is taken
-constexpr int kMostThreads = 4096;  // a mistake, not a machine
+constexpr int kMostThreads = 4096;                 // a mistake, not a machine
 
 void pause() {
 #if defined(__x86_64__)
