@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.rows import ROOT
-from megaseg.engine.checkpoint import Checkpoint, ModelConfig
-from megaseg.engine.config import Modality
+from megaseg.engine.model.checkpoint import Checkpoint, ModelConfig
+from megaseg.engine.model.config import Modality
 
 sys.path.insert(0, str(ROOT / "tests"))
 from support import odd_config, random_checkpoint, random_features

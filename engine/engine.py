@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from megaseg.engine.backends import Backend
-from megaseg.engine.checkpoint import Checkpoint, ModelConfig
-from megaseg.engine.decision import can_order
-from megaseg.engine.explanation import Explanation
-from megaseg.engine.features import Features, FeatureSource, as_features
+from megaseg.engine.backends.protocol import Backend
+from megaseg.engine.inputs.features import Features, FeatureSource, as_features
+from megaseg.engine.live.snapshot import read_snapshot
+from megaseg.engine.live.stream import Stream, new_progress
 from megaseg.engine.loading import expect, load_backend
-from megaseg.engine.segmentation import Decision, Segmentation
-from megaseg.engine.snapshot import read_snapshot
-from megaseg.engine.streaming import Stream, new_progress
+from megaseg.engine.model.checkpoint import Checkpoint, ModelConfig
+from megaseg.engine.results.explanation import Explanation
+from megaseg.engine.results.segmentation import Decision, Segmentation
+from megaseg.engine.tasks.decoding import can_order
 from megaseg.errors import UnsupportedError
 
 OVERFLOWS = ("error", "pool")

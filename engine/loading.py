@@ -6,12 +6,12 @@ import os
 from pathlib import Path
 from typing import Any
 
-from megaseg.engine.artefact import is_artefact
-from megaseg.engine.backends import Backend
-from megaseg.engine.checkpoint import Checkpoint, ModelConfig, load_checkpoint, resolve_checkpoint
-from megaseg.engine.onnx_graph import is_onnx
-from megaseg.engine.passes import PASSES
-from megaseg.engine.tensorrt_plan import is_plan
+from megaseg.engine.backends.native.artefact import is_artefact
+from megaseg.engine.backends.onnx.file import is_onnx
+from megaseg.engine.backends.protocol import Backend
+from megaseg.engine.backends.tensorrt.plan import is_plan
+from megaseg.engine.graph.passes import PASSES
+from megaseg.engine.model.checkpoint import Checkpoint, ModelConfig, load_checkpoint, resolve_checkpoint
 from megaseg.errors import UnsupportedError
 from megaseg.kernels.options import memory, threads
 
@@ -54,18 +54,18 @@ def _made(
     if backend == "torch":
         return _torch(model, device, compute_type, passes)
     if backend == "onnx":
-        from megaseg.engine.backends.onnx import OnnxBackend
+        from megaseg.engine.backends.onnx.backend import OnnxBackend
 
         own = "float32" if compute_type == "auto" else compute_type
         return OnnxBackend.from_checkpoint(
             model, compute_type=own, passes=passes, device=device, num_threads=options["num_threads"]
         )
     if backend == "tensorrt":
-        from megaseg.engine.backends.tensorrt import TensorRTBackend
+        from megaseg.engine.backends.tensorrt.backend import TensorRTBackend
 
         expect("device of backend 'tensorrt'", device, ("auto", "cuda"))
         return TensorRTBackend.from_checkpoint(model, compute_type=compute_type, passes=passes)
-    from megaseg.engine.backends.native import NativeBackend
+    from megaseg.engine.backends.native.backend import NativeBackend
 
     expect("device of backend 'native'", device, ("auto", "cpu"))
     return NativeBackend.from_checkpoint(model, compute_type=compute_type, passes=passes, **options)
@@ -89,16 +89,16 @@ def _compiled(
     """Load a compiled model: its device and compute type are what they are."""
     loaded: Any
     if backend == "onnx":
-        from megaseg.engine.backends.onnx import OnnxBackend
+        from megaseg.engine.backends.onnx.backend import OnnxBackend
 
         loaded = OnnxBackend.from_file(source, device=device, num_threads=options["num_threads"])
     elif backend == "tensorrt":
-        from megaseg.engine.backends.tensorrt import TensorRTBackend
+        from megaseg.engine.backends.tensorrt.backend import TensorRTBackend
 
         expect(f"device of {source}", device, ("auto", "cuda"))
         loaded = TensorRTBackend.load(source)
     else:
-        from megaseg.engine.backends.native import NativeBackend
+        from megaseg.engine.backends.native.backend import NativeBackend
 
         expect(f"device of {source}", device, ("auto", "cpu"))
         loaded = NativeBackend(source, **options)
@@ -109,12 +109,12 @@ def _compiled(
 def _torch(checkpoint: Checkpoint, device: str, compute_type: str, passes: tuple[str, ...]) -> Backend:
     if device == "cuda" and compute_type != "float64":
         try:
-            from megaseg.engine.backends.cuda import CudaBackend
+            from megaseg.engine.backends.cuda.backend import CudaBackend
         except ImportError as error:
             needed = "device 'cuda' needs the extra gpu: pip install 'megaseg[gpu]'"
             raise UnsupportedError(f"{needed} ({error})") from error
         return CudaBackend(checkpoint, compute_type=compute_type, passes=passes)
-    from megaseg.engine.backends.torch import TorchBackend
+    from megaseg.engine.backends.torch.backend import TorchBackend
 
     return TorchBackend(
         checkpoint,

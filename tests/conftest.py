@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from support import Run, random_checkpoint, small_config
 
-from megaseg.engine.checkpoint import save_checkpoint
+from megaseg.engine.model.checkpoint import save_checkpoint
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

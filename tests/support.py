@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from megaseg.engine.checkpoint import Checkpoint, ModelConfig
-from megaseg.engine.config import Modality
+from megaseg.engine.model.checkpoint import Checkpoint, ModelConfig
+from megaseg.engine.model.config import Modality
 
 Run = Callable[..., tuple[int, str, str]]  # a command line to exit code, stdout and stderr
 

@@ -15,7 +15,7 @@ import pytest
 from support import random_checkpoint, random_features, small_config
 
 from megaseg import Engine
-from megaseg.engine.artefact import compile_checkpoint
+from megaseg.engine.backends.native.artefact import compile_checkpoint
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "build" / "cpp"

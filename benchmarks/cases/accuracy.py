@@ -7,9 +7,9 @@ import numpy as np
 from benchmarks.inputs import error, features_of, odd_config, random_checkpoint
 from benchmarks.rows import ROOT, Row, row_of
 from megaseg import _C
-from megaseg.engine.backends.native import NativeBackend
-from megaseg.engine.backends.torch import TorchBackend
-from megaseg.engine.checkpoint import load_checkpoint
+from megaseg.engine.backends.native.backend import NativeBackend
+from megaseg.engine.backends.torch.backend import TorchBackend
+from megaseg.engine.model.checkpoint import load_checkpoint
 
 VECTORS = ROOT.parent / "shared" / "vectors"
 

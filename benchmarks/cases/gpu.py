@@ -23,8 +23,8 @@ from benchmarks.inputs import Checkpoint, ModelConfig, error, features_of, rando
 from benchmarks.peers.client import OURS
 from benchmarks.peers.judge import judged, unsupported
 from benchmarks.rows import Row, row_of
-from megaseg.engine.backends.cuda import CudaBackend, Device
-from megaseg.engine.backends.torch import TorchBackend
+from megaseg.engine.backends.cuda.backend import CudaBackend, Device
+from megaseg.engine.backends.torch.backend import TorchBackend
 from megaseg.engine.engine import Engine
 
 TYPES = ("bfloat16", "float16")

@@ -8,9 +8,9 @@ import numpy as np
 
 from benchmarks.inputs import ACT, SCENE, ModelConfig, error, features_of, random_checkpoint
 from benchmarks.rows import Row, alternate, row_of, version
-from megaseg.engine.backends.onnx import OnnxBackend
-from megaseg.engine.backends.torch import TorchBackend
-from megaseg.engine.passes import PASSES
+from megaseg.engine.backends.onnx.backend import OnnxBackend
+from megaseg.engine.backends.torch.backend import TorchBackend
+from megaseg.engine.graph.passes import PASSES
 
 THREADS = 2
 REPEATS = 7

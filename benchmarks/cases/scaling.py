@@ -10,14 +10,14 @@ from pathlib import Path
 
 from benchmarks.inputs import ACT, SCENE, random_checkpoint
 from benchmarks.rows import ROOT, Row, row_of
-from megaseg.engine.artefact import compile_checkpoint
+from megaseg.engine.backends.native.artefact import compile_checkpoint
 
 LENGTHS = {"scene": (64, 250, 500, 1000, 2000), "act": (300, 600, 1200, 2000, 3000)}
 
 _CHILD = """
 import json, sys, time
 from benchmarks.inputs import features_of
-from megaseg.engine.backends.native import NativeBackend
+from megaseg.engine.backends.native.backend import NativeBackend
 backend = NativeBackend(sys.argv[1], num_threads=2)
 features = features_of(backend.info.config, int(sys.argv[2]))
 def memory(key):

@@ -20,9 +20,9 @@ from benchmarks.inputs import SCENE, random_checkpoint, random_features
 from benchmarks.rows import Row, alternate, row_of
 from benchmarks.serving.live import Film, live
 from benchmarks.serving.service import Service, client, running
-from megaseg.engine.artefact import compile_checkpoint
-from megaseg.engine.batching import BatchReport, Scheduler
+from megaseg.engine.backends.native.artefact import compile_checkpoint
 from megaseg.engine.engine import Engine
+from megaseg.engine.live.scheduler import BatchReport, Scheduler
 
 THREADS = 2
 STREAMS = 1000

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.inputs import error, features_of
-from megaseg.engine.checkpoint import Checkpoint
+from megaseg.engine.model.checkpoint import Checkpoint
 
 CHECKED = 3  # windows of the check
 TOLERANCE = 1e-4  # of max(1, |logit|), float32 against float64

@@ -12,8 +12,8 @@ import numpy as np
 from benchmarks.inputs import ModelConfig, features_of, random_checkpoint
 from benchmarks.peers.client import THREADS
 from benchmarks.peers.export import export, quantised
-from megaseg.engine.backends.torch import TorchBackend
-from megaseg.engine.checkpoint import save_checkpoint
+from megaseg.engine.backends.torch.backend import TorchBackend
+from megaseg.engine.model.checkpoint import save_checkpoint
 
 CHECKED = 128  # windows that the float64 reference is asked about
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from megaseg.engine.checkpoint import load_checkpoint
+from megaseg.engine.model.checkpoint import load_checkpoint
 
 
 class Unsupported(Exception):

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from megaseg.engine.batching import Scheduler
 from megaseg.engine.engine import Engine
+from megaseg.engine.live.scheduler import Scheduler
 
 PERIOD = 3.0  # seconds between the shots of a stream
 WARM = 8  # shots that every stream has before the clock starts: the look-ahead, so that each push then decides one

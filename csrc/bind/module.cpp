@@ -12,8 +12,8 @@
 #include "bind/cuda.h"
 #include "bind/ops.h"
 #include "core/error.h"
-#include "core/plan.h"
-#include "core/target.h"
+#include "core/platform/target.h"
+#include "core/run/plan.h"
 
 namespace py = pybind11;
 

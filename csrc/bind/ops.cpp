@@ -13,9 +13,9 @@
 #include <tuple>
 
 #include "core/error.h"
-#include "core/memory.h"
-#include "core/ops.h"
-#include "core/target.h"
+#include "core/memory/buffer.h"
+#include "core/platform/target.h"
+#include "core/run/parallel.h"
 
 namespace py = pybind11;
 

@@ -1,4 +1,4 @@
-// The C functions of libmegaseg over core/plan.h: checks, and every exception turned into a status.
+// The C functions of libmegaseg over core/run/plan.h: checks, and every exception turned into a status.
 #include "megaseg/megaseg.h"
 
 #include <algorithm>
@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "core/error.h"
-#include "core/plan.h"
+#include "core/run/plan.h"
 
 struct megaseg_model {
   megaseg::Plan plan;

@@ -5,13 +5,13 @@
 >>> result.scenes[0].last_shot
 """
 
-from megaseg.engine.checkpoint import Checkpoint, ModelConfig, load_checkpoint, save_checkpoint
+from megaseg._version import __version__ as __version__
 from megaseg.engine.engine import Engine
-from megaseg.engine.features import Features, load_features, save_features
-from megaseg.engine.segmentation import Segmentation
+from megaseg.engine.inputs.features import Features, load_features, save_features
+from megaseg.engine.model.checkpoint import Checkpoint, ModelConfig, load_checkpoint, save_checkpoint
+from megaseg.engine.results.segmentation import Segmentation
 from megaseg.errors import MegasegError
 
-__version__ = "0.1.0"
 __all__ = [
     "Checkpoint",
     "Engine",

@@ -13,9 +13,9 @@ import numpy as np
 
 from megaseg.catalog.storage import read_features
 from megaseg.engine.engine import Engine
-from megaseg.engine.features import RESERVED, Features
-from megaseg.engine.movie import MovieSegmentation, check_same_features, check_together, joined
-from megaseg.engine.segmentation import Segmentation
+from megaseg.engine.inputs.features import RESERVED, Features
+from megaseg.engine.results.movie import MovieSegmentation, check_same_features, check_together, joined
+from megaseg.engine.results.segmentation import Segmentation
 from megaseg.errors import FeatureError
 
 READERS = 8  # files of one batch that are read at once: storage answers late, and decompression lets others run
@@ -33,7 +33,7 @@ class Segmenter:
 
     Rows in: a column ``path`` of feature files (paths or URLs), or one column a modality of arrays (shots, width),
     with ``times`` and the other keys of feature files as wanted. Rows out: the columns that are no features, and
-    ``result`` (JSON text of ``engine/segmentation.schema.json``) or ``error`` (why there is none), the other being
+    ``result`` (JSON text of ``engine/results/result.schema.json``) or ``error`` (why there is none), the other being
     empty. A title that cannot be segmented never ends its batch.
     """
 

@@ -14,13 +14,13 @@ from support import Run, random_checkpoint, small_config
 
 from megaseg import Engine, Features, load_checkpoint, save_features
 from megaseg.cli.segment import segment_screenplay
-from megaseg.engine.config import Modality
-from megaseg.engine.movie import MovieSegmentation
+from megaseg.engine.model.config import Modality
+from megaseg.engine.results.movie import MovieSegmentation
 from megaseg.errors import FeatureError
 from megaseg.features import RECIPE, Screenplay, screenplay_features
 from megaseg.features.extractor import Extractor
-from megaseg.features.scenes import RECIPE as SCENES
-from megaseg.features.screenplay import ACTION, DIALOGUE, Block
+from megaseg.features.screenplay.scenes import RECIPE as SCENES
+from megaseg.features.screenplay.screenplay import ACTION, DIALOGUE, Block
 
 
 class ZeroExtractor(Extractor):
@@ -75,9 +75,9 @@ def test_a_feature_file_cannot_serve_models_of_different_recipes(run: Run) -> No
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str | Path]:
     """Arguments of ``train act`` on nine small movies; sentences are random vectors."""
     rng = np.random.default_rng(0)
-    monkeypatch.setattr("megaseg.features.encoder.SentenceEncoder.__init__", lambda self, *_, **__: None)
+    monkeypatch.setattr("megaseg.features.text.encoder.SentenceEncoder.__init__", lambda self, *_, **__: None)
     monkeypatch.setattr(
-        "megaseg.features.encoder.SentenceEncoder.encode",
+        "megaseg.features.text.encoder.SentenceEncoder.encode",
         lambda self, texts: rng.standard_normal((len(texts), 8)).astype(np.float32),
     )
     (tmp_path / "features").mkdir()

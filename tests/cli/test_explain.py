@@ -10,7 +10,7 @@ import pytest
 from support import Run, random_checkpoint, random_features, small_config
 
 from megaseg import Features, save_checkpoint, save_features
-from megaseg.engine.config import Modality
+from megaseg.engine.model.config import Modality
 
 pytest.importorskip("matplotlib")
 
@@ -72,7 +72,7 @@ def test_attention_as_picture_and_arrays(
     run: Run, scene_checkpoint: Path, act_checkpoint: Path, movie: Path, tmp_path: Path, task: str
 ) -> None:
     pytest.importorskip("torch")
-    from megaseg.engine.inspection import attention_scores
+    from megaseg.models.inspection import attention_scores
 
     checkpoint, out = (scene_checkpoint, act_checkpoint)[task == "act"], tmp_path / "why"
     shots = {"scene": ("--shot", "4"), "act": ()}[task]
@@ -93,7 +93,7 @@ def test_synchronisation_as_picture_and_array(
     run: Run, act_checkpoint: Path, synopsis: tuple[Path, Path], movie: Path, tmp_path: Path
 ) -> None:
     pytest.importorskip("torch")
-    from megaseg.engine.inspection import synchronisation
+    from megaseg.models.inspection import synchronisation
 
     out = tmp_path / "why"
     options = ("--synopsis-checkpoint", synopsis[0], "--sentences", synopsis[1], "--similarity", "0.05")
@@ -130,8 +130,8 @@ def test_a_compiled_model_has_importance_but_no_attention(
     run: Run, scene_checkpoint: Path, movie: Path, tmp_path: Path
 ) -> None:
     pytest.importorskip("torch")
-    from megaseg.engine.artefact import compile_checkpoint
-    from megaseg.engine.checkpoint import load_checkpoint
+    from megaseg.engine.backends.native.artefact import compile_checkpoint
+    from megaseg.engine.model.checkpoint import load_checkpoint
 
     compile_checkpoint(load_checkpoint(scene_checkpoint), tmp_path / "model.mseg")
     code, _, _ = run("explain", movie, "-c", tmp_path / "model.mseg", "-o", tmp_path / "why")

@@ -11,7 +11,7 @@ import numpy as np
 from support import random_checkpoint, random_features, small_config
 
 from megaseg import Engine
-from megaseg.engine.artefact import compile_checkpoint
+from megaseg.engine.backends.native.artefact import compile_checkpoint
 
 SHOTS = 23
 

@@ -7,7 +7,7 @@
 
 #include "check.h"
 #include "core/error.h"
-#include "core/thread_pool.h"
+#include "core/platform/thread_pool.h"
 
 namespace {
 

@@ -13,9 +13,9 @@ from support import random_checkpoint, random_features, small_config
 
 import megaseg
 from megaseg import _C, Engine, Features, Segmentation, save_features
-from megaseg.engine.batching import Scheduler
-from megaseg.engine.checkpoint import Checkpoint
-from megaseg.engine.decision import softmax, turning_points
+from megaseg.engine.live.scheduler import Scheduler
+from megaseg.engine.model.checkpoint import Checkpoint
+from megaseg.engine.tasks.decoding import softmax, turning_points
 from megaseg.errors import FeatureError, UnsupportedError
 from megaseg.evaluation.act import predicted_scenes
 

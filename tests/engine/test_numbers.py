@@ -11,10 +11,10 @@ import pytest
 from support import random_checkpoint, random_features, small_config
 
 from megaseg import _C, Engine, Features
-from megaseg.engine import inspection
-from megaseg.engine.checkpoint import Checkpoint
-from megaseg.engine.extension import native_target
+from megaseg.engine.backends.native.extension import native_target
+from megaseg.engine.model.checkpoint import Checkpoint
 from megaseg.errors import FeatureError
+from megaseg.models import inspection
 
 pytest.importorskip("torch")
 NATIVE = [("native", kind) for kind in _C.compute_types(native_target())]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from megaseg.engine.decision import scene_boundaries
+from megaseg.engine.tasks.decoding import scene_boundaries
 from megaseg.errors import FeatureError
 from megaseg.evaluation import best_threshold, mean_iou, scene_metrics
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from megaseg import load_features
-from megaseg.engine.features import Features
+from megaseg.engine.inputs.features import Features
 from megaseg.errors import FeatureError, UnsupportedError
 from megaseg.features import Screenplay, build_features, screenplay_features
 from megaseg.features.extractor import Extractor
-from megaseg.features.scenes import scene_features
+from megaseg.features.screenplay.scenes import scene_features
 
 SCRIPT = "INT. A - DAY\n\nHe waits.\n\nBEN\nHello.\n\nEXT. B - DAY\n\nRain falls.\n\nBEN\nBye.\n"
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from megaseg.features import Block, Screenplay, screenplay_features
-from megaseg.features.cast import WINDOWS, ages, conversation, mentions, presence, speaker_name, turnover
-from megaseg.features.cues import cues
-from megaseg.features.rhythm import cohesion, form
+from megaseg.features.screenplay.cast import WINDOWS, ages, conversation, mentions, presence, speaker_name, turnover
+from megaseg.features.screenplay.cues import cues
+from megaseg.features.screenplay.rhythm import cohesion, form
 
 
 def action(text: str) -> Block:

@@ -13,12 +13,12 @@ from fleet.titles import command, expected_results, make_titles, results_in, wai
 from jsonschema import Draft202012Validator
 from support import Run, random_checkpoint, random_features, small_config
 
-import megaseg.engine.segmentation
+import megaseg.engine.results.segmentation
 from megaseg import Engine, save_checkpoint
-from megaseg.engine.movie import MovieSegmentation
+from megaseg.engine.results.movie import MovieSegmentation
 
 CONFIG = small_config()
-SCHEMA = Path(megaseg.engine.segmentation.__file__).with_name("segmentation.schema.json")
+SCHEMA = Path(megaseg.engine.results.segmentation.__file__).with_name("result.schema.json")
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from safetensors.numpy import save
 from support import random_checkpoint, random_features
 
 from megaseg import Engine
-from megaseg.engine.config import FORMAT
-from megaseg.engine.segmentation import Decision, Segmentation
+from megaseg.engine.model.config import FORMAT
+from megaseg.engine.results.segmentation import Decision, Segmentation
 
 
 def seeds(target: str) -> list[bytes]:

@@ -18,7 +18,7 @@ from safetensors.numpy import load, save
 from support import random_checkpoint, random_features, small_config
 
 from megaseg import Engine, Segmentation, load_checkpoint, load_features
-from megaseg.engine.snapshot import checksum
+from megaseg.engine.live.snapshot import checksum
 from megaseg.errors import MegasegError
 
 TINY = small_config(modalities=small_config().modalities[:1], hidden_size=2, ffn_size=1, num_heads=1)

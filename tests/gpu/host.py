@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from megaseg.engine.backends.cuda import Copies, CudaDevice, Device
+from megaseg.engine.backends.cuda.backend import Copies, CudaDevice, Device
 
 
 def device() -> Device:

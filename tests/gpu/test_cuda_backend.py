@@ -13,10 +13,10 @@ from host import device
 from support import odd_config, random_checkpoint, random_features, small_config
 
 from megaseg import Engine
-from megaseg.engine.backends.cuda import KEPT_SHAPES, CudaBackend
-from megaseg.engine.backends.torch import TorchBackend
-from megaseg.engine.checkpoint import load_checkpoint
-from megaseg.engine.passes import PASSES
+from megaseg.engine.backends.cuda.backend import KEPT_SHAPES, CudaBackend
+from megaseg.engine.backends.torch.backend import TorchBackend
+from megaseg.engine.graph.passes import PASSES
+from megaseg.engine.model.checkpoint import load_checkpoint
 from megaseg.errors import FeatureError, UnsupportedError
 from megaseg.models import from_checkpoint
 
@@ -120,7 +120,7 @@ def test_a_forked_process_loads_its_own(monkeypatch: pytest.MonkeyPatch) -> None
     config = small_config()
     backend = CudaBackend(random_checkpoint(config), compute_type="float32", device=device())
     parent = os.getpid()
-    monkeypatch.setattr("megaseg.engine.backends.cuda.os.getpid", lambda: parent + 1)
+    monkeypatch.setattr("megaseg.engine.backends.cuda.backend.os.getpid", lambda: parent + 1)
     with pytest.raises(UnsupportedError, match="forked after the model was loaded"):
         backend.run_many(movies_of(config, 2))
 

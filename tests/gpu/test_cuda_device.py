@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from megaseg.engine.backends import cuda
+from megaseg.engine.backends.cuda import backend as cuda
 
 GRAPH = torch.cuda.graph
 

@@ -11,7 +11,7 @@ from support import random_checkpoint, random_features, small_config
 torch = pytest.importorskip("torch")
 
 from megaseg import Engine, models  # noqa: E402
-from megaseg.engine.config import ModelConfig  # noqa: E402
+from megaseg.engine.model.config import ModelConfig  # noqa: E402
 
 VECTORS = ("scene-small", "scene-deep", "act-small", "act-one-modality")
 

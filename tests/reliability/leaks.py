@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from support import random_checkpoint, random_features, small_config
 
 from megaseg import Engine
-from megaseg.engine.batching import Scheduler
+from megaseg.engine.live.scheduler import Scheduler
 
 
 def resident() -> int:

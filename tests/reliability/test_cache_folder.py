@@ -19,9 +19,9 @@ import pytest
 from support import random_features, small_config
 
 from megaseg import _C, Engine
-from megaseg.engine import artefact
-from megaseg.engine.artefact import cache_folder
-from megaseg.engine.files import atomic_write, locked
+from megaseg.engine.backends.native import artefact
+from megaseg.engine.backends.native.artefact import cache_folder
+from megaseg.engine.inputs.files import atomic_write, locked
 from megaseg.errors import CheckpointError
 
 FEATURES = random_features(small_config(), 30)

@@ -19,12 +19,12 @@ import pytest
 from support import random_checkpoint, random_features, small_config
 
 from megaseg import Engine, load_checkpoint, save_checkpoint
-from megaseg.engine.artefact import compile_checkpoint
-from megaseg.engine.backends import native
-from megaseg.engine.backends.native import NativeBackend
-from megaseg.engine.extension import extension
-from megaseg.engine.file_tensors import FileTensors
-from megaseg.engine.onnx_graph import export_checkpoint
+from megaseg.engine.backends.native import backend as native
+from megaseg.engine.backends.native.artefact import compile_checkpoint
+from megaseg.engine.backends.native.backend import NativeBackend
+from megaseg.engine.backends.native.extension import extension
+from megaseg.engine.backends.onnx.file import export_checkpoint
+from megaseg.engine.model.file_tensors import FileTensors
 from megaseg.errors import CheckpointError
 
 FEATURES = random_features(small_config(), 30)
@@ -315,7 +315,7 @@ def test_what_a_model_says_of_itself_needs_no_map(tmp_path: Path) -> None:
 import os, sys; sys.path.insert(0, {str(Path(__file__).resolve().parents[1])!r})
 from support import random_checkpoint, small_config
 from megaseg import Engine
-from megaseg.engine.artefact import compile_checkpoint
+from megaseg.engine.backends.native.artefact import compile_checkpoint
 compile_checkpoint(random_checkpoint(small_config()), {str(tmp_path / "model.mseg")!r})
 engine = Engine.from_checkpoint({str(tmp_path / "model.mseg")!r}, num_threads=1)
 before = engine.describe()

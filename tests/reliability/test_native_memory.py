@@ -14,9 +14,9 @@ import ctypes, resource, sys
 import numpy as np
 sys.path.insert(0, {tests!r})
 from support import random_checkpoint, random_features, small_config
-from megaseg.engine.artefact import compile_checkpoint
-from megaseg.engine.backends import Excerpt
-from megaseg.engine.backends.native import NativeBackend
+from megaseg.engine.backends.native.artefact import compile_checkpoint
+from megaseg.engine.backends.protocol import Excerpt
+from megaseg.engine.backends.native.backend import NativeBackend
 from megaseg.errors import ResourceLimitError
 
 def native(checkpoint, **options):

@@ -14,7 +14,7 @@ import pytest
 from support import random_checkpoint, random_features, small_config
 
 from megaseg import Engine
-from megaseg.engine.batching import BatchReport, Scheduler
+from megaseg.engine.live.scheduler import BatchReport, Scheduler
 from megaseg.errors import DeadlineExceeded, OverloadedError, UnsupportedError
 
 LEAK_LIMIT = 6 << 20  # bytes over 2,000 requests; the control leaks 32 MB

@@ -18,7 +18,7 @@ import pytest
 from support import random_checkpoint, random_features, small_config
 
 from megaseg import Engine
-from megaseg.engine.batching import Scheduler
+from megaseg.engine.live.scheduler import Scheduler
 from megaseg.errors import DeadlineExceeded, MegasegError, UnsupportedError
 
 MOVIE = random_features(small_config(), 9)
@@ -374,7 +374,7 @@ def test_an_interpreter_that_ends_with_work_in_the_queue_ends_as_it_would() -> N
 import sys; sys.path.insert(0, {str(Path(__file__).resolve().parents[1])!r})
 from support import random_checkpoint, random_features, small_config
 from megaseg import Engine
-from megaseg.engine.batching import Scheduler
+from megaseg.engine.live.scheduler import Scheduler
 engine = Engine.from_checkpoint(random_checkpoint(small_config(hidden_size=192)), num_threads=1)
 scheduler, movie = Scheduler(engine), random_features(engine.config, 400)
 for _ in range(50):

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from support import random_checkpoint, random_features, small_config
 
-from megaseg.engine.checkpoint import save_checkpoint
 from megaseg.engine.engine import Engine
+from megaseg.engine.model.checkpoint import save_checkpoint
 from megaseg.serving.settings import Settings
 
 Arrays = dict[str, np.ndarray]

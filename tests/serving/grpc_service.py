@@ -13,7 +13,7 @@ from support import random_checkpoint, random_features, small_config
 from tritonclient.grpc import InferenceServerClient, InferInput
 
 from megaseg import Engine
-from megaseg.engine.batching import Scheduler
+from megaseg.engine.live.scheduler import Scheduler
 from megaseg.serving import grpc as serving
 from megaseg.serving.inference import Inference
 from megaseg.serving.metrics import Metrics

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from support import random_features, small_config
 
-from megaseg.engine.batching import Scheduler
 from megaseg.engine.engine import Engine
+from megaseg.engine.live.scheduler import Scheduler
 from megaseg.errors import CheckpointError, DeadlineExceeded, MegasegError, OverloadedError
 from megaseg.serving.errors import ModelNotReady, SequenceError
 from megaseg.serving.inference import Inference, Request, Response

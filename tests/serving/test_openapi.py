@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from megaseg.engine.batching import Scheduler
 from megaseg.engine.engine import Engine
+from megaseg.engine.live.scheduler import Scheduler
 from megaseg.serving.inference import Inference
 from megaseg.serving.models import Models
 from megaseg.serving.settings import Limits

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from megaseg.engine.movie import MovieSegmentation
+from megaseg.engine.results.movie import MovieSegmentation
 
 TIMES = {"times": np.stack([np.arange(30), np.arange(1, 31)], axis=1), "time_base": np.array([1, 24])}
 
@@ -25,7 +25,7 @@ def npz(**arrays: Any) -> bytes:
 @pytest.fixture(scope="module")
 def schema() -> Any:
     jsonschema = pytest.importorskip("jsonschema")
-    file = Path(__file__).parents[2] / "engine" / "segmentation.schema.json"
+    file = Path(__file__).parents[2] / "engine" / "results" / "result.schema.json"
     return jsonschema.Draft202012Validator(json.loads(file.read_text()))
 
 

@@ -16,12 +16,12 @@ from stress.reference import SIGNIFICAND, Array, Exact, Naive, NaiveInt8, centre
 from support import random_checkpoint, small_config
 
 from megaseg import _C, Engine
-from megaseg.engine.backends import Backend
-from megaseg.engine.backends.native import NativeBackend
-from megaseg.engine.backends.torch import TorchBackend
-from megaseg.engine.checkpoint import Checkpoint
-from megaseg.engine.config import Modality, ModelConfig
-from megaseg.engine.passes import PASSES
+from megaseg.engine.backends.native.backend import NativeBackend
+from megaseg.engine.backends.protocol import Backend
+from megaseg.engine.backends.torch.backend import TorchBackend
+from megaseg.engine.graph.passes import PASSES
+from megaseg.engine.model.checkpoint import Checkpoint
+from megaseg.engine.model.config import Modality, ModelConfig
 from megaseg.errors import MegasegError
 
 PROMISED = 2.0  # times the naive model's error
@@ -143,7 +143,7 @@ def _onnx() -> Callable[..., Callable[[Checkpoint], Backend]] | None:
         import onnxruntime  # noqa: F401
     except ImportError:
         return None
-    from megaseg.engine.backends.onnx import OnnxBackend
+    from megaseg.engine.backends.onnx.backend import OnnxBackend
 
     return lambda kind, passes: (
         lambda checkpoint: OnnxBackend.from_checkpoint(checkpoint, compute_type=kind, passes=passes, num_threads=1)

@@ -22,8 +22,8 @@ from stress.findings import Finding, expect
 from support import random_checkpoint, random_features, small_config
 
 from megaseg import Engine, load_checkpoint
-from megaseg.engine.artefact import compile_checkpoint
-from megaseg.engine.checkpoint import Checkpoint, save_checkpoint
+from megaseg.engine.backends.native.artefact import compile_checkpoint
+from megaseg.engine.model.checkpoint import Checkpoint, save_checkpoint
 from megaseg.errors import MegasegError
 
 LONG_AGO = 1_000_000_000  # modification time of whole files: clocks of file systems tick in milliseconds

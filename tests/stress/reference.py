@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from scipy.special import erf
 
-from megaseg.engine.config import ModelConfig
+from megaseg.engine.model.config import ModelConfig
 
 Array = np.ndarray[Any, Any]
 Tensors = Mapping[str, Array]

@@ -23,8 +23,8 @@ from stress.findings import Finding, expect
 from support import random_checkpoint, random_features, small_config
 
 from megaseg import Engine
-from megaseg.engine.batching import Scheduler
-from megaseg.engine.flows import Finished
+from megaseg.engine.live.queue_entries import Finished
+from megaseg.engine.live.scheduler import Scheduler
 from megaseg.errors import DeadlineExceeded, FeatureError, MegasegError, OverloadedError, UnsupportedError
 
 HANG = 20.0  # seconds: far beyond any answer

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from megaseg.engine.checkpoint import load_checkpoint
 from megaseg.engine.engine import Engine
+from megaseg.engine.model.checkpoint import load_checkpoint
 from megaseg.errors import CheckpointError, FeatureError
-from megaseg.features.synopsis import read_synopses
+from megaseg.features.text.synopsis import read_synopses
 from megaseg.models import from_checkpoint
 from megaseg.training.act import phases
 from megaseg.training.act.config import ActConfig

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from megaseg import Engine, Features
-from megaseg.engine.checkpoint import load_checkpoint
+from megaseg.engine.model.checkpoint import load_checkpoint
 from megaseg.errors import CheckpointError, FeatureError
 
 torch = pytest.importorskip("torch")

@@ -22,8 +22,8 @@ from megaseg.evaluation.baselines import baselines  # noqa: E402
 from megaseg.evaluation.scene import boundary_scores, evaluate_scenes  # noqa: E402
 from megaseg.training.config import TrainingConfig  # noqa: E402
 from megaseg.training.corpus import Corpus  # noqa: E402
+from megaseg.training.loop import Trainer  # noqa: E402
 from megaseg.training.scaling import fit_scalings  # noqa: E402
-from megaseg.training.trainer import Trainer  # noqa: E402
 
 CONFIG = TrainingConfig(
     max_length=5, hidden_size=16, ffn_size=16, num_heads=2, dropout=0.1, epochs=3, batch_size=8, window_stride=5,

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from megaseg.engine.files import atomic_write, locked
+from megaseg.engine.inputs.files import atomic_write, locked
 from megaseg.errors import FeatureError, OverloadedError
 
 FORMAT = "megaseg.catalog/1"

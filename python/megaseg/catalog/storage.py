@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from megaseg.engine.features import Features, load_features
+from megaseg.engine.inputs.features import Features, load_features
 from megaseg.errors import FeatureError, UnsupportedError
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from megaseg import __version__
+from megaseg._version import __version__
 from megaseg.cli import (
     catalog,
     checkpoint,

@@ -29,8 +29,8 @@ from megaseg.cli.console import (
     progress,
 )
 from megaseg.cli.segment import OrderedOption
-from megaseg.engine.checkpoint import resolve_checkpoint
-from megaseg.engine.files import sha256
+from megaseg.engine.inputs.files import sha256
+from megaseg.engine.model.checkpoint import resolve_checkpoint
 from megaseg.errors import FeatureError
 
 

@@ -11,10 +11,10 @@ import typer
 from rich.table import Table
 
 from megaseg.cli.console import JsonOption, console, output, print_json
-from megaseg.engine.artefact import is_artefact
-from megaseg.engine.checkpoint import load_checkpoint, resolve_checkpoint
-from megaseg.engine.onnx_graph import is_onnx, load
-from megaseg.engine.tensorrt_plan import is_plan, read_plan
+from megaseg.engine.backends.native.artefact import is_artefact
+from megaseg.engine.backends.onnx.file import is_onnx, load
+from megaseg.engine.backends.tensorrt.plan import is_plan, read_plan
+from megaseg.engine.model.checkpoint import load_checkpoint, resolve_checkpoint
 from megaseg.errors import CheckpointError
 
 
@@ -63,7 +63,7 @@ def _describe(path: Path) -> dict[str, Any]:
 
 
 def _describe_compiled(path: Path) -> dict[str, Any]:
-    from megaseg.engine.backends.native import NativeBackend
+    from megaseg.engine.backends.native.backend import NativeBackend
 
     # Both check the whole file.
     own = load(path)[1] if is_onnx(path) else NativeBackend(path, num_threads=1).info
@@ -111,7 +111,7 @@ def convert(
     json: JsonOption = False,
 ) -> None:
     """Make a checkpoint from a torch state dict (read with weights_only, so no code of the file ever runs)."""
-    from megaseg.export.convert import NamesError, convert_state_dict
+    from megaseg.deploy.convert import NamesError, convert_state_dict
 
     if target.suffix != ".safetensors":
         raise CheckpointError(f"{target}: expected a name that ends in .safetensors")

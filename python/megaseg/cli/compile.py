@@ -9,11 +9,11 @@ from typing import Annotated, Any
 import typer
 
 from megaseg.cli.console import JsonOption, output, print_json
-from megaseg.engine.artefact import compile_checkpoint
-from megaseg.engine.checkpoint import Checkpoint, load_checkpoint
-from megaseg.engine.onnx_graph import OPSET, export_checkpoint, is_onnx
-from megaseg.engine.passes import PASSES
-from megaseg.engine.tensorrt_plan import Profile
+from megaseg.engine.backends.native.artefact import compile_checkpoint
+from megaseg.engine.backends.onnx.file import OPSET, export_checkpoint, is_onnx
+from megaseg.engine.backends.tensorrt.plan import Profile
+from megaseg.engine.graph.passes import PASSES
+from megaseg.engine.model.checkpoint import Checkpoint, load_checkpoint
 from megaseg.errors import UnsupportedError
 
 TARGETS = ("cpu", "onnx", "tensorrt")
@@ -102,7 +102,7 @@ def _tensor(value: Any) -> list[str | int]:
 def _tensorrt(
     model: Checkpoint, path: Path, compute_type: str, passes: tuple[str, ...], options: dict[str, Any]
 ) -> dict[str, Any]:
-    from megaseg.engine.backends.tensorrt import compile_plan
+    from megaseg.engine.backends.tensorrt.backend import compile_plan
 
     info = compile_plan(model, path, compute_type=compute_type, passes=passes, **options)
     return {

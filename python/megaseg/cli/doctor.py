@@ -11,10 +11,10 @@ from typing import Any
 
 from rich.table import Table
 
-from megaseg import __version__
+from megaseg._version import __version__
 from megaseg.cli.console import JsonOption, output, print_json
-from megaseg.engine.extension import capabilities
-from megaseg.engine.files import shipped
+from megaseg.engine.backends.native.extension import capabilities
+from megaseg.engine.inputs.files import shipped
 from megaseg.errors import UnsupportedError
 
 # Extra -> the packages that it needs, by import name and by distribution name.

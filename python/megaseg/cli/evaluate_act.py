@@ -12,7 +12,7 @@ from rich.table import Table
 
 from megaseg.cli.console import BackendOption, JsonOption, ThreadsOption, output, print_json, progress
 from megaseg.engine.engine import Engine
-from megaseg.engine.features import Features, load_features
+from megaseg.engine.inputs.features import Features, load_features
 from megaseg.errors import FeatureError
 from megaseg.evaluation.act import (
     PRIOR,

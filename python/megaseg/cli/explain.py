@@ -15,14 +15,14 @@ from rich.table import Table
 from megaseg.cli.console import BackendOption, CheckpointOption, JsonOption, ThreadsOption, output, print_json
 from megaseg.cli.segment import SCREENPLAYS, OrderedOption, ThresholdOption
 from megaseg.engine.engine import Engine
-from megaseg.engine.explanation import Explanation
-from megaseg.engine.features import Features, load_features, resolve_features
-from megaseg.engine.files import atomic_write
-from megaseg.engine.inspection import attention_scores, synchronisation
+from megaseg.engine.inputs.features import Features, load_features, resolve_features
+from megaseg.engine.inputs.files import atomic_write
+from megaseg.engine.results.explanation import Explanation
 from megaseg.errors import FeatureError
-from megaseg.export.plot import plot_attention, plot_importance, plot_synchronisation
 from megaseg.features.extractor import UNITS, Extractor
-from megaseg.features.screenplay import read_screenplays
+from megaseg.features.screenplay.screenplay import read_screenplays
+from megaseg.models.inspection import attention_scores, synchronisation
+from megaseg.report.plots import plot_attention, plot_importance, plot_synchronisation
 
 
 def explain(

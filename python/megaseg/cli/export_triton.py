@@ -26,7 +26,7 @@ def export_triton(
     json: JsonOption = False,
 ) -> None:
     """Write a model into a Triton model repository: a new one, or its next version. The files are docs/triton.md's."""
-    from megaseg.export.triton import export_triton as export
+    from megaseg.deploy.inference_server import export_triton as export
 
     made = export(model, repository, name=name, kind=kind, compute_type=compute_type, max_batch_size=max_batch_size)
     if json:

@@ -10,10 +10,10 @@ import typer
 from rich.table import Table
 
 from megaseg.cli.console import JsonOption, output, print_json, progress
-from megaseg.engine.features import Features, save_features
+from megaseg.engine.inputs.features import Features, save_features
 from megaseg.features import build_features
 from megaseg.features.extractor import Extractor
-from megaseg.features.synopsis import read_synopses
+from megaseg.features.text.synopsis import read_synopses
 
 app = typer.Typer(help="Turn sources into per-shot feature files.", no_args_is_help=True)
 
@@ -62,7 +62,7 @@ def synopsis(
     json: JsonOption = False,
 ) -> None:
     """One .npz a synopsis: the vector of each sentence, which a synopsis model and ``megaseg explain`` read."""
-    from megaseg.features.encoder import SentenceEncoder
+    from megaseg.features.text.encoder import SentenceEncoder
 
     found = read_synopses(source, labelled=False)
     encode = SentenceEncoder(encoder).encode

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from megaseg.engine.files import atomic_write
+from megaseg.engine.inputs.files import atomic_write
 from megaseg.errors import FeatureError
 from megaseg.evaluation.report import report
 

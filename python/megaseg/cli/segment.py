@@ -22,15 +22,22 @@ from megaseg.cli.console import (
     progress,
 )
 from megaseg.engine.engine import Engine
-from megaseg.engine.features import load_features, resolve_features
-from megaseg.engine.files import atomic_write
-from megaseg.engine.movie import MovieSegmentation, check_same_features, check_together, joined, on_shots, read_result
-from megaseg.engine.segmentation import Segmentation
+from megaseg.engine.inputs.features import load_features, resolve_features
+from megaseg.engine.inputs.files import atomic_write
+from megaseg.engine.results.movie import (
+    MovieSegmentation,
+    check_same_features,
+    check_together,
+    joined,
+    on_shots,
+    read_result,
+)
+from megaseg.engine.results.segmentation import Segmentation
 from megaseg.errors import FeatureError
 from megaseg.features.extractor import UNITS, Extractor
 from megaseg.features.recipe import sentence_vectors
-from megaseg.features.scenes import scene_features
-from megaseg.features.screenplay import Screenplay, read_screenplays
+from megaseg.features.screenplay.scenes import scene_features
+from megaseg.features.screenplay.screenplay import Screenplay, read_screenplays
 
 SCREENPLAYS = (".fountain", ".txt", ".jsonl", ".jsonl.gz")
 
@@ -213,11 +220,11 @@ def _deliver(
             temporary.write_text(result.to_json(indent=1) + "\n", encoding="utf-8")
     if plot is not None:
         if isinstance(result, MovieSegmentation):
-            from megaseg.export.plot_movie import plot_movie
+            from megaseg.report.movie_plots import plot_movie
 
             plot_movie(result, plot, title=name)
         else:
-            from megaseg.export.plot import plot_segmentation
+            from megaseg.report.plots import plot_segmentation
 
             plot_segmentation(result, plot, title=name)
     if json:

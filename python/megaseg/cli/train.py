@@ -12,9 +12,9 @@ import typer
 
 from megaseg.cli.console import JsonOption, console, print_json, progress
 from megaseg.cli.train_act import act
-from megaseg.engine.checkpoint import Checkpoint, save_checkpoint
 from megaseg.engine.engine import Engine
-from megaseg.engine.features import Features
+from megaseg.engine.inputs.features import Features
+from megaseg.engine.model.checkpoint import Checkpoint, save_checkpoint
 from megaseg.errors import FeatureError, UnsupportedError
 from megaseg.evaluation.metrics import best_threshold, scene_metrics
 from megaseg.evaluation.scene import boundary_scores
@@ -137,7 +137,7 @@ def _fit(
         import torch
 
         from megaseg.training.corpus import Corpus
-        from megaseg.training.trainer import Epoch, Trainer
+        from megaseg.training.loop import Epoch, Trainer
     except ImportError as error:
         raise UnsupportedError(f"training needs {error.name}: pip install 'megaseg[train]'") from error
     if threads:

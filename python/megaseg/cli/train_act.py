@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from megaseg.cli.console import JsonOption, console, print_json, progress
-from megaseg.engine.files import atomic_write
+from megaseg.engine.inputs.files import atomic_write
 from megaseg.errors import FeatureError, UnsupportedError
 from megaseg.evaluation.act import read_gold
 from megaseg.evaluation.split import select_fold
 from megaseg.features.build import file_name
-from megaseg.features.synopsis import read_synopses
+from megaseg.features.text.synopsis import read_synopses
 
 if TYPE_CHECKING:
     from megaseg.training.act.config import ActConfig
@@ -104,7 +104,7 @@ def _load(
     folder: Path, synopses: Path, silver: Path | None, encoder: Path | None
 ) -> tuple[list[ActMovie], str | None, list[str]]:
     try:
-        from megaseg.features.encoder import SentenceEncoder
+        from megaseg.features.text.encoder import SentenceEncoder
         from megaseg.training.act.data import load_movies, read_silver
     except ImportError as error:
         raise UnsupportedError(f"training needs {error.name}: pip install 'megaseg[train,text]'") from error

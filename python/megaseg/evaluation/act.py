@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from megaseg.engine.engine import Engine
-from megaseg.engine.features import Features
-from megaseg.engine.segmentation import TURNING_POINTS
+from megaseg.engine.inputs.features import Features
+from megaseg.engine.results.segmentation import TURNING_POINTS
 from megaseg.errors import CheckpointError, FeatureError
 
 COUNT = len(TURNING_POINTS)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from megaseg.engine.features import Features
+from megaseg.engine.inputs.features import Features
 from megaseg.errors import FeatureError, UnsupportedError
 from megaseg.evaluation.metrics import SceneMetrics, best_threshold, scene_metrics
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from megaseg.engine.decision import softmax
 from megaseg.engine.engine import Engine
-from megaseg.engine.features import Features
+from megaseg.engine.inputs.features import Features
+from megaseg.engine.tasks.decoding import softmax
 from megaseg.errors import FeatureError
 from megaseg.evaluation.metrics import SceneMetrics, scene_metrics
 

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from megaseg.engine.features import Features, load_features
+from megaseg.engine.inputs.features import Features, load_features
 from megaseg.errors import FeatureError
 
 

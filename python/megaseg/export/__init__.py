@@ -1,1 +1,1 @@
-"""Into and out of megaseg: torch state dicts to checkpoints, results to pictures."""
+"""Files that editors and players take, one format a module."""

@@ -11,11 +11,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from megaseg.engine.features import save_features
-from megaseg.engine.files import atomic_write
+from megaseg.engine.inputs.features import save_features
+from megaseg.engine.inputs.files import atomic_write
 from megaseg.errors import FeatureError, UnsupportedError
 from megaseg.features.extractor import UNITS, Extractor
-from megaseg.features.screenplay import Screenplay, read_screenplays
+from megaseg.features.screenplay.screenplay import Screenplay, read_screenplays
 
 INDEX = "index.json"
 

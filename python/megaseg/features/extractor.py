@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from megaseg.engine.features import Features
+from megaseg.engine.inputs.features import Features
 from megaseg.errors import FeatureError, UnsupportedError
-from megaseg.features import recipe, scenes
-from megaseg.features.screenplay import Screenplay
+from megaseg.features import recipe
+from megaseg.features.screenplay import scenes
+from megaseg.features.screenplay.screenplay import Screenplay
 
 if TYPE_CHECKING:
-    from megaseg.features.encoder import SentenceEncoder
-    from megaseg.features.reader import Reader
+    from megaseg.features.screenplay.reader import Reader
+    from megaseg.features.text.encoder import SentenceEncoder
 
 UNITS = {"block": recipe.RECIPE, "scene": scenes.RECIPE}
-_SHIPPED_READER = Path(__file__).with_name("reader.safetensors")
+_SHIPPED_READER = Path(__file__).parent / "screenplay" / "reader.safetensors"
 
 
 class Extractor:
@@ -52,14 +53,14 @@ class Extractor:
 
     @cached_property
     def _encoder(self) -> SentenceEncoder:
-        from megaseg.features.encoder import SentenceEncoder
+        from megaseg.features.text.encoder import SentenceEncoder
 
         return SentenceEncoder(self._minilm, compute_type=self._compute_type)
 
     @cached_property
     def _reader(self) -> Reader:
         try:
-            from megaseg.features.reader import Reader
+            from megaseg.features.screenplay.reader import Reader
         except ImportError as error:
             raise UnsupportedError(f"reading text needs {error.name}: pip install 'megaseg[text]'") from error
         return Reader(self._reader_path, self._minilm)

@@ -18,10 +18,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from megaseg.engine.features import Features
-from megaseg.features import cast, rhythm
-from megaseg.features.cues import cues
-from megaseg.features.screenplay import ACTION, Screenplay
+from megaseg.engine.inputs.features import Features
+from megaseg.features.screenplay import cast, rhythm
+from megaseg.features.screenplay.cues import cues
+from megaseg.features.screenplay.screenplay import ACTION, Screenplay
 
 RECIPE = "screenplay-blocks/1"
 

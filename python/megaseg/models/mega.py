@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from megaseg.engine.checkpoint import Checkpoint, ModelConfig
+from megaseg.engine.model.checkpoint import Checkpoint, ModelConfig
 
 
 class ModalityEncoder(nn.Module):

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from megaseg.engine.config import Modality, ModelConfig
+from megaseg.engine.model.config import Modality, ModelConfig
 
 SCENE = ModelConfig(
     task="scene",

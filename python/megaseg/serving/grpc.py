@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 import grpc
 
-from megaseg import __version__
+from megaseg._version import __version__
 from megaseg.serving import protocol
 from megaseg.serving.errors import ModelNotReady, RequestError, Unauthorized
 from megaseg.serving.inference import ENDING, Inference, Request

@@ -17,8 +17,8 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from megaseg import __version__
-from megaseg.engine.features import read_features
+from megaseg._version import __version__
+from megaseg.engine.inputs.features import read_features
 from megaseg.errors import MegasegError
 from megaseg.serving import http_tensors, openapi
 from megaseg.serving.errors import ModelNotReady, RequestError, Unauthorized

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from megaseg.engine.features import Features
-from megaseg.engine.movie import MovieSegmentation
-from megaseg.engine.segmentation import Segmentation
+from megaseg.engine.inputs.features import Features
+from megaseg.engine.results.movie import MovieSegmentation
+from megaseg.engine.results.segmentation import Segmentation
 from megaseg.errors import ResourceLimitError, UnsupportedError
 from megaseg.serving.errors import ModelNotReady, RequestError
 from megaseg.serving.models import Model, Models
@@ -23,7 +23,7 @@ from megaseg.serving.sequences import Sequences
 from megaseg.serving.settings import Limits
 
 if TYPE_CHECKING:
-    from megaseg.engine.streaming import Event
+    from megaseg.engine.live.stream import Event
     from megaseg.serving.metrics import Metrics
 
 ENDING = "the service is shutting down"

@@ -16,7 +16,7 @@ from megaseg.serving.logs import log
 from megaseg.serving.status import INTERNAL, OK, status_of
 
 if TYPE_CHECKING:
-    from megaseg.engine.batching import BatchReport
+    from megaseg.engine.live.scheduler import BatchReport
     from megaseg.serving.models import Models
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)

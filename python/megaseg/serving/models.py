@@ -11,7 +11,7 @@ from megaseg.errors import UnsupportedError
 from megaseg.serving.errors import ModelNotFound, ModelNotReady
 
 if TYPE_CHECKING:
-    from megaseg.engine.batching import Scheduler
+    from megaseg.engine.live.scheduler import Scheduler
 
 VERSION = "1"  # the only version of every model
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Any, ParamSpec, TypeVar
 
-from megaseg.engine.features import Features
+from megaseg.engine.inputs.features import Features
 
 _LARGE = 1 << 18  # bytes: a quarter of a MiB is checked or decoded in well under a millisecond
 

@@ -180,7 +180,7 @@ def document(generated: Schema, models: Sequence[str], *, token: bool) -> Schema
 
 def _result_schemas() -> dict[str, Schema]:
     """The result's own schema, its definitions beside it as OpenAPI has them."""
-    file = Path(next(iter(megaseg.engine.__path__))) / "segmentation.schema.json"
+    file = Path(next(iter(megaseg.engine.__path__))) / "results" / "result.schema.json"
     schema = json.loads(file.read_text(encoding="utf-8").replace("#/$defs/", "#/components/schemas/"))
     definitions: dict[str, Schema] = schema.pop("$defs")
     return {"result": {key: value for key, value in schema.items() if not key.startswith("$")}, **definitions}

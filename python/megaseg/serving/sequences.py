@@ -17,8 +17,8 @@ from megaseg.serving.parameters import Parameters
 from megaseg.serving.settings import Limits
 
 if TYPE_CHECKING:
-    from megaseg.engine.batching import ScheduledStream
-    from megaseg.engine.streaming import Event
+    from megaseg.engine.live.scheduler import ScheduledStream
+    from megaseg.engine.live.stream import Event
 
 Key = tuple[str, int | str]  # model name, sequence id
 Arrays = Mapping[str, Any]  # a push's features, and its times and time base if it has them

@@ -18,8 +18,8 @@ from typing import TypeVar
 import grpc
 import uvicorn
 
-from megaseg.engine.batching import Scheduler
 from megaseg.engine.engine import Engine
+from megaseg.engine.live.scheduler import Scheduler
 from megaseg.errors import UnsupportedError
 from megaseg.serving.grpc import start
 from megaseg.serving.http import create_app

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from megaseg.engine.config import Modality
-from megaseg.engine.features import Features
+from megaseg.engine.inputs.features import Features
+from megaseg.engine.model.config import Modality
 from megaseg.errors import FeatureError
 from megaseg.training.config import TrainingConfig
 from megaseg.training.scaling import Scaling

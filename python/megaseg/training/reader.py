@@ -1,4 +1,4 @@
-"""Training of the reader (``megaseg.features.reader``): one adapter a fold of movies, side by side, one thread each."""
+"""Training of the screenplay reader: one adapter a fold of movies, side by side, one thread each."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ import torch
 from sklearn.metrics import average_precision_score
 from torch.nn import functional
 
-from megaseg.engine.files import atomic_write
+from megaseg.engine.inputs.files import atomic_write
 from megaseg.errors import FeatureError
 from megaseg.evaluation.split import fold_of
-from megaseg.features.minilm import batches, load_minilm
-from megaseg.features.reader import Adapter, Gap, base_weights, read_gaps, save_reader
-from megaseg.features.screenplay import Screenplay
+from megaseg.features.screenplay.reader import Adapter, Gap, base_weights, read_gaps, save_reader
+from megaseg.features.screenplay.screenplay import Screenplay
+from megaseg.features.text.minilm import batches, load_minilm
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from megaseg.engine.files import atomic_write
+from megaseg.engine.inputs.files import atomic_write
 from megaseg.errors import CheckpointError
 
 Groups = dict[str, dict[str, Tensor]]

@@ -12,12 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from megaseg.engine.features import Features, load_features
+from megaseg.engine.inputs.features import Features, load_features
 from megaseg.errors import FeatureError
 from megaseg.evaluation.act import COUNT
 from megaseg.features.build import file_name
-from megaseg.features.synopsis import Synopsis
-from megaseg.features.words import BINS, hashed_words
+from megaseg.features.text.synopsis import Synopsis
+from megaseg.features.text.words import BINS, hashed_words
 
 
 @dataclass(frozen=True, slots=True)

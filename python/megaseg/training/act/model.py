@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from megaseg.engine.checkpoint import Checkpoint
-from megaseg.engine.config import Modality, ModelConfig
+from megaseg.engine.model.checkpoint import Checkpoint
+from megaseg.engine.model.config import Modality, ModelConfig
 from megaseg.evaluation.act import COUNT
 from megaseg.models import Mega, to_checkpoint
 from megaseg.models.mega import ModalityEncoder

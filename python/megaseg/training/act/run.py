@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from megaseg.engine.checkpoint import load_checkpoint, save_checkpoint
-from megaseg.engine.config import Modality
-from megaseg.engine.files import atomic_write
+from megaseg.engine.inputs.files import atomic_write
+from megaseg.engine.model.checkpoint import load_checkpoint, save_checkpoint
+from megaseg.engine.model.config import Modality
 from megaseg.errors import CheckpointError, FeatureError
 from megaseg.evaluation.act import COUNT, PRIOR, THEORY, ActMetrics, act_metrics, content_free
 from megaseg.models import Mega, to_checkpoint

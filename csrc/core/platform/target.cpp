@@ -1,0 +1,105 @@
+#include "core/platform/target.h"
+
+#ifdef MEGASEG_X86
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
+#include <cstdlib>
+
+#include "core/error.h"
+
+namespace megaseg {
+namespace {
+
+using cpu::KernelTable;
+
+#ifdef MEGASEG_X86
+// AMX by CPUID leaf 7, and the kernel's permission for the process to use the tile registers: 8 KiB that a context
+// switch saves only for those who asked (Linux 5.16).
+bool amx_granted() {
+#ifdef MEGASEG_EMULATE_AMX
+  return true;
+#else
+  constexpr unsigned kBf16 = 1U << 22;
+  constexpr unsigned kTile = 1U << 24;
+  constexpr unsigned kInt8 = 1U << 25;
+  constexpr unsigned kAll = kBf16 | kTile | kInt8;
+  constexpr int kRequestPermission = 0x1023;  // ARCH_REQ_XCOMP_PERM
+  constexpr int kTileData = 18;               // XFEATURE_XTILEDATA
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) && (edx & kAll) == kAll &&
+         syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+#endif
+}
+#endif
+
+// Slowest first; each needs what the one before it needs. __builtin_cpu_supports asks CPUID and, through XGETBV,
+// whether the OS saves the wide registers.
+std::vector<const KernelTable*> detect() {
+  std::vector<const KernelTable*> tables{&cpu::portable::table};
+#ifdef MEGASEG_X86
+  if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return tables;
+  tables.push_back(&cpu::avx2::table);
+  if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw") ||
+      !__builtin_cpu_supports("avx512dq") || !__builtin_cpu_supports("avx512vl")) {
+    return tables;
+  }
+  tables.push_back(&cpu::avx512::table);
+  if (!__builtin_cpu_supports("avx512vnni")) return tables;
+  tables.push_back(&cpu::avx512_vnni::table);
+  if (!__builtin_cpu_supports("avx512bf16")) return tables;
+  tables.push_back(&cpu::avx512_bf16::table);
+  if (amx_granted()) tables.push_back(&cpu::amx::table);
+#endif
+  return tables;
+}
+
+const std::vector<const KernelTable*>& supported() {
+  static const std::vector<const KernelTable*> tables = detect();
+  return tables;
+}
+
+const KernelTable& find(std::string_view name, std::string_view asked_by) {
+  std::string listed;
+  for (const KernelTable* table : supported()) {
+    if (name == table->name) return *table;
+    listed += (listed.empty() ? "" : ", ") + std::string(table->name);
+  }
+  throw Unsupported(std::string(asked_by) + "=" + std::string(name) + ": this machine and build offer " + listed);
+}
+
+const KernelTable& resolve() {
+  const char* forced = std::getenv("MEGASEG_ISA");
+  return forced && *forced ? find(forced, "MEGASEG_ISA") : *supported().back();
+}
+
+}  // namespace
+
+std::vector<std::string> available_targets() {
+  std::vector<std::string> names;
+  for (const KernelTable* table : supported()) names.emplace_back(table->name);
+  return names;
+}
+
+const char* name_of(cpu::Type type) {
+  constexpr const char* kNames[cpu::kTypes] = {"float32", "bfloat16", "int8"};
+  return kNames[static_cast<int>(type)];
+}
+
+std::vector<std::string> compute_types(const KernelTable& kernels) {
+  std::vector<std::string> names;
+  for (int type = 0; type < cpu::kTypes; ++type) {
+    if (kernels.types[type]) names.emplace_back(name_of(static_cast<cpu::Type>(type)));
+  }
+  return names;
+}
+
+const KernelTable& kernels(std::string_view target) {
+  if (!target.empty()) return find(target, "target");
+  static const KernelTable& resolved = resolve();
+  return resolved;
+}
+
+}  // namespace megaseg

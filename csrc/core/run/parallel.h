@@ -1,0 +1,43 @@
+// Ops over whole matrices: each splits its work into tasks for the pool and hands them to the target's kernel.
+#pragma once
+
+#include <cstddef>
+#include <vector>
+
+#include "core/platform/thread_pool.h"
+#include "cpu/kernels.h"
+
+namespace megaseg {
+
+class Ops {
+ public:
+  Ops(const cpu::KernelTable& kernels, int num_threads) : kernels_(kernels), pool_(num_threads) {}
+
+  const cpu::KernelTable& kernels() const { return kernels_; }
+  ThreadPool& pool() { return pool_; }
+  int threads() const { return pool_.size(); }
+
+  void linear(const cpu::LinearArgs& args, int rows);
+  void layer_norm(const cpu::LayerNormArgs& args, int rows);
+  void cast(const cpu::CastArgs& args, int rows);
+  void embed(const cpu::EmbedArgs& args, int rows);
+  // `scratch` has room for ..._scratch(...) bytes, cache-line aligned.
+  void attention(const cpu::AttentionArgs& args, void* scratch);
+  void window_attention(const cpu::WindowAttentionArgs& args, void* scratch);
+  void query_attention(const cpu::QueryAttentionArgs& args, int windows, void* scratch);
+
+  // The movies with a similarity in the band that is not finite, in order.
+  std::vector<int> banded_estep(const std::vector<cpu::BandedEstepArgs>& movies);
+
+  // Bound for any batch of these numbers: sequences of at most `longest` latents or queries, `latents` in all.
+  std::size_t attention_scratch(cpu::Type type, int batch, int heads, int head_size, int bottlenecks, int longest,
+                                int latents) const;
+  std::size_t window_attention_scratch(cpu::Type type, int tokens, int head_size) const;
+  std::size_t query_attention_scratch(int heads, int keys) const;
+
+ private:
+  const cpu::KernelTable& kernels_;
+  ThreadPool pool_;
+};
+
+}  // namespace megaseg

@@ -1,0 +1,1 @@
+"""The graph on packed rows of a CUDA device."""

@@ -1,0 +1,1 @@
+"""The C++ engine: lowering, compiled models, and the backend that runs them."""

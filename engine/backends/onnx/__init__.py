@@ -1,0 +1,1 @@
+"""The graph as an ONNX model, and ONNX Runtime to run it."""

@@ -1,0 +1,170 @@
+"""The graph in ONNX Runtime, on a CPU or a CUDA device."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from megaseg.engine.backends.batches import packs
+from megaseg.engine.backends.native.artefact import ArtefactInfo
+from megaseg.engine.backends.onnx.file import export_checkpoint, load, needs_extra, read_info
+from megaseg.engine.backends.protocol import Excerpt, require_finite
+from megaseg.engine.graph.passes import PASSES
+from megaseg.engine.model.checkpoint import Checkpoint
+from megaseg.errors import UnsupportedError
+from megaseg.kernels.options import threads
+
+if TYPE_CHECKING:
+    import onnx
+
+PROVIDERS = {"auto": "CPUExecutionProvider", "cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+Array = NDArray[np.float32]
+
+
+class OnnxBackend:
+    """Runs an ONNX model, at most ``batch`` windows at once for a scene model."""
+
+    def __init__(
+        self,
+        model: onnx.ModelProto,
+        info: ArtefactInfo,
+        *,
+        device: str = "auto",
+        num_threads: int = 0,
+        batch: int = 256,
+    ) -> None:
+        """Load a model that says ``info`` about itself; ``num_threads`` 0 takes every core that the process may use.
+
+        Raises:
+            UnsupportedError: no ONNX Runtime, or one without the device or without the model's compute type on it.
+        """
+        self.info = info
+        self.batch = batch  # bounds memory
+        self._names = [modality.name for modality in info.config.modalities]
+        self._weight_bytes = sum(len(weight.raw_data) for weight in model.graph.initializer)
+        self._num_threads = threads(num_threads) or len(os.sched_getaffinity(0))
+        self._session = self._open(model.SerializeToString(), device)
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike[str], **options: Any) -> OnnxBackend:
+        """Load a file of ``megaseg compile --target onnx``; ``options`` as the class takes them.
+
+        Raises:
+            CheckpointError: another file, or one that is not whole.
+            UnsupportedError: as the class does.
+        """
+        return cls(*load(path), **options)
+
+    @classmethod
+    def from_checkpoint(
+        cls,
+        checkpoint: Checkpoint,
+        *,
+        compute_type: str = "float32",
+        passes: Sequence[str] = tuple(PASSES),
+        **options: Any,
+    ) -> OnnxBackend:
+        """Export a checkpoint in memory and load it; ``options`` as the class takes them."""
+        model = export_checkpoint(checkpoint, compute_type, passes=passes)
+        return cls(model, read_info(model), **options)
+
+    def _open(self, model: bytes, device: str) -> Any:
+        try:
+            import onnxruntime
+            from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidGraph, NotImplemented
+        except ImportError as error:
+            raise needs_extra("backend 'onnx'", error) from error
+        self._target = f"onnxruntime {onnxruntime.__version__}"
+        provider, there = PROVIDERS[device], onnxruntime.get_available_providers()
+        if provider not in there:
+            raise UnsupportedError(f"device {device!r}: {self._target} has no {provider}, only {', '.join(there)}")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self._num_threads
+        options.log_severity_level = 3  # errors
+        try:
+            session = onnxruntime.InferenceSession(model, options, providers=[provider])
+        except (Fail, InvalidGraph, NotImplemented) as error:
+            raise UnsupportedError(
+                f"compute_type {self.info.compute_type!r}: {self._target} cannot run it with {provider}: {error}"
+            ) from error
+        if session.get_providers()[0] != provider:  # it goes on without one that does not start
+            raise UnsupportedError(f"device {device!r}: {provider} of {self._target} did not start")
+        session.disable_fallback()
+        return session
+
+    def run_many(self, movies: Sequence[Sequence[Array]]) -> list[Array]:
+        """Checked features of each movie in the config's order, each (shots, D_m), to its logits (shots, N_c).
+
+        Windows of all movies of a scene model are packed into full batches, so that a movie's logits may differ in
+        their last bits from those of a run of its own: ONNX Runtime's products depend on their number of rows. An act
+        model runs one movie at a time.
+
+        Raises:
+            FeatureError: features that overflow the compute type.
+        """
+        return [logits for (logits,) in self._run(movies, ["logits"])]
+
+    def run_windows(self, excerpts: Sequence[Excerpt]) -> list[Array]:
+        """Logits (last - first, N_c) of each excerpt's windows.
+
+        Raises:
+            FeatureError: features that overflow the compute type.
+        """
+        windows = [range(excerpt.first, excerpt.last) for excerpt in excerpts]
+        return [logits for (logits,) in self._run([excerpt.features for excerpt in excerpts], ["logits"], windows)]
+
+    def keep(self) -> None:
+        """Nothing is kept from one excerpt to the next."""
+
+    def explain(self, features: Sequence[Array]) -> tuple[Array, Array]:
+        """Logits (shots, N_c), and what each modality contributes to them (shots, M, N_c), of one run."""
+        ((logits, contributions),) = self._run([features], ["logits", "contributions"])
+        return logits, contributions
+
+    def _run(
+        self, movies: Sequence[Sequence[Array]], outputs: list[str], windows: Sequence[range] | None = None
+    ) -> list[tuple[Array, ...]]:
+        """The named outputs of each movie, their first axis its shots, or those of its windows that are wanted."""
+        if not movies:
+            return []
+        if self.info.config.task == "scene":
+            wanted = [range(len(movie[0])) for movie in movies] if windows is None else windows
+            parts = zip(*(self._session.run(outputs, feeds) for feeds in self._batches(movies, windows)), strict=True)
+            ends = np.cumsum([len(own) for own in wanted])[:-1]
+            rows = list(zip(*(np.split(np.concatenate(part), ends) for part in parts), strict=True))
+        else:
+            feeds = ({name: x[None] for name, x in zip(self._names, movie, strict=True)} for movie in movies)
+            rows = [tuple(values[0] for values in self._session.run(outputs, feed)) for feed in feeds]
+        require_finite([values[0] for values in rows], self.info.compute_type)
+        return rows
+
+    def _batches(
+        self, movies: Sequence[Sequence[Array]], windows: Sequence[range] | None = None
+    ) -> Iterator[dict[str, NDArray[Any]]]:
+        """Windows of all movies, one movie after the other, in batches with only the shots that they stand on."""
+        length = self.info.config.max_length
+        for pack in packs(self.info.config, [len(movie[0]) for movie in movies], self.batch * length, windows):
+            wanted = sum(piece.wanted.stop - piece.wanted.start for piece in pack.pieces)
+            feeds = {
+                name: np.concatenate([movies[piece.movie][index][piece.read] for piece in pack.pieces])
+                for index, name in enumerate(self._names)
+            }
+            yield {**feeds, "windows": pack.row.reshape(-1, length)[:wanted].astype(np.int64)}
+
+    def describe(self) -> dict[str, Any]:
+        """Backend, device, target, compute_type, passes, num_threads, weight_bytes, ONNX Runtime's providers."""
+        providers = self._session.get_providers()
+        return {
+            "backend": "onnx",
+            "device": "cuda" if providers[0] == PROVIDERS["cuda"] else "cpu",
+            "target": self._target,
+            "compute_type": self.info.compute_type,
+            "passes": list(self.info.passes),
+            "num_threads": self._num_threads,
+            "weight_bytes": self._weight_bytes,
+            "providers": providers,
+        }

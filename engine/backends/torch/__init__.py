@@ -1,0 +1,1 @@
+"""The graph in plain torch: the meaning of every op."""

@@ -1,0 +1,145 @@
+"""The graph in plain torch: the oracle of the passes, and the way to run on a device that torch knows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from megaseg.engine.backends.protocol import Excerpt, require_finite
+from megaseg.engine.graph.graph import Node, build
+from megaseg.engine.graph.passes import PASSES, rewrite
+from megaseg.engine.model.checkpoint import Checkpoint
+from megaseg.errors import UnsupportedError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+COMPUTE_TYPES = ("float32", "bfloat16", "float64")
+
+
+class TorchBackend:
+    """Runs the rewritten graph op by op in eager mode, ``batch`` windows at a time for a scene model.
+
+    ``passes`` names the rewrites; none of them runs the model as written.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        *,
+        device: str = "cpu",
+        compute_type: str = "float32",
+        batch: int = 128,
+        passes: Sequence[str] = tuple(PASSES),
+    ) -> None:
+        try:
+            import torch
+
+            from megaseg.engine.backends.torch.evaluation import Evaluation
+        except ImportError as error:
+            raise UnsupportedError(
+                f"backend 'torch' needs the extra train: pip install 'megaseg[train]' ({error})"
+            ) from error
+        if device == "cuda" and not torch.cuda.is_available():
+            raise UnsupportedError("device 'cuda': torch sees no CUDA device here; supported: cpu")
+        if compute_type not in COMPUTE_TYPES:
+            raise UnsupportedError(
+                f"compute_type {compute_type!r}: backend 'torch' supports {', '.join(COMPUTE_TYPES)}"
+            )
+        self.batch = batch  # 128 is the fastest on the scene preset and bounds memory
+        self._torch, self._evaluation = torch, Evaluation
+        self._device, self._compute_type = device, compute_type
+        self._dtype = getattr(torch, compute_type)
+        self.graph = rewrite(build(checkpoint), passes)
+        self._weights = {
+            node: {name: self._tensor(weight.read()) for name, weight in node.weights.items()}
+            for node in self.graph.nodes()
+        }
+
+    def _tensor(self, values: NDArray[Any]) -> Tensor:
+        # A copy: of one shot read backwards, NumPy keeps the negative stride, which torch refuses.
+        return self._torch.from_numpy(values.copy()).to(self._device, self._dtype)
+
+    def run(self, features: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Checked features in the config's order, each (shots, D_m), to logits (shots, N_c).
+
+        Raises:
+            FeatureError: features that overflow the compute type.
+        """
+        return self.run_many([features])[0]
+
+    def rows(
+        self, wanted: Sequence[Node], features: Sequence[NDArray[np.float32]], windows: range | None = None
+    ) -> list[NDArray[np.float32]]:
+        """Rows of nodes of the graph, not of shots: of every sequence, or of the windows of some shots (scene).
+
+        Raises:
+            FeatureError: features that overflow the compute type.
+        """
+        found = self._rows(wanted, features, windows)
+        for rows in found:
+            self._finite([rows])
+        return found
+
+    def _rows(
+        self, wanted: Sequence[Node], features: Sequence[NDArray[np.float32]], windows: range | None = None
+    ) -> list[NDArray[np.float32]]:
+        torch = self._torch
+        with torch.inference_mode():
+            evaluation = self._evaluation(self.graph, self._weights, [self._tensor(array) for array in features])
+            shots = len(features[0])
+            batches = self._batches(shots, range(shots) if windows is None else windows)
+            parts = zip(*(evaluation.rows(wanted, batch) for batch in batches), strict=True)
+            dtype = torch.float64 if self._compute_type == "float64" else torch.float32
+            return [torch.cat(part).to(dtype).cpu().numpy() for part in parts]
+
+    def run_many(self, movies: Sequence[Sequence[NDArray[np.float32]]]) -> list[NDArray[np.float32]]:
+        """``run`` for each movie by itself."""
+        return self._finite([self._rows([self.graph.logits], features)[0] for features in movies])
+
+    def run_windows(self, excerpts: Sequence[Excerpt]) -> list[NDArray[np.float32]]:
+        """Logits (last - first, N_c) of each excerpt's windows, each excerpt by itself."""
+        wanted = [self.graph.logits]
+        return self._finite([self._rows(wanted, own.features, range(own.first, own.last))[0] for own in excerpts])
+
+    def keep(self) -> None:
+        """Nothing is kept from one excerpt to the next."""
+
+    def explain(self, features: Sequence[NDArray[np.float32]]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Logits (shots, N_c), and what each modality contributes to them (shots, M, N_c), of one run."""
+        head = self.graph.logits
+        logits, *contributions = self.rows([head, *head.inputs], features)
+        return logits, np.stack(contributions, axis=1)
+
+    def _finite(self, logits: list[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+        require_finite(logits, self._compute_type)
+        return logits
+
+    def _batches(self, shots: int, windows: range) -> Iterator[Tensor]:
+        """Shot indices (sequences, length): centred windows, or the whole movie at once."""
+        if self.graph.config.task != "scene":
+            yield self._torch.arange(shots)[None]
+            return
+        for start in range(windows.start, windows.stop, self.batch):
+            yield self._windows(start, min(start + self.batch, windows.stop), shots)
+
+    def _windows(self, begin: int, end: int, shots: int) -> Tensor:
+        """Shots of the windows around shots begin to end, edge shots repeated."""
+        length = self.graph.config.max_length
+        offsets = np.arange(length) - length // 2
+        return self._torch.from_numpy((np.arange(begin, end)[:, None] + offsets).clip(0, shots - 1))
+
+    def describe(self) -> dict[str, Any]:
+        """Backend, device, target, compute_type, num_threads, weight_bytes."""
+        tensors = {id(t): t for weights in self._weights.values() for t in weights.values()}.values()
+        return {
+            "backend": "torch",
+            "device": self._device,
+            "target": f"torch {self._torch.__version__}",
+            "compute_type": self._compute_type,
+            "num_threads": self._torch.get_num_threads(),
+            "weight_bytes": sum(tensor.numel() * tensor.element_size() for tensor in tensors),
+        }

@@ -1,0 +1,45 @@
+"""The key and value projections folded around a single query: neither keys nor values are ever formed."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from megaseg.engine.graph.graph import Graph, Node, Weight, head_linear, query_attention, select
+from megaseg.engine.graph.passes.replace import replace
+
+
+def folded_query(graph: Graph) -> Graph:
+    """``score_t = (W_k,h^T q_h) . h_t``; values likewise: the weighted sum of the tokens h_t first, then W_v,h once.
+
+    Where the query is the centre row of a window and keys and values have no biases (pass ``attention_biases``).
+    """
+    heads = graph.config.num_heads
+
+    def rule(node: Node) -> Node | None:
+        if node.op != "attention" or node.space != "centres" or node.inputs[1].op != "linear":
+            return None
+        q, kv = node.inputs
+        if "bias" in kv.weights:
+            return None
+        c, h = node.width, kv.inputs[0]
+        key, value = (_by_head(kv.weights["weight"].rows(i * c, (i + 1) * c), heads) for i in (0, 1))
+        query = head_linear(q, _transposed(key))
+        sums = query_attention(query, select(h, "bottlenecks"), select(h, "latents"))
+        return head_linear(sums, value)
+
+    return replace(graph, rule)
+
+
+def _by_head(weight: Weight, heads: int) -> Weight:
+    shape = (heads, weight.shape[0] // heads, weight.shape[1])
+    return Weight(shape, lambda: weight.read().reshape(shape))
+
+
+def _transposed(weight: Weight) -> Weight:
+    heads, n, k = weight.shape
+
+    def read() -> NDArray[np.generic]:
+        return np.ascontiguousarray(weight.read().transpose(0, 2, 1))
+
+    return Weight((heads, k, n), read)

@@ -1,0 +1,48 @@
+"""Only the rows that somebody reads: of a scene model's last layer each window's centre, of an act model's the latents.
+
+Selecting rows commutes with every op that works row by row and with attention's queries (not its keys), so a selection
+moves up until something else needs the rows that it drops.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from megaseg.engine.graph.graph import Graph, Node, select
+from megaseg.engine.graph.passes.replace import replace
+
+
+def needed_queries(graph: Graph) -> Graph:
+    """``select(op(x)) = op(select(x))`` where every reader of ``op(x)`` selects the same rows."""
+    while True:
+        moved = _step(graph)
+        if moved.logits is graph.logits:
+            return moved
+        graph = moved
+
+
+def _step(graph: Graph) -> Graph:
+    users = graph.users()
+    selected: dict[tuple[Node, str], Node] = {}  # equal selections are one node
+
+    def once(x: Node, space: str) -> Node:
+        return selected.setdefault((x, space), select(x, space))
+
+    def rule(node: Node) -> Node | None:
+        if node.op != "select":
+            return None
+        source, space = node.inputs[0], node.space
+        if (first := selected.setdefault((source, space), node)) is not node:
+            return first
+        readers = users.get(source)  # none known: the source is new, its turn is the next step
+        if not readers or any(user.op != "select" or user.space != space for user in readers):
+            return None
+        if source.op in ("linear", "layer_norm"):
+            inputs = tuple(once(x, space) for x in source.inputs)
+        elif source.op == "attention":
+            inputs = (once(source.inputs[0], space), source.inputs[1])
+        else:
+            return None
+        return dataclasses.replace(source, inputs=inputs, space=space, tokens=node.tokens)
+
+    return replace(graph, rule)

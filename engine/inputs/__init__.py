@@ -1,0 +1,1 @@
+"""Inputs of a model: per-shot features and the files that hold them."""

@@ -1,0 +1,89 @@
+"""Files: crash-safe writing, and those that ship inside the package."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import secrets
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_PACKAGE = Path(__file__).absolute().parents[2]
+_POLL = 0.02  # seconds between two tries for a lock
+
+
+@contextmanager
+def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``; on success it is fsynced and renamed onto it, on failure removed.
+
+    A reader sees the old file or the whole new one, never a part.
+    """
+    target = Path(path)
+    temporary = target.parent / f".{target.name}.{secrets.token_urlsafe(6)}{target.suffix}"
+    handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    mode = stat.S_IMODE(os.fstat(handle).st_mode)
+    os.close(handle)
+    try:
+        yield temporary
+        temporary.chmod(mode)  # that of any other new file: some writers make private ones
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def sha256(path: str | os.PathLike[str]) -> hashlib._Hash:
+    """SHA-256 of a file's bytes."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        while block := file.read(1 << 22):
+            digest.update(block)
+    return digest
+
+
+@contextmanager
+def locked(folder: str | os.PathLike[str], *, wait: float) -> Iterator[None]:
+    """Hold a folder's lock, which ends with the process at the latest. No-op on file systems without locks.
+
+    Raises:
+        BlockingIOError: another process has it, still after ``wait`` seconds.
+    """
+    handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _lock(handle, time.monotonic() + wait)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _lock(handle: int, deadline: float) -> None:
+    while True:
+        try:
+            return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise
+        except OSError:
+            return
+        time.sleep(_POLL)
+
+
+def shipped(folder: str) -> dict[str, Path]:
+    """Files that ship inside the package, by name without suffix; ``folder`` is checkpoints or samples."""
+    return {file.stem: file for file in sorted((_PACKAGE / folder).glob("[!_.]*.*")) if file.suffix != ".py"}
+
+
+def resolve(name_or_path: str | os.PathLike[str], folder: str) -> Path | None:
+    """An existing file, or one that only opening it can tell about, else the shipped file of that name, else None."""
+    path = Path(name_or_path)
+    try:
+        there = path.is_file()
+    except OSError:  # a folder that may not be looked into, a name too long
+        return path
+    return path if there else shipped(folder).get(str(name_or_path))

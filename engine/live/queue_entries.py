@@ -1,0 +1,241 @@
+"""What stands in line at a scheduler: one movie's request, or one stream, each with the jobs that wait for it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from numbers import Real
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from megaseg.engine.backends.protocol import Excerpt
+from megaseg.engine.inputs.features import Features
+from megaseg.engine.live.state import Event, Progress, Turn
+from megaseg.errors import DeadlineExceeded, UnsupportedError
+
+if TYPE_CHECKING:
+    from megaseg.engine.engine import Engine
+
+Logits = Sequence[NDArray[np.float32]]
+_log = logging.getLogger(__name__)
+
+
+class JobFuture(Future[Any]):
+    """A future whose callbacks do no harm: what one raises, ``SystemExit`` too, is logged, and the rest are called."""
+
+    def add_done_callback(self, fn: Callable[[Future[Any]], object]) -> None:
+        def guarded(future: Future[Any]) -> None:
+            try:
+                fn(future)
+            except BaseException:  # noqa: BLE001 (also what would end the thread that resolves it)
+                _log.exception("callback of a request failed: %r", fn)
+
+        super().add_done_callback(guarded)
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A job's end, for its future: a value when completed, else an error, or nothing for one that was cancelled."""
+
+    job: Job
+    ending: Literal["completed", "expired", "cancelled", "failed"]
+    outcome: Any = None
+
+    def resolve(self) -> None:
+        """End the future, outside all locks: its callbacks may submit more."""
+        if self.ending == "completed":
+            self.job.future.set_result(self.outcome)
+        elif self.ending != "cancelled":
+            self.job.future.set_exception(self.outcome)
+
+
+@dataclass(eq=False, slots=True)
+class Job:
+    """One caller's wait: until ``deadline`` (monotonic seconds), on a stream for all decisions before ``target``."""
+
+    deadline: float | None = None
+    future: Future[Any] = field(default_factory=JobFuture)
+    target: int = 0
+    foretold: int = 0  # shots that are to have a provisional decision as well
+    _claim: threading.Lock = field(default_factory=threading.Lock)
+    _claimed: bool | None = None  # False: cancelled before
+
+    @classmethod
+    def within(cls, timeout: float | None) -> Job:
+        """A job with this many seconds from now; more than a thread can wait (centuries, or infinity) are no limit.
+
+        Raises:
+            UnsupportedError: a timeout that is not a positive number.
+        """
+        if timeout is None:
+            return cls()
+        if not isinstance(timeout, Real) or isinstance(timeout, bool) or not timeout > 0:
+            raise UnsupportedError(f"timeout: expected a positive number of seconds or None, got {timeout!r:.80}")
+        if timeout > threading.TIMEOUT_MAX - 1:  # a second for what adding the clock rounds up
+            return cls()
+        return cls(time.monotonic() + float(timeout))
+
+    @property
+    def left(self) -> float | None:
+        """Seconds until the deadline, not below 0."""
+        return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
+
+    def stale(self) -> bool:
+        """Cancelled, or too late."""
+        return self.future.cancelled() or self.left == 0.0
+
+    def settle(self, value: Any = None, error: Exception | None = None) -> Finished:
+        """Claim the future, which nobody can cancel from here on, and say how the job ends."""
+        with self._claim:  # a scheduler whose thread ends may settle what a caller does
+            if self._claimed is None:
+                self._claimed = self.future.set_running_or_notify_cancel()
+        if not self._claimed:
+            return Finished(self, "cancelled")
+        if error is not None:
+            return Finished(self, "failed", error)
+        if self.left == 0.0:
+            return Finished(self, "expired", DeadlineExceeded("request: its result was not ready before its deadline"))
+        return Finished(self, "completed", value)
+
+
+def waited(future: Future[Any]) -> Any:
+    """The result of a job; a caller who is interrupted cancels it."""
+    try:
+        return future.result()
+    finally:
+        future.cancel()  # no-op once the result is there
+
+
+class Flow(Protocol):
+    """Work that a scheduler shares its batches out to."""
+
+    def wanted(self) -> int:
+        """Windows (shots, for an act model) that can run."""
+        ...
+
+    def take(self, most: int) -> Sequence[Any]:
+        """What the backend is to run, at most this many windows; the same again until ``give``."""
+        ...
+
+    def give(self, logits: Logits) -> list[Finished]:
+        """The logits of what was taken; jobs that end with them. An error leaves its jobs waiting."""
+        ...
+
+    def jobs(self) -> list[Job]:
+        """Those that wait."""
+        ...
+
+    def drop(self, jobs: Sequence[Job]) -> list[Job]:
+        """Forget jobs that end without their result; those of them that still waited."""
+        ...
+
+
+class RequestFlow:
+    """One movie: of a scene model its windows, of an act model all of it at once."""
+
+    def __init__(self, engine: Engine, source: Features, decision: dict[str, Any], job: Job) -> None:
+        self.job = job
+        self._engine, self._source, self._decision = engine, source, decision
+        self._arrays = engine.prepare(source)
+        self._shots = len(self._arrays[0])
+        self._half = engine.config.max_length // 2
+        self._done = 0
+        self._taken = range(0)
+        self._logits: list[NDArray[np.float32]] = []
+        self._waits = True
+
+    def wanted(self) -> int:
+        return self._shots - self._done
+
+    def take(self, most: int) -> Sequence[Any]:
+        if self._engine.config.task != "scene":
+            self._taken = range(self._shots)
+            return [self._arrays]
+        self._taken = own = range(self._done, min(self._shots, self._done + most))
+        begin, end = max(0, own.start - self._half), own.stop + self._half
+        return [Excerpt([array[begin:end] for array in self._arrays], own.start - begin, own.stop - begin)]
+
+    def give(self, logits: Logits) -> list[Finished]:
+        self._logits += logits
+        self._done = self._taken.stop
+        if self._done < self._shots:
+            return []
+        rows = self._engine.spread(np.concatenate(self._logits), self._source)
+        result = self._engine.decide(self._source, rows, **self._decision)
+        self._waits = False
+        return [self.job.settle(result)]
+
+    def jobs(self) -> list[Job]:
+        return [self.job] if self._waits else []
+
+    def drop(self, jobs: Sequence[Job]) -> list[Job]:
+        dropped = [job for job in self.jobs() if job in jobs]
+        self._waits = self._waits and not dropped
+        return dropped
+
+
+class StreamFlow:
+    """A stream: callers append shots and jobs, the scheduler's thread takes, gives and drops."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress, self.lock = progress, threading.Lock()
+        self._jobs: deque[Job] = deque()
+        self._turn: Turn | None = None
+        self._final: deque[Event] = deque()  # decided, and not delivered
+        self._provisional: list[Event] = []
+
+    def add(self, job: Job) -> list[Finished]:
+        """A job for all that can be decided now (with ``lock`` held); it may have nothing to wait for."""
+        progress = self.progress
+        job.target = progress.ready
+        job.foretold = progress.num_shots if progress.provisional and not progress.closed else 0
+        self._jobs.append(job)
+        return self._complete()
+
+    def wanted(self) -> int:
+        return self.progress.wanted()
+
+    def take(self, most: int) -> Sequence[Excerpt]:
+        with self.lock:
+            self._turn = self.progress.turn(most)
+            return self._turn.excerpts
+
+    def give(self, logits: Logits) -> list[Finished]:
+        with self.lock:
+            assert self._turn is not None
+            final, self._provisional = self.progress.advance(self._turn, logits)
+            self._final += final
+            return self._complete()
+
+    def _complete(self) -> list[Finished]:
+        """End the jobs whose decisions are there, in order; events of one that was given up go to the next."""
+        progress, finished = self.progress, []
+        seen = max(progress.decided, progress.foretold)
+        while self._jobs and self._jobs[0].target <= progress.decided and self._jobs[0].foretold <= seen:
+            job = self._jobs[0]
+            events = [event for event in self._final if event.shot < job.target]
+            last = len(self._jobs) == 1 or self._jobs[1].foretold > seen
+            self._jobs.popleft()
+            finished.append(job.settle((*events, *(self._provisional if last else ()))))
+            if finished[-1].ending == "completed":
+                for _ in events:
+                    self._final.popleft()
+                progress.deliver(max(progress.delivered, job.target))
+        return finished
+
+    def jobs(self) -> list[Job]:
+        return list(self._jobs)
+
+    def drop(self, jobs: Sequence[Job]) -> list[Job]:
+        with self.lock:  # a caller may just have completed its own
+            dropped = [job for job in self._jobs if job in jobs]
+            for job in dropped:
+                self._jobs.remove(job)
+        return dropped

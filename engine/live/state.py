@@ -1,0 +1,212 @@
+"""Where a stream stands: the shots that its later decisions need, what is decided, and what to run next."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from megaseg.engine.backends.protocol import Excerpt
+from megaseg.engine.inputs.features import Features, check_times
+from megaseg.engine.tasks.decoding import softmax
+from megaseg.errors import FeatureError
+
+if TYPE_CHECKING:
+    from megaseg.engine.engine import Engine
+
+Arrays = Sequence[NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What a stream says about one shot.
+
+    ``score`` is P(boundary after the shot) and ``boundary`` whether a scene ends with it; the movie's last shot is no
+    boundary, as in ``Segmentation.boundaries``. ``final``: nothing that comes can change it. Ticks are in units of the
+    stream's ``time_base``, None without times.
+    """
+
+    shot: int
+    score: float
+    boundary: bool
+    final: bool
+    start_ticks: int | None = None
+    end_ticks: int | None = None
+
+
+class Tail:
+    """The latest shots of several arrays, as they came; copies, since a caller may use its buffers again."""
+
+    def __init__(self, begin: int = 0) -> None:
+        self.begin = self.end = begin  # shots of the movie
+        self._chunks: deque[list[NDArray[Any]]] = deque()
+
+    def append(self, arrays: Arrays) -> None:
+        """The next shots of each array; those of each have the same number of rows."""
+        self._chunks.append([np.array(array) for array in arrays])
+        self.end += len(arrays[0])
+
+    def forget(self, before: int) -> None:
+        """Drop what came at once, where all of it is before this shot."""
+        while self._chunks and self.begin + len(self._chunks[0][0]) <= before:
+            self.begin += len(self._chunks.popleft()[0])
+
+    def read(self, begin: int, end: int) -> list[NDArray[Any]]:
+        """Rows of shots ``begin`` to ``end``, at least one, of each array."""
+        at, parts = self.end, []
+        for chunk in reversed(self._chunks):
+            at -= len(chunk[0])
+            if at < end:
+                parts.append([array[max(0, begin - at) : end - at] for array in chunk])
+            if at <= begin:
+                break
+        return parts[0] if len(parts) == 1 else [np.concatenate(part) for part in zip(*parts[::-1], strict=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What a stream runs next: the windows of shots that become final, and of those that get a provisional decision.
+
+    ``excerpts`` has one for each of the two that is not empty; ``read`` is the end of the shots that the first sees.
+    """
+
+    excerpts: tuple[Excerpt, ...]
+    final: range
+    provisional: range
+    read: int
+
+
+class Progress:
+    """``append`` takes shots, ``turn`` says what to run, ``advance`` takes its logits and gives events.
+
+    Not safe to share between threads.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        threshold: float,
+        provisional: bool = False,
+        acts: Engine | None = None,
+        history: bool = True,
+    ) -> None:
+        self.engine, self.acts = engine, acts
+        self.threshold, self.provisional, self.history = threshold, provisional, history
+        self.half = engine.config.max_length // 2
+        self.num_shots = self.decided = self.delivered = self.foretold = 0
+        self.closed = False
+        self.time_base: Fraction | None = None
+        self.features, self.times, self.whole = Tail(), Tail(), Tail()
+        self.scores: list[NDArray[np.float32]] = []  # of decided shots, with history
+        self._kept = engine.backend.keep()
+        self._read = 0  # end of the shots that ``_kept`` has seen
+
+    def append(self, shots: Features) -> None:
+        """Take the movie's next shots; an error takes none of them.
+
+        Raises:
+            FeatureError: features that do not fit the models, times that do not go on from those before, a closed
+                stream.
+        """
+        if self.closed:
+            raise FeatureError("push: the stream is closed")
+        own = self._arrays(shots, self.engine)
+        whole = self._arrays(shots, self.acts) if self.acts else None
+        if shots.times is not None or self.times.end:
+            self._append_times(shots)
+        self.features.append(own)
+        if whole:
+            self.whole.append(whole)
+        self.num_shots += shots.num_shots
+
+    def _arrays(self, shots: Features, engine: Engine) -> Arrays:
+        """The arrays for one of the models; together they take all."""
+        own = {modality.name for modality in engine.config.modalities}
+        others = {m.name for e in (self.engine, self.acts) if e for m in e.config.modalities} - own
+        modalities = {name: array for name, array in shots.modalities.items() if name not in others}
+        if modalities.keys() != shots.modalities.keys():
+            shots = Features(modalities, recipe=shots.recipe)
+        return shots.ordered_for(engine.config, part=True)
+
+    def _append_times(self, shots: Features) -> None:
+        if shots.times is None or self.times.end != self.num_shots:
+            some, other = ("some", "none") if shots.times is None else ("none", "some")
+            raise FeatureError(f"times: expected all of a stream's shots with times or none, got {some}, then {other}")
+        if self.num_shots and shots.time_base != self.time_base:
+            raise FeatureError(f"time_base: expected {self.time_base} as before, got {shots.time_base}")
+        if self.num_shots:
+            (last,) = self.times.read(self.num_shots - 1, self.num_shots)
+            check_times(np.concatenate([last, shots.times]), shots.time_base, 1 + shots.num_shots)
+        self.time_base = shots.time_base
+        self.times.append([shots.times])
+
+    @property
+    def ready(self) -> int:
+        """End of the shots that can be decided: windows of later ones reach beyond what has come.
+
+        The latest waits even where windows do not look ahead (L = 1): it may be the movie's last.
+        """
+        return self.num_shots if self.closed else max(self.decided, self.num_shots - max(1, self.half))
+
+    def _foretelling(self) -> range:
+        """New shots that get a provisional decision, on what has come so far."""
+        begin = max(self.ready, self.foretold)
+        return range(begin, self.num_shots if self.provisional and not self.closed else begin)
+
+    def wanted(self) -> int:
+        """Windows that can run."""
+        return self.ready - self.decided + len(self._foretelling())
+
+    def turn(self, most: int) -> Turn:
+        """What to run next, at most this many final windows; provisional ones come with the last of these."""
+        final = range(self.decided, min(self.ready, self.decided + most))
+        later = self._foretelling() if final.stop == self.ready else range(0)
+        read = min(self.num_shots, final.stop + self.half)
+        excerpts = []
+        if final:
+            begin = self._read if self._kept and self._kept.shots else max(0, final.start - self.half)
+            excerpts.append(self._excerpt(begin, read, final, self._kept))
+        if later:
+            excerpts.append(self._excerpt(max(0, later.start - self.half), self.num_shots, later))
+        return Turn(tuple(excerpts), final, later, read)
+
+    def _excerpt(self, begin: int, end: int, windows: range, kept: Any = None) -> Excerpt:
+        """Shots from ``begin`` to ``end`` after those that ``kept`` holds."""
+        rows: Arrays = [np.empty((0, m.feature_size), np.float32) for m in self.engine.config.modalities]
+        rows = self.features.read(begin, end) if begin < end else rows
+        first = begin - (kept.shots if kept else 0)
+        return Excerpt(rows, windows.start - first, windows.stop - first, kept)
+
+    def advance(self, turn: Turn, logits: Sequence[NDArray[np.float32]]) -> tuple[list[Event], list[Event]]:
+        """Final and provisional events of a turn whose windows have run."""
+        scores = [softmax(rows, axis=1)[:, 1].astype(np.float32) for rows in logits]
+        final = self._events(turn.final, scores[0], True) if turn.final else []
+        later = self._events(turn.provisional, scores[-1], False) if turn.provisional else []
+        if turn.final:
+            self.decided, self._read = turn.final.stop, turn.read
+            if self.history:
+                self.scores.append(scores[0])
+        self.foretold = max(self.foretold, turn.provisional.stop)
+        return final, later
+
+    def _events(self, shots: range, scores: NDArray[np.float32], final: bool) -> list[Event]:
+        last = self.num_shots - 1 if self.closed else -1
+        times = self.times.read(shots.start, shots.stop)[0].tolist() if self.times.end else [(None, None)] * len(shots)
+        # In float64, as Segmentation decides.
+        return [
+            Event(shot, score, score >= self.threshold and shot != last, final, *ticks)
+            for shot, score, ticks in zip(shots, scores.tolist(), times, strict=True)
+        ]
+
+    def deliver(self, end: int) -> None:
+        """The caller has the events of shots before ``end``: nobody asks for them again."""
+        self.delivered = end
+        self.features.forget(end - self.half)
+        if not self.history and not self.acts:
+            self.times.forget(end)

@@ -1,0 +1,1 @@
+"""Results: tracks of segments, their files, and their explanations."""

@@ -1,0 +1,1 @@
+"""Tasks: from a model's outputs to scores and decisions, one module a task."""

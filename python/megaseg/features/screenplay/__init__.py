@@ -1,0 +1,1 @@
+"""Screenplays: parsing, blocks, and what their text says beyond its words."""

@@ -1,0 +1,1 @@
+"""From a source to a result: shots, features, models."""
