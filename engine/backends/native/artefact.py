@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from megaseg.engine.backends.native.extension import extension, native_compute_type, native_target
-from megaseg.engine.backends.native.lowering import Lowering
+from megaseg.engine.backends.native.lowering import Lowering, properties
 from megaseg.engine.graph.graph import build
 from megaseg.engine.graph.passes import PASSES, rewrite
 from megaseg.engine.inputs.files import atomic_write, locked
@@ -28,7 +28,7 @@ from megaseg.engine.model.config import ModelConfig
 from megaseg.errors import CheckpointError, ResourceLimitError
 
 MAGIC = b"megaseg\0"
-VERSION = 3
+VERSION = 4
 _HEADER = struct.Struct("<8sIIQQQQQQQ")  # csrc/core/artefact.cpp
 _PAGE = 4096
 _MOST_TOKENS = 1 << 24  # the executor counts rows of tokens in ints
@@ -91,8 +91,11 @@ def plan_info(path: str | os.PathLike[str], plan: Any) -> ArtefactInfo:
     """
     info = _info(path, plan.metadata)
     config = info.config
-    modalities = [(modality.name, modality.feature_size) for modality in config.modalities]
-    said = (config.task, config.max_length, config.num_classes, modalities, info.target)
+    scene = config.task == "scene"
+    sequences = ("windows" if scene else "whole", config.max_length, int(scene))
+    inputs = [(modality.name, modality.feature_size, "float32") for modality in config.modalities]
+    outputs = [("logits", config.num_classes, len(inputs))]
+    said = (sequences, inputs, outputs, properties(config), info.target)
     if said != plan.signature:
         raise CheckpointError(f"{path}: expected metadata of the model {plan.signature}, got {said}")
     return info

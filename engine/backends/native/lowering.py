@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from megaseg.engine.graph.graph import SPACES, Graph, Node, Weight
+from megaseg.engine.backends.native.extension import extension
+from megaseg.engine.graph.graph import Graph, Node, Weight
+from megaseg.engine.model.config import ModelConfig
 
-TYPES = ("float32", "bfloat16", "int8")
-# The executor's op numbers, csrc/core/program/program.h.
-OPS = (
-    *("features", "cast", "windows", "linear", "head_linear", "layer_norm", "embed", "inverse_sigma"),
-    *("select", "merge", "join", "attention", "window_attention", "query_attention", "add"),
-)
+TYPES = ("float32", "bfloat16", "int8", "int32")
+# Names of the executor's spaces, csrc/core/program/program.h.
+NAMES = {"bottlenecks": "prefix", "centres": "sequences", "inverse_sigma": "inverse_std"}
+SPACES = ("shots", "latents", "prefix", "tokens", "sequences")
 ALIGN = 64
 
 Bytes = NDArray[Any]
@@ -42,7 +42,7 @@ class Value:
     """Rows of one space in one type."""
 
     space: str
-    tokens: int
+    prefix: int
     width: int
     type: str
 
@@ -80,21 +80,28 @@ class Lowering:
 
     def _lower(self, node: Node) -> None:
         inputs = [self._index[source] for source in node.inputs]
+        config = self._graph.config
+        eps = struct.unpack("<I", struct.pack("<f", config.layer_norm_eps))[0]
         attributes: tuple[int, ...] = ()
         if node.op in ("linear", "head_linear"):
             product = self._product(node)
             inputs[0] = self._cast(inputs[0], product)
-            attributes = (TYPES.index(product), *((int(node.attributes["gelu"]),) if node.op == "linear" else ()))
+            own = int(node.attributes["gelu"]) if node.op == "linear" else config.num_heads
+            attributes = (TYPES.index(product), own)
         elif node.op == "features":
             attributes = (node.attributes["modality"],)
-        elif node.op == "inverse_sigma":
-            attributes = (node.tokens,)
+        elif node.op == "layer_norm":
+            attributes = (eps,)
+        elif node.op in ("embed", "inverse_sigma"):
+            attributes = (eps, config.num_bottleneck)
+        elif node.op.endswith("attention"):
+            attributes = (config.num_heads,)
         of_type = self._type(node, inputs)
         weights = tuple(self._weights(node, of_type, TYPES[attributes[0]] if "linear" in node.op else ""))
-        tokens = node.tokens if node.space in ("bottlenecks", "tokens") else 0
-        out = self._value(Value(node.space, tokens, node.width, of_type))
+        prefix = node.tokens if node.space in ("bottlenecks", "tokens") else 0
+        out = self._value(Value(NAMES.get(node.space, node.space), prefix, node.width, of_type))
         self._index[node] = out
-        self.steps.append(Step(node.op, out, tuple(inputs), attributes, weights))
+        self.steps.append(Step(NAMES.get(node.op, node.op), out, tuple(inputs), attributes, weights))
 
     def _value(self, value: Value) -> int:
         self.values.append(value)
@@ -105,7 +112,7 @@ class Lowering:
         if value.type == to:
             return index
         if (index, to) not in self._casts:
-            out = self._value(Value(value.space, value.tokens, value.width, to))
+            out = self._value(Value(value.space, value.prefix, value.width, to))
             self.steps.append(Step("cast", out, (index,)))
             self._casts[index, to] = out
         return self._casts[index, to]
@@ -154,28 +161,40 @@ class Lowering:
     def words(self, target: str) -> tuple[bytes, list[tuple[int, Packed]], int]:
         """The program in 32-bit words, where each weight goes among the weights, and how many bytes they take."""
         config = self._graph.config
-        threshold = _least(0.5 if config.threshold is None else config.threshold)
+        kind = config.task != "scene"
+        named = properties(config)
         words: list[bytes] = [
-            _word(("scene", "act", "synopsis").index(config.task), config.max_length),
-            _word(config.num_heads, config.num_classes),
-            struct.pack("<ff", config.layer_norm_eps, threshold),
+            _word(kind, config.max_length, not kind),
             _text(target),
+            _word(len(named)),
+            *(_text(name) + _text(value) for name, value in named.items()),
             _word(len(config.modalities)),
-            *(_word(modality.feature_size) + _text(modality.name) for modality in config.modalities),
+            *(_word(modality.feature_size, 0) + _text(modality.name) for modality in config.modalities),
             _word(len(self.values)),
-            *(_word(SPACES.index(v.space), v.tokens, v.width, TYPES.index(v.type)) for v in self.values),
+            *(_word(SPACES.index(v.space), v.prefix, v.width, TYPES.index(v.type)) for v in self.values),
             _word(len(self.steps)),
         ]
+        ops = extension().ops()
         placed: list[tuple[int, Packed]] = []
         end = 0
         for step in self.steps:
-            words.append(_word(OPS.index(step.op), step.out, len(step.inputs), *step.inputs))
+            words.append(_word(ops.index(step.op), step.out, len(step.inputs), *step.inputs))
             words.append(_word(len(step.attributes), *step.attributes, len(step.weights)))
             for packed in step.weights:
                 words.append(struct.pack("<QQ", end, packed.size))
                 placed.append((end, packed))
                 end += -(-packed.size // ALIGN) * ALIGN
+        parts = [self._index[node] for node in self._graph.logits.inputs]
+        words += [_word(1), _text("logits"), _word(self._index[self._graph.logits], len(parts), *parts)]
         return b"".join(words), placed, end
+
+
+def properties(config: ModelConfig) -> dict[str, str]:
+    """What a compiled model says to who runs it without Python: texts that the executor stores and does not read."""
+    said = {"task": config.task}
+    if config.threshold is not None:
+        said["threshold"] = f"{_least(config.threshold):.9g}"
+    return said
 
 
 def _least(threshold: float) -> float:
