@@ -208,10 +208,13 @@ def test_threads_may_share_a_session() -> None:
             assert np.array_equal(got, wanted)
 
 
+SHOTS = (3, 1000, 1, 50)
+
+
 def test_a_batch_takes_only_the_shots_that_its_windows_stand_on() -> None:
     config = small_config()
     model = backend(random_checkpoint(config), batch=16)
-    batches = list(model._batches([random_movie(config, n) for n in (3, 1000, 1, 50)]))
+    batches = list(model._batches([random_movie(config, n) for n in SHOTS], [range(n) for n in SHOTS]))
     assert sum(len(feeds["windows"]) for feeds in batches) == 1054
     assert all(len(feeds["clip"]) <= 16 + config.max_length - 1 for feeds in batches)
     assert all(feeds["windows"].max() == len(feeds["clip"]) - 1 for feeds in batches)
