@@ -19,12 +19,14 @@ from pathlib import Path
 from typing import Any
 
 from megaseg.engine.backends.native.extension import extension, native_compute_type, native_target
-from megaseg.engine.backends.native.lowering import Lowering, properties
-from megaseg.engine.graph.graph import build
+from megaseg.engine.backends.native.lowering import Lowering, properties_of, sequence_words
+from megaseg.engine.graph.graph import Graph
 from megaseg.engine.graph.passes import PASSES, rewrite
+from megaseg.engine.graph.sequences import Windows
 from megaseg.engine.inputs.files import atomic_write, locked
 from megaseg.engine.model.checkpoint import Checkpoint
 from megaseg.engine.model.config import ModelConfig
+from megaseg.engine.model.family import graph_of, structure_of
 from megaseg.errors import CheckpointError, ResourceLimitError
 
 MAGIC = b"megaseg\0"
@@ -90,12 +92,10 @@ def plan_info(path: str | os.PathLike[str], plan: Any) -> ArtefactInfo:
         CheckpointError: metadata that cannot be read, or of another model than the program.
     """
     info = _info(path, plan.metadata)
-    config = info.config
-    scene = config.task == "scene"
-    sequences = ("windows" if scene else "whole", config.max_length, int(scene))
-    inputs = [(modality.name, modality.feature_size, "float32") for modality in config.modalities]
-    outputs = [("logits", config.num_classes, len(inputs))]
-    said = (sequences, inputs, outputs, properties(config), info.target)
+    graph = structure_of(info.config)
+    inputs = [(modality.name, modality.feature_size, modality.type) for modality in graph.inputs]
+    outputs = [(output.name, output.node.width, len(output.parts)) for output in graph.outputs]
+    said = (sequence_words(graph.sequences), inputs, outputs, properties_of(info.config), info.target)
     if said != plan.signature:
         raise CheckpointError(f"{path}: expected metadata of the model {plan.signature}, got {said}")
     return info
@@ -146,15 +146,16 @@ def _write(checkpoint: Checkpoint, path: Path, compute_type: str, target: str, p
     native = extension()
     target = native_target(target)
     compute_type = native_compute_type(compute_type, target)
-    _check_size(checkpoint.config)
+    graph = graph_of(checkpoint)
+    _check_size(graph)
     lowering = Lowering(
-        rewrite(build(checkpoint), passes),
+        rewrite(graph, passes),
         compute_type,
         native.compute_types(target),
         lambda kind, weight, bias: native.linear_pack(kind, weight, bias, target=target),
         lambda kind, n, k: int(native.linear_packed_size(kind, n, k, target=target)),
     )
-    program, weights, weights_size = lowering.words(target)
+    program, weights, weights_size = lowering.words(target, properties_of(checkpoint.config))
     info = ArtefactInfo(checkpoint.config, target, compute_type, passes, dict(checkpoint.metadata))
     described = {
         "config": checkpoint.config.to_dict(),
@@ -184,8 +185,10 @@ def _write(checkpoint: Checkpoint, path: Path, compute_type: str, target: str, p
     return info
 
 
-def _check_size(config: ModelConfig) -> None:
-    tokens = len(config.modalities) * config.num_bottleneck + config.max_length
+def _check_size(graph: Graph) -> None:
+    own = graph.sequences
+    longest = own.length if isinstance(own, Windows) else own.most
+    tokens = max(node.prefix for node in graph.nodes()) + longest
     if tokens > _MOST_TOKENS:
         raise ResourceLimitError(f"config: expected at most {_MOST_TOKENS} tokens in a sequence, got {tokens}")
 
