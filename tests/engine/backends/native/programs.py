@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ class Program:
         self.values: list[list[int]] = []
         self.steps: list[list[Any]] = []  # op, out, inputs, attributes, weights
         self.outputs: list[list[Any]] = []  # name, value, parts
+        self.surplus = b""  # words after the end
 
     def value(self, space: str, width: int, kind: str = "float32", prefix: int = 0) -> int:
         self.values.append([SPACES.index(space), prefix, width, TYPES.index(kind)])
@@ -72,7 +75,7 @@ class Program:
                 weights += own + bytes(-len(own) % 64)
         out.append(_word(len(self.outputs)))
         out += [_text(name) + _word(value, len(parts), *parts) for name, value, parts in self.outputs]
-        return b"".join(out), weights
+        return b"".join([*out, self.surplus]), weights
 
     def plan(self, folder: Path, **options: Any) -> Any:
         """The loaded program."""
@@ -93,6 +96,45 @@ def run(plan: Any, *movies: list[np.ndarray], outputs: tuple[str, ...] = ("y",))
     """Outputs of whole movies."""
     rows: list[tuple[np.ndarray, ...]] = plan.run([(movie, 0, len(movie[0]), None) for movie in movies], list(outputs))
     return rows
+
+
+FUZZ = """
+import sys
+import numpy as np
+from megaseg import _C
+from megaseg.errors import MegasegError
+path, seed = sys.argv[1], int(sys.argv[2])
+rng = np.random.default_rng(seed)
+good = open(path, "rb").read()
+offset, size = (int.from_bytes(good[i : i + 8], "little") for i in (40, 48))
+features, outputs = eval(sys.argv[3]), sys.argv[4].split(",")
+ran = refused = 0
+for _ in range(400):
+    changed = bytearray(good)
+    for _ in range(rng.integers(1, 4)):
+        at = offset + 4 * int(rng.integers(size // 4))
+        word = int(rng.choice([0, 1, 2, 3, 5, 7, 8, 24, 63, 64, 1000, 2**31, 2**32 - 1, rng.integers(2**32)]))
+        changed[at : at + 4] = word.to_bytes(4, "little")
+    open(path, "wb").write(changed)
+    _C.seal_artefact(path)
+    try:
+        plan = _C.Plan(path, num_threads=2, memory_limit=1 << 28)
+        plan.run([(features, 0, len(features[0]), None)], outputs)
+        ran += 1
+    except (MegasegError, ValueError, TypeError):
+        refused += 1
+print(ran, refused)
+"""
+
+
+def run_altered(path: Path, features: str, outputs: list[str]) -> tuple[int, int]:
+    """How many of 400 programs with up to three words of nonsense ran and were refused; a crash is an error."""
+    seed = str(np.random.default_rng().integers(2**31))
+    command = [sys.executable, "-c", FUZZ, str(path), seed, features, ",".join(outputs)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, (seed, done.returncode, done.stderr)
+    ran, refused = (int(count) for count in done.stdout.split())
+    return ran, refused
 
 
 def bfloat16(x: np.ndarray) -> np.ndarray:
