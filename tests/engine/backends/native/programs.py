@@ -77,19 +77,22 @@ class Program:
         out += [_text(name) + _word(value, len(parts), *parts) for name, value, parts in self.outputs]
         return b"".join([*out, self.surplus]), weights
 
-    def plan(self, folder: Path, **options: Any) -> Any:
-        """The loaded program."""
+    def write(self, path: Path) -> None:
+        """A compiled model without a checkpoint's metadata."""
         program, weights = self.words()
         metadata = b"{}  "
         program_at = 128
         weights_at = -(-(program_at + len(program)) // 64) * 64
         sections = (72, len(metadata), program_at, len(program), weights_at, len(weights))
         head = struct.pack("<8sIIQQQQQQQ", b"megaseg\0", 4, 0, weights_at + len(weights), *sections) + metadata
-        path = folder / "program.mseg"
         path.unlink(missing_ok=True)
         path.write_bytes(head.ljust(program_at, b"\0") + program.ljust(weights_at - program_at, b"\0") + weights)
         _C.seal_artefact(str(path))
-        return _C.Plan(str(path), **options)
+
+    def plan(self, folder: Path, **options: Any) -> Any:
+        """The program, written and loaded."""
+        self.write(folder / "program.mseg")
+        return _C.Plan(str(folder / "program.mseg"), **options)
 
 
 def run(plan: Any, *movies: list[np.ndarray], outputs: tuple[str, ...] = ("y",)) -> list[tuple[np.ndarray, ...]]:

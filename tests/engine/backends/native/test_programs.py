@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -83,6 +84,13 @@ def test_as_they_were_made_they_run(tmp_path: Path, windowed: bool) -> None:
     ids, x = np.array([[3], [0]], np.int32), ones(2, WIDTH)
     for own in run(program.plan(tmp_path), [ids, x], outputs=("y", "y.parts", "other")):
         assert all(np.isfinite(array).all() for array in own)
+
+
+def test_the_documented_numbers_are_those_of_the_extension() -> None:
+    text = (Path(__file__).parents[4] / "docs" / "formats.md").read_text()
+    rows = re.findall(r"^\| (\d+) (\w+) \| .* \| .*\|$", text, re.MULTILINE)
+    assert [name for _, name in rows] == OPS
+    assert [int(number) for number, _ in rows] == list(range(len(OPS)))
 
 
 EXPECTED: list[tuple[str, str, Change]] = [
