@@ -194,14 +194,16 @@ def is_kernel(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
 def function_sizes(root: Path) -> dict[str, int]:
     """Lines of every Python function (``file::Class.function``), those that Triton compiles left out.
 
-    A command's signature is its interface: in ``cli/`` signature and docstring are not counted.
+    Signature and docstring of a command, an op or a launch are its interface: not counted in ``cli/`` and ``kernels/``.
     """
     sizes = {}
     for path in code(root, CODE[1:], (".py",)):
         name = path.relative_to(root).as_posix()
         for function, node in functions(parsed(path)):
             if not is_kernel(node):
-                sizes[f"{name}::{function}"] = function_lines(node, name.startswith("python/megaseg/cli/"))
+                sizes[f"{name}::{function}"] = function_lines(
+                    node, name.startswith(("python/megaseg/cli/", "kernels/"))
+                )
     return sizes
 
 
