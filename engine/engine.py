@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megaseg.engine.backends.protocol import LOGITS, PARTS, Backend, Excerpt, logits_of
+from megaseg.engine.graph.sequences import Windows
 from megaseg.engine.inputs.features import Features, FeatureSource, as_features
 from megaseg.engine.live.snapshot import read_snapshot
 from megaseg.engine.live.stream import Stream, new_progress
@@ -112,9 +113,10 @@ class Engine:
 
     def _group_size(self, movie: Features) -> int:
         """Neighbouring shots that are averaged into one: as few as make the movie fit the model."""
-        if self.config.task == "scene" or self._overflow == "error":
+        own = self.config.sequences
+        if isinstance(own, Windows) or self._overflow == "error":
             return 1
-        return -(-movie.num_shots // self.config.max_length)
+        return -(-movie.num_shots // own.most)
 
     def segment(
         self,

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megaseg.engine.backends.protocol import Excerpt
+from megaseg.engine.graph.sequences import Windows
 from megaseg.engine.inputs.features import Features
 from megaseg.engine.live.state import Event, Progress, Turn
 from megaseg.errors import DeadlineExceeded, UnsupportedError
@@ -145,7 +146,8 @@ class RequestFlow:
         self._engine, self._source, self._decision = engine, source, decision
         self._arrays = engine.prepare(source)
         self._shots = len(self._arrays[0])
-        self._half = engine.config.max_length // 2
+        own = engine.config.sequences
+        self._half = own.half if isinstance(own, Windows) else 0
         self._done = 0
         self._taken = range(0)
         self._logits: list[NDArray[np.float32]] = []

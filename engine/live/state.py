@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megaseg.engine.backends.protocol import Excerpt
+from megaseg.engine.graph.sequences import Windows
 from megaseg.engine.inputs.features import Features, check_times
 from megaseg.engine.tasks.decoding import softmax
 from megaseg.errors import FeatureError
@@ -98,7 +99,8 @@ class Progress:
     ) -> None:
         self.engine, self.acts = engine, acts
         self.threshold, self.provisional, self.history = threshold, provisional, history
-        self.half = engine.config.max_length // 2
+        own = engine.config.sequences
+        self.half = own.half if isinstance(own, Windows) else 0
         self.num_shots = self.decided = self.delivered = self.foretold = 0
         self.closed = False
         self.time_base: Fraction | None = None
