@@ -140,9 +140,9 @@ class Flow(Protocol):
 class RequestFlow:
     """One movie: of a scene model its windows, of an act model all of it at once."""
 
-    def __init__(self, engine: Engine, source: Features, decision: dict[str, Any], job: Job) -> None:
+    def __init__(self, engine: Engine, source: Features, given: dict[str, Any], job: Job) -> None:
         self.job = job
-        self._engine, self._source, self._decision = engine, source, decision
+        self._engine, self._source, self._given = engine, source, given
         self._arrays = engine.prepare(source)
         self._shots = len(self._arrays[0])
         self._half = engine.config.max_length // 2
@@ -168,7 +168,7 @@ class RequestFlow:
         if self._done < self._shots:
             return []
         rows = self._engine.spread(np.concatenate(self._logits), self._source)
-        result = self._engine.decide(self._source, rows, **self._decision)
+        result = self._engine.decide(self._source, rows, self._given)
         self._waits = False
         return [self.job.settle(result)]
 

@@ -15,13 +15,14 @@ from functools import partial
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
-from megaseg.engine.inputs.features import FeatureSource, as_features
+from megaseg.engine.inputs.feature_files import FeatureSource, as_features
 from megaseg.engine.live.admission import Admission, SchedulerStats
 from megaseg.engine.live.queue_entries import Finished, Flow, Job, RequestFlow, waited
 from megaseg.engine.live.scheduled_stream import ScheduledStream
 from megaseg.engine.live.snapshot import read_snapshot
 from megaseg.engine.live.stream import new_progress
 from megaseg.engine.results.segmentation import Segmentation
+from megaseg.engine.tasks.task import deciding_task
 from megaseg.errors import MegasegError, UnsupportedError
 
 if TYPE_CHECKING:
@@ -179,8 +180,8 @@ class Scheduler:
 
     def _enter(self, features: FeatureSource, decision: dict[str, Any], job: Job) -> None:
         """Check a request that has its place, and have it run; a full queue refuses without looking at features."""
-        self.engine.expect_decisions("segment")
-        self.enqueue(RequestFlow(self.engine, as_features(features), decision, job))
+        given = deciding_task(self.engine.config.task, "segment").given(decision)
+        self.enqueue(RequestFlow(self.engine, as_features(features), given, job))
 
     def enqueue(self, flow: Flow) -> None:
         """Have a flow's jobs run; it may stand in line already.

@@ -132,7 +132,7 @@ class Progress:
         modalities = {name: array for name, array in shots.modalities.items() if name not in others}
         if modalities.keys() != shots.modalities.keys():
             shots = Features(modalities, recipe=shots.recipe)
-        return shots.ordered_for(engine.config, part=True)
+        return shots.ordered_for(engine.config.modalities, engine.config.recipe)
 
     def _append_times(self, shots: Features) -> None:
         if shots.times is None or self.times.end != self.num_shots:
