@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from megaseg.engine.backends.protocol import Backend
+from megaseg.engine.backends.protocol import LOGITS, PARTS, Backend, Excerpt, logits_of
 from megaseg.engine.inputs.feature_files import FeatureSource, as_features
 from megaseg.engine.inputs.features import Features
 from megaseg.engine.live.snapshot import read_snapshot
@@ -95,7 +95,7 @@ class Engine:
         return self._logits([as_features(features)])[0]
 
     def _logits(self, movies: list[Features]) -> list[NDArray[np.float32]]:
-        logits = self.backend.run_many([self.prepare(movie) for movie in movies])
+        logits = logits_of(self.backend, [self.prepare(movie) for movie in movies])
         return [self.spread(rows, movie) for rows, movie in zip(logits, movies, strict=True)]
 
     def prepare(self, movie: Features) -> list[NDArray[np.float32]]:
@@ -178,7 +178,7 @@ class Engine:
         """
         given = deciding_task(self.config.task, "explain").given(decision)
         source = as_features(features)
-        runs = self.backend.explain(self.prepare(source))
+        (runs,) = self.backend.run([Excerpt.whole(self.prepare(source))], (LOGITS, LOGITS + PARTS))
         logits, contributions = (self.spread(rows, source) for rows in runs)
         names = tuple(modality.name for modality in self.config.modalities)
         segmentation = self.decide(source, logits, given)

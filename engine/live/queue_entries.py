@@ -120,7 +120,7 @@ class Flow(Protocol):
         """Windows (shots, for an act model) that can run."""
         ...
 
-    def take(self, most: int) -> Sequence[Any]:
+    def take(self, most: int) -> Sequence[Excerpt]:
         """What the backend is to run, at most this many windows; the same again until ``give``."""
         ...
 
@@ -154,10 +154,10 @@ class RequestFlow:
     def wanted(self) -> int:
         return self._shots - self._done
 
-    def take(self, most: int) -> Sequence[Any]:
+    def take(self, most: int) -> Sequence[Excerpt]:
         if self._engine.config.task != "scene":
             self._taken = range(self._shots)
-            return [self._arrays]
+            return [Excerpt.whole(self._arrays)]
         self._taken = own = range(self._done, min(self._shots, self._done + most))
         begin, end = max(0, own.start - self._half), own.stop + self._half
         return [Excerpt([array[begin:end] for array in self._arrays], own.start - begin, own.stop - begin)]
