@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from megaseg.engine.backends.protocol import LOGITS, PARTS, Backend, Excerpt, logits_of
 from megaseg.engine.inputs.feature_files import FeatureSource, as_features
 from megaseg.engine.inputs.features import Features
-from megaseg.engine.live.snapshot import read_snapshot
-from megaseg.engine.live.stream import Stream, new_progress
+from megaseg.engine.live.segmenter import Segmenter, window_length
+from megaseg.engine.live.stream import Stream, new_state, resumed_state
 from megaseg.engine.loading import expect, load_backend
 from megaseg.engine.model.checkpoint import Checkpoint, ModelConfig
 from megaseg.engine.results.explanation import Explanation
@@ -95,27 +95,27 @@ class Engine:
         return self._logits([as_features(features)])[0]
 
     def _logits(self, movies: list[Features]) -> list[NDArray[np.float32]]:
-        logits = logits_of(self.backend, [self.prepare(movie) for movie in movies])
-        return [self.spread(rows, movie) for rows, movie in zip(logits, movies, strict=True)]
+        logits = logits_of(self.backend, [self.to_model_rows(movie) for movie in movies])
+        return [self.to_shots(rows, movie) for rows, movie in zip(logits, movies, strict=True)]
 
-    def prepare(self, movie: Features) -> list[NDArray[np.float32]]:
+    def to_model_rows(self, movie: Features) -> list[NDArray[np.float32]]:
         """What the backend takes of a movie: (shots, D_m) a modality, or with ``overflow="pool"`` (groups, D_m).
 
         Raises:
             FeatureError: features that do not fit the model.
         """
         config = self.config
-        most = None if config.task == "scene" else config.max_length
+        most = None if window_length(config) else config.max_length
         return movie.pooled(self._group_size(movie)).ordered_for(config.modalities, config.recipe, most)
 
-    def spread(self, rows: NDArray[np.float32], movie: Features) -> NDArray[np.float32]:
-        """Rows of what ``prepare`` gave, one for each shot of the movie."""
+    def to_shots(self, rows: NDArray[np.float32], movie: Features) -> NDArray[np.float32]:
+        """Rows of what ``to_model_rows`` gave, one for each shot of the movie."""
         size = self._group_size(movie)
         return rows if size == 1 else rows.repeat(size, axis=0)[: movie.num_shots]
 
     def _group_size(self, movie: Features) -> int:
         """Neighbouring shots that are averaged into one: as few as make the movie fit the model."""
-        if self.config.task == "scene" or self._overflow == "error":
+        if window_length(self.config) or self._overflow == "error":
             return 1
         return -(-movie.num_shots // self.config.max_length)
 
@@ -178,8 +178,8 @@ class Engine:
         """
         given = deciding_task(self.config.task, "explain").given(decision)
         source = as_features(features)
-        (runs,) = self.backend.run([Excerpt.whole(self.prepare(source))], (LOGITS, LOGITS + PARTS))
-        logits, contributions = (self.spread(rows, source) for rows in runs)
+        (runs,) = self.backend.run([Excerpt.whole(self.to_model_rows(source))], (LOGITS, LOGITS + PARTS))
+        logits, contributions = (self.to_shots(rows, source) for rows in runs)
         names = tuple(modality.name for modality in self.config.modalities)
         segmentation = self.decide(source, logits, given)
         return Explanation.from_contributions(segmentation, names, logits, contributions)
@@ -190,7 +190,7 @@ class Engine:
         threshold: float | None = None,
         provisional: bool = False,
         time_base: Fraction | str | None = None,
-        acts: Engine | None = None,
+        acts: Segmenter | None = None,
         history: bool = True,
     ) -> Stream:
         """A stream for a movie whose shots come one by one (scene model); what it says equals ``segment``'s.
@@ -207,20 +207,20 @@ class Engine:
             UnsupportedError: not a scene model, or ``acts`` that is no act model.
             FeatureError: a threshold outside [0, 1], or a time base that is none.
         """
-        progress = new_progress(
+        state = new_state(
             self, threshold=threshold, provisional=provisional, time_base=time_base, acts=acts, history=history
         )
-        return Stream(progress)
+        return Stream(state, acts)
 
-    def resume(self, snapshot: bytes, *, acts: Engine | None = None) -> Stream:
+    def resume(self, snapshot: bytes, *, acts: Segmenter | None = None) -> Stream:
         """A stream that goes on where ``Stream.snapshot`` was taken, in whatever process.
 
-        The model is to be the same; its backend and compute type need not be, at the price of equal bits.
+        The model is to be the same. Its backend and compute type need not be; later scores are then not bit-identical.
 
         Raises:
             FeatureError: not a whole snapshot of this version, or one of another model.
         """
-        return Stream(read_snapshot(self, snapshot, acts, new_progress))
+        return Stream(resumed_state(self, snapshot, acts), acts)
 
     def decide(self, source: Features, logits: NDArray[np.float32], given: Mapping[str, Any]) -> Segmentation:
         """``segment`` for logits that are there; ``given`` are options that the task has checked.

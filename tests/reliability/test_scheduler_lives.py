@@ -331,7 +331,7 @@ def test_nothing_hangs_in_a_child_forked_while_the_locks_are_held(engine: Engine
         stream.push(MOVIE)
         calls: list[Callable[[], Any]] = [
             scheduler.stats,
-            scheduler.expect_room,
+            scheduler.require_room,
             lambda: scheduler.submit(MOVIE),
             lambda: scheduler.segment(MOVIE, wait=True),
             lambda: stream.push(MOVIE),
@@ -343,7 +343,7 @@ def test_nothing_hangs_in_a_child_forked_while_the_locks_are_held(engine: Engine
         held, forked = threading.Event(), threading.Event()
 
         def hold() -> None:
-            with scheduler.admission._lock, scheduler._lock, stream._flow.lock:
+            with scheduler.admission._lock, scheduler._lock, stream._entry.lock:
                 held.set()
                 assert forked.wait(20)
 

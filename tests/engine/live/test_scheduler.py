@@ -13,9 +13,9 @@ import pytest
 from support import random_checkpoint, random_features, small_config
 
 from megaseg import Engine, Features
-from megaseg.engine.live.queue_entries import Job, StreamFlow
+from megaseg.engine.live.queue_entries import Job, StreamEntry
 from megaseg.engine.live.scheduler import BatchReport, Scheduler
-from megaseg.engine.live.stream import new_progress
+from megaseg.engine.live.stream import new_state
 from megaseg.errors import DeadlineExceeded, FeatureError, MegasegError, OverloadedError, UnsupportedError
 
 
@@ -208,17 +208,17 @@ def test_events_of_a_push_that_was_given_up_come_with_the_next(held: Any) -> Non
 def test_a_push_that_its_caller_completed_is_not_dropped_again() -> None:
     """The scheduler's thread may have seen it wait, and be late, a moment before."""
     engine = Engine.from_checkpoint(random_checkpoint(small_config()))
-    flow, job = StreamFlow(new_progress(engine)), Job.within(1e-9)
-    flow.progress.append(Features(movie(engine, 1)))
-    with flow.lock:
-        assert [end.ending for end in flow.add(job)] == ["expired"]
-    assert flow.drop([job]) == []
+    entry, job = StreamEntry(new_state(engine)), Job.within(1e-9)
+    entry.state.append(Features(movie(engine, 1)))
+    with entry.lock:
+        assert [end.ending for end in entry.add(job)] == ["expired"]
+    assert entry.drop([job]) == []
     waits = Job()
-    flow.progress.append(Features(movie(engine, 9)))
-    with flow.lock:
-        assert flow.add(waits) == []
-    assert flow.drop([job, waits]) == [waits]
-    assert flow.jobs() == []
+    entry.state.append(Features(movie(engine, 9)))
+    with entry.lock:
+        assert entry.add(waits) == []
+    assert entry.drop([job, waits]) == [waits]
+    assert entry.jobs() == []
 
 
 def test_the_scheduler_goes_on_while_a_stream_asks_for_its_acts() -> None:
