@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -19,18 +19,25 @@ from megaseg.engine.loading import expect, load_backend
 from megaseg.engine.model.checkpoint import Checkpoint, ModelConfig
 from megaseg.engine.results.explanation import Explanation
 from megaseg.engine.results.segmentation import Segmentation
-from megaseg.engine.tasks.task import deciding_task
-from megaseg.errors import FeatureError
+from megaseg.engine.tasks.task import deciding_task, task_of
+from megaseg.errors import CheckpointError, FeatureError, UnsupportedError
 
 OVERFLOWS = ("error", "pool")
+
+
+def output_names(config: ModelConfig) -> tuple[str, ...]:
+    """Names of a model's outputs."""
+    return (LOGITS,)
 
 
 class Engine:
     """A model ready to segment. Safe to share between threads; make it with ``from_checkpoint``."""
 
     def __init__(self, config: ModelConfig, backend: Backend, overflow: str = "error") -> None:
+        for problem in task_of(config.task).problems(config):
+            raise CheckpointError(f"config: {problem}")
         self.config: ModelConfig = config
-        self.backend = backend
+        self.backend: Backend = backend
         self._overflow = overflow
 
     @classmethod
@@ -93,6 +100,31 @@ class Engine:
             FeatureError: names the file or modality, what was expected and what came.
         """
         return self._logits([as_features(features)])[0]
+
+    def outputs(self, features: FeatureSource, names: Sequence[str] | None = None) -> dict[str, NDArray[np.float32]]:
+        """Outputs of the model for one movie by name, such as ``logits`` or ``embedding``, float32, of one run.
+
+        An output has a row for each shot, or one row in all where it stands for the whole movie. ``NAME.parts`` are
+        the parts (shots, parts, width) that add up to an output, up to its bias.
+
+        Args:
+            features: as of ``segment``.
+            names: the outputs wanted; None is all of them, without parts.
+
+        Raises:
+            FeatureError: features that do not fit the model.
+            UnsupportedError: an output that the model does not have; lists those that it has.
+        """
+        known = output_names(self.config)
+        wanted = known if names is None else tuple(names)
+        for name in wanted:
+            if name.removesuffix(PARTS) not in known:
+                raise UnsupportedError(f"outputs: expected some of {', '.join(known)}, got {name!r:.80}")
+        source = as_features(features)
+        arrays = self.to_model_rows(source)
+        (rows,) = self.backend.run([Excerpt.whole(arrays)], wanted)
+        found = dict(zip(wanted, rows, strict=True))
+        return {name: self.to_shots(own, source) if len(own) == len(arrays[0]) else own for name, own in found.items()}
 
     def _logits(self, movies: list[Features]) -> list[NDArray[np.float32]]:
         logits = logits_of(self.backend, [self.to_model_rows(movie) for movie in movies])
