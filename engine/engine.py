@@ -175,7 +175,8 @@ class Engine:
         Raises:
             FeatureError: features that do not fit the model, an option that its task does not take, or a decision that
                 no movie or the movie's length does not allow.
-            UnsupportedError: a synopsis model, which has no shots to segment.
+            UnsupportedError: a model whose task decides nothing (synopsis, embedding).
+            TypeError: an option of no task.
         """
         own = {"threshold": threshold, "min_scene_length": min_scene_length}
         return self.segment_many([features], **own, num_scenes=num_scenes, ordered=ordered, **options)[0]
@@ -189,7 +190,7 @@ class Engine:
         are the keywords of ``segment``.
 
         Raises:
-            FeatureError, UnsupportedError: as ``segment``.
+            FeatureError, UnsupportedError, TypeError: as ``segment``; FeatureError: no movies, or one of them alone.
         """
         given = deciding_task(self.config.task, "segment").given(decision)
         if isinstance(movies, (str, bytes, Mapping, Features)) or not isinstance(movies, Iterable):

@@ -102,7 +102,8 @@ class Scheduler:
         Raises:
             OverloadedError: the queue is full, at once.
             DeadlineExceeded: no room within ``timeout``; from the future where the result comes too late.
-            FeatureError, UnsupportedError: as ``Engine.segment``; from the future what the decision does not allow.
+            FeatureError, UnsupportedError, TypeError: as ``Engine.segment``; from the future a decision that the
+                movie's length does not allow.
             UnsupportedError: the scheduler is closed; from the future where its thread has ended.
         """
         job = Job.within(timeout)
