@@ -151,7 +151,7 @@ def test_outputs_by_name(backend: str, task: str) -> None:
         model.outputs(movie, ["embedding"])
 
 
-@pytest.mark.parametrize("backend", BACKENDS[1:])
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("task", ["scene", "embedding"])
 def test_an_output_of_another_family_is_a_row_a_shot_or_one_in_all(backend: str, task: str) -> None:
     config = toy_config(task, 5 if task == "scene" else 60)
