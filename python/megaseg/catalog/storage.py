@@ -6,7 +6,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from megaseg.engine.inputs.features import Features, load_features
+from megaseg.engine.inputs.feature_files import load_features
+from megaseg.engine.inputs.features import Features
 from megaseg.errors import FeatureError, UnsupportedError
 
 

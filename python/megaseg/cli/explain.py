@@ -16,7 +16,8 @@ from rich.table import Table
 from megaseg.cli.console import BackendOption, CheckpointOption, JsonOption, ThreadsOption, output, print_json
 from megaseg.cli.segment import SCREENPLAYS, OrderedOption, ThresholdOption
 from megaseg.engine.engine import Engine
-from megaseg.engine.inputs.features import Features, load_features, resolve_features
+from megaseg.engine.inputs.feature_files import load_features, resolve_features
+from megaseg.engine.inputs.features import Features
 from megaseg.engine.inputs.files import atomic_write
 from megaseg.engine.results.explanation import Explanation
 from megaseg.errors import FeatureError, UnsupportedError

@@ -22,7 +22,7 @@ from megaseg.cli.console import (
     progress,
 )
 from megaseg.engine.engine import Engine
-from megaseg.engine.inputs.features import load_features, resolve_features
+from megaseg.engine.inputs.feature_files import load_features, resolve_features
 from megaseg.engine.inputs.files import atomic_write
 from megaseg.engine.results.movie import (
     MovieSegmentation,

@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from megaseg._version import __version__
-from megaseg.engine.inputs.features import read_features
+from megaseg.engine.inputs.feature_files import read_features
 from megaseg.errors import MegasegError
 from megaseg.serving import http_tensors, openapi
 from megaseg.serving.errors import ModelNotReady, RequestError, Unauthorized
