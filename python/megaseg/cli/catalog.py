@@ -18,17 +18,19 @@ from megaseg.catalog.storage import is_url
 from megaseg.catalog.titles import find_titles
 from megaseg.catalog.workers import Here, Workers
 from megaseg.cli.console import (
+    DEFAULT,
     BackendOption,
+    CheckpointsOption,
     ComputeTypeOption,
     DeviceOption,
     JsonOption,
+    OrderedOption,
     OverflowOption,
     ThreadsOption,
     output,
     print_json,
     progress,
 )
-from megaseg.cli.segment import OrderedOption
 from megaseg.engine.inputs.files import sha256
 from megaseg.engine.model.checkpoint import resolve_checkpoint
 from megaseg.errors import FeatureError
@@ -44,15 +46,7 @@ def catalog(
     output_path: Annotated[
         str, typer.Option("--output", "-o", help="Folder of results: one JSON file a title, and failures.jsonl.")
     ],
-    checkpoint: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--checkpoint",
-            "-c",
-            help="A checkpoint, compiled model or shipped name; a scene and an act model together give one result.",
-            show_default="screenplay-scenes",
-        ),
-    ] = None,
+    checkpoint: CheckpointsOption = None,
     ray: Annotated[
         str | None,
         typer.Option(help="A Ray cluster: auto, local (starts one), host:port or ray://host:port; else this process."),
@@ -84,7 +78,7 @@ def catalog(
         raise FeatureError(f"--output: expected a folder, got {output_path}; copy the results to storage afterwards")
     if workers and ray is None:
         raise FeatureError(f"--workers: expected --ray with it, got {workers} workers without a cluster")
-    names = [os.path.abspath(name) if os.path.isfile(name) else name for name in checkpoint or ["screenplay-scenes"]]
+    names = [os.path.abspath(name) if os.path.isfile(name) else name for name in checkpoint or [DEFAULT]]
     decision = {
         "threshold": threshold,
         "min_scene_length": min_scene_length,

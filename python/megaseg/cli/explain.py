@@ -12,16 +12,22 @@ from numpy.typing import NDArray
 from rich import box
 from rich.table import Table
 
-from megaseg.cli.console import BackendOption, CheckpointOption, JsonOption, ThreadsOption, output, print_json
-from megaseg.cli.segment import SCREENPLAYS, OrderedOption, ThresholdOption
-from megaseg.engine.engine import Engine
-from megaseg.engine.inputs.features import Features, load_features, resolve_features
+from megaseg.cli.console import (
+    BackendOption,
+    CheckpointOption,
+    JsonOption,
+    OrderedOption,
+    ThreadsOption,
+    ThresholdOption,
+    output,
+    print_json,
+)
+from megaseg.engine.inputs.features import Features, load_features
 from megaseg.engine.inputs.files import atomic_write
 from megaseg.engine.results.explanation import Explanation
 from megaseg.errors import FeatureError
-from megaseg.features.extractor import UNITS, Extractor
-from megaseg.features.screenplay.screenplay import read_screenplays
 from megaseg.models.inspection import attention_scores, synchronisation
+from megaseg.pipelines import Pipeline, find_source
 from megaseg.report.plots import plot_attention, plot_importance, plot_synchronisation
 
 
@@ -62,8 +68,10 @@ def explain(
     synopsis = _synopsis(synopsis_checkpoint, sentences, similarity)
     if shot is not None and not attention:
         raise FeatureError("--shot: expected with --attention")
-    engine = Engine.from_checkpoint(checkpoint, backend=backend, num_threads=threads, overflow=overflow)
-    name, movie = _movie(source, engine.config.recipe)
+    pipeline = Pipeline.from_checkpoints([checkpoint], backend=backend, num_threads=threads, overflow=overflow)
+    (engine,) = pipeline.engines
+    found = find_source(source)
+    name, movie = found.name, pipeline.features(found)
     result = engine.explain(movie, threshold=threshold, ordered=ordered)
     if engine.config.task == "scene" and shot is None:
         shot = int(result.segmentation.scores.argmax())
@@ -94,17 +102,6 @@ def _synopsis(
     if checkpoint is None or sentences is None:
         raise FeatureError("--synopsis-checkpoint, --sentences: expected both, or neither (nor --similarity)")
     return checkpoint, load_features(sentences), similarity
-
-
-def _movie(source: str, recipe: str | None) -> tuple[str, Features]:
-    """Name and features of the one movie behind the argument."""
-    if not source.endswith(SCREENPLAYS):
-        path = resolve_features(source)
-        return path.stem, load_features(path)
-    plays = list(read_screenplays(Path(source)))
-    if len(plays) != 1:
-        raise FeatureError(f"{source}: expected one movie, got {len(plays)}")
-    return plays[0].name, Extractor().features(plays[0], "scene" if recipe == UNITS["scene"] else "block")
 
 
 def _save(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:

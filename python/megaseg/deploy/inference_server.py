@@ -38,7 +38,7 @@ class Exported:
     outputs: Tensors
 
 
-def export_triton(
+def export_inference_server(
     model: str | os.PathLike[str],
     repository: str | os.PathLike[str],
     *,
