@@ -194,7 +194,9 @@ def _connected(address: str) -> tuple[Any, bool]:
     try:
         import ray
     except ImportError as error:
-        raise UnsupportedError(f"--ray needs the extra fleet: pip install 'megaseg[fleet]' ({error})") from error
+        raise UnsupportedError(
+            f"a Ray cluster needs the extra fleet: pip install 'megaseg[fleet]' ({error})"
+        ) from error
     if ray.is_initialized():
         return ray, False
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
@@ -204,7 +206,7 @@ def _connected(address: str) -> tuple[Any, bool]:
     try:
         ray.init(address, **options)
     except (OSError, ValueError, RuntimeError) as error:
-        raise UnsupportedError(f"--ray {address}: expected auto, local or a running cluster, got: {error}") from error
+        raise UnsupportedError(f"{address}: expected auto, local or a running cluster, got: {error}") from error
     return ray, True
 
 

@@ -124,5 +124,5 @@ def _settle(folder: Path, settings: Mapping[str, Any]) -> None:
     if changed:
         raise FeatureError(
             f"{folder}: its results were made with other settings: {'; '.join(changed)}. "
-            "Give these again to go on, or another --output"
+            "Give these again to go on, or another folder"
         )

@@ -4,9 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
+from typing import Any
 
 from megaseg.catalog.results import Results
 from megaseg.catalog.workers import Batch, Workers
+from megaseg.pipelines.pipeline import check_same_features
+from megaseg.pipelines.sources import FEATURE_FILES
+
+
+def check_titles(titles: Mapping[str, str], descriptions: Sequence[Mapping[str, Any]]) -> None:
+    """Check before any work that the models can read feature files together, where a title is one.
+
+    ``descriptions`` are those of the workers.
+
+    Raises:
+        FeatureError: models of different recipes.
+    """
+    file = next((path for path in titles.values() if path.endswith(FEATURE_FILES)), None)
+    if file is not None:
+        check_same_features([description["recipe"] for description in descriptions], file)
 
 
 def titles_left(titles: Mapping[str, str], results: Results, *, retry_failed: bool = False) -> list[str]:

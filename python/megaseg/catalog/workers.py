@@ -20,7 +20,7 @@ class Outcome(NamedTuple):
 
 
 class Workers(Protocol):
-    """``descriptions`` are ``Engine.describe`` of each engine."""
+    """``descriptions`` are those of ``Segmenter.describe``."""
 
     descriptions: list[dict[str, Any]]
 

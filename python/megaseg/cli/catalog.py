@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from megaseg.catalog.results import Results
-from megaseg.catalog.run import segment_titles, titles_left
+from megaseg.catalog.run import check_titles, segment_titles, titles_left
 from megaseg.catalog.storage import is_url
 from megaseg.catalog.titles import find_titles
 from megaseg.catalog.workers import Here, Workers
@@ -39,9 +39,7 @@ from megaseg.errors import FeatureError
 def catalog(
     inputs: Annotated[
         list[str],
-        typer.Argument(
-            help="Folders of feature files, feature files, Parquet lists; paths, or URLs of object storage."
-        ),
+        typer.Argument(help="Folders, feature files, screenplays, Parquet lists; paths, or URLs of object storage."),
     ],
     output_path: Annotated[
         str, typer.Option("--output", "-o", help="Folder of results: one JSON file a title, and failures.jsonl.")
@@ -64,7 +62,7 @@ def catalog(
     overflow: OverflowOption = "error",
     backend: BackendOption = "auto",
     threads: ThreadsOption = 0,
-    path_column: Annotated[str, typer.Option(help="Column of a Parquet list that names the feature files.")] = "path",
+    path_column: Annotated[str, typer.Option(help="Column of a Parquet list that names the files.")] = "path",
     retry_failed: Annotated[bool, typer.Option(help="Run the titles of failures.jsonl again.")] = False,
     json: JsonOption = False,
 ) -> None:
@@ -99,6 +97,7 @@ def catalog(
             **model,
             **decision,
         }
+        check_titles(titles, hands.descriptions)
         with Results.opened(Path(output_path), settings) as results:
             left = titles_left(titles, results, retry_failed=retry_failed)
             with progress("segmenting", len(left), "titles") as bar:

@@ -26,7 +26,6 @@ from megaseg.engine.inputs.features import Features, load_features
 from megaseg.engine.inputs.files import atomic_write
 from megaseg.engine.results.explanation import Explanation
 from megaseg.errors import FeatureError
-from megaseg.models.inspection import attention_scores, synchronisation
 from megaseg.pipelines import Pipeline, find_source
 from megaseg.report.plots import plot_attention, plot_importance, plot_synchronisation
 
@@ -75,8 +74,12 @@ def explain(
     result = engine.explain(movie, threshold=threshold, ordered=ordered)
     if engine.config.task == "scene" and shot is None:
         shot = int(result.segmentation.scores.argmax())
-    scores = attention_scores(checkpoint, movie, shot) if attention else None
-    matrix = synchronisation(checkpoint, movie, *synopsis, band) if synopsis else None
+    scores = matrix = None
+    if attention or synopsis:
+        from megaseg.models.inspection import attention_scores, synchronisation  # torch
+
+        scores = attention_scores(checkpoint, movie, shot) if attention else None
+        matrix = synchronisation(checkpoint, movie, *synopsis, band) if synopsis else None
     folder.mkdir(parents=True, exist_ok=True)
     plot_importance(result, folder / "importance.png", title=f"{name}: importance of the modalities")
     if scores is not None:

@@ -138,7 +138,7 @@ class Pipeline:
         """
         opened = open_source(source)
         if isinstance(opened, Features):
-            check_same_features(self._configs, location(source))
+            check_same_features([config.recipe for config in self._configs], location(source))
             return joined([engine.segment(opened, **decision) for engine in self.engines])
         passage = Passage(self._configs, opened, self._extractors)
         for model in passage.order:
@@ -151,7 +151,7 @@ class Pipeline:
         Raises:
             FeatureError, UnsupportedError: as ``segment``.
         """
-        check_same_features(self._configs, "features")
+        check_same_features([config.recipe for config in self._configs], "features")
         parts = [engine.segment_many(movies, **decision) for engine in self.engines]
         return [joined(part) for part in zip(*parts, strict=True)]
 
@@ -180,15 +180,15 @@ def check_together(configs: Sequence[ModelConfig], names: Sequence[str]) -> None
         raise FeatureError(f"checkpoints: expected a scene and an act model, got {got}")
 
 
-def check_same_features(configs: Sequence[ModelConfig], source: str) -> None:
-    """Check that models can read one movie's feature file together.
+def check_same_features(recipes: Iterable[str | None], source: str) -> None:
+    """Check that models of these recipes can read one movie's feature file together.
 
     Raises:
-        FeatureError: models of different recipes.
+        FeatureError: different recipes.
     """
-    recipes = sorted({config.recipe for config in configs if config.recipe})
-    if len(recipes) > 1:
+    named = sorted({recipe for recipe in recipes if recipe})
+    if len(named) > 1:
         raise FeatureError(
-            f"{source}: the checkpoints read different features, {' and '.join(recipes)}; "
+            f"{source}: the checkpoints read different features, {' and '.join(named)}; "
             "give the screenplay itself, or one checkpoint"
         )
