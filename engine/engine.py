@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from megaseg.engine.backends.protocol import Backend
-from megaseg.engine.inputs.features import Features, FeatureSource, as_features
+from megaseg.engine.backends.protocol import LOGITS, PARTS, Backend, Excerpt, logits_of
+from megaseg.engine.inputs.feature_files import FeatureSource, as_features
+from megaseg.engine.inputs.features import Features
 from megaseg.engine.live.snapshot import read_snapshot
 from megaseg.engine.live.stream import Stream, new_progress
 from megaseg.engine.loading import expect, load_backend
 from megaseg.engine.model.checkpoint import Checkpoint, ModelConfig
 from megaseg.engine.results.explanation import Explanation
-from megaseg.engine.results.segmentation import Decision, Segmentation
-from megaseg.engine.tasks.decoding import can_order
-from megaseg.errors import UnsupportedError
+from megaseg.engine.results.segmentation import Segmentation
+from megaseg.engine.tasks.task import deciding_task
+from megaseg.errors import FeatureError
 
 OVERFLOWS = ("error", "pool")
 
@@ -94,7 +95,7 @@ class Engine:
         return self._logits([as_features(features)])[0]
 
     def _logits(self, movies: list[Features]) -> list[NDArray[np.float32]]:
-        logits = self.backend.run_many([self.prepare(movie) for movie in movies])
+        logits = logits_of(self.backend, [self.prepare(movie) for movie in movies])
         return [self.spread(rows, movie) for rows, movie in zip(logits, movies, strict=True)]
 
     def prepare(self, movie: Features) -> list[NDArray[np.float32]]:
@@ -103,7 +104,9 @@ class Engine:
         Raises:
             FeatureError: features that do not fit the model.
         """
-        return movie.pooled(self._group_size(movie)).ordered_for(self.config)
+        config = self.config
+        most = None if config.task == "scene" else config.max_length
+        return movie.pooled(self._group_size(movie)).ordered_for(config.modalities, config.recipe, most)
 
     def spread(self, rows: NDArray[np.float32], movie: Features) -> NDArray[np.float32]:
         """Rows of what ``prepare`` gave, one for each shot of the movie."""
@@ -121,27 +124,29 @@ class Engine:
         features: FeatureSource,
         *,
         threshold: float | None = None,
-        min_scene_length: int = 1,
+        min_scene_length: int | None = None,
         num_scenes: int | None = None,
         ordered: bool | None = None,
+        **options: Any,
     ) -> Segmentation:
         """Scenes (scene model) or turning points and acts (act model) of one movie.
 
         Args:
             features: a mapping of modality to array (shots, feature_size), ``Features``, or a feature file.
-            threshold: least P(boundary) of a boundary; None takes the checkpoint's own, else 0.5.
-            min_scene_length: shortest scene, in shots.
-            num_scenes: exactly this many scenes, whatever the threshold.
-            ordered: turning points in strictly increasing order, which bound one act more than there are of them (act
-                model); False takes the arg-max of each. None orders them wherever the movie has a shot for each act.
+            threshold: scenes: least P(boundary) of a boundary; None takes the checkpoint's own, else 0.5.
+            min_scene_length: scenes: the shortest, in shots; None is 1.
+            num_scenes: scenes: exactly this many, whatever the threshold.
+            ordered: acts: turning points in strictly increasing order, which bound one act more than there are of them;
+                False takes the arg-max of each. None orders them wherever the movie has a shot for each act.
+            options: those of another task.
 
         Raises:
-            FeatureError: features that do not fit the model, a threshold outside [0, 1] (of an act model too), or a
-                decision that the movie's length does not allow.
+            FeatureError: features that do not fit the model, an option that its task does not take, or a decision that
+                no movie or the movie's length does not allow.
             UnsupportedError: a synopsis model, which has no shots to segment.
         """
-        options = {"threshold": threshold, "min_scene_length": min_scene_length}
-        return self.segment_many([features], **options, num_scenes=num_scenes, ordered=ordered)[0]
+        own = {"threshold": threshold, "min_scene_length": min_scene_length}
+        return self.segment_many([features], **own, num_scenes=num_scenes, ordered=ordered, **options)[0]
 
     def segment_many(self, movies: Iterable[FeatureSource], **decision: Any) -> list[Segmentation]:
         """``segment`` for several movies at once.
@@ -154,11 +159,12 @@ class Engine:
         Raises:
             FeatureError, UnsupportedError: as ``segment``.
         """
-        self.expect_decisions("segment")
+        given = deciding_task(self.config.task, "segment").given(decision)
+        if isinstance(movies, (str, bytes, Mapping, Features)) or not isinstance(movies, Iterable):
+            raise FeatureError(f"movies: expected several movies' features, got {type(movies).__name__}")
         sources = [as_features(movie) for movie in movies]
         return [
-            self.decide(source, logits, **decision)
-            for source, logits in zip(sources, self._logits(sources), strict=True)
+            self.decide(source, logits, given) for source, logits in zip(sources, self._logits(sources), strict=True)
         ]
 
     def explain(self, features: FeatureSource, **decision: Any) -> Explanation:
@@ -170,12 +176,12 @@ class Engine:
         Raises:
             FeatureError, UnsupportedError: as ``segment``.
         """
-        self.expect_decisions("explain")
+        given = deciding_task(self.config.task, "explain").given(decision)
         source = as_features(features)
-        runs = self.backend.explain(self.prepare(source))
+        (runs,) = self.backend.run([Excerpt.whole(self.prepare(source))], (LOGITS, LOGITS + PARTS))
         logits, contributions = (self.spread(rows, source) for rows in runs)
         names = tuple(modality.name for modality in self.config.modalities)
-        segmentation = self.decide(source, logits, **decision)
+        segmentation = self.decide(source, logits, given)
         return Explanation.from_contributions(segmentation, names, logits, contributions)
 
     def stream(
@@ -216,32 +222,15 @@ class Engine:
         """
         return Stream(read_snapshot(self, snapshot, acts, new_progress))
 
-    def expect_decisions(self, call: str) -> None:
-        """Raises UnsupportedError for a synopsis model, which has no shots to decide on."""
-        if self.config.task == "synopsis":
-            raise UnsupportedError(f"{call}: expected a scene or act model, got a synopsis model; use logits")
-
-    def decide(
-        self,
-        source: Features,
-        logits: NDArray[np.float32],
-        threshold: float | None = None,
-        min_scene_length: int = 1,
-        num_scenes: int | None = None,
-        ordered: bool | None = None,
-    ) -> Segmentation:
-        """``segment`` for logits that are there.
+    def decide(self, source: Features, logits: NDArray[np.float32], given: Mapping[str, Any]) -> Segmentation:
+        """``segment`` for logits that are there; ``given`` are options that the task has checked.
 
         Raises:
             FeatureError: a decision that the movie's length does not allow.
         """
-        task = self.config.task
-        if ordered is None:
-            ordered = task == "act" and can_order(logits)
-        if threshold is None:
-            threshold = 0.5 if self.config.threshold is None else self.config.threshold
-        decision = Decision(threshold, min_scene_length, num_scenes, ordered)
-        return Segmentation.from_logits(task, logits, decision, source.times, source.time_base)
+        task = deciding_task(self.config.task, "segment")
+        decision = task.decision(given, self.config.threshold, logits)
+        return Segmentation.from_logits(task.name, logits, decision, source.times, source.time_base)
 
     def describe(self) -> dict[str, Any]:
         """What runs: task, modalities, backend, device, target, compute_type, num_threads, bytes."""

@@ -44,20 +44,18 @@ class Pack:
     begin: Indices
 
 
-def packs(
-    config: ModelConfig, lengths: Sequence[int], most: int, windows: Sequence[range] | None = None
-) -> Iterator[Pack]:
+def packs(config: ModelConfig, lengths: Sequence[int], most: int, windows: Sequence[range]) -> Iterator[Pack]:
     """Batches of all movies in their order, of at most ``most`` latents if that holds one sequence.
 
     Scene: windows of neighbouring movies share a batch, and a movie that fills more is cut, the shots that its windows
-    share read again; ``windows`` are those wanted of each movie, None all. Act: whole movies.
+    share read again; ``windows`` are those wanted of each movie. Act: whole movies.
     """
-    if windows is not None:
-        yield from _excerpt_packs(config, lengths, windows, max(1, most // config.max_length))
-    elif config.task == "scene":
+    if config.task != "scene":
+        yield from _movie_packs(config, lengths, most)
+    elif [len(own) for own in windows] == list(lengths):
         yield from _window_packs(config, lengths, max(1, most // config.max_length))
     else:
-        yield from _movie_packs(config, lengths, most)
+        yield from _excerpt_packs(config, lengths, windows, max(1, most // config.max_length))
 
 
 def _window_packs(config: ModelConfig, lengths: Sequence[int], most: int) -> Iterator[Pack]:

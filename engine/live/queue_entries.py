@@ -120,7 +120,7 @@ class Flow(Protocol):
         """Windows (shots, for an act model) that can run."""
         ...
 
-    def take(self, most: int) -> Sequence[Any]:
+    def take(self, most: int) -> Sequence[Excerpt]:
         """What the backend is to run, at most this many windows; the same again until ``give``."""
         ...
 
@@ -140,9 +140,9 @@ class Flow(Protocol):
 class RequestFlow:
     """One movie: of a scene model its windows, of an act model all of it at once."""
 
-    def __init__(self, engine: Engine, source: Features, decision: dict[str, Any], job: Job) -> None:
+    def __init__(self, engine: Engine, source: Features, given: dict[str, Any], job: Job) -> None:
         self.job = job
-        self._engine, self._source, self._decision = engine, source, decision
+        self._engine, self._source, self._given = engine, source, given
         self._arrays = engine.prepare(source)
         self._shots = len(self._arrays[0])
         self._half = engine.config.max_length // 2
@@ -154,10 +154,10 @@ class RequestFlow:
     def wanted(self) -> int:
         return self._shots - self._done
 
-    def take(self, most: int) -> Sequence[Any]:
+    def take(self, most: int) -> Sequence[Excerpt]:
         if self._engine.config.task != "scene":
             self._taken = range(self._shots)
-            return [self._arrays]
+            return [Excerpt.whole(self._arrays)]
         self._taken = own = range(self._done, min(self._shots, self._done + most))
         begin, end = max(0, own.start - self._half), own.stop + self._half
         return [Excerpt([array[begin:end] for array in self._arrays], own.start - begin, own.stop - begin)]
@@ -168,7 +168,7 @@ class RequestFlow:
         if self._done < self._shots:
             return []
         rows = self._engine.spread(np.concatenate(self._logits), self._source)
-        result = self._engine.decide(self._source, rows, **self._decision)
+        result = self._engine.decide(self._source, rows, self._given)
         self._waits = False
         return [self.job.settle(result)]
 

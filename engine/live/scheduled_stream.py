@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from megaseg.engine.inputs.features import FeatureSource
+from megaseg.engine.inputs.feature_files import FeatureSource
 from megaseg.engine.live.queue_entries import Job, StreamFlow, waited
 from megaseg.engine.live.snapshot import write_snapshot
 from megaseg.engine.live.state import Event, Progress

@@ -15,13 +15,14 @@ from functools import partial
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
-from megaseg.engine.inputs.features import FeatureSource, as_features
+from megaseg.engine.inputs.feature_files import FeatureSource, as_features
 from megaseg.engine.live.admission import Admission, SchedulerStats
 from megaseg.engine.live.queue_entries import Finished, Flow, Job, RequestFlow, waited
 from megaseg.engine.live.scheduled_stream import ScheduledStream
 from megaseg.engine.live.snapshot import read_snapshot
 from megaseg.engine.live.stream import new_progress
 from megaseg.engine.results.segmentation import Segmentation
+from megaseg.engine.tasks.task import deciding_task
 from megaseg.errors import MegasegError, UnsupportedError
 
 if TYPE_CHECKING:
@@ -179,8 +180,8 @@ class Scheduler:
 
     def _enter(self, features: FeatureSource, decision: dict[str, Any], job: Job) -> None:
         """Check a request that has its place, and have it run; a full queue refuses without looking at features."""
-        self.engine.expect_decisions("segment")
-        self.enqueue(RequestFlow(self.engine, as_features(features), decision, job))
+        given = deciding_task(self.engine.config.task, "segment").given(decision)
+        self.enqueue(RequestFlow(self.engine, as_features(features), given, job))
 
     def enqueue(self, flow: Flow) -> None:
         """Have a flow's jobs run; it may stand in line already.
@@ -305,8 +306,7 @@ class Scheduler:
         """Run a batch, or if that fails each of its parts alone: the others do not suffer for one."""
         try:
             backend, work = self.engine.backend, [flow.take(share) for flow, share in shares]
-            run = backend.run_windows if self.engine.config.task == "scene" else backend.run_many
-            logits = list(run(list(itertools.chain.from_iterable(work))))
+            logits = [rows for (rows,) in backend.run(list(itertools.chain.from_iterable(work)))]
             windows = sum(map(len, logits))
         except BaseException as error:  # noqa: BLE001 (whatever it is, it belongs to those whose work it was)
             if len(shares) > 1:

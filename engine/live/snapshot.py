@@ -138,5 +138,5 @@ def _tail(engine: Engine, kind: str, tensors: dict[str, NDArray[Any]], begin: in
     features = Features(own)
     if features.num_shots != end - begin:
         raise FeatureError(f"snapshot: expected {kind} of {end - begin} shots, got {features.num_shots}")
-    tail.append(features.ordered_for(engine.config, part=True))
+    tail.append(features.ordered_for(engine.config.modalities, engine.config.recipe))
     return tail

@@ -104,7 +104,7 @@ class Progress:
         self.time_base: Fraction | None = None
         self.features, self.times, self.whole = Tail(), Tail(), Tail()
         self.scores: list[NDArray[np.float32]] = []  # of decided shots, with history
-        self._kept = engine.backend.keep()
+        self._kept = engine.backend.new_cache()
         self._read = 0  # end of the shots that ``_kept`` has seen
 
     def append(self, shots: Features) -> None:
@@ -132,7 +132,7 @@ class Progress:
         modalities = {name: array for name, array in shots.modalities.items() if name not in others}
         if modalities.keys() != shots.modalities.keys():
             shots = Features(modalities, recipe=shots.recipe)
-        return shots.ordered_for(engine.config, part=True)
+        return shots.ordered_for(engine.config.modalities, engine.config.recipe)
 
     def _append_times(self, shots: Features) -> None:
         if shots.times is None or self.times.end != self.num_shots:
@@ -176,12 +176,12 @@ class Progress:
             excerpts.append(self._excerpt(max(0, later.start - self.half), self.num_shots, later))
         return Turn(tuple(excerpts), final, later, read)
 
-    def _excerpt(self, begin: int, end: int, windows: range, kept: Any = None) -> Excerpt:
-        """Shots from ``begin`` to ``end`` after those that ``kept`` holds."""
+    def _excerpt(self, begin: int, end: int, windows: range, cache: Any = None) -> Excerpt:
+        """Shots from ``begin`` to ``end`` after those that ``cache`` holds."""
         rows: Arrays = [np.empty((0, m.feature_size), np.float32) for m in self.engine.config.modalities]
         rows = self.features.read(begin, end) if begin < end else rows
-        first = begin - (kept.shots if kept else 0)
-        return Excerpt(rows, windows.start - first, windows.stop - first, kept)
+        first = begin - (cache.shots if cache else 0)
+        return Excerpt(rows, windows.start - first, windows.stop - first, cache)
 
     def advance(self, turn: Turn, logits: Sequence[NDArray[np.float32]]) -> tuple[list[Event], list[Event]]:
         """Final and provisional events of a turn whose windows have run."""

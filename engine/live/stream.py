@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from megaseg.engine.inputs.features import Features, FeatureSource, as_features, read_time_base
+from megaseg.engine.inputs.feature_files import FeatureSource, as_features
+from megaseg.engine.inputs.features import Features, read_time_base
 from megaseg.engine.live.snapshot import write_snapshot
 from megaseg.engine.live.state import Event, Progress
-from megaseg.engine.results.segmentation import Decision, Segmentation
+from megaseg.engine.results.segmentation import Segmentation
+from megaseg.engine.tasks.scene import SceneDecision
 from megaseg.errors import FeatureError, UnsupportedError
 
 if TYPE_CHECKING:
@@ -70,7 +72,8 @@ class Stream:
         turn = progress.turn(progress.num_shots)
         if not turn.excerpts:
             return ()
-        final, provisional = progress.advance(turn, progress.engine.backend.run_windows(turn.excerpts))
+        logits = [rows for (rows,) in progress.engine.backend.run(turn.excerpts)]
+        final, provisional = progress.advance(turn, logits)
         progress.deliver(progress.decided)
         return (*final, *provisional)
 
@@ -136,7 +139,7 @@ def new_progress(
         raise UnsupportedError(f"acts: expected an act model, got task {acts.config.task!r}")
     if threshold is None:
         threshold = 0.5 if engine.config.threshold is None else engine.config.threshold
-    threshold = Decision(threshold).threshold
+    threshold = SceneDecision(threshold).threshold
     progress = Progress(engine, threshold=threshold, provisional=provisional, acts=acts, history=history)
     progress.time_base = read_time_base(time_base)
     return progress
@@ -160,7 +163,7 @@ def segmentation_of(progress: Progress) -> Segmentation:
     times = progress.times.read(0, progress.decided)[0] if progress.times.end else None
     scores = np.concatenate(progress.scores)
     base = None if times is None else progress.time_base
-    return Segmentation.from_scores("scene", scores, Decision(progress.threshold), times, base)
+    return Segmentation.from_scores("scene", scores, SceneDecision(progress.threshold), times, base)
 
 
 def acts_of(progress: Progress) -> Callable[[], LiveActs]:

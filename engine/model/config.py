@@ -9,20 +9,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from megaseg.engine.inputs.features import Modality as Modality
 from megaseg.errors import CheckpointError
 
 FORMAT = "megaseg/1"
 TASKS = ("scene", "act", "synopsis")
 # Far beyond any real model: a hostile config must not cost time or memory.
 _MAX_DIMENSION, _MAX_MODALITIES, _MAX_LAYERS = 1 << 20, 64, 256
-
-
-@dataclass(frozen=True, slots=True)
-class Modality:
-    """One input stream: its name and its feature width D_m."""
-
-    name: str
-    feature_size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +117,7 @@ class ModelConfig:
     def to_dict(self) -> dict[str, Any]:
         """The JSON object of the checkpoint's ``config`` metadata; unset optional keys are left out."""
         values = {key: value for key, value in dataclasses.asdict(self).items() if value is not None}
-        return {"format": FORMAT, **values, "modalities": [dataclasses.asdict(m) for m in self.modalities]}
+        return {"format": FORMAT, **values, "modalities": [modality.to_dict() for modality in self.modalities]}
 
     def to_json(self) -> str:
         """``to_dict`` as the text of the checkpoint's metadata."""

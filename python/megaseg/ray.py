@@ -13,9 +13,10 @@ import numpy as np
 
 from megaseg.catalog.storage import read_source
 from megaseg.engine.inputs.features import RESERVED, Features
+from megaseg.engine.results.segmentation import Segmentation
 from megaseg.errors import FeatureError
 from megaseg.features.screenplay.screenplay import parse_screenplay
-from megaseg.pipelines.pipeline import Pipeline, Result
+from megaseg.pipelines.pipeline import Pipeline
 from megaseg.pipelines.sources import Source
 
 READERS = 8  # files of one batch that are read at once: storage answers late, and decompression lets others run
@@ -61,6 +62,7 @@ class Segmenter:
         configs = [engine.config for engine in self._pipeline.engines]
         self._features = {modality.name for config in configs for modality in config.modalities} | set(RESERVED)
         self._decision = dict(decision or {})
+        self._pipeline.options(self._decision)  # refused here, not by every title
 
     def describe(self) -> list[dict[str, Any]]:
         """``Engine.describe`` of each engine, with its model's ``recipe``."""
@@ -91,7 +93,7 @@ class Segmenter:
         values = {name: batch[name][row] for name in self._features if name in batch}
         return Features.from_mapping({name: value for name, value in values.items() if value is not None})
 
-    def _segment(self, movies: list[Features | Source | Exception]) -> list[Result | Exception]:
+    def _segment(self, movies: list[Features | Source | Exception]) -> list[Segmentation | Exception]:
         """A result or a reason for each; features run together, other sources one by one."""
         features = [movie for movie in movies if isinstance(movie, Features)]
         found = _attempt(partial(self._pipeline.segment_many, features, **self._decision)) if features else []
@@ -103,8 +105,8 @@ class Segmenter:
             for movie in movies
         ]
 
-    def _alone(self, movie: Features | Source) -> Result | Exception:
-        found: Result | Exception = _attempt(partial(self._pipeline.segment, movie, **self._decision))
+    def _alone(self, movie: Features | Source) -> Segmentation | Exception:
+        found: Segmentation | Exception = _attempt(partial(self._pipeline.segment, movie, **self._decision))
         return found
 
 

@@ -126,7 +126,7 @@ def test_scenes_and_acts_come_in_one_result(
 def test_two_models_of_one_task_are_refused(run: Run, scene_checkpoint: Path, movie: Path) -> None:
     code, _, err = run("segment", movie, "-c", scene_checkpoint, "-c", scene_checkpoint)
     assert code == 2
-    assert "expected a scene and an act model" in err
+    assert "expected one model for each of the tasks scene and act" in " ".join(err.split())
 
 
 @pytest.mark.parametrize("name", ["scores.png", "scores.svg"])

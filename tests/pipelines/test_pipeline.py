@@ -11,7 +11,6 @@ from screenplays import SCRIPT, ZeroExtractor, model, save_models, screenplay
 from support import random_checkpoint, random_features, small_config
 
 from megaseg import Engine, Features, save_features
-from megaseg.engine.results.movie import MovieSegmentation
 from megaseg.errors import FeatureError
 from megaseg.features import RECIPES, ScreenplayExtractor, parse_screenplay, recipe_for
 from megaseg.features.extractor import UnnamedUnits
@@ -28,7 +27,7 @@ def pipeline(*tasks: str) -> Pipeline:
 
 def test_acts_end_where_the_scene_model_found_scenes() -> None:
     found = pipeline("act", "scene").segment(screenplay(named=False), num_scenes=8)
-    assert isinstance(found, MovieSegmentation)
+    assert [*found.tracks] == ["scenes", "acts"]
     assert found.num_shots == 36
     assert len(found.acts) == 6
     assert {act.last_shot for act in found.acts} <= {scene.last_shot for scene in found.scenes}
@@ -83,7 +82,7 @@ def test_features_are_those_that_one_model_reads() -> None:
 
 
 def test_models_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(FeatureError, match="checkpoints: expected a scene and an act model, got model 1 of task scene"):
+    with pytest.raises(FeatureError, match="expected one model for each of the tasks scene and act, got model 1"):
         pipeline("scene", "scene")
     files = save_models(tmp_path)
     with pytest.raises(FeatureError, match="act.safetensors of task act"):

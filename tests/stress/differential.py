@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 from stress.findings import Finding, expect
 from stress.reference import SIGNIFICAND, Array, Exact, Naive, NaiveInt8, centred, logits
-from support import random_checkpoint, small_config
+from support import logits_of, random_checkpoint, small_config
 
 from megaseg import _C, Engine
 from megaseg.engine.backends.native.backend import NativeBackend
@@ -197,7 +197,7 @@ def _compare(subject: Subject, checkpoint: Checkpoint, movies: list[Movie], naiv
         return 0.0
     except Exception as error:
         raise Finding(f"{subject.name}: {type(error).__name__}: {error}; {checkpoint.config}") from error
-    packed = engine.backend.run_many([[movie[m.name] for m in checkpoint.config.modalities] for movie in movies])
+    packed = logits_of(engine.backend, [[movie[m.name] for m in checkpoint.config.modalities] for movie in movies])
     ratio = 0.0
     for got in (np.concatenate(alone), np.concatenate(packed)):
         expect(bool(np.isfinite(got).all()), f"{subject.name}: logits that are not finite; {checkpoint.config}")

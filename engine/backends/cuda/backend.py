@@ -15,7 +15,7 @@ from torch import Tensor
 
 from megaseg.engine.backends.batches import Pack, Shape, packs
 from megaseg.engine.backends.cuda.packed import Batch, PackedGraph
-from megaseg.engine.backends.protocol import Excerpt, require_finite
+from megaseg.engine.backends.protocol import LOGITS, PARTS, Excerpt, Rows, require_finite
 from megaseg.engine.graph.graph import build
 from megaseg.engine.graph.passes import PASSES, rewrite
 from megaseg.engine.model.checkpoint import Checkpoint
@@ -170,47 +170,39 @@ class CudaBackend:
         self._slots: OrderedDict[Shape, deque[Slot]] = OrderedDict()
         self._lock, self._process = threading.Lock(), os.getpid()
 
-    def run_many(self, movies: Sequence[Movie]) -> list[NDArray[np.float32]]:
-        """As the native backend's: logits (shots, N_c) of each movie, packed into full batches.
+    def run(self, excerpts: Sequence[Excerpt], outputs: Sequence[str] = (LOGITS,)) -> list[Rows]:
+        """Outputs of each excerpt, packed into full batches.
 
         Raises:
             FeatureError: values beyond the range of float16.
             UnsupportedError: in a process forked after the model was loaded.
         """
-        return [rows[:, 0] for rows in self._rows(movies)]
-
-    def run_windows(self, excerpts: Sequence[Excerpt]) -> list[NDArray[np.float32]]:
-        """Logits (last - first, N_c) of each excerpt's windows; raises as ``run_many``."""
+        parts: dict[str, Any] = {LOGITS: 0, LOGITS + PARTS: slice(1, None)}
         windows = [range(excerpt.first, excerpt.last) for excerpt in excerpts]
-        return [rows[:, 0] for rows in self._rows([excerpt.features for excerpt in excerpts], windows)]
+        results = self._rows([excerpt.features for excerpt in excerpts], windows)
+        return [tuple(rows[:, parts[name]] for name in outputs) for rows in results]
 
-    def keep(self) -> None:
+    def new_cache(self) -> None:
         """Nothing is kept from one excerpt to the next."""
-
-    def explain(self, features: Movie) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Logits (shots, N_c), and what each modality contributes to them (shots, M, N_c), of one run."""
-        (rows,) = self._rows([features])
-        return rows[:, 0], rows[:, 1:]
 
     def resident(self, movies: Sequence[Movie]) -> list[Callable[[], object]]:
         """Each batch of these movies as work on features that the device holds already: what a benchmark times."""
-        work = []
+        work, lengths = [], [len(movie[0]) for movie in movies]
         with self._lock, torch.inference_mode():
-            for pack in packs(self._graph.graph.config, [len(movie[0]) for movie in movies], self._batch):
+            for pack in packs(self._graph.graph.config, lengths, self._batch, [range(shots) for shots in lengths]):
                 slot = Slot(self._graph, pack.shape, getattr(torch, self._compute_type), self._device)
                 slot.submit(pack, movies, lambda *_: None)
                 slot.collect()
                 work.append(slot.replay)
         return work
 
-    def _rows(self, movies: Sequence[Movie], windows: Sequence[range] | None = None) -> list[NDArray[np.float32]]:
+    def _rows(self, movies: Sequence[Movie], windows: Sequence[range]) -> list[NDArray[np.float32]]:
         if os.getpid() != self._process:
             raise UnsupportedError("device 'cuda': a process forked after the model was loaded must load its own")
         config = self._graph.graph.config
         lengths = [len(movie[0]) for movie in movies]
         width = (1 + len(config.modalities), config.num_classes)
-        counts = lengths if windows is None else [len(own) for own in windows]
-        out = [np.empty((count, *width), np.float32) for count in counts]
+        out = [np.empty((len(own), *width), np.float32) for own in windows]
 
         def keep(movie: int, wanted: slice, rows: NDArray[np.float32]) -> None:
             out[movie][wanted] = rows

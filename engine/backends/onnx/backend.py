@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from megaseg.engine.backends.batches import packs
 from megaseg.engine.backends.native.artefact import ArtefactInfo
 from megaseg.engine.backends.onnx.file import export_checkpoint, load, needs_extra, read_info
-from megaseg.engine.backends.protocol import Excerpt, require_finite
+from megaseg.engine.backends.protocol import LOGITS, PARTS, Excerpt, Rows, require_finite
 from megaseg.engine.graph.passes import PASSES
 from megaseg.engine.model.checkpoint import Checkpoint
 from megaseg.errors import UnsupportedError
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 PROVIDERS = {"auto": "CPUExecutionProvider", "cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 Array = NDArray[np.float32]
+NAMES = {LOGITS: "logits", LOGITS + PARTS: "contributions"}  # in the file
 
 
 class OnnxBackend:
@@ -96,45 +97,32 @@ class OnnxBackend:
         session.disable_fallback()
         return session
 
-    def run_many(self, movies: Sequence[Sequence[Array]]) -> list[Array]:
-        """Checked features of each movie in the config's order, each (shots, D_m), to its logits (shots, N_c).
+    def run(self, excerpts: Sequence[Excerpt], outputs: Sequence[str] = (LOGITS,)) -> list[Rows]:
+        """Outputs of each excerpt.
 
-        Windows of all movies of a scene model are packed into full batches, so that a movie's logits may differ in
-        their last bits from those of a run of its own: ONNX Runtime's products depend on their number of rows. An act
-        model runs one movie at a time.
-
-        Raises:
-            FeatureError: features that overflow the compute type.
-        """
-        return [logits for (logits,) in self._run(movies, ["logits"])]
-
-    def run_windows(self, excerpts: Sequence[Excerpt]) -> list[Array]:
-        """Logits (last - first, N_c) of each excerpt's windows.
+        Windows of all excerpts are packed into full batches, so that a movie's rows may differ in their last bits from
+        those of a run of its own: ONNX Runtime's products depend on their number of rows. Whole sequences run one at a
+        time.
 
         Raises:
             FeatureError: features that overflow the compute type.
         """
         windows = [range(excerpt.first, excerpt.last) for excerpt in excerpts]
-        return [logits for (logits,) in self._run([excerpt.features for excerpt in excerpts], ["logits"], windows)]
+        names = [NAMES[name] for name in outputs]
+        return self._run([excerpt.features for excerpt in excerpts], names, windows)
 
-    def keep(self) -> None:
+    def new_cache(self) -> None:
         """Nothing is kept from one excerpt to the next."""
 
-    def explain(self, features: Sequence[Array]) -> tuple[Array, Array]:
-        """Logits (shots, N_c), and what each modality contributes to them (shots, M, N_c), of one run."""
-        ((logits, contributions),) = self._run([features], ["logits", "contributions"])
-        return logits, contributions
-
     def _run(
-        self, movies: Sequence[Sequence[Array]], outputs: list[str], windows: Sequence[range] | None = None
+        self, movies: Sequence[Sequence[Array]], outputs: list[str], windows: Sequence[range]
     ) -> list[tuple[Array, ...]]:
         """The named outputs of each movie, their first axis its shots, or those of its windows that are wanted."""
         if not movies:
             return []
         if self.info.config.task == "scene":
-            wanted = [range(len(movie[0])) for movie in movies] if windows is None else windows
             parts = zip(*(self._session.run(outputs, feeds) for feeds in self._batches(movies, windows)), strict=True)
-            ends = np.cumsum([len(own) for own in wanted])[:-1]
+            ends = np.cumsum([len(own) for own in windows])[:-1]
             rows = list(zip(*(np.split(np.concatenate(part), ends) for part in parts), strict=True))
         else:
             feeds = ({name: x[None] for name, x in zip(self._names, movie, strict=True)} for movie in movies)
@@ -143,7 +131,7 @@ class OnnxBackend:
         return rows
 
     def _batches(
-        self, movies: Sequence[Sequence[Array]], windows: Sequence[range] | None = None
+        self, movies: Sequence[Sequence[Array]], windows: Sequence[range]
     ) -> Iterator[dict[str, NDArray[Any]]]:
         """Windows of all movies, one movie after the other, in batches with only the shots that they stand on."""
         length = self.info.config.max_length

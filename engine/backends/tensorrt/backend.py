@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megaseg.engine.backends.native.artefact import cache_folder
-from megaseg.engine.backends.protocol import Excerpt, require_finite
+from megaseg.engine.backends.protocol import LOGITS as OUTPUT
+from megaseg.engine.backends.protocol import PARTS, Excerpt, Rows, require_finite
 from megaseg.engine.backends.tensorrt.api import Context, LoadedEngine, build, chosen_type, tensorrt
 from megaseg.engine.backends.tensorrt.batches import (
     CONTRIBUTIONS,
@@ -235,39 +236,30 @@ class TensorRTBackend:
                 path = None
         return cls(info, engine, path)
 
-    def run_many(self, movies: Sequence[Movie]) -> list[NDArray[np.float32]]:
-        """Checked features of each movie in the config's order, each (shots, D_m), to its logits (shots, N_c).
-
-        Windows of all movies share batches (scene), and movies of equal length do (act, synopsis).
+    def run(self, excerpts: Sequence[Excerpt], outputs: Sequence[str] = (OUTPUT,)) -> list[Rows]:
+        """Outputs of each excerpt. Windows of all excerpts share batches, and whole movies of equal length do.
 
         Raises:
             FeatureError: features that overflow the compute type in the model.
             UnsupportedError: in a process forked after the model was loaded.
         """
-        return self._run(movies, LOGITS)[LOGITS]
-
-    def run_windows(self, excerpts: Sequence[Excerpt]) -> list[NDArray[np.float32]]:
-        """Logits (last - first, N_c) of each excerpt's windows; raises as ``run_many``."""
+        names = {OUTPUT: LOGITS, OUTPUT + PARTS: CONTRIBUTIONS}
         windows = [range(excerpt.first, excerpt.last) for excerpt in excerpts]
-        return self._run([excerpt.features for excerpt in excerpts], LOGITS, windows=windows)[LOGITS]
+        wanted = [names[name] for name in outputs]
+        results = self._run([excerpt.features for excerpt in excerpts], windows, wanted)
+        return list(zip(*(results[name] for name in wanted), strict=True))
 
-    def keep(self) -> None:
+    def new_cache(self) -> None:
         """Nothing is kept from one excerpt to the next."""
 
-    def explain(self, features: Movie) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Logits (shots, N_c), and what each modality contributes to them (shots, M, N_c), of one run."""
-        results = self._run([features], LOGITS, CONTRIBUTIONS)
-        return results[LOGITS][0], results[CONTRIBUTIONS][0]
-
     def _run(
-        self, movies: Sequence[Movie], *wanted: str, windows: Sequence[range] | None = None
+        self, movies: Sequence[Movie], windows: Sequence[range], wanted: Sequence[str]
     ) -> dict[str, list[NDArray[np.float32]]]:
         if os.getpid() != self._process:
             raise UnsupportedError("backend 'tensorrt': a process forked after the model was loaded must load its own")
         config, lengths = self.info.config, [len(movie[0]) for movie in movies]
         tails = {LOGITS: (config.num_classes,), CONTRIBUTIONS: (len(config.modalities), config.num_classes)}
-        counts = lengths if windows is None else [len(own) for own in windows]
-        results = {name: [np.empty((n, *tails[name]), np.float32) for n in counts] for name in wanted}
+        results = {name: [np.empty((len(own), *tails[name]), np.float32) for own in windows] for name in wanted}
         with self._lock, self._device.stream():
             try:
                 for batch, host in zip(batches(config, self.info.profile, lengths, windows), cycle(self._hosts)):
@@ -280,7 +272,8 @@ class TensorRTBackend:
             finally:
                 for host in self._hosts:
                     host.finish()
-        require_finite(results[LOGITS], self.info.compute_type)
+        for rows in results.values():
+            require_finite(rows, self.info.compute_type)
         return results
 
     def _finish(

@@ -36,10 +36,8 @@ class Batch:
     windows: NDArray[np.int32] | None = None
 
 
-def batches(
-    config: ModelConfig, profile: Profile, lengths: Sequence[int], windows: Sequence[range] | None = None
-) -> Iterator[Batch]:
-    """Batches of movies of these lengths, or of their ``windows`` that are wanted (scene).
+def batches(config: ModelConfig, profile: Profile, lengths: Sequence[int], windows: Sequence[range]) -> Iterator[Batch]:
+    """Batches of movies of these lengths, of their ``windows`` that are wanted (scene).
 
     Their sizes are few, so that a CUDA graph of each can be kept.
     """

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from megaseg.engine.backends.protocol import Excerpt, require_finite
+from megaseg.engine.backends.protocol import LOGITS, PARTS, Excerpt, Rows, require_finite
 from megaseg.engine.graph.graph import Node, build
 from megaseg.engine.graph.passes import PASSES, rewrite
 from megaseg.engine.model.checkpoint import Checkpoint
@@ -63,13 +63,27 @@ class TorchBackend:
         # A copy: of one shot read backwards, NumPy keeps the negative stride, which torch refuses.
         return self._torch.from_numpy(values.copy()).to(self._device, self._dtype)
 
-    def run(self, features: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-        """Checked features in the config's order, each (shots, D_m), to logits (shots, N_c).
+    def run(self, excerpts: Sequence[Excerpt], outputs: Sequence[str] = (LOGITS,)) -> list[Rows]:
+        """Outputs of each excerpt by itself.
 
         Raises:
             FeatureError: features that overflow the compute type.
         """
-        return self.run_many([features])[0]
+        head = self.graph.logits
+        nodes = {LOGITS: [head], LOGITS + PARTS: list(head.inputs)}
+        wanted = [node for name in outputs for node in nodes[name]]
+        results = []
+        for excerpt in excerpts:
+            rows = iter(self._rows(wanted, excerpt.features, range(excerpt.first, excerpt.last)))
+            results.append(
+                tuple(
+                    np.stack([next(rows) for _ in head.inputs], axis=1) if name.endswith(PARTS) else next(rows)
+                    for name in outputs
+                )
+            )
+        for own in zip(*results, strict=True):
+            require_finite(own, self._compute_type)
+        return results
 
     def rows(
         self, wanted: Sequence[Node], features: Sequence[NDArray[np.float32]], windows: range | None = None
@@ -81,7 +95,7 @@ class TorchBackend:
         """
         found = self._rows(wanted, features, windows)
         for rows in found:
-            self._finite([rows])
+            require_finite([rows], self._compute_type)
         return found
 
     def _rows(
@@ -96,27 +110,8 @@ class TorchBackend:
             dtype = torch.float64 if self._compute_type == "float64" else torch.float32
             return [torch.cat(part).to(dtype).cpu().numpy() for part in parts]
 
-    def run_many(self, movies: Sequence[Sequence[NDArray[np.float32]]]) -> list[NDArray[np.float32]]:
-        """``run`` for each movie by itself."""
-        return self._finite([self._rows([self.graph.logits], features)[0] for features in movies])
-
-    def run_windows(self, excerpts: Sequence[Excerpt]) -> list[NDArray[np.float32]]:
-        """Logits (last - first, N_c) of each excerpt's windows, each excerpt by itself."""
-        wanted = [self.graph.logits]
-        return self._finite([self._rows(wanted, own.features, range(own.first, own.last))[0] for own in excerpts])
-
-    def keep(self) -> None:
+    def new_cache(self) -> None:
         """Nothing is kept from one excerpt to the next."""
-
-    def explain(self, features: Sequence[NDArray[np.float32]]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Logits (shots, N_c), and what each modality contributes to them (shots, M, N_c), of one run."""
-        head = self.graph.logits
-        logits, *contributions = self.rows([head, *head.inputs], features)
-        return logits, np.stack(contributions, axis=1)
-
-    def _finite(self, logits: list[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
-        require_finite(logits, self._compute_type)
-        return logits
 
     def _batches(self, shots: int, windows: range) -> Iterator[Tensor]:
         """Shot indices (sequences, length): centred windows, or the whole movie at once."""

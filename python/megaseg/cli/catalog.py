@@ -24,9 +24,12 @@ from megaseg.cli.console import (
     ComputeTypeOption,
     DeviceOption,
     JsonOption,
+    LengthOption,
     OrderedOption,
     OverflowOption,
+    ScenesOption,
     ThreadsOption,
+    ThresholdOption,
     output,
     print_json,
     progress,
@@ -51,11 +54,9 @@ def catalog(
     ] = None,
     workers: Annotated[int, typer.Option(help="With --ray: workers; 0 is as many as there is room for.", min=0)] = 0,
     batch_size: Annotated[int, typer.Option(help="Titles that run together.", min=1)] = 8,
-    threshold: Annotated[
-        float | None, typer.Option(help="Least P(boundary) of a boundary; default: the checkpoint's own.", min=0, max=1)
-    ] = None,
-    min_scene_length: Annotated[int, typer.Option(help="Shortest scene, in shots.", min=1)] = 1,
-    num_scenes: Annotated[int | None, typer.Option(help="Exactly this many scenes.", min=1)] = None,
+    threshold: ThresholdOption = None,
+    min_scene_length: LengthOption = None,
+    num_scenes: ScenesOption = None,
     ordered: OrderedOption = None,
     device: DeviceOption = "auto",
     compute_type: ComputeTypeOption = "auto",
@@ -96,6 +97,7 @@ def catalog(
             "compute_types": [description["compute_type"] for description in hands.descriptions],
             **model,
             **decision,
+            "min_scene_length": min_scene_length or 1,  # a run with the default goes on with 1
         }
         check_titles(titles, hands.descriptions)
         with Results.opened(Path(output_path), settings) as results:

@@ -9,8 +9,8 @@ from rich.table import Table
 
 from megaseg.cli.console import output, print_json
 from megaseg.engine.inputs.files import atomic_write
-from megaseg.engine.results.movie import MovieSegmentation
 from megaseg.engine.results.segmentation import Segmentation
+from megaseg.engine.tasks.track import Track
 from megaseg.errors import FeatureError
 from megaseg.features import Screenplay
 from megaseg.pipelines.sources import Source
@@ -37,7 +37,7 @@ def targets(names: list[str], output_path: Path | None, plot: Path | None) -> li
 
 
 def deliver(
-    result: Segmentation | MovieSegmentation,
+    result: Segmentation,
     name: str,
     target: Path | None,
     plot: Path | None,
@@ -50,42 +50,34 @@ def deliver(
         with atomic_write(target) as temporary:
             temporary.write_text(result.to_json(indent=1) + "\n", encoding="utf-8")
     if plot is not None:
-        if isinstance(result, MovieSegmentation):
-            from megaseg.report.movie_plots import plot_movie
+        from megaseg.report.plots import plot_segmentation
 
-            plot_movie(result, plot, title=name)
-        else:
-            from megaseg.report.plots import plot_segmentation
-
-            plot_segmentation(result, plot, title=name)
+        plot_segmentation(result, plot, title=name)
     if json:
         print_json(result.to_dict())
         return
-    for part in (result.scene, result.act) if isinstance(result, MovieSegmentation) else (result,):
-        output.print(_table(part, name, source))
+    for track in result.tracks.values():
+        output.print(_table(result, track, name, source))
 
 
-def _table(result: Segmentation, name: str, source: Source | None) -> Table:
-    kind, segments = ("scene", result.scenes) if result.task == "scene" else ("act", result.acts)
-    table = Table(title=f"{name}: {len(segments)} {kind}s in {result.num_shots} shots", box=box.SIMPLE_HEAD)
-    table.add_column(kind, no_wrap=True)
+def _table(result: Segmentation, track: Track, name: str, source: Source | None) -> Table:
+    """A row a segment, with its text where there is some, else its score as a bar; then a row a point."""
+    table = Table(title=f"{name}: {len(track.segments)} {track.name} in {result.num_shots} shots", box=box.SIMPLE_HEAD)
+    table.add_column(track.task, no_wrap=True)
     for column in ["first", "last", "shots"] + ["start", "end"] * (result.times is not None) + ["score"]:
         table.add_column(column, justify="right", no_wrap=True)
     play = source if isinstance(source, Screenplay) else None
     if play:
         table.add_column("begins", no_wrap=True)
-    elif result.scenes:
+    elif not track.points:
         table.add_column("", style="cyan", no_wrap=True)
-    for number, part in enumerate(segments, start=1):
+    letters, bar = (20, 6) if track.points else (32, 12)
+    for number, part in enumerate(track.segments, start=1):
         shots = (part.first_shot, part.last_shot, part.last_shot - part.first_shot + 1)
         clocks = _clocks(result, part.start_ticks, part.end_ticks)
-        last = (
-            play.blocks[part.first_shot].text[: 32 if result.scenes else 20]
-            if play
-            else "━" * round((12 if result.scenes else 6) * part.score)
-        )
+        last = play.blocks[part.first_shot].text[:letters] if play else "━" * round(bar * part.score)
         table.add_row(str(number), *map(str, shots), *clocks, f"{part.score:.3f}", last)
-    for point in result.turning_points:
+    for point in track.points:
         start = None if result.times is None else int(result.times[point.shot, 0])
         clock = [*_clocks(result, start), ""] if result.times is not None else []
         table.add_row(point.name, str(point.shot), "", "", *clock, f"{point.score:.3f}", style="bold")

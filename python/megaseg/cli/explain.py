@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated, Any
 
 import numpy as np
@@ -22,10 +23,12 @@ from megaseg.cli.console import (
     output,
     print_json,
 )
-from megaseg.engine.inputs.features import Features, load_features
+from megaseg.engine.inputs.feature_files import load_features
+from megaseg.engine.inputs.features import Features
 from megaseg.engine.inputs.files import atomic_write
 from megaseg.engine.results.explanation import Explanation
-from megaseg.errors import FeatureError
+from megaseg.engine.tasks.task import deciding_task
+from megaseg.errors import FeatureError, UnsupportedError
 from megaseg.pipelines import Pipeline, find_source
 from megaseg.report.plots import plot_attention, plot_importance, plot_synchronisation
 
@@ -72,14 +75,11 @@ def explain(
     found = find_source(source)
     name, movie = found.name, pipeline.features(found)
     result = engine.explain(movie, threshold=threshold, ordered=ordered)
-    if engine.config.task == "scene" and shot is None:
-        shot = int(result.segmentation.scores.argmax())
-    scores = matrix = None
-    if attention or synopsis:
-        from megaseg.models.inspection import attention_scores, synchronisation  # torch
-
-        scores = attention_scores(checkpoint, movie, shot) if attention else None
-        matrix = synchronisation(checkpoint, movie, *synopsis, band) if synopsis else None
+    (track,) = result.segmentation.tracks.values()
+    if shot is None and deciding_task(track.task, "explain").streams:  # a model of windows
+        shot = int(track.scores.argmax())
+    scores = inspection().attention_scores(checkpoint, movie, shot) if attention else None
+    matrix = inspection().synchronisation(checkpoint, movie, *synopsis, band) if synopsis else None
     folder.mkdir(parents=True, exist_ok=True)
     plot_importance(result, folder / "importance.png", title=f"{name}: importance of the modalities")
     if scores is not None:
@@ -113,16 +113,28 @@ def _save(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
 
 
 def _table(result: Explanation, name: str) -> Table:
-    """Importance of each turning point, or the means over a scene model's boundaries and other shots."""
+    """Importance for each point, or for a track without points the means over its boundaries and over other shots."""
+    (track,) = result.segmentation.tracks.values()
     table = Table(title=f"{name}: importance of the modalities", box=box.SIMPLE_HEAD)
     table.add_column("decision", no_wrap=True)
-    table.add_column("shot" if result.segmentation.task == "act" else "shots", justify="right", no_wrap=True)
+    table.add_column("shot" if track.points else "shots", justify="right", no_wrap=True)
     for modality in result.modalities:
         table.add_column(modality, justify="right", no_wrap=True)
     names = np.array(result.names)
     for decision in dict.fromkeys(result.names):
         own = names == decision
-        count = result.shots[own][0] if result.segmentation.task == "act" else own.sum()
+        count = result.shots[own][0] if track.points else own.sum()
         shares = result.importance[own].mean(axis=0)
         table.add_row(decision, str(count), *(f"{share:.0%}" for share in shares))
     return table
+
+
+def inspection() -> ModuleType:
+    """``megaseg.models.inspection``, which imports torch: only what asks for it pays."""
+    try:
+        from megaseg.models import inspection as module
+    except ImportError as error:
+        raise UnsupportedError(
+            f"attention and synchronisation need the extra train: pip install 'megaseg[train]' ({error})"
+        ) from error
+    return module

@@ -10,7 +10,8 @@ import typer
 from rich.table import Table
 
 from megaseg.cli.console import JsonOption, output, print_json, progress
-from megaseg.engine.inputs.features import Features, save_features
+from megaseg.engine.inputs.feature_files import save_features
+from megaseg.engine.inputs.features import Features
 from megaseg.features import ScreenplayExtractor, build_features
 from megaseg.features.text.synopsis import read_synopses
 

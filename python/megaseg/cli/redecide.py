@@ -17,7 +17,7 @@ from megaseg.cli.console import (
     ThresholdOption,
 )
 from megaseg.cli.delivery import deliver
-from megaseg.engine.results.movie import read_result
+from megaseg.engine.results.segmentation import Segmentation
 from megaseg.errors import FeatureError
 
 
@@ -33,7 +33,7 @@ def redecide(
 ) -> None:
     """Decide again on a result's kept scores, without running the model."""
     try:
-        kept = read_result(result.read_text(encoding="utf-8"))
+        kept = Segmentation.from_json(result.read_text(encoding="utf-8"))
     except (FeatureError, UnicodeDecodeError) as error:
         raise FeatureError(f"{result}: {error}") from error
     changed = kept.redecide(

@@ -62,7 +62,7 @@ def segment(
     )
     decision = {
         "threshold": threshold,
-        "min_scene_length": 1 if min_scene_length is None else min_scene_length,
+        "min_scene_length": min_scene_length,
         "num_scenes": num_scenes,
         "ordered": ordered,
     }

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from megaseg.engine.inputs.features import save_features
+from megaseg.engine.inputs.feature_files import save_features
 from megaseg.engine.inputs.files import atomic_write
 from megaseg.errors import FeatureError, UnsupportedError
 from megaseg.features.screenplay.extractor import UNITS, ScreenplayExtractor

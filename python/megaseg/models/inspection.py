@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from megaseg.engine.backends.native.artefact import is_artefact
 from megaseg.engine.graph.graph import Node
-from megaseg.engine.inputs.features import FeatureSource, as_features
+from megaseg.engine.inputs.feature_files import FeatureSource, as_features
 from megaseg.engine.model.checkpoint import Checkpoint, load_checkpoint
+from megaseg.engine.model.config import ModelConfig
 from megaseg.engine.tasks.decoding import softmax
 from megaseg.errors import FeatureError, UnsupportedError
 from megaseg.kernels.banded_estep import banded_estep, density_threshold
@@ -43,7 +44,7 @@ def attention_scores(
     config = backend.graph.config
     if not config.num_fusion_layers:
         raise UnsupportedError("attention_scores: expected a model with fusion layers, got num_fusion_layers 0")
-    movie = as_features(features).ordered_for(config)
+    movie = _arrays(config, features)
     if config.task != "scene" and shot is not None:
         raise FeatureError(f"shot: expected none for a model of task {config.task}, got {shot}")
     if config.task == "scene" and (shot is None or not 0 <= shot < len(movie[0])):
@@ -55,6 +56,11 @@ def attention_scores(
         modality.name: _scores(next(rows)[node.tokens :], next(rows), config.num_heads)
         for modality, node in zip(config.modalities, nodes, strict=True)
     }
+
+
+def _arrays(config: ModelConfig, features: FeatureSource) -> list[NDArray[np.float32]]:
+    most = None if config.task == "scene" else config.max_length
+    return as_features(features).ordered_for(config.modalities, config.recipe, most)
 
 
 def _last_attention(node: Node) -> Node:
@@ -80,7 +86,7 @@ def fused_rows(checkpoint: CheckpointSource, features: FeatureSource) -> NDArray
         UnsupportedError: torch is not there. FeatureError: features that do not fit the model.
     """
     backend = _backend(checkpoint, passes=True)
-    movie = as_features(features).ordered_for(backend.graph.config)
+    movie = _arrays(backend.graph.config, features)
     parts = [contribution.inputs[0] for contribution in backend.graph.logits.inputs]
     return np.concatenate(backend.rows(parts, movie), axis=1)
 

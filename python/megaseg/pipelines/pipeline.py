@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,14 +12,13 @@ from numpy.typing import NDArray
 from megaseg.engine.engine import Engine
 from megaseg.engine.inputs.features import Features
 from megaseg.engine.model.config import ModelConfig
-from megaseg.engine.results.movie import MovieSegmentation, joined, on_shots
-from megaseg.engine.results.segmentation import Segmentation
+from megaseg.engine.results.segmentation import Segmentation, joined, on_shots
+from megaseg.engine.tasks.task import deciding_task
+from megaseg.engine.tasks.together import check_together, options_for_each
 from megaseg.errors import FeatureError
 from megaseg.features.extractor import Extractor, Reading, UnnamedUnits
 from megaseg.features.recipe import recipe_for
 from megaseg.pipelines.sources import Source, location, open_source
-
-Result = Segmentation | MovieSegmentation
 
 
 class Extractors:
@@ -75,15 +74,15 @@ class Passage:
         ends = self._ends[model]
         self._found.append(result if ends is None else on_shots(result, ends))
 
-    def result(self) -> Result:
+    def result(self) -> Segmentation:
         """The result of all models together."""
         return joined(self._found)
 
     def _unit_ends(self, units: str) -> NDArray[np.int64]:
         """Last shot (units,) of each segment of a track that was found, else of those that the source names."""
         for result in self._found:
-            if segments := getattr(result, units):
-                return np.array([segment.last_shot for segment in segments])
+            if units in result.tracks:
+                return np.array([segment.last_shot for segment in result.tracks[units].segments])
         try:
             return self._reading.named_ends()
         except UnnamedUnits as error:
@@ -91,7 +90,7 @@ class Passage:
 
 
 class Pipeline:
-    """One model, or a scene and an act model, and everything from a source to their result. Made once.
+    """Models, one for each task, and everything from a source to their result. Made once.
 
     Args:
         engines: of the models.
@@ -125,34 +124,37 @@ class Pipeline:
         check_together([engine.config for engine in engines], [os.fspath(given) for given in checkpoints])
         return cls(engines, extractors=extractors)
 
-    def segment(self, source: Any, **decision: Any) -> Result:
+    def segment(self, source: Any, **decision: Any) -> Segmentation:
         """The result of one movie, with what every model finds.
 
         Args:
             source: features, a feature file, a screenplay or its file, as ``open_source`` takes them.
-            decision: keywords of ``Engine.segment``.
+            decision: keywords of ``Engine.segment``, each of which goes to the models whose task takes it.
 
         Raises:
             FeatureError: a source or features that do not fit the models, or as ``Engine.segment``.
             UnsupportedError: a missing extra.
         """
+        options = self.options(decision)
         opened = open_source(source)
         if isinstance(opened, Features):
             check_same_features([config.recipe for config in self._configs], location(source))
-            return joined([engine.segment(opened, **decision) for engine in self.engines])
+            parts = zip(self.engines, options, strict=True)
+            return joined([engine.segment(opened, **own) for engine, own in parts])
         passage = Passage(self._configs, opened, self._extractors)
         for model in passage.order:
-            passage.add(model, self.engines[model].segment(passage.features(model), **decision))
+            passage.add(model, self.engines[model].segment(passage.features(model), **options[model]))
         return passage.result()
 
-    def segment_many(self, movies: Sequence[Features], **decision: Any) -> list[Result]:
+    def segment_many(self, movies: Sequence[Features], **decision: Any) -> list[Segmentation]:
         """``segment`` for the features of several movies, which each model runs together.
 
         Raises:
             FeatureError, UnsupportedError: as ``segment``.
         """
         check_same_features([config.recipe for config in self._configs], "features")
-        parts = [engine.segment_many(movies, **decision) for engine in self.engines]
+        both = zip(self.engines, self.options(decision), strict=True)
+        parts = [engine.segment_many(movies, **own) for engine, own in both]
         return [joined(part) for part in zip(*parts, strict=True)]
 
     def features(self, source: Any, model: int = 0) -> Features:
@@ -167,17 +169,15 @@ class Pipeline:
         recipe = recipe_for(opened, self._configs[model].recipe)
         return self._extractors.read(opened).features(recipe.name)
 
+    def options(self, decision: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Of the keywords of ``segment``, those that each model's task takes.
 
-def check_together(configs: Sequence[ModelConfig], names: Sequence[str]) -> None:
-    """Check that models segment a movie together: one, or a scene and an act model.
-
-    Raises:
-        FeatureError: models of other tasks.
-    """
-    tasks = [config.task for config in configs]
-    if len(tasks) > 1 and sorted(tasks) != ["act", "scene"]:
-        got = ", ".join(f"{name} of task {task}" for name, task in zip(names, tasks, strict=True))
-        raise FeatureError(f"checkpoints: expected a scene and an act model, got {got}")
+        Raises:
+            FeatureError: an option that no model takes, or a value that no movie allows.
+        """
+        tasks = [config.task for config in self._configs]
+        parts = zip(tasks, options_for_each(tasks, decision), strict=True)
+        return [deciding_task(task, "segment").given(own) for task, own in parts]
 
 
 def check_same_features(recipes: Iterable[str | None], source: str) -> None:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from megaseg.engine.inputs.features import Features, as_features, load_features, resolve_features
+from megaseg.engine.inputs.feature_files import as_features, load_features, resolve_features
+from megaseg.engine.inputs.features import Features
 from megaseg.errors import FeatureError
 from megaseg.features.screenplay.screenplay import Screenplay, read_screenplays
 

@@ -8,6 +8,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from megaseg.engine.tasks.task import deciding_tasks
 from megaseg.errors import FeatureError, OverloadedError, UnsupportedError
 from megaseg.serving.errors import RequestError, SequenceError
 from megaseg.serving.logs import log
@@ -101,8 +102,11 @@ class Sequences:
         return tuple(event for events in answers for event in events)
 
     def _start(self, key: Key, model: Model, decision: dict[str, Any]) -> None:
-        if model.engine.config.task != "scene":
-            raise UnsupportedError(f"sequence_id: expected a scene model, got {model.name!r} of task act")
+        if not model.task.streams:
+            expected = " or ".join(task.name for task in deciding_tasks() if task.streams)
+            raise UnsupportedError(
+                f"sequence_id: expected a {expected} model, got {model.name!r} of task {model.task.name}"
+            )
         if (old := self._open.get(key)) is not None:
             self._drop(key, old, "restarted")
         if len(self._open) >= self._limits.max_streams:

@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-from support import odd_config, random_checkpoint, random_features, small_config
+from support import logits_of, odd_config, random_checkpoint, random_features, small_config
 
 from megaseg.engine.backends.torch.backend import TorchBackend
 from megaseg.engine.graph.graph import build
@@ -18,7 +18,7 @@ TOLERANCE = 1e-12  # the models' logits are of the order of one
 
 
 def logits(checkpoint, features, passes):
-    return TorchBackend(checkpoint, compute_type="float64", batch=7, passes=passes).run(features)
+    return logits_of(TorchBackend(checkpoint, compute_type="float64", batch=7, passes=passes), [features])[0]
 
 
 def as_written(checkpoint, features):
