@@ -129,7 +129,7 @@ def test_what_it_refuses_to_start_with(run: Run, checkpoints: Any, tmp_path: Pat
     for arguments, told in (
         (["-c", scene, "--host", "0.0.0.0"], "--insecure"),
         (["-c", scene, "-c", scene], "expected different names, got 'scene'"),
-        (["-c", scene, "--token-file", str(token)], "--token-file"),
+        (["-c", scene, "--token-file", str(token)], "token: expected a token"),
         (["-c", scene, "--tls-key", str(token)], "both or neither"),
         (["-c", scene, "--device", "abacus"], "abacus"),
         (["-c", scene, "--idle-seconds", "0"], "idle_seconds"),

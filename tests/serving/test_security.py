@@ -108,7 +108,7 @@ def test_a_certificate_and_a_key_that_do_not_belong_together(start: Any, pair: t
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])
 def test_other_machines_are_let_in_by_choice_only(host: str) -> None:
-    with pytest.raises(UnsupportedError, match="or insecure where"):
+    with pytest.raises(UnsupportedError, match=f"host {host}: other machines can reach it"):
         Settings(ONE, host=host)
     Settings(ONE, host=host, insecure=True)
     Settings(ONE, host=host, token="secret")

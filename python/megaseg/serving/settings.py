@@ -11,6 +11,10 @@ from pathlib import Path
 from megaseg.errors import UnsupportedError
 
 
+class Exposed(UnsupportedError):
+    """A service that other machines could reach without TLS or a token."""
+
+
 @dataclass(frozen=True)
 class Limits:
     """What one client may ask for.
@@ -69,8 +73,8 @@ class Settings:
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise UnsupportedError("tls_certificate and tls_key: expected both or neither, got one")
         if not (self.insecure or self.token or self.tls_certificate or is_loopback(self.host)):
-            raise UnsupportedError(
-                f"host {self.host}: other machines can reach it; expected tls_certificate and tls_key, or a token, or "
+            raise Exposed(
+                f"host {self.host}: other machines can reach it; expected a TLS certificate and key, or a token, or "
                 "insecure where something else keeps strangers out"
             )
 
