@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -13,24 +13,31 @@ from numpy.typing import NDArray
 from megaseg.engine.backends.protocol import LOGITS, PARTS, Backend, Excerpt, logits_of
 from megaseg.engine.inputs.feature_files import FeatureSource, as_features
 from megaseg.engine.inputs.features import Features
-from megaseg.engine.live.snapshot import read_snapshot
-from megaseg.engine.live.stream import Stream, new_progress
+from megaseg.engine.live.segmenter import Segmenter, window_length
+from megaseg.engine.live.stream import Stream, new_state, resumed_state
 from megaseg.engine.loading import expect, load_backend
 from megaseg.engine.model.checkpoint import Checkpoint, ModelConfig
 from megaseg.engine.results.explanation import Explanation
 from megaseg.engine.results.segmentation import Segmentation
-from megaseg.engine.tasks.task import deciding_task
-from megaseg.errors import FeatureError
+from megaseg.engine.tasks.task import deciding_task, task_of
+from megaseg.errors import CheckpointError, FeatureError, UnsupportedError
 
 OVERFLOWS = ("error", "pool")
+
+
+def output_names(config: ModelConfig) -> tuple[str, ...]:
+    """Names of a model's outputs."""
+    return (LOGITS,)
 
 
 class Engine:
     """A model ready to segment. Safe to share between threads; make it with ``from_checkpoint``."""
 
     def __init__(self, config: ModelConfig, backend: Backend, overflow: str = "error") -> None:
+        for problem in task_of(config.task).problems(config):
+            raise CheckpointError(f"config: {problem}")
         self.config: ModelConfig = config
-        self.backend = backend
+        self.backend: Backend = backend
         self._overflow = overflow
 
     @classmethod
@@ -94,28 +101,53 @@ class Engine:
         """
         return self._logits([as_features(features)])[0]
 
-    def _logits(self, movies: list[Features]) -> list[NDArray[np.float32]]:
-        logits = logits_of(self.backend, [self.prepare(movie) for movie in movies])
-        return [self.spread(rows, movie) for rows, movie in zip(logits, movies, strict=True)]
+    def outputs(self, features: FeatureSource, names: Sequence[str] | None = None) -> dict[str, NDArray[np.float32]]:
+        """Outputs of the model for one movie by name, such as ``logits`` or ``embedding``, float32, of one run.
 
-    def prepare(self, movie: Features) -> list[NDArray[np.float32]]:
+        An output has a row for each shot, or one row in all where it stands for the whole movie. ``NAME.parts`` are
+        the parts (shots, parts, width) that add up to an output, up to its bias.
+
+        Args:
+            features: as of ``segment``.
+            names: the outputs wanted; None is all of them, without parts.
+
+        Raises:
+            FeatureError: features that do not fit the model.
+            UnsupportedError: an output that the model does not have; lists those that it has.
+        """
+        known = output_names(self.config)
+        wanted = known if names is None else tuple(names)
+        for name in wanted:
+            if name.removesuffix(PARTS) not in known:
+                raise UnsupportedError(f"outputs: expected some of {', '.join(known)}, got {name!r:.80}")
+        source = as_features(features)
+        arrays = self.to_model_rows(source)
+        (rows,) = self.backend.run([Excerpt.whole(arrays)], wanted)
+        found = dict(zip(wanted, rows, strict=True))
+        return {name: self.to_shots(own, source) if len(own) == len(arrays[0]) else own for name, own in found.items()}
+
+    def _logits(self, movies: list[Features]) -> list[NDArray[np.float32]]:
+        logits = logits_of(self.backend, [self.to_model_rows(movie) for movie in movies])
+        return [self.to_shots(rows, movie) for rows, movie in zip(logits, movies, strict=True)]
+
+    def to_model_rows(self, movie: Features) -> list[NDArray[np.float32]]:
         """What the backend takes of a movie: (shots, D_m) a modality, or with ``overflow="pool"`` (groups, D_m).
 
         Raises:
             FeatureError: features that do not fit the model.
         """
         config = self.config
-        most = None if config.task == "scene" else config.max_length
+        most = None if window_length(config) else config.max_length
         return movie.pooled(self._group_size(movie)).ordered_for(config.modalities, config.recipe, most)
 
-    def spread(self, rows: NDArray[np.float32], movie: Features) -> NDArray[np.float32]:
-        """Rows of what ``prepare`` gave, one for each shot of the movie."""
+    def to_shots(self, rows: NDArray[np.float32], movie: Features) -> NDArray[np.float32]:
+        """Rows of what ``to_model_rows`` gave, one for each shot of the movie."""
         size = self._group_size(movie)
         return rows if size == 1 else rows.repeat(size, axis=0)[: movie.num_shots]
 
     def _group_size(self, movie: Features) -> int:
         """Neighbouring shots that are averaged into one: as few as make the movie fit the model."""
-        if self.config.task == "scene" or self._overflow == "error":
+        if window_length(self.config) or self._overflow == "error":
             return 1
         return -(-movie.num_shots // self.config.max_length)
 
@@ -143,7 +175,8 @@ class Engine:
         Raises:
             FeatureError: features that do not fit the model, an option that its task does not take, or a decision that
                 no movie or the movie's length does not allow.
-            UnsupportedError: a synopsis model, which has no shots to segment.
+            UnsupportedError: a model whose task decides nothing (synopsis, embedding).
+            TypeError: an option of no task.
         """
         own = {"threshold": threshold, "min_scene_length": min_scene_length}
         return self.segment_many([features], **own, num_scenes=num_scenes, ordered=ordered, **options)[0]
@@ -157,7 +190,7 @@ class Engine:
         are the keywords of ``segment``.
 
         Raises:
-            FeatureError, UnsupportedError: as ``segment``.
+            FeatureError, UnsupportedError, TypeError: as ``segment``; FeatureError: no movies, or one of them alone.
         """
         given = deciding_task(self.config.task, "segment").given(decision)
         if isinstance(movies, (str, bytes, Mapping, Features)) or not isinstance(movies, Iterable):
@@ -178,8 +211,8 @@ class Engine:
         """
         given = deciding_task(self.config.task, "explain").given(decision)
         source = as_features(features)
-        (runs,) = self.backend.run([Excerpt.whole(self.prepare(source))], (LOGITS, LOGITS + PARTS))
-        logits, contributions = (self.spread(rows, source) for rows in runs)
+        (runs,) = self.backend.run([Excerpt.whole(self.to_model_rows(source))], (LOGITS, LOGITS + PARTS))
+        logits, contributions = (self.to_shots(rows, source) for rows in runs)
         names = tuple(modality.name for modality in self.config.modalities)
         segmentation = self.decide(source, logits, given)
         return Explanation.from_contributions(segmentation, names, logits, contributions)
@@ -190,7 +223,7 @@ class Engine:
         threshold: float | None = None,
         provisional: bool = False,
         time_base: Fraction | str | None = None,
-        acts: Engine | None = None,
+        acts: Segmenter | None = None,
         history: bool = True,
     ) -> Stream:
         """A stream for a movie whose shots come one by one (scene model); what it says equals ``segment``'s.
@@ -207,20 +240,20 @@ class Engine:
             UnsupportedError: not a scene model, or ``acts`` that is no act model.
             FeatureError: a threshold outside [0, 1], or a time base that is none.
         """
-        progress = new_progress(
+        state = new_state(
             self, threshold=threshold, provisional=provisional, time_base=time_base, acts=acts, history=history
         )
-        return Stream(progress)
+        return Stream(state, acts)
 
-    def resume(self, snapshot: bytes, *, acts: Engine | None = None) -> Stream:
+    def resume(self, snapshot: bytes, *, acts: Segmenter | None = None) -> Stream:
         """A stream that goes on where ``Stream.snapshot`` was taken, in whatever process.
 
-        The model is to be the same; its backend and compute type need not be, at the price of equal bits.
+        The model is to be the same. Its backend and compute type need not be; later scores are then not bit-identical.
 
         Raises:
             FeatureError: not a whole snapshot of this version, or one of another model.
         """
-        return Stream(read_snapshot(self, snapshot, acts, new_progress))
+        return Stream(resumed_state(self, snapshot, acts), acts)
 
     def decide(self, source: Features, logits: NDArray[np.float32], given: Mapping[str, Any]) -> Segmentation:
         """``segment`` for logits that are there; ``given`` are options that the task has checked.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +40,13 @@ class Scenes(DecidingTask):
     track = "scenes"
     decision_type = SceneDecision
     streams = True
+
+    def problems(self, config: ModelConfig) -> Iterator[str]:
+        """A scene model decides in two classes, on centred windows."""
+        if config.max_length % 2 == 0:
+            yield f"max_length of a scene model must be odd (a centred window), got {config.max_length}"
+        if config.num_classes != 2:
+            yield f"num_classes of a scene model must be 2 ({', '.join(CLASSES)}), got {config.num_classes}"
 
     def decision(
         self, given: Mapping[str, Any], threshold: float | None, logits: NDArray[np.floating]

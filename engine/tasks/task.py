@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, ClassVar, NamedTuple
@@ -69,6 +69,10 @@ class Task:
 
     def __init__(self, name: str) -> None:
         self.name = name
+
+    def problems(self, config: ModelConfig) -> Iterator[str]:
+        """What a config of the task lacks; none if it may be one."""
+        yield from ()
 
 
 class DecidingTask(Task, ABC):

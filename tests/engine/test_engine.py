@@ -135,6 +135,64 @@ def test_what_is_not_there_is_refused_with_what_is(options: dict[str, str], mess
         Engine.from_checkpoint(random_checkpoint(CONFIG), **options)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("task", ["scene", "act", "synopsis"])
+def test_outputs_by_name(backend: str, task: str) -> None:
+    model = engine(backend, task=task, max_length=5 if task == "scene" else 39)
+    movie = random_features(CONFIG, 7)
+    got = model.outputs(movie)
+    assert list(got) == ["logits"]
+    assert np.array_equal(got["logits"], model.logits(movie))
+    both = model.outputs(movie, ["logits.parts", "logits"])
+    assert list(both) == ["logits.parts", "logits"]
+    assert both["logits.parts"].shape == (7, 2, model.config.num_classes)
+    with pytest.raises(UnsupportedError, match="outputs: expected some of logits, got 'embedding'"):
+        model.outputs(movie, ["embedding"])
+
+
+def test_outputs_of_a_pooled_movie_have_a_row_a_shot() -> None:
+    model = Engine.from_checkpoint(random_checkpoint(small_config("act")), overflow="pool")
+    movie = random_features(CONFIG, 95)
+    got = model.outputs(movie, ["logits", "logits.parts"])
+    assert np.array_equal(got["logits"], model.logits(movie))
+    assert got["logits.parts"].shape == (95, 2, 5)
+
+
+@pytest.mark.parametrize(
+    ("task", "option", "taken"),
+    [
+        ("scene", {"ordered": True}, "threshold, min_scene_length, num_scenes"),
+        ("scene", {"ordered": False}, "threshold, min_scene_length, num_scenes"),
+        ("act", {"threshold": 0.5}, "ordered"),
+        ("act", {"min_scene_length": 1}, "ordered"),
+        ("act", {"num_scenes": 3}, "ordered"),
+    ],
+)
+def test_an_option_of_another_task_is_refused(task: str, option: dict[str, Any], taken: str) -> None:
+    model = engine(task=task, max_length=5 if task == "scene" else 39)
+    (name,) = option
+    for call in (model.segment, model.explain, lambda movie, **given: model.segment_many([movie], **given)):
+        with pytest.raises(FeatureError, match=rf"{name}: expected an option of task {task} \({taken}\), got"):
+            call(random_features(CONFIG, 9), **option)
+
+
+def test_a_keyword_of_no_task_is_refused_and_none_is_not_given() -> None:
+    model, movie = engine(), random_features(CONFIG, 9)
+    for call in (model.segment, model.explain, lambda movie, **given: model.segment_many([movie], **given)):
+        with pytest.raises(TypeError, match="'treshold'"):
+            call(movie, treshold=0.5)
+    nothing = {"threshold": None, "min_scene_length": None, "num_scenes": None, "ordered": None}
+    assert model.segment(movie, **nothing).to_json() == model.segment(movie).to_json()
+
+
+@pytest.mark.parametrize(
+    "movies", [None, 3, "sample", random_features(CONFIG, 3), Features(random_features(CONFIG, 3))]
+)
+def test_what_is_not_several_movies_is_refused(movies: Any) -> None:
+    with pytest.raises(FeatureError, match=f"movies: expected .* got {type(movies).__name__}"):
+        engine().segment_many(movies)
+
+
 def test_a_synopsis_model_has_nothing_to_segment() -> None:
     model = engine(task="synopsis", num_classes=5)
     with pytest.raises(UnsupportedError, match="got a synopsis model; use logits"):

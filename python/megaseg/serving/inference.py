@@ -157,7 +157,7 @@ class Inference:
         """
         with self._accepted(*((name, "") for name in names)) as models:
             for model in models:
-                model.scheduler.expect_room()
+                model.scheduler.require_room()
 
     def drain(self) -> None:
         """Refuse new work from now on; what is accepted is still answered."""
@@ -227,7 +227,7 @@ class Inference:
 async def _segmented(
     model: Model, features: Features | Mapping[str, Any], timeout: float | None, decision: Mapping[str, Any]
 ) -> Segmentation:
-    model.scheduler.expect_room()  # before the features are looked at
+    model.scheduler.require_room()  # before the features are looked at
     return await asyncio.wrap_future(await submitted(model.scheduler.submit, features, timeout=timeout, **decision))
 
 

@@ -6,6 +6,7 @@ The files of ``files/`` were written by the code that had these versions; ``act-
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -71,3 +72,36 @@ def test_it_is_decided_again(path: Path) -> None:
 def test_a_damaged_one_is_refused(path: Path, changes: dict[str, Any]) -> None:
     with pytest.raises(FeatureError, match=r"schema|result: expected"):
         Segmentation.from_dict({**json.loads(path.read_text()), **changes})
+
+
+ODD: list[Any] = [None, True, -1, 10**400, "x", [], {}, [[]], [None], {"a": 1}, float("nan"), "scene", "act", ["1", 2]]
+
+
+def damaged(entries: dict[str, Any]) -> Iterator[None]:
+    """Every value of the entries is odd, or missing, for a while."""
+    for name, value in list(entries.items()):
+        for odd in ODD:
+            entries[name] = odd
+            yield
+        del entries[name]
+        yield
+        entries[name] = value
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_odd_values_end_in_a_feature_error_or_a_result(path: Path) -> None:
+    old, refused = json.loads(path.read_text()), 0
+    for values in (old, Segmentation.from_dict(old).to_dict()):
+        tracks = values.get("tracks", {})
+        for entries in (
+            values,
+            values["decision"],
+            *tracks.values(),
+            *(track["decision"] for track in tracks.values()),
+        ):
+            for _ in damaged(entries):
+                try:
+                    Segmentation.from_dict(values)
+                except FeatureError:
+                    refused += 1
+    assert refused > 100
