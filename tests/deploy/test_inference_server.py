@@ -1,4 +1,4 @@
-"""The model repository for Triton: what it declares, what its files hold, and that none is ever half there."""
+"""The model repository of NVIDIA's inference server: tensors declared, files written, each whole or not at all."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def scene(tmp_path: Path) -> Path:
 
 
 def read_config(model: Path) -> Any:
-    """config.pbtxt as Triton's own message."""
+    """config.pbtxt as the inference server's own message."""
     messages = pytest.importorskip("tritonclient.grpc.model_config_pb2")
     from google.protobuf import text_format
 
@@ -64,7 +64,7 @@ def declared(config: Any) -> tuple[dict[str, tuple[str, list[int]]], ...]:
 
 
 class Tensor:
-    """An array with a name, as Triton's python backend hands it over."""
+    """An array with a name, as the inference server's python backend hands it over."""
 
     def __init__(self, name: str, array: np.ndarray) -> None:
         assert isinstance(array, np.ndarray)
@@ -97,7 +97,7 @@ class Response:
 
 @pytest.fixture
 def backend(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The module that Triton's python backend gives to a model."""
+    """The module that the inference server's python backend gives to a model."""
     module = ModuleType("triton_python_backend_utils")
     names = {
         "Tensor": Tensor,

@@ -1,4 +1,4 @@
-"""One run over a catalogue: what is left goes to the workers, what comes back to the results."""
+"""One run over a catalogue: titles without a result go to the workers, outcomes to the results."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def check_titles(titles: Mapping[str, str], descriptions: Sequence[Mapping[str, 
 
 
 def titles_left(titles: Mapping[str, str], results: Results, *, retry_failed: bool = False) -> list[str]:
-    """Titles without a result; those that failed before only on request."""
+    """Titles without a result; titles that failed before only with ``retry_failed``."""
     skipped = results.done if retry_failed else results.done | results.failures.keys()
     return [title for title in titles if title not in skipped]
 

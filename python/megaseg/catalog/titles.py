@@ -124,7 +124,7 @@ def _check(title: str, path: str) -> None:
 
 @contextmanager
 def _named(name: str) -> Iterator[None]:
-    """What a storage or Parquet raises says which input it was."""
+    """Errors of storage and Parquet, with the input's name."""
     try:
         yield
     except MegasegError:

@@ -16,7 +16,7 @@ from megaseg.catalog.results import Results
 from megaseg.catalog.run import check_titles, segment_titles, titles_left
 from megaseg.catalog.storage import is_url
 from megaseg.catalog.titles import find_titles
-from megaseg.catalog.workers import Here, Workers
+from megaseg.catalog.workers import LocalWorkers, Workers
 from megaseg.cli.console import (
     DEFAULT,
     BackendOption,
@@ -115,7 +115,7 @@ def _workers(
     address: str | None, options: dict[str, Any], workers: int, threads: int, device: str
 ) -> AbstractContextManager[Workers]:
     if address is None:
-        return nullcontext(Here({**options, "num_threads": threads}))
+        return nullcontext(LocalWorkers({**options, "num_threads": threads}))
     from megaseg.catalog.fleet import Fleet
 
     return Fleet(address, options, workers=workers, cpus=threads or 1, gpus=int(device == "cuda"))

@@ -171,7 +171,7 @@ def _signature(config: str) -> set[str]:
 
 @contextmanager
 def _beside(repository: Path) -> Iterator[Path]:
-    """A new folder beside a repository, outside what a server polls; what is left of it goes afterwards."""
+    """A new folder beside a repository, where no server polls; removed at the end unless it was moved."""
     folder = Path(tempfile.mkdtemp(prefix=f".{repository.name}.", dir=repository.absolute().parent))
     try:
         yield folder
@@ -180,7 +180,7 @@ def _beside(repository: Path) -> Iterator[Path]:
 
 
 def _placed(folder: Path, target: Path, config: str) -> Path:
-    """Move a whole model, or its version if there are others, to where it belongs; the version's new folder."""
+    """Move a new model, or a new version of one, into the repository. Returns the version's folder."""
     _settle(folder)
     if not target.exists():
         try:

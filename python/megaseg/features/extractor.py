@@ -1,4 +1,4 @@
-"""What an extractor is: it reads sources of one kind, such as screenplays, and gives the features of its recipes."""
+"""Extractors: each reads sources of one kind, such as screenplays, and gives the features of its recipes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class UnnamedUnits(FeatureError):
 
 
 class Reading(Protocol):
-    """One source as an extractor reads it; what several recipes need is computed once."""
+    """One source as an extractor reads it; values that several recipes share are computed once."""
 
     def named_ends(self) -> NDArray[np.int64]:
         """Last shot (units,) of each longer unit, such as a scene, that the source itself names.

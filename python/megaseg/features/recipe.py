@@ -1,4 +1,4 @@
-"""The table of recipes: what a row of each one's features is, and which extractor makes them."""
+"""The table of recipes: the extractor of each, and the unit that a row of its features is."""
 
 from __future__ import annotations
 

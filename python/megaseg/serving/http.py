@@ -40,7 +40,7 @@ _HEADER = "Inference-Header-Content-Length"
 
 
 class SegmentQuery(BaseModel, extra="forbid", allow_inf_nan=False):
-    """Query of ``POST /v1/segment``; what is not given is the engine's default."""
+    """Query of ``POST /v1/segment``; None takes the engine's default."""
 
     model: list[str] = Field([], max_length=8, description="A model, or one for each task; default: the only one.")
     threshold: float | None = Field(None, ge=0, le=1, description="Least P(boundary) of a boundary.")
@@ -104,7 +104,7 @@ class _Routes:
                 raise RequestError(f"model: expected one or several of {', '.join(names)}, got none")
             self._inference.expect_room(*names)
             content = await self._body(request, held)
-            # In a thread however small it is: it may unpack to a thousand times as much.
+            # In a thread even where the body is small: it may unpack to a thousand times as much.
             source = await asyncio.to_thread(_source, content, request.headers.get("content-type", ""), self._limit)
             del content
             seen["shots"] = source.num_shots
@@ -114,7 +114,11 @@ class _Routes:
         return Response(text, media_type="application/json")
 
     async def _body(self, request: Request, held: ExitStack) -> bytes:
-        """The body of a request for work, whose room is kept until ``held`` ends; not read once nothing is accepted."""
+        """The body of a request, whose room is kept until ``held`` ends.
+
+        Raises:
+            ModelNotReady: the service is shutting down; nothing is read.
+        """
         self._inference.expect_ready()
         held.enter_context(self._room.taken(request))
         return await read_body(request, self._limit, self._patience)
@@ -139,7 +143,7 @@ class _Routes:
 
     async def _change(self, request: Request, change: Callable[[str], Awaitable[None]]) -> None:
         values = http_tensors.parse_json(await read_body(request, _SMALL_BODY, self._patience))
-        # Triton takes a configuration or files here; the checkpoints of this service are its operator's choice.
+        # NVIDIA's server takes a configuration or files here; this service has its operator's checkpoints only.
         if values.get("parameters", {}) not in ({}, {"unload_dependents": False}, {"unload_dependents": True}):
             raise RequestError(f"parameters: expected none but unload_dependents, got {values['parameters']!r:.80}")
         await change(_named(request)[0])

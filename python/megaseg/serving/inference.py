@@ -166,7 +166,7 @@ class Inference:
             self._done.set()
 
     async def close(self) -> None:
-        """Finish accepted work and let every model go."""
+        """Finish accepted work and unload every model."""
         self.drain()
         await self._done.wait()
         self._extraction.close()
@@ -185,7 +185,7 @@ class Inference:
         self._running += 1
         try:
             yield found
-        except UnsupportedError as error:  # what a closed scheduler says
+        except UnsupportedError as error:  # raised by a closed scheduler
             if any(model.scheduler.closed for model in found):
                 why = "it was unloaded or loaded anew just now, or failed: the log says why"
                 raise ModelNotReady(f"model: its scheduler is closed, {why}; try again or load it") from error

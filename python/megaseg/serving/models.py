@@ -104,9 +104,9 @@ class Models:
         return model
 
     def load(self, name: str) -> Model:
-        """Load a model; one that is loaded is read anew, serves until then, and finishes its accepted work.
+        """Load a model. A loaded one is read anew, serves until the new one is ready, and finishes its accepted work.
 
-        Takes as long as loading does: off the event loop, ``Inference.load``.
+        Blocks while the model loads; on the event loop use ``Inference.load``.
 
         Raises:
             ModelNotFound: an unknown name.
@@ -129,9 +129,9 @@ class Models:
             return model
 
     def unload(self, name: str) -> None:
-        """Stop taking a model's requests, finish those accepted, and let it go; nothing if it is not loaded.
+        """Stop taking a model's requests, finish those accepted, and release the model. No-op if it is not loaded.
 
-        Takes as long as the accepted work does: off the event loop, ``Inference.unload``.
+        Blocks until the accepted work is done; on the event loop use ``Inference.unload``.
 
         Raises:
             ModelNotFound: an unknown name.

@@ -1,4 +1,4 @@
-"""Work that grows with its input, off the event loop where it would hold everybody up."""
+"""Work that grows with the input, moved off the event loop so that other requests are not delayed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sequences: streams of shots that clients push by Triton's convention of sequence id, start and end."""
+"""Sequences: streams of shots that clients push under a sequence id, from a start to an end."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ class Sequences:
     async def push(
         self, model: Model, sequence_id: int | str, parameters: Parameters, arrays: Arrays | None
     ) -> tuple[Event, ...]:
-        """Push shots, if any, to a sequence, starting and ending it where asked; its events that are new.
+        """Push shots, if any, to a sequence; start and end the sequence where asked. Returns the new events.
 
-        A start under the id of an open sequence ends that one, as in Triton. A push that is refused (a full queue, bad
-        features) leaves the sequence as it was; the events of one that is cancelled or late come with the next one, or
-        with the end asked for again.
+        A start under the id of an open sequence ends the open one. A push that is refused (a full queue, bad features)
+        leaves the sequence as it was; the events of a push that is cancelled or late come with the next push, or with
+        the end asked for again.
 
         Raises:
             SequenceError: the sequence is not open. RequestError: no shots and no end.
@@ -121,7 +121,7 @@ class Sequences:
 
     @contextmanager
     def _in_flight(self, key: Key, sequence: _Sequence) -> Iterator[None]:
-        """No sequence is idle while a push of it is under way."""
+        """Count a push in flight: a sequence with one is not idle."""
         if sequence.idle is not None:
             sequence.idle.cancel()
         sequence.pushes += 1
