@@ -11,23 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megaseg.engine.backends.protocol import LOGITS, PARTS, Backend, Excerpt, logits_of
+from megaseg.engine.graph.sequences import Whole
 from megaseg.engine.inputs.feature_files import FeatureSource, as_features
 from megaseg.engine.inputs.features import Features
-from megaseg.engine.live.segmenter import Segmenter, window_length
+from megaseg.engine.live.segmenter import Segmenter
 from megaseg.engine.live.stream import Stream, new_state, resumed_state
 from megaseg.engine.loading import expect, load_backend
 from megaseg.engine.model.checkpoint import Checkpoint, ModelConfig
+from megaseg.engine.model.family import structure_of
 from megaseg.engine.results.explanation import Explanation
 from megaseg.engine.results.segmentation import Segmentation
 from megaseg.engine.tasks.task import deciding_task, task_of
 from megaseg.errors import CheckpointError, FeatureError, UnsupportedError
 
 OVERFLOWS = ("error", "pool")
-
-
-def output_names(config: ModelConfig) -> tuple[str, ...]:
-    """Names of a model's outputs."""
-    return (LOGITS,)
 
 
 class Engine:
@@ -115,16 +112,20 @@ class Engine:
             FeatureError: features that do not fit the model.
             UnsupportedError: an output that the model does not have; lists those that it has.
         """
-        known = output_names(self.config)
-        wanted = known if names is None else tuple(names)
+        graph = structure_of(self.config)
+        known = {output.name: output for output in graph.outputs}
+        partial = {output.name + PARTS: output for output in graph.outputs if output.parts}
+        wanted = tuple(known if names is None else names)
         for name in wanted:
-            if name.removesuffix(PARTS) not in known:
-                raise UnsupportedError(f"outputs: expected some of {', '.join(known)}, got {name!r:.80}")
+            if name not in known | partial:
+                raise UnsupportedError(f"outputs: expected some of {', '.join(known | partial)}, got {name!r:.80}")
         source = as_features(features)
-        arrays = self.to_model_rows(source)
-        (rows,) = self.backend.run([Excerpt.whole(arrays)], wanted)
-        found = dict(zip(wanted, rows, strict=True))
-        return {name: self.to_shots(own, source) if len(own) == len(arrays[0]) else own for name, own in found.items()}
+        (rows,) = self.backend.run([Excerpt.whole(self.to_model_rows(source))], wanted)
+        whole = isinstance(graph.sequences, Whole)
+        return {
+            name: own if whole and (known | partial)[name].by_sequence else self.to_shots(own, source)
+            for name, own in zip(wanted, rows, strict=True)
+        }
 
     def _logits(self, movies: list[Features]) -> list[NDArray[np.float32]]:
         logits = logits_of(self.backend, [self.to_model_rows(movie) for movie in movies])
@@ -136,8 +137,8 @@ class Engine:
         Raises:
             FeatureError: features that do not fit the model.
         """
-        config = self.config
-        most = None if window_length(config) else config.max_length
+        config, own = self.config, self.config.sequences
+        most = own.most if isinstance(own, Whole) else None
         return movie.pooled(self._group_size(movie)).ordered_for(config.modalities, config.recipe, most)
 
     def to_shots(self, rows: NDArray[np.float32], movie: Features) -> NDArray[np.float32]:
@@ -147,9 +148,10 @@ class Engine:
 
     def _group_size(self, movie: Features) -> int:
         """Neighbouring shots that are averaged into one: as few as make the movie fit the model."""
-        if window_length(self.config) or self._overflow == "error":
+        own = self.config.sequences
+        if not isinstance(own, Whole) or self._overflow == "error":
             return 1
-        return -(-movie.num_shots // self.config.max_length)
+        return -(-movie.num_shots // own.most)
 
     def segment(
         self,

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from megaseg.engine.backends.protocol import LOGITS, PARTS, Backend, Excerpt, logits_of
+from megaseg.engine.inputs.modality import Modality
 from megaseg.engine.model.checkpoint import Checkpoint, ModelConfig
-from megaseg.engine.model.config import Modality
+from megaseg.engine.model.mega import MegaConfig
 
 __all__ = [
     "explained",
@@ -25,7 +26,7 @@ Run = Callable[..., tuple[int, str, str]]  # a command line to exit code, stdout
 
 
 def small_config(task: str = "scene", **changes: Any) -> ModelConfig:
-    config = ModelConfig(
+    config = MegaConfig(
         task=task,
         modalities=(Modality("clip", 13), Modality("audio", 7)),
         max_length=5 if task == "scene" else 40,

@@ -10,23 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from megaseg.engine.inputs.modality import Modality
 from megaseg.errors import FeatureError
 
 RESERVED = ("times", "time_base", "labels", "words", "recipe")
-
-
-@dataclass(frozen=True, slots=True)
-class Modality:
-    """One input stream of a model: its name, its feature width D_m, and its type, ``float32`` or ``int32`` (ids)."""
-
-    name: str
-    feature_size: int
-    type: str = "float32"
-
-    def to_dict(self) -> dict[str, Any]:
-        """The entry of a config's ``modalities``; the type float32 is left out."""
-        own = {"name": self.name, "feature_size": self.feature_size}
-        return own if self.type == "float32" else {**own, "type": self.type}
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megaseg.engine.backends.protocol import Excerpt
+from megaseg.engine.graph.sequences import Windows
 from megaseg.engine.inputs.features import Features
-from megaseg.engine.live.segmenter import Segmenter, window_length
+from megaseg.engine.live.segmenter import Segmenter
 from megaseg.engine.live.state import Event, StreamBatch, StreamState
 from megaseg.errors import DeadlineExceeded, UnsupportedError
 
@@ -143,7 +144,7 @@ class RequestEntry:
         self._engine, self._source, self._given = engine, source, given
         self._arrays = engine.to_model_rows(source)
         self._shots = len(self._arrays[0])
-        self._window = window_length(engine.config)
+        self._sequences = engine.config.sequences
         self._done = 0
         self._taken = range(0)
         self._logits: list[NDArray[np.float32]] = []
@@ -153,11 +154,11 @@ class RequestEntry:
         return self._shots - self._done
 
     def take(self, most: int) -> Sequence[Excerpt]:
-        if self._window is None:
+        if not isinstance(self._sequences, Windows):
             self._taken = range(self._shots)
             return [Excerpt.whole(self._arrays)]
         self._taken = own = range(self._done, min(self._shots, self._done + most))
-        half = self._window // 2
+        half = self._sequences.half
         begin, end = max(0, own.start - half), own.stop + half
         return [Excerpt([array[begin:end] for array in self._arrays], own.start - begin, own.stop - begin)]
 

@@ -15,11 +15,12 @@ from functools import partial
 from numbers import Integral, Real
 from typing import Any
 
+from megaseg.engine.graph.sequences import Whole
 from megaseg.engine.inputs.feature_files import FeatureSource, as_features
 from megaseg.engine.live.admission import Admission, SchedulerStats
 from megaseg.engine.live.queue_entries import Finished, Job, QueueEntry, RequestEntry, waited
 from megaseg.engine.live.scheduled_stream import ScheduledStream
-from megaseg.engine.live.segmenter import Segmenter, window_length
+from megaseg.engine.live.segmenter import Segmenter
 from megaseg.engine.live.stream import new_state, resumed_state
 from megaseg.engine.results.segmentation import Segmentation
 from megaseg.engine.tasks.task import deciding_task
@@ -273,7 +274,7 @@ class Scheduler:
         """Flows of the next batch and how many windows each gets: equal shares, and what some leave to the others."""
         first = list(itertools.islice(self._entries, self.max_batch_size))
         left = self.max_batch_size
-        if window_length(self.engine.config) is None:
+        if isinstance(self.engine.config.sequences, Whole):
             totals = itertools.accumulate(entry.wanted() for entry in first)
             fit = sum(total <= left for total in totals)
             return [(entry, entry.wanted()) for entry in first[: max(1, fit)]]

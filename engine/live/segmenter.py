@@ -48,8 +48,3 @@ class Segmenter(Protocol):
             FeatureError: features that do not fit the model.
         """
         ...
-
-
-def window_length(config: ModelConfig) -> int | None:
-    """L of a model that decides on a window around each shot; None for one that sees whole movies."""
-    return config.max_length if config.task == "scene" else None

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megaseg.engine.backends.protocol import Backend, Excerpt
+from megaseg.engine.graph.sequences import Windows
 from megaseg.engine.inputs.features import Features, check_times
-from megaseg.engine.live.segmenter import window_length
 from megaseg.engine.model.config import ModelConfig
 from megaseg.engine.tasks.task import deciding_task
 from megaseg.errors import FeatureError
@@ -99,7 +99,8 @@ class StreamState:
         self.config, self.backend, self.acts = config, backend, acts
         self.task = deciding_task(config.task, "stream")
         self.threshold, self.provisional, self.history = threshold, provisional, history
-        self.half = (window_length(config) or 1) // 2
+        own = config.sequences
+        self.half = own.half if isinstance(own, Windows) else 0
         self.num_shots = self.decided = self.delivered = self.provisional_end = 0
         self.closed = False
         self.time_base: Fraction | None = None

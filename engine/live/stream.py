@@ -11,9 +11,10 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from megaseg.engine.graph.sequences import Windows
 from megaseg.engine.inputs.feature_files import FeatureSource, as_features
 from megaseg.engine.inputs.features import Features, read_time_base
-from megaseg.engine.live.segmenter import Segmenter, window_length
+from megaseg.engine.live.segmenter import Segmenter
 from megaseg.engine.live.snapshot import read_snapshot, write_snapshot
 from megaseg.engine.live.state import Event, StreamState
 from megaseg.engine.model.config import ModelConfig
@@ -133,7 +134,7 @@ def new_state(
     """
     config = engine.config
     task = task_of(config.task)
-    if not isinstance(task, DecidingTask) or not task.streams or window_length(config) is None:
+    if not isinstance(task, DecidingTask) or not task.streams or not isinstance(config.sequences, Windows):
         expected = " or ".join(own.name for own in deciding_tasks() if own.streams)
         raise UnsupportedError(
             f"stream: expected a {expected} model, got task {config.task!r}; an act model is given as acts="

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megaseg.engine.model.config import ModelConfig
+from megaseg.engine.model.family import width_of
 from megaseg.engine.tasks.decoding import can_order, softmax, turning_points
 from megaseg.engine.tasks.task import DecidingTask, Explained, TaskDecision, TensorSpec
 from megaseg.engine.tasks.track import Point, Track, segments_of
@@ -73,7 +74,7 @@ class Acts(DecidingTask):
 
     def tensor_specs(self, config: ModelConfig) -> tuple[TensorSpec, ...]:
         """Probabilities and act ends by shot, and the shot of each turning point."""
-        classes = config.num_classes
+        classes = width_of(config)
         return (
             TensorSpec("scores", "float32", (-1, classes)),
             TensorSpec("turning_points", "int64", (classes,)),

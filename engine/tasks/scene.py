@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megaseg.engine.model.config import ModelConfig
+from megaseg.engine.model.family import width_of
 from megaseg.engine.tasks.decoding import check_choice, scene_boundaries, softmax
 from megaseg.engine.tasks.task import DecidingTask, Explained, TaskDecision, TensorSpec
 from megaseg.engine.tasks.track import Track, segments_of
@@ -42,11 +43,9 @@ class Scenes(DecidingTask):
     streams = True
 
     def problems(self, config: ModelConfig) -> Iterator[str]:
-        """A scene model decides in two classes, on centred windows."""
-        if config.max_length % 2 == 0:
-            yield f"max_length of a scene model must be odd (a centred window), got {config.max_length}"
-        if config.num_classes != 2:
-            yield f"num_classes of a scene model must be 2 ({', '.join(CLASSES)}), got {config.num_classes}"
+        """A scene model decides in two classes."""
+        if (width := width_of(config)) != 2:
+            yield f"logits of a scene model must be of 2 classes ({', '.join(CLASSES)}), got {width}"
 
     def decision(
         self, given: Mapping[str, Any], threshold: float | None, logits: NDArray[np.floating]

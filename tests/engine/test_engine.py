@@ -146,7 +146,7 @@ def test_outputs_by_name(backend: str, task: str) -> None:
     both = model.outputs(movie, ["logits.parts", "logits"])
     assert list(both) == ["logits.parts", "logits"]
     assert both["logits.parts"].shape == (7, 2, model.config.num_classes)
-    with pytest.raises(UnsupportedError, match="outputs: expected some of logits, got 'embedding'"):
+    with pytest.raises(UnsupportedError, match="outputs: expected some of logits, logits.parts, got 'embedding'"):
         model.outputs(movie, ["embedding"])
 
 

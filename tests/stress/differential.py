@@ -20,8 +20,9 @@ from megaseg.engine.backends.native.backend import NativeBackend
 from megaseg.engine.backends.protocol import Backend
 from megaseg.engine.backends.torch.backend import TorchBackend
 from megaseg.engine.graph.passes import PASSES
+from megaseg.engine.inputs.modality import Modality
 from megaseg.engine.model.checkpoint import Checkpoint
-from megaseg.engine.model.config import Modality, ModelConfig
+from megaseg.engine.model.config import ModelConfig
 from megaseg.errors import MegasegError
 
 PROMISED = 2.0  # times the naive model's error

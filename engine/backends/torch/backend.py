@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megaseg.engine.backends.protocol import LOGITS, PARTS, Excerpt, Rows, require_finite
-from megaseg.engine.graph.graph import Node, build
+from megaseg.engine.graph.graph import Node
 from megaseg.engine.graph.passes import PASSES, rewrite
+from megaseg.engine.graph.sequences import Whole, windows
 from megaseg.engine.model.checkpoint import Checkpoint
+from megaseg.engine.model.family import graph_of
 from megaseg.errors import UnsupportedError
 
 if TYPE_CHECKING:
@@ -53,7 +55,7 @@ class TorchBackend:
         self._torch, self._evaluation = torch, Evaluation
         self._device, self._compute_type = device, compute_type
         self._dtype = getattr(torch, compute_type)
-        self.graph = rewrite(build(checkpoint), passes)
+        self.graph = rewrite(graph_of(checkpoint), passes)
         self._weights = {
             node: {name: self._tensor(weight.read()) for name, weight in node.weights.items()}
             for node in self.graph.nodes()
@@ -61,7 +63,8 @@ class TorchBackend:
 
     def _tensor(self, values: NDArray[Any]) -> Tensor:
         # A copy: of one shot read backwards, NumPy keeps the negative stride, which torch refuses.
-        return self._torch.from_numpy(values.copy()).to(self._device, self._dtype)
+        tensor = self._torch.from_numpy(values.copy()).to(self._device)
+        return tensor.to(self._dtype) if tensor.is_floating_point() else tensor
 
     def run(self, excerpts: Sequence[Excerpt], outputs: Sequence[str] = (LOGITS,)) -> list[Rows]:
         """Outputs of each excerpt by itself.
@@ -69,21 +72,25 @@ class TorchBackend:
         Raises:
             FeatureError: features that overflow the compute type.
         """
-        head = self.graph.logits
-        nodes = {LOGITS: [head], LOGITS + PARTS: list(head.inputs)}
-        wanted = [node for name in outputs for node in nodes[name]]
+        wanted = [self._nodes_of(name) for name in outputs]
         results = []
         for excerpt in excerpts:
-            rows = iter(self._rows(wanted, excerpt.features, range(excerpt.first, excerpt.last)))
+            flat = [node for nodes in wanted for node in nodes]
+            rows = iter(self._rows(flat, excerpt.features, range(excerpt.first, excerpt.last)))
             results.append(
                 tuple(
-                    np.stack([next(rows) for _ in head.inputs], axis=1) if name.endswith(PARTS) else next(rows)
-                    for name in outputs
+                    np.stack([next(rows) for _ in nodes], axis=1) if name.endswith(PARTS) else next(rows)
+                    for name, nodes in zip(outputs, wanted, strict=True)
                 )
             )
         for own in zip(*results, strict=True):
             require_finite(own, self._compute_type)
         return results
+
+    def _nodes_of(self, name: str) -> tuple[Node, ...]:
+        """The node of an output, or with ``.parts`` the nodes of its parts."""
+        output = self.graph.output(name.removesuffix(PARTS))
+        return output.parts if name.endswith(PARTS) else (output.node,)
 
     def rows(
         self, wanted: Sequence[Node], features: Sequence[NDArray[np.float32]], windows: range | None = None
@@ -113,19 +120,15 @@ class TorchBackend:
     def new_cache(self) -> None:
         """Nothing is kept from one excerpt to the next."""
 
-    def _batches(self, shots: int, windows: range) -> Iterator[Tensor]:
+    def _batches(self, shots: int, wanted: range) -> Iterator[Tensor]:
         """Shot indices (sequences, length): centred windows, or the whole movie at once."""
-        if self.graph.config.task != "scene":
+        sequences = self.graph.sequences
+        if isinstance(sequences, Whole):
             yield self._torch.arange(shots)[None]
             return
-        for start in range(windows.start, windows.stop, self.batch):
-            yield self._windows(start, min(start + self.batch, windows.stop), shots)
-
-    def _windows(self, begin: int, end: int, shots: int) -> Tensor:
-        """Shots of the windows around shots begin to end, edge shots repeated."""
-        length = self.graph.config.max_length
-        offsets = np.arange(length) - length // 2
-        return self._torch.from_numpy((np.arange(begin, end)[:, None] + offsets).clip(0, shots - 1))
+        for start in range(wanted.start, wanted.stop, self.batch):
+            end = min(start + self.batch, wanted.stop)
+            yield self._torch.from_numpy(windows(start, end, sequences.length, shots))
 
     def describe(self) -> dict[str, Any]:
         """Backend, device, target, compute_type, num_threads, weight_bytes."""

@@ -8,13 +8,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from megaseg.engine.model.checkpoint import Checkpoint, ModelConfig
+from megaseg.engine.model.checkpoint import Checkpoint
+from megaseg.engine.model.mega import MegaConfig
+from megaseg.errors import CheckpointError
 
 
 class ModalityEncoder(nn.Module):
     """One modality: shot encoder, bottleneck tokens, N_u unimodal layers, and its own N_f fusion layers."""
 
-    def __init__(self, config: ModelConfig, feature_size: int) -> None:
+    def __init__(self, config: MegaConfig, feature_size: int) -> None:
         super().__init__()
         size = config.hidden_size
         self.proj = nn.Linear(feature_size, size)
@@ -56,10 +58,10 @@ class Mega(nn.Module):
     """The MEGA model of any task; inputs are windows (scene), whole movies (act) or synopses.
 
     Raises:
-        CheckpointError: from ``ModelConfig``, for values that do not fit each other.
+        CheckpointError: from ``MegaConfig``, for values that do not fit each other.
     """
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: MegaConfig) -> None:
         super().__init__()
         self.config = config
         self.align = nn.Embedding(config.num_bottleneck, config.hidden_size)
@@ -80,7 +82,7 @@ class Mega(nn.Module):
         return logits
 
 
-def _encoder_layer(config: ModelConfig) -> nn.TransformerEncoderLayer:
+def _encoder_layer(config: MegaConfig) -> nn.TransformerEncoderLayer:
     return nn.TransformerEncoderLayer(
         config.hidden_size,
         config.num_heads,
@@ -96,8 +98,10 @@ def from_checkpoint(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32) 
     """The model of a checkpoint, in evaluation mode.
 
     Raises:
-        CheckpointError: a tensor with NaN or Inf.
+        CheckpointError: a model of another family, or a tensor with NaN or Inf.
     """
+    if not isinstance(checkpoint.config, MegaConfig):
+        raise CheckpointError(f"checkpoint: expected a model of family mega, got one of {checkpoint.config.family}")
     with torch.device("meta"):
         model = Mega(checkpoint.config)
     state = {name: torch.from_numpy(np.array(tensor)).to(dtype) for name, tensor in checkpoint.tensors.items()}

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from megaseg.engine.inputs.features import Features
-from megaseg.engine.model.config import Modality
+from megaseg.engine.inputs.modality import Modality
 from megaseg.errors import FeatureError
 from megaseg.training.config import TrainingConfig
 from megaseg.training.scaling import Scaling

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from megaseg.engine.model.checkpoint import Checkpoint, ModelConfig
+from megaseg.engine.model.checkpoint import Checkpoint
+from megaseg.engine.model.mega import MegaConfig
 from megaseg.errors import CheckpointError
 from megaseg.evaluation.metrics import SceneMetrics, best_threshold, scene_metrics
 from megaseg.models import Mega, to_checkpoint
@@ -141,7 +142,7 @@ class Trainer:
             keys = f"modalities.{name}.proj.weight", f"modalities.{name}.proj.bias"
             folded = scaling.folded(*(torch.from_numpy(tensors[key]) for key in keys))
             tensors |= {key: tensor.numpy() for key, tensor in zip(keys, folded, strict=True)}
-        config = dataclasses.replace(checkpoint.config, modalities=self._raw, threshold=threshold)
+        config = checkpoint.config.replaced(modalities=self._raw, threshold=threshold)
         return Checkpoint(config, tensors)
 
     def _identity(self) -> dict[str, Any]:
@@ -176,7 +177,7 @@ class Trainer:
 
 def _new_model(config: TrainingConfig, corpus: Corpus) -> Mega:
     model = Mega(
-        ModelConfig(
+        MegaConfig(
             task="scene",
             modalities=corpus.modalities,
             max_length=config.max_length,

@@ -71,14 +71,10 @@ def test_what_is_explained(name: str) -> None:
 
 
 def test_a_config_that_is_no_scene_model_is_told_what_it_lacks() -> None:
-    @dataclass
-    class Sizes:
-        max_length: int = 4
-        num_classes: int = 3
-
-    problems = list(task_of("scene").problems(Sizes()))  # type: ignore[arg-type]
-    assert [problem.split()[0] for problem in problems] == ["max_length", "num_classes"]
-    assert list(task_of("act").problems(Sizes())) == []  # type: ignore[arg-type]
+    config = small_config("act", num_classes=3)
+    (problem,) = task_of("scene").problems(config)
+    assert problem == "logits of a scene model must be of 2 classes (no boundary, boundary), got 3"
+    assert list(task_of("act").problems(config)) == []
     assert list(task_of("scene").problems(small_config())) == []
 
 

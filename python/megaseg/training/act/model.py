@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from megaseg.engine.inputs.modality import Modality
 from megaseg.engine.model.checkpoint import Checkpoint
-from megaseg.engine.model.config import Modality, ModelConfig
+from megaseg.engine.model.mega import MegaConfig
 from megaseg.evaluation.act import COUNT
 from megaseg.models import Mega, to_checkpoint
 from megaseg.models.mega import ModalityEncoder
@@ -22,7 +22,7 @@ SENTENCE = "sentence"
 class ShotModel(Mega):
     """MEGA with the ablations of the paper's Tables 2a and 2b, which change what is learnt and not what can be run."""
 
-    def __init__(self, config: ModelConfig, *, align_in_shots: bool = True, align_in_bottlenecks: bool = True) -> None:
+    def __init__(self, config: MegaConfig, *, align_in_shots: bool = True, align_in_bottlenecks: bool = True) -> None:
         super().__init__(config)
         self.align_in_shots, self.align_in_bottlenecks = align_in_shots, align_in_bottlenecks
 
@@ -54,7 +54,7 @@ def shot_model(config: ActConfig, widths: Mapping[str, int], recipe: str | None)
     """The act model; late fusion spends the fusion layers before the bottleneck, which then carries nothing across."""
     layers, fusion = config.num_unimodal_layers, config.num_fusion_layers
     model = ShotModel(
-        ModelConfig(
+        MegaConfig(
             task="act",
             modalities=tuple(Modality(name, width) for name, width in widths.items()),
             max_length=config.max_length,
@@ -79,7 +79,7 @@ def synopsis_model(config: ActConfig, width: int, modalities: int, longest: int)
     """The synopsis model: as wide as the act model's fused rows, no fusion stage (Table 1b)."""
     size = config.hidden_size * modalities
     model = Mega(
-        ModelConfig(
+        MegaConfig(
             task="synopsis",
             modalities=(Modality(SENTENCE, width),),
             max_length=longest,
@@ -112,5 +112,5 @@ def unscaled(
         keys = f"modalities.{name}.proj.weight", f"modalities.{name}.proj.bias"
         folded = scaling.folded(*(torch.from_numpy(tensors[key]) for key in keys))
         tensors |= {key: tensor.numpy() for key, tensor in zip(keys, folded, strict=True)}
-    config = dataclasses.replace(checkpoint.config, modalities=tuple(modalities))
+    config = checkpoint.config.replaced(modalities=tuple(modalities))
     return Checkpoint(config, tensors, dict(metadata))

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from megaseg.engine.inputs.files import atomic_write
+from megaseg.engine.inputs.modality import Modality
 from megaseg.engine.model.checkpoint import load_checkpoint, save_checkpoint
-from megaseg.engine.model.config import Modality
 from megaseg.errors import CheckpointError, FeatureError
 from megaseg.evaluation.act import COUNT, PRIOR, THEORY, ActMetrics, act_metrics, content_free
 from megaseg.models import Mega, to_checkpoint

@@ -15,8 +15,9 @@ from megaseg.engine.backends.native.artefact import compile_checkpoint
 from megaseg.engine.backends.native.backend import NativeBackend
 from megaseg.engine.backends.torch.backend import TorchBackend
 from megaseg.engine.graph.passes import PASSES
+from megaseg.engine.inputs.modality import Modality
 from megaseg.engine.model.checkpoint import Checkpoint, load_checkpoint
-from megaseg.engine.model.config import Modality, ModelConfig
+from megaseg.engine.model.config import ModelConfig
 from megaseg.errors import ResourceLimitError, UnsupportedError
 
 TARGETS = _C.available_targets()

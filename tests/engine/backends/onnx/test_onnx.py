@@ -21,9 +21,10 @@ from megaseg.engine.backends.onnx.backend import OnnxBackend  # noqa: E402
 from megaseg.engine.backends.onnx.file import COMPUTE_TYPES, export, export_checkpoint, load  # noqa: E402
 from megaseg.engine.backends.onnx.lowering import TYPES  # noqa: E402
 from megaseg.engine.backends.torch.backend import TorchBackend  # noqa: E402
-from megaseg.engine.graph.graph import build  # noqa: E402
 from megaseg.engine.graph.passes import PASSES  # noqa: E402
-from megaseg.engine.model.config import Modality, ModelConfig  # noqa: E402
+from megaseg.engine.inputs.modality import Modality  # noqa: E402
+from megaseg.engine.model.config import ModelConfig  # noqa: E402
+from megaseg.engine.model.family import graph_of  # noqa: E402
 from megaseg.errors import CheckpointError, FeatureError, UnsupportedError  # noqa: E402
 
 TOLERANCE = 2e-5  # of max(1, |logit|)
@@ -301,7 +302,7 @@ def test_weights_that_overflow_float16_are_refused() -> None:
 def test_a_modality_named_as_an_input_or_output_is_refused(name: str) -> None:
     config = small_config(modalities=(Modality(name, 3),))
     with pytest.raises(UnsupportedError, match=f"modalities: .*'{name}'"):
-        export(build(random_checkpoint(config)))
+        export(graph_of(random_checkpoint(config)), config)
 
 
 def damage(model: Any, what: str) -> None:
@@ -361,7 +362,7 @@ def test_compile_and_segment_from_the_command_line(run: Run, tmp_path: Path) -> 
     code, out, _ = run("compile", "screenplay-scenes", "--target", "onnx", "-o", file, "--compute-type", "float16")
     assert code == 0
     assert "ONNX opset 17 in float16" in out
-    assert "output contributions: float32 ['windows', 3, 2]" in out
+    assert "output logits.parts: float32 ['windows', 3, 2]" in out
     code, out, _ = run("compile", "screenplay-scenes", "--target", "onnx", "-o", file, "--json")
     report = json.loads(out)
     assert (report["bytes"], report["opset"], report["compute_type"]) == (file.stat().st_size, 17, "float32")

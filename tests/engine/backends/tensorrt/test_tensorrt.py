@@ -21,11 +21,11 @@ from fake_tensorrt import Machine
 
 from megaseg import Engine, save_checkpoint
 from megaseg.engine.backends.tensorrt.backend import TensorRTBackend, compile_plan
-from megaseg.engine.backends.tensorrt.batches import batches, fill, tensor_shapes
+from megaseg.engine.backends.tensorrt.batches import fill, input_shapes, runs
 from megaseg.engine.backends.tensorrt.plan import Profile, is_plan, read_plan, write_plan
-from megaseg.engine.graph.graph import build
 from megaseg.engine.graph.passes import PASSES, rewrite
 from megaseg.engine.model.checkpoint import Checkpoint
+from megaseg.engine.model.family import graph_of, structure_of
 from megaseg.errors import CheckpointError, FeatureError, MegasegError, UnsupportedError
 
 VERSIONS = ("8.6.1", "10.16.1.11", "11.4.0.106")
@@ -85,12 +85,13 @@ def test_movies_of_many_lengths_in_shared_batches(
 
 def test_batches_have_few_sizes_and_lose_no_shot() -> None:
     config, rng = small_config(max_length=17), np.random.default_rng(5)
+    graph = structure_of(config)
     profile = Profile.of(config, windows=12, max_windows=40)
     sizes = set()
     for _ in range(200):
         lengths = rng.integers(1, 60, rng.integers(1, 6)).tolist()
         covered: list[list[int]] = [[] for _ in lengths]
-        for batch in batches(config, profile, lengths):
+        for batch in runs(graph, profile, lengths, [range(n) for n in lengths]):
             sizes.add(batch.sequences)
             windows = sum(piece.wanted.stop - piece.wanted.start for piece in batch.pieces)
             read = sum(piece.read.stop - piece.read.start for piece in batch.pieces)
@@ -104,10 +105,11 @@ def test_batches_have_few_sizes_and_lose_no_shot() -> None:
 
 def test_what_is_left_over_reads_the_first_shot() -> None:
     config = small_config()
-    (batch,) = batches(config, Profile.of(config, 8), [3, 2])
-    shapes = tensor_shapes(config, batch.sequences, batch.shots)
+    graph = structure_of(config)
+    (batch,) = runs(graph, Profile.of(config, 8), [3, 2], [range(3), range(2)])
+    shapes = input_shapes(graph, batch.sequences, batch.shots)
     arrays = {name: np.full(shape, 99, np.int64 if name == "windows" else np.float32) for name, shape in shapes.items()}
-    fill(config, batch, movies(random_checkpoint(config), [3, 2]), arrays)
+    fill(graph, batch, movies(random_checkpoint(config), [3, 2]), arrays)
     assert arrays["windows"].tolist() == [
         [0, 0, 0, 1, 2], [0, 0, 1, 2, 2], [0, 1, 2, 2, 2], [3, 3, 3, 4, 4], [3, 3, 4, 4, 4], *[[0] * 5] * 3
     ]  # fmt: skip
@@ -125,7 +127,11 @@ def test_movies_of_equal_length_share_a_batch() -> None:
     config = small_config("act")
     profile = Profile.of(config, movies=2)
     assert profile.shots == (1, config.max_length, config.max_length)
-    found = [(b.sequences, b.shots, [p.movie for p in b.pieces]) for b in batches(config, profile, [7, 3, 7, 7])]
+    lengths = [7, 3, 7, 7]
+    found = [
+        (run.sequences, run.shots, [p.movie for p in run.pieces])
+        for run in runs(structure_of(config), profile, lengths, [range(n) for n in lengths])
+    ]
     assert found == [(2, 7, [0, 2]), (1, 7, [3]), (1, 3, [1])]
 
 
@@ -411,7 +417,9 @@ def test_attention_as_a_plugin_gives_the_same(
 
     nodes = onnx.load_model_from_string(bytes(read_plan(tmp_path / "m.plan")[1]).partition(b"\0")[2]).graph.node
     plugins = [node for node in nodes if node.op_type == "bottleneck_attention"]
-    whole = [node for node in rewrite(build(checkpoint), names).nodes() if node.op in ("attention", "window_attention")]
+    whole = [
+        node for node in rewrite(graph_of(checkpoint), names).nodes() if node.op in ("attention", "window_attention")
+    ]
     assert len(plugins) == len(whole) > 0
     keys = {attribute.i for node in plugins for attribute in node.attribute if attribute.name == "tokens"}
     assert keys == ({5 + 2, 5 + 4} if task == "scene" and not passes else {5 + 2} if task == "scene" else {0})
