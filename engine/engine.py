@@ -16,7 +16,7 @@ from megaseg.engine.inputs.feature_files import FeatureSource, as_features
 from megaseg.engine.inputs.features import Features
 from megaseg.engine.live.segmenter import Segmenter
 from megaseg.engine.live.stream import Stream, new_state, resumed_state
-from megaseg.engine.loading import expect, load_backend
+from megaseg.engine.loading import load_backend, require
 from megaseg.engine.model.checkpoint import Checkpoint, ModelConfig
 from megaseg.engine.model.family import structure_of
 from megaseg.engine.results.explanation import Explanation
@@ -76,7 +76,7 @@ class Engine:
             UnsupportedError: a device, compute type, backend or extra that is not there; lists what is.
             ResourceLimitError: the model does not fit ``memory_limit``.
         """
-        expect("overflow", overflow, OVERFLOWS)
+        require("overflow", overflow, OVERFLOWS)
         config, loaded = load_backend(
             checkpoint,
             device=device,

@@ -50,7 +50,7 @@ def read_config(model: Path) -> Any:
     messages = pytest.importorskip("tritonclient.grpc.model_config_pb2")
     from google.protobuf import text_format
 
-    return text_format.Parse((model / "config.pbtxt").read_text(encoding="utf-8"), messages.MegaConfig())
+    return text_format.Parse((model / "config.pbtxt").read_text(encoding="utf-8"), messages.ModelConfig())
 
 
 def declared(config: Any) -> tuple[dict[str, tuple[str, list[int]]], ...]:
