@@ -23,20 +23,6 @@ def check_together(configs: Sequence[ModelConfig], names: Sequence[str]) -> None
         raise FeatureError(f"checkpoint: expected one model for each of the tasks {' and '.join(deciding)}, got {got}")
 
 
-def check_same_features(configs: Sequence[ModelConfig], source: str) -> None:
-    """Models that segment one movie's feature file together read the same features.
-
-    Raises:
-        FeatureError: models of different recipes; names the ``source``.
-    """
-    recipes = sorted({config.recipe for config in configs if config.recipe})
-    if len(recipes) > 1:
-        raise FeatureError(
-            f"{source}: the checkpoints read different features, {' and '.join(recipes)}; "
-            "give the screenplay itself, or one checkpoint"
-        )
-
-
 def options_for_each(tasks: Sequence[str], options: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Of the options that are not None, those that each of the tasks takes.
 
