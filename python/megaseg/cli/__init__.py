@@ -17,7 +17,6 @@ from megaseg.cli import (
     explain,
     export_triton,
     features,
-    reader,
     results,
     segment,
     serve,
@@ -43,7 +42,6 @@ app.command("convert")(checkpoint.convert)
 app.command("compile")(compile.compile_model)
 app.command("export-triton")(export_triton.export_triton)
 app.add_typer(features.app, name="features")
-train.app.command("reader")(reader.reader)
 app.add_typer(train.app, name="train")
 app.add_typer(evaluate.app, name="eval")
 app.command("results")(results.results)

@@ -67,6 +67,12 @@ class Mega(nn.Module):
         self.head = nn.Linear(len(config.modalities) * config.hidden_size, config.num_classes)
         nn.init.normal_(self.align.weight, std=0.02)
 
+    def spread_positions(self, std: float) -> None:
+        """Draw every position table anew, with standard deviation ``std``."""
+        for name, parameter in self.named_parameters():
+            if name.endswith("position.weight"):
+                nn.init.normal_(parameter, std=std)
+
     def fused(self, features: Mapping[str, Tensor]) -> Tensor:
         """Features, each (batch, n, D_m), to fused rows before the head (batch, n, M C): the embeddings of Eq. 5."""
         encoders: dict[str, ModalityEncoder] = dict(self.modalities.items())  # type: ignore[arg-type]

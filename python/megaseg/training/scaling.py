@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from megaseg.engine.model.checkpoint import Checkpoint
+from megaseg.engine.model.config import Modality
 from megaseg.errors import CheckpointError
 
 
@@ -44,6 +47,19 @@ def fit_scalings(rows: Mapping[str, Tensor], components: Mapping[str, int]) -> d
         name: _principal(values, components[name]) if name in components else _standard(values)
         for name, values in rows.items()
     }
+
+
+def unscaled(checkpoint: Checkpoint, scalings: Mapping[str, Scaling]) -> Checkpoint:
+    """A checkpoint of scaled features as one of raw features."""
+    tensors = dict(checkpoint.tensors)
+    modalities = []
+    for name in (modality.name for modality in checkpoint.config.modalities):
+        keys = f"modalities.{name}.proj.weight", f"modalities.{name}.proj.bias"
+        folded = scalings[name].folded(*(torch.from_numpy(tensors[key]) for key in keys))
+        tensors |= {key: tensor.numpy() for key, tensor in zip(keys, folded, strict=True)}
+        modalities.append(Modality(name, len(scalings[name].mean)))
+    config = dataclasses.replace(checkpoint.config, modalities=tuple(modalities))
+    return Checkpoint(config, tensors, dict(checkpoint.metadata))
 
 
 def _standard(rows: Tensor) -> Scaling:
