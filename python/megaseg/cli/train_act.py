@@ -47,10 +47,10 @@ def act(
 ) -> None:
     """Train MEGA to find turning points, from labelled synopsis sentences and without a label on any movie.
 
-    A synopsis model learns the labels, scenes and sentences are synchronised by EM, and what the labels say of
-    sentences is distilled into a model of scenes alone. Leaves OUTPUT/seed-K/ with act.safetensors, the synchronised
-    pair before that, synchronised.safetensors and synopsis.safetensors, and log.jsonl; interrupted, it goes on where
-    it was when run again.
+    A synopsis model learns the labels, scenes and sentences are synchronised by EM, and the labels of sentences are
+    distilled into a model of scenes alone. Writes OUTPUT/seed-K/: act.safetensors, the pair of models before the
+    distillation (synchronised.safetensors, synopsis.safetensors) and log.jsonl. An interrupted run goes on after its
+    last phase or round when run again.
     """
     settings = _settings(config, variant, align_in_shots, align_in_bottlenecks, late_fusion)
     movies, recipe, left_out = _load(folder, synopses, silver, encoder)

@@ -1,4 +1,4 @@
-"""MEGA in torch: multimodal alignment and aggregation (supplementary, Table 1a). The oracle of every other backend."""
+"""MEGA in torch: multimodal alignment and aggregation (supplementary, Table 1a); the reference of every backend."""
 
 from __future__ import annotations
 
@@ -112,6 +112,6 @@ def from_checkpoint(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32) 
 
 
 def to_checkpoint(model: Mega, metadata: Mapping[str, str] | None = None) -> Checkpoint:
-    """The checkpoint of a model: its weights as they are now, copied."""
+    """The checkpoint of a model, with a copy of its weights."""
     tensors = {name: tensor.detach().cpu().float().numpy().copy() for name, tensor in model.state_dict().items()}
     return Checkpoint(model.config, tensors, dict(metadata or {}))

@@ -1,4 +1,4 @@
-"""Linear maps from raw features to what training sees; afterwards they become part of the model's projections."""
+"""Linear scalings of raw features for training, folded into the model's projections afterwards."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class Scaling:
 
 
 def fit_scalings(rows: Mapping[str, Tensor], components: Mapping[str, int]) -> dict[str, Scaling]:
-    """Unit spread for every feature; a modality in ``components`` keeps only that many principal directions.
+    """Scalings to unit spread by modality; a modality in ``components`` keeps only that many principal directions.
 
-    Wide modalities need this: a few dozen movies are learnt by heart through hundreds of features.
+    Fewer directions keep a model from memorising a few dozen movies through hundreds of features.
 
     Raises:
         CheckpointError: ``components`` names no modality, or more directions than it has features.
@@ -67,7 +67,7 @@ def _standard(rows: Tensor) -> Scaling:
 
 
 def _principal(rows: Tensor, count: int) -> Scaling:
-    """Directions of the largest second moment over the rows that say anything; rows of zeros stay zero."""
+    """Scaling to the directions of largest second moment over the rows that are not zero; zeros stay zero."""
     said = rows[rows.any(1)].double()
     vectors = torch.linalg.eigh(said.T @ said)[1][:, -count:]
     basis = vectors / (said @ vectors).std(0).clamp_min(1e-6)
