@@ -138,7 +138,6 @@ def test_train_act_validates_one_fold_and_says_what_is_wrong(run: Run, data: lis
 
 
 def test_the_shipped_configuration_is_valid() -> None:
-    from megaseg.cli.train_act import SETTINGS
-    from megaseg.training.recipes.act.config import ActConfig
+    from megaseg.training.recipes.act.config import SHIPPED, ActConfig
 
-    assert dataclasses.replace(ActConfig.read(SETTINGS), seed=3).text_modalities == ("description", "dialogue")
+    assert dataclasses.replace(ActConfig.read(SHIPPED), seed=3).text_modalities == ("description", "dialogue")

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from megaseg.training.recipes.act.config import ActConfig
     from megaseg.training.recipes.act.data import ActMovie
 
-SETTINGS = Path(__file__).parent.parent / "training" / "screenplay-acts.json"
-
 
 def act(
     folder: Annotated[Path, typer.Argument(help="Folder of feature files, one row per scene.")],
@@ -88,10 +86,10 @@ def act(
 
 def _settings(config: Path | None, variant: str | None, shots: bool, bottlenecks: bool, late: bool) -> ActConfig:
     try:
-        from megaseg.training.recipes.act.config import ActConfig
+        from megaseg.training.recipes.act.config import SHIPPED, ActConfig
     except ImportError as error:
         raise UnsupportedError(f"training needs {error.name}: pip install 'megaseg[train]'") from error
-    settings = ActConfig.read(SETTINGS if config is None else config)
+    settings = ActConfig.read(SHIPPED if config is None else config)
     changes: dict[str, Any] = {} if variant is None else {"variant": variant}
     if not shots:
         changes["align_in_shots"] = False

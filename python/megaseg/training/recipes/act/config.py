@@ -10,6 +10,7 @@ from pathlib import Path
 from megaseg.errors import CheckpointError
 from megaseg.training.config import read_config
 
+SHIPPED = Path(__file__).with_name("screenplay-acts.json")  # the configuration of the checkpoint that ships
 VARIANTS = ("mega", "mega*")
 
 
