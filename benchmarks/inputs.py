@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.rows import ROOT
+from megaseg.engine.inputs.modality import Modality
 from megaseg.engine.model.checkpoint import Checkpoint, ModelConfig
-from megaseg.engine.model.config import Modality
+from megaseg.engine.model.mega import MegaConfig
 
 sys.path.insert(0, str(ROOT / "tests"))
 from support import odd_config, random_checkpoint, random_features
@@ -17,13 +18,13 @@ from support import odd_config, random_checkpoint, random_features
 __all__ = ["ACT", "SCENE", "Checkpoint", "error", "features_of", "odd_config", "random_checkpoint", "random_features"]
 
 # The paper's presets (supplementary, Table 1b), written out so that measuring needs no torch.
-SCENE = ModelConfig(
+SCENE = MegaConfig(
     task="scene",
     modalities=(Modality("bassl", 2048), Modality("place", 2048), Modality("clip", 512)),
     **{"max_length": 17, "num_bottleneck": 2, "hidden_size": 768, "ffn_size": 3072, "num_heads": 12},
     **{"num_unimodal_layers": 2, "num_fusion_layers": 1, "num_classes": 2},
 )
-ACT = ModelConfig(
+ACT = MegaConfig(
     task="act",
     modalities=tuple(
         Modality(name, size)

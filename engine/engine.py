@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from megaseg.engine.backends.protocol import Backend
+from megaseg.engine.backends.protocol import LOGITS, PARTS, Backend, Excerpt, logits_of
+from megaseg.engine.graph.sequences import Windows
 from megaseg.engine.inputs.features import Features, FeatureSource, as_features
 from megaseg.engine.live.snapshot import read_snapshot
 from megaseg.engine.live.stream import Stream, new_progress
@@ -94,7 +95,7 @@ class Engine:
         return self._logits([as_features(features)])[0]
 
     def _logits(self, movies: list[Features]) -> list[NDArray[np.float32]]:
-        logits = self.backend.run_many([self.prepare(movie) for movie in movies])
+        logits = logits_of(self.backend, [self.prepare(movie) for movie in movies])
         return [self.spread(rows, movie) for rows, movie in zip(logits, movies, strict=True)]
 
     def prepare(self, movie: Features) -> list[NDArray[np.float32]]:
@@ -112,9 +113,10 @@ class Engine:
 
     def _group_size(self, movie: Features) -> int:
         """Neighbouring shots that are averaged into one: as few as make the movie fit the model."""
-        if self.config.task == "scene" or self._overflow == "error":
+        own = self.config.sequences
+        if isinstance(own, Windows) or self._overflow == "error":
             return 1
-        return -(-movie.num_shots // self.config.max_length)
+        return -(-movie.num_shots // own.most)
 
     def segment(
         self,
@@ -172,7 +174,7 @@ class Engine:
         """
         self.expect_decisions("explain")
         source = as_features(features)
-        runs = self.backend.explain(self.prepare(source))
+        (runs,) = self.backend.run([Excerpt.whole(self.prepare(source))], (LOGITS, LOGITS + PARTS))
         logits, contributions = (self.spread(rows, source) for rows in runs)
         names = tuple(modality.name for modality in self.config.modalities)
         segmentation = self.decide(source, logits, **decision)

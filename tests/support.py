@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from megaseg.engine.backends.protocol import LOGITS, PARTS, Backend, Excerpt, logits_of
+from megaseg.engine.inputs.modality import Modality
 from megaseg.engine.model.checkpoint import Checkpoint, ModelConfig
-from megaseg.engine.model.config import Modality
+from megaseg.engine.model.mega import MegaConfig
 
+__all__ = [
+    "explained",
+    "logits_of",
+    "odd_config",
+    "random_checkpoint",
+    "random_features",
+    "small_config",
+    "window_logits",
+]
 Run = Callable[..., tuple[int, str, str]]  # a command line to exit code, stdout and stderr
 
 
 def small_config(task: str = "scene", **changes: Any) -> ModelConfig:
-    config = ModelConfig(
+    config = MegaConfig(
         task=task,
         modalities=(Modality("clip", 13), Modality("audio", 7)),
         max_length=5 if task == "scene" else 40,
@@ -69,3 +80,12 @@ def odd_config(seed: int) -> ModelConfig:
         num_fusion_layers=int(rng.integers(0, 3)),
         layer_norm_eps=float(rng.choice([1e-5, 1e-3])),
     )
+
+
+def window_logits(backend: Backend, excerpts: Sequence[Excerpt]) -> list[np.ndarray]:
+    return [rows for (rows,) in backend.run(excerpts)]
+
+
+def explained(backend: Backend, movie: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
+    """Logits of a movie, and the parts that add up to them."""
+    return backend.run([Excerpt.whole(movie)], (LOGITS, LOGITS + PARTS))[0]

@@ -8,6 +8,7 @@ from benchmarks.inputs import error, features_of, odd_config, random_checkpoint
 from benchmarks.rows import ROOT, Row, row_of
 from megaseg import _C
 from megaseg.engine.backends.native.backend import NativeBackend
+from megaseg.engine.backends.protocol import logits_of
 from megaseg.engine.backends.torch.backend import TorchBackend
 from megaseg.engine.model.checkpoint import load_checkpoint
 
@@ -26,7 +27,13 @@ def run() -> list[Row]:
         config = odd_config(seed)
         checkpoint = random_checkpoint(config, seed)
         features = features_of(config, 40 if config.task == "scene" else config.max_length)
-        models.append((checkpoint, features, TorchBackend(checkpoint, compute_type="float64", passes=()).run(features)))
+        models.append(
+            (
+                checkpoint,
+                features,
+                logits_of(TorchBackend(checkpoint, compute_type="float64", passes=()), [features])[0],
+            )
+        )
     return rows + errors("logit error, 20 random models", models)
 
 
@@ -35,7 +42,10 @@ def errors(case: str, models: list) -> list[Row]:  # type: ignore[type-arg]
     for target in _C.available_targets():
         for kind in _C.compute_types(target):
             values = [
-                error(NativeBackend.from_checkpoint(model, target=target, compute_type=kind).run(features), expected)
+                error(
+                    logits_of(NativeBackend.from_checkpoint(model, target=target, compute_type=kind), [features])[0],
+                    expected,
+                )
                 for model, features, expected in models
             ]
             facts = {"worst": max(values)} | ({"allowed": 2e-5} if kind == "float32" else {})

@@ -24,6 +24,7 @@ from benchmarks.peers.client import OURS
 from benchmarks.peers.judge import judged, unsupported
 from benchmarks.rows import Row, row_of
 from megaseg.engine.backends.cuda.backend import CudaBackend, Device
+from megaseg.engine.backends.protocol import logits_of
 from megaseg.engine.backends.torch.backend import TorchBackend
 from megaseg.engine.engine import Engine
 
@@ -78,7 +79,7 @@ class Part:
         self._features = features_of(config, max(sizes.windows, sizes.checked) if self._scene else config.max_length)
         checked = [array[: sizes.checked] for array in self._features] if self._scene else self._features
         exact = TorchBackend(self._checkpoint, device=place.type, compute_type="float64", passes=(), batch=64)
-        self._checked, self._exact = checked, exact.run(checked)
+        self._checked, self._exact = checked, logits_of(exact, [checked])[0]
         self._ours: dict[str, Row] = {}
         self._errors: dict[str, float] = {}
 
@@ -99,7 +100,7 @@ class Part:
     def ours(self) -> Iterator[list[Row]]:
         for dtype in TYPES:
             backend = CudaBackend(self._checkpoint, compute_type=dtype, device=self._device)
-            worst = error(backend.run_many([self._checked])[0], self._exact)
+            worst = error(logits_of(backend, [self._checked])[0], self._exact)
             movies = [self._features] if self._scene else [self._features] * self._items
             (replay,) = backend.resident([[array[: self._items] for array in movies[0]]] if self._scene else movies)
             self._reset_memory()
@@ -114,7 +115,7 @@ class Part:
         """From NumPy arrays to NumPy arrays: one long movie (scene), or the movies of a batch four times (act)."""
         shots = self._sizes.shots if self._scene else self._config.max_length
         movies = [features_of(self._config, shots)] * (1 if self._scene else 4 * self._items)
-        times = clock.wall_milliseconds(lambda: backend.run_many(movies), 5)
+        times = clock.wall_milliseconds(lambda: logits_of(backend, movies), 5)
         count = shots if self._scene else len(movies)
         rates = [1e3 * count / t for t in times]
         title = f"{self._config.task} preset, {dtype}, whole calls"

@@ -18,6 +18,7 @@ _CHILD = """
 import json, sys, time
 from benchmarks.inputs import features_of
 from megaseg.engine.backends.native.backend import NativeBackend
+from megaseg.engine.backends.protocol import Excerpt
 backend = NativeBackend(sys.argv[1], num_threads=2)
 features = features_of(backend.info.config, int(sys.argv[2]))
 def memory(key):
@@ -26,11 +27,11 @@ def memory(key):
 with open("/proc/self/clear_refs", "w") as file:
     file.write("5")  # the peak starts again from here
 before = memory("VmRSS")
-backend.run(features)
+backend.run([Excerpt.whole(features)])
 seconds = []
 for _ in range(3):
     start = time.perf_counter()
-    backend.run(features)
+    backend.run([Excerpt.whole(features)])
     seconds.append(time.perf_counter() - start)
 print(json.dumps([seconds, memory("VmHWM") - before]))
 """

@@ -12,6 +12,7 @@ import numpy as np
 from benchmarks.inputs import ModelConfig, features_of, random_checkpoint
 from benchmarks.peers.client import THREADS
 from benchmarks.peers.export import export, quantised
+from megaseg.engine.backends.protocol import logits_of
 from megaseg.engine.backends.torch.backend import TorchBackend
 from megaseg.engine.model.checkpoint import save_checkpoint
 
@@ -69,7 +70,7 @@ class Files:
                 kept = [features[m.name] for m in config.modalities]
             if config.task == "scene":
                 kept = [array[: CHECKED + config.max_length] for array in kept]
-            logits = TorchBackend(random_checkpoint(config), compute_type="float64", passes=()).run(kept)
+            logits = logits_of(TorchBackend(random_checkpoint(config), compute_type="float64", passes=()), [kept])[0]
             np.save(path, logits[:CHECKED] if config.task == "scene" else logits)
 
         return np.load(self.once(f"{config.task}-{shots}-exact.npy", write))

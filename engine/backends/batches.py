@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from megaseg.engine.model.config import ModelConfig
+from megaseg.engine.graph.sequences import Sequences, Whole, alignment_slots, windows
 
 Indices = NDArray[np.int32]
-SMALL = 64  # windows: what a batch of fewer would save is less than another one costs
+MIN_SPLIT = 64  # windows: below this, one batch with empty places is cheaper than two
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +33,13 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
-class Pack:
-    """One batch: the pieces one after the other, and the indices that ``Batch`` describes, filled up to the shape."""
+class Batch:
+    """The pieces one after the other, and the indices of their latents, filled up to the shape.
+
+    ``row`` (latents,): a latent's row among the features read. ``place`` (latents,): its position j in its sequence.
+    ``slot`` (latents,): floor(j slots / n). ``begin`` (sequences + 1,): each sequence's first latent. Latents from the
+    last ``begin`` on belong to no sequence.
+    """
 
     shape: Shape
     pieces: tuple[Piece, ...]
@@ -44,58 +49,115 @@ class Pack:
     begin: Indices
 
 
-def packs(
-    config: ModelConfig, lengths: Sequence[int], most: int, windows: Sequence[range] | None = None
-) -> Iterator[Pack]:
-    """Batches of all movies in their order, of at most ``most`` latents if that holds one sequence.
+class Batches:
+    """Batches of movies for models of one kind of sequences, of at most ``most`` latents if that holds one sequence.
 
-    Scene: windows of neighbouring movies share a batch, and a movie that fills more is cut, the shots that its windows
-    share read again; ``windows`` are those wanted of each movie, None all. Act: whole movies.
+    Windows of neighbouring movies share a batch, and a movie that fills more is cut, the shots that its windows share
+    read again. Whole movies are never cut. ``slots`` are the rows of the tables that are read by alignment slot.
     """
-    if windows is not None:
-        yield from _excerpt_packs(config, lengths, windows, max(1, most // config.max_length))
-    elif config.task == "scene":
-        yield from _window_packs(config, lengths, max(1, most // config.max_length))
-    else:
-        yield from _movie_packs(config, lengths, most)
+
+    def __init__(self, sequences: Sequences, slots: int, most: int) -> None:
+        self._sequences, self._slots, self._most = sequences, slots, most
+
+    def of(self, lengths: Sequence[int], wanted: Sequence[range]) -> Iterator[Batch]:
+        """Batches of movies of these lengths in their order, for the rows ``wanted`` of each."""
+        if isinstance(self._sequences, Whole):
+            yield from self._of_movies(lengths)
+            return
+        length = self._sequences.length
+        cut = _Windows(length, self._slots, lengths)
+        if [len(own) for own in wanted] == list(lengths):
+            yield from cut.of_movies(max(1, self._most // length))
+        else:
+            yield from cut.of_excerpts(wanted, max(1, self._most // length))
+
+    def _of_movies(self, lengths: Sequence[int]) -> Iterator[Batch]:
+        batch: list[int] = []
+        total = 0
+        for movie, shots in enumerate(lengths):
+            if batch and total + shots > self._most:
+                yield self._whole(lengths, batch)
+                batch, total = [], 0
+            batch.append(movie)
+            total += shots
+        if batch:
+            yield self._whole(lengths, batch)
+
+    def _whole(self, lengths: Sequence[int], movies: Sequence[int]) -> Batch:
+        own = [lengths[movie] for movie in movies]
+        latents = _eighths(sum(own))
+        shape = Shape(_power_of_two(len(own)), latents, latents)
+        place, slot = np.zeros(latents, np.int32), np.zeros(latents, np.int32)
+        begin = np.full(shape.sequences + 1, sum(own), np.int32)
+        begin[: len(own) + 1] = np.cumsum([0, *own])
+        for first, shots in zip(begin, own, strict=False):
+            place[first : first + shots] = np.arange(shots)
+            slot[first : first + shots] = alignment_slots(shots, self._slots)
+        pieces = tuple(Piece(movie, slice(0, shots), slice(0, shots)) for movie, shots in zip(movies, own, strict=True))
+        return Batch(shape, pieces, np.arange(latents, dtype=np.int32), place, slot, begin)
 
 
-def _window_packs(config: ModelConfig, lengths: Sequence[int], most: int) -> Iterator[Pack]:
-    movie = begin = 0
-    for windows, taken in _sizes(sum(lengths), most):
-        runs: list[tuple[int, int, int]] = []  # movie, its windows from, to
-        while taken:
-            end = min(lengths[movie], begin + taken)
-            runs.append((movie, begin, end))
-            taken -= end - begin
-            movie, begin = (movie + 1, 0) if end == lengths[movie] else (movie, end)
-        # Only the first run may lack shots before it and only the last shots after it: L - 1 more are enough.
-        yield _windows(config, lengths, runs, windows, windows + config.max_length - 1)
+class _Windows:
+    """Batches of windows of movies of these lengths."""
 
+    def __init__(self, length: int, slots: int, lengths: Sequence[int]) -> None:
+        self._length, self._half, self._lengths = length, length // 2, lengths
+        self._slot = alignment_slots(length, slots).astype(np.int32)
 
-def _excerpt_packs(config: ModelConfig, lengths: Sequence[int], windows: Sequence[range], most: int) -> Iterator[Pack]:
-    """As ``_window_packs``, but every run may read L - 1 more shots than it has windows."""
-    around = config.max_length - 1
-    room = most + around  # rows
+    def of_movies(self, most: int) -> Iterator[Batch]:
+        """All windows of all movies, at most so many a batch."""
+        movie = begin = 0
+        for count, taken in _sizes(sum(self._lengths), most):
+            runs: list[tuple[int, int, int]] = []  # movie, its windows from, to
+            while taken:
+                end = min(self._lengths[movie], begin + taken)
+                runs.append((movie, begin, end))
+                taken -= end - begin
+                movie, begin = (movie + 1, 0) if end == self._lengths[movie] else (movie, end)
+            # Only the first run may lack shots before it and only the last shots after it: L - 1 more are enough.
+            yield self._batch(runs, count, count + self._length - 1, [0] * len(self._lengths))
 
-    def pack() -> Pack:
-        rows = min(room, _power_of_two(sum(end - begin + around for _, begin, end in runs)))
-        return _windows(config, lengths, runs, min(most, _power_of_two(filled)), rows, [own.start for own in windows])
+    def of_excerpts(self, wanted: Sequence[range], most: int) -> Iterator[Batch]:
+        """As ``of_movies`` for the windows wanted, where every run may read L - 1 more shots than it has windows."""
+        around = self._length - 1
+        room = most + around  # rows
+        firsts = [own.start for own in wanted]
 
-    runs: list[tuple[int, int, int]] = []
-    filled = 0
-    for movie, own in enumerate(windows):
-        begin = own.start
-        while begin < own.stop:
-            taken = min(own.stop - begin, most - filled, room - filled - around * (len(runs) + 1))
-            if taken < 1:
-                yield pack()
-                runs, filled = [], 0
-                continue
-            runs.append((movie, begin, begin + taken))
-            filled, begin = filled + taken, begin + taken
-    if runs:
-        yield pack()
+        def batch() -> Batch:
+            rows = min(room, _power_of_two(sum(end - begin + around for _, begin, end in runs)))
+            return self._batch(runs, min(most, _power_of_two(filled)), rows, firsts)
+
+        runs: list[tuple[int, int, int]] = []
+        filled = 0
+        for movie, own in enumerate(wanted):
+            begin = own.start
+            while begin < own.stop:
+                taken = min(own.stop - begin, most - filled, room - filled - around * (len(runs) + 1))
+                if taken < 1:
+                    yield batch()
+                    runs, filled = [], 0
+                    continue
+                runs.append((movie, begin, begin + taken))
+                filled, begin = filled + taken, begin + taken
+        if runs:
+            yield batch()
+
+    def _batch(self, runs: Sequence[tuple[int, int, int]], count: int, room: int, firsts: Sequence[int]) -> Batch:
+        """Runs (movie, its windows from, to) with room for rows; ``firsts``: each movie's first wanted window."""
+        shape = Shape(count, count * self._length, room)
+        row = np.zeros((count, self._length), np.int32)
+        pieces = []
+        rows = filled = 0
+        for movie, begin, end in runs:
+            read = slice(max(0, begin - self._half), min(self._lengths[movie], end + self._half))
+            shots = windows(begin, end, self._length, self._lengths[movie])
+            row[filled : filled + end - begin] = shots - read.start + rows
+            pieces.append(Piece(movie, read, slice(begin - firsts[movie], end - firsts[movie])))
+            rows += read.stop - read.start
+            filled += end - begin
+        place = np.tile(np.arange(self._length, dtype=np.int32), count)
+        begins = np.arange(count + 1, dtype=np.int32) * self._length
+        return Batch(shape, tuple(pieces), row.ravel(), place, np.tile(self._slot, count), begins)
 
 
 def _sizes(total: int, most: int) -> Iterator[tuple[int, int]]:
@@ -105,70 +167,11 @@ def _sizes(total: int, most: int) -> Iterator[tuple[int, int]]:
     """
     while total:
         size = min(most, _power_of_two(total))
-        if size > SMALL and total <= 3 * size // 4:
+        if size > MIN_SPLIT and total <= 3 * size // 4:
             size //= 2
         taken = min(total, size)
         yield size, taken
         total -= taken
-
-
-def _windows(
-    config: ModelConfig,
-    lengths: Sequence[int],
-    runs: Sequence[tuple[int, int, int]],
-    windows: int,
-    room: int,
-    firsts: Sequence[int] | None = None,
-) -> Pack:
-    """A batch of runs (movie, its windows from, to) with room for rows; ``firsts``: each movie's first wanted one."""
-    length, half = config.max_length, config.max_length // 2
-    shape = Shape(windows, windows * length, room)
-    row = np.zeros((windows, length), np.int32)
-    pieces = []
-    rows = filled = 0
-    for movie, begin, end in runs:
-        read = slice(max(0, begin - half), min(lengths[movie], end + half))
-        shots = np.arange(begin, end)[:, None] + np.arange(length) - half
-        row[filled : filled + end - begin] = shots.clip(0, lengths[movie] - 1) - read.start + rows
-        first = firsts[movie] if firsts else 0
-        pieces.append(Piece(movie, read, slice(begin - first, end - first)))
-        rows += read.stop - read.start
-        filled += end - begin
-    place = np.tile(np.arange(length, dtype=np.int32), windows)
-    begins = np.arange(windows + 1, dtype=np.int32) * length
-    return Pack(shape, tuple(pieces), row.ravel(), place, _slots(place, length, config), begins)
-
-
-def _movie_packs(config: ModelConfig, lengths: Sequence[int], most: int) -> Iterator[Pack]:
-    batch: list[int] = []
-    total = 0
-    for movie, shots in enumerate(lengths):
-        if batch and total + shots > most:
-            yield _movies(config, lengths, batch)
-            batch, total = [], 0
-        batch.append(movie)
-        total += shots
-    if batch:
-        yield _movies(config, lengths, batch)
-
-
-def _movies(config: ModelConfig, lengths: Sequence[int], movies: Sequence[int]) -> Pack:
-    own = [lengths[movie] for movie in movies]
-    latents = _eighths(sum(own))
-    shape = Shape(_power_of_two(len(own)), latents, latents)
-    place, slot = np.zeros(latents, np.int32), np.zeros(latents, np.int32)
-    begin = np.full(shape.sequences + 1, sum(own), np.int32)
-    begin[: len(own) + 1] = np.cumsum([0, *own])
-    for first, shots in zip(begin, own, strict=False):
-        place[first : first + shots] = np.arange(shots)
-        slot[first : first + shots] = _slots(place[first : first + shots], shots, config)
-    pieces = tuple(Piece(movie, slice(0, shots), slice(0, shots)) for movie, shots in zip(movies, own, strict=True))
-    return Pack(shape, pieces, np.arange(latents, dtype=np.int32), place, slot, begin)
-
-
-def _slots(place: Indices, length: int, config: ModelConfig) -> Indices:
-    """The alignment slot of each position (supplementary, Table 1a): floor(j L_n / n)."""
-    return (place.astype(np.int64) * config.num_bottleneck // length).astype(np.int32)
 
 
 def _power_of_two(count: int) -> int:

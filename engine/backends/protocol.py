@@ -1,4 +1,4 @@
-"""Backends: each loads a checkpoint once and runs it. ``Engine`` never asks which one it has."""
+"""What the engine asks of a backend: one call that runs a model, and a description of what runs."""
 
 from __future__ import annotations
 
@@ -11,45 +11,50 @@ from numpy.typing import NDArray
 
 from megaseg.errors import FeatureError
 
+LOGITS = "logits"
+PARTS = ".parts"  # after an output's name: the parts that add up to it
+Rows = tuple[NDArray[np.float32], ...]
+
 
 @dataclass(frozen=True, slots=True)
 class Excerpt:
-    """Neighbouring shots of a movie, and the range of them whose windows are asked for (scene models).
+    """Neighbouring shots of a movie, and the range of them whose rows are asked for.
 
-    ``features`` are (shots, D_m) a modality of the shots that ``kept`` does not hold. Windows ``first`` to ``last``
-    (exclusive) are counted from the first shot of both together; what a window reaches beyond the excerpt repeats its
-    edge, so that edge must be the movie's.
+    ``features`` are (shots, D_m) a modality of the shots that ``cache`` does not hold. Rows ``first`` to ``last``
+    (exclusive) are counted from the first shot of both together. A model that sees whole sequences takes whole movies
+    only; a window that reaches beyond the excerpt repeats its edge, so that edge must be the movie's.
     """
 
-    features: Sequence[NDArray[np.float32]]
+    features: Sequence[NDArray[Any]]
     first: int
     last: int
-    kept: Any = None
+    cache: Any = None
+
+    @classmethod
+    def whole(cls, features: Sequence[NDArray[Any]]) -> Excerpt:
+        """All shots of a movie."""
+        return cls(features, 0, len(features[0]))
 
 
 class Backend(Protocol):
-    """What the engine needs of a backend. Runs may be called from several threads at once."""
+    """A model loaded by one of the backends. Runs may be called from several threads at once."""
 
-    def run_many(self, movies: Sequence[Sequence[NDArray[np.float32]]]) -> list[NDArray[np.float32]]:
-        """Checked features of each movie in the config's order, each (shots, D_m), to its logits (shots, N_c)."""
-        ...
+    def run(self, excerpts: Sequence[Excerpt], outputs: Sequence[str] = (LOGITS,)) -> list[Rows]:
+        """The wanted outputs of each excerpt, in their order, of one run.
 
-    def run_windows(self, excerpts: Sequence[Excerpt]) -> list[NDArray[np.float32]]:
-        """Logits (last - first, N_c) of each excerpt's windows, as ``run_many`` gives them for the whole movie.
+        An output is (rows, width): a row for each of the excerpt's shots from ``first`` to ``last``, or one row in all
+        for an output that stands for a whole sequence. ``"NAME.parts"`` is (rows, parts, width): the parts that add up
+        to output NAME, up to its bias. Afterwards an excerpt's ``cache`` holds what its last shots have in common with
+        later ones.
 
-        Afterwards an excerpt's ``kept`` holds what the last L - 1 of its shots have in common with later ones.
+        Raises:
+            FeatureError: features that overflow the compute type; names the movie and the row.
+            UnsupportedError: in a process forked after the model was loaded, where the backend cannot run in one.
         """
         ...
 
-    def keep(self) -> Any:
-        """An empty ``kept`` for the excerpts of one movie in their order, or None: this backend keeps nothing."""
-        ...
-
-    def explain(self, features: Sequence[NDArray[np.float32]]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """One movie's logits as ``run_many`` gives them, and what each modality contributes: (shots, M, N_c).
-
-        logits = bias + the sum of contributions over modalities; the model runs once.
-        """
+    def new_cache(self) -> Any | None:
+        """An empty ``cache`` for the excerpts of one movie in their order; None where the backend keeps nothing."""
         ...
 
     def describe(self) -> dict[str, Any]:
@@ -57,8 +62,13 @@ class Backend(Protocol):
         ...
 
 
+def logits_of(backend: Backend, movies: Sequence[Sequence[NDArray[Any]]]) -> list[NDArray[np.float32]]:
+    """Logits (shots, N_c) of whole movies, each given as its features (shots, D_m)."""
+    return [rows for (rows,) in backend.run([Excerpt.whole(movie) for movie in movies])]
+
+
 def require_finite(logits: Sequence[NDArray[np.floating]], compute_type: str) -> None:
-    """Refuse what overflowed on its way through a model: logits of each movie, (rows, ...).
+    """Refuse what overflowed on its way through a model: rows of each movie, (rows, ...).
 
     Raises:
         FeatureError: some are NaN or Inf; names the first movie and row.

@@ -21,6 +21,7 @@ import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
 
+from megaseg.engine.graph.sequences import Whole
 from megaseg.engine.inputs.files import atomic_write, resolve, shipped
 from megaseg.engine.model.config import ModelConfig
 from megaseg.errors import FeatureError, ResourceLimitError
@@ -97,9 +98,10 @@ class Features:
             width = self.modalities[modality.name].shape[1]
             if width != modality.feature_size:
                 raise FeatureError(f"{modality.name}: expected {modality.feature_size} features a shot, got {width}")
-        if config.task != "scene" and not part and self.num_shots > config.max_length:
+        own = config.sequences
+        if isinstance(own, Whole) and not part and self.num_shots > own.most:
             raise FeatureError(
-                f"features: the model takes up to {config.max_length} shots, got {self.num_shots}; "
+                f"features: the model takes up to {own.most} shots, got {self.num_shots}; "
                 "overflow='pool' averages neighbouring shots"
             )
         # float16 to float32 is exact; nothing else is cast.

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megaseg.engine.backends.protocol import Excerpt
+from megaseg.engine.graph.sequences import Windows
 from megaseg.engine.inputs.features import Features
 from megaseg.engine.live.state import Event, Progress, Turn
 from megaseg.errors import DeadlineExceeded, UnsupportedError
@@ -120,7 +121,7 @@ class Flow(Protocol):
         """Windows (shots, for an act model) that can run."""
         ...
 
-    def take(self, most: int) -> Sequence[Any]:
+    def take(self, most: int) -> Sequence[Excerpt]:
         """What the backend is to run, at most this many windows; the same again until ``give``."""
         ...
 
@@ -145,7 +146,8 @@ class RequestFlow:
         self._engine, self._source, self._decision = engine, source, decision
         self._arrays = engine.prepare(source)
         self._shots = len(self._arrays[0])
-        self._half = engine.config.max_length // 2
+        own = engine.config.sequences
+        self._half = own.half if isinstance(own, Windows) else 0
         self._done = 0
         self._taken = range(0)
         self._logits: list[NDArray[np.float32]] = []
@@ -154,10 +156,10 @@ class RequestFlow:
     def wanted(self) -> int:
         return self._shots - self._done
 
-    def take(self, most: int) -> Sequence[Any]:
+    def take(self, most: int) -> Sequence[Excerpt]:
         if self._engine.config.task != "scene":
             self._taken = range(self._shots)
-            return [self._arrays]
+            return [Excerpt.whole(self._arrays)]
         self._taken = own = range(self._done, min(self._shots, self._done + most))
         begin, end = max(0, own.start - self._half), own.stop + self._half
         return [Excerpt([array[begin:end] for array in self._arrays], own.start - begin, own.stop - begin)]

@@ -305,8 +305,7 @@ class Scheduler:
         """Run a batch, or if that fails each of its parts alone: the others do not suffer for one."""
         try:
             backend, work = self.engine.backend, [flow.take(share) for flow, share in shares]
-            run = backend.run_windows if self.engine.config.task == "scene" else backend.run_many
-            logits = list(run(list(itertools.chain.from_iterable(work))))
+            logits = [rows for (rows,) in backend.run(list(itertools.chain.from_iterable(work)))]
             windows = sum(map(len, logits))
         except BaseException as error:  # noqa: BLE001 (whatever it is, it belongs to those whose work it was)
             if len(shares) > 1:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megaseg.engine.backends.protocol import Excerpt
+from megaseg.engine.graph.sequences import Windows
 from megaseg.engine.inputs.features import Features, check_times
 from megaseg.engine.tasks.decoding import softmax
 from megaseg.errors import FeatureError
@@ -98,13 +99,14 @@ class Progress:
     ) -> None:
         self.engine, self.acts = engine, acts
         self.threshold, self.provisional, self.history = threshold, provisional, history
-        self.half = engine.config.max_length // 2
+        own = engine.config.sequences
+        self.half = own.half if isinstance(own, Windows) else 0
         self.num_shots = self.decided = self.delivered = self.foretold = 0
         self.closed = False
         self.time_base: Fraction | None = None
         self.features, self.times, self.whole = Tail(), Tail(), Tail()
         self.scores: list[NDArray[np.float32]] = []  # of decided shots, with history
-        self._kept = engine.backend.keep()
+        self._kept = engine.backend.new_cache()
         self._read = 0  # end of the shots that ``_kept`` has seen
 
     def append(self, shots: Features) -> None:
@@ -176,12 +178,12 @@ class Progress:
             excerpts.append(self._excerpt(max(0, later.start - self.half), self.num_shots, later))
         return Turn(tuple(excerpts), final, later, read)
 
-    def _excerpt(self, begin: int, end: int, windows: range, kept: Any = None) -> Excerpt:
-        """Shots from ``begin`` to ``end`` after those that ``kept`` holds."""
+    def _excerpt(self, begin: int, end: int, windows: range, cache: Any = None) -> Excerpt:
+        """Shots from ``begin`` to ``end`` after those that ``cache`` holds."""
         rows: Arrays = [np.empty((0, m.feature_size), np.float32) for m in self.engine.config.modalities]
         rows = self.features.read(begin, end) if begin < end else rows
-        first = begin - (kept.shots if kept else 0)
-        return Excerpt(rows, windows.start - first, windows.stop - first, kept)
+        first = begin - (cache.shots if cache else 0)
+        return Excerpt(rows, windows.start - first, windows.stop - first, cache)
 
     def advance(self, turn: Turn, logits: Sequence[NDArray[np.float32]]) -> tuple[list[Event], list[Event]]:
         """Final and provisional events of a turn whose windows have run."""

@@ -70,7 +70,8 @@ class Stream:
         turn = progress.turn(progress.num_shots)
         if not turn.excerpts:
             return ()
-        final, provisional = progress.advance(turn, progress.engine.backend.run_windows(turn.excerpts))
+        logits = [rows for (rows,) in progress.engine.backend.run(turn.excerpts)]
+        final, provisional = progress.advance(turn, logits)
         progress.deliver(progress.decided)
         return (*final, *provisional)
 

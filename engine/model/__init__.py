@@ -1,1 +1,3 @@
-"""Models: checkpoints, the config that all families share, and one module a family."""
+"""Models: checkpoints, what the configs of all families share, and one module a family."""
+
+from megaseg.engine.model import mega as mega  # a row a family: importing its module registers it

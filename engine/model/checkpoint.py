@@ -19,7 +19,8 @@ import numpy as np
 import safetensors.numpy
 
 from megaseg.engine.inputs.files import atomic_write, resolve, shipped
-from megaseg.engine.model.config import FORMAT, Modality, ModelConfig
+from megaseg.engine.inputs.modality import Modality
+from megaseg.engine.model.config import FORMAT, ModelConfig
 from megaseg.engine.model.file_tensors import STORAGE, Array, FileTensors
 from megaseg.errors import CheckpointError
 

@@ -14,7 +14,7 @@ from support import Run, random_checkpoint, small_config
 
 from megaseg import Engine, Features, load_checkpoint, save_features
 from megaseg.cli.segment import segment_screenplay
-from megaseg.engine.model.config import Modality
+from megaseg.engine.inputs.modality import Modality
 from megaseg.engine.results.movie import MovieSegmentation
 from megaseg.errors import FeatureError
 from megaseg.features import RECIPE, Screenplay, screenplay_features

@@ -10,7 +10,7 @@ import pytest
 from support import Run, random_checkpoint, random_features, small_config
 
 from megaseg import Features, save_checkpoint, save_features
-from megaseg.engine.model.config import Modality
+from megaseg.engine.inputs.modality import Modality
 
 pytest.importorskip("matplotlib")
 

@@ -50,7 +50,7 @@ def read_config(model: Path) -> Any:
     messages = pytest.importorskip("tritonclient.grpc.model_config_pb2")
     from google.protobuf import text_format
 
-    return text_format.Parse((model / "config.pbtxt").read_text(encoding="utf-8"), messages.ModelConfig())
+    return text_format.Parse((model / "config.pbtxt").read_text(encoding="utf-8"), messages.MegaConfig())
 
 
 def declared(config: Any) -> tuple[dict[str, tuple[str, list[int]]], ...]:
@@ -256,7 +256,7 @@ def test_a_plan_gives_its_engine(tensorrt: str, index: str, tmp_path: Path) -> N
     inputs, outputs = declared(own)
     assert (own.platform, inputs["windows"]) == ("tensorrt_plan", (index, [-1, 5]))
     assert list(inputs) == ["clip", "audio", "windows"]
-    assert outputs == {"logits": ("TYPE_FP32", [-1, 2]), "contributions": ("TYPE_FP32", [-1, 2, 2])}
+    assert outputs == {"logits": ("TYPE_FP32", [-1, 2]), "logits.parts": ("TYPE_FP32", [-1, 2, 2])}
 
 
 def test_versions_are_counted_and_the_users_changes_stay(scene: Path, tmp_path: Path) -> None:

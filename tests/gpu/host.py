@@ -21,10 +21,10 @@ class HostDevice:
     def host(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         return torch.empty(shape, dtype=dtype)
 
-    def captured(self, run: Callable[[], Tensor]) -> tuple[Callable[[], object], Tensor]:
-        """Every replay runs anew into the same buffer; nothing may be left of the run before."""
-        out = torch.full_like(run(), torch.nan)
-        return torch.inference_mode()(lambda: out.copy_(run())), out
+    def captured(self, run: Callable[[], list[Tensor]]) -> tuple[Callable[[], object], list[Tensor]]:
+        """Every replay runs anew into the same buffers; nothing may be left of the run before."""
+        out = [torch.full_like(rows, torch.nan) for rows in run()]
+        return torch.inference_mode()(lambda: [to.copy_(rows) for to, rows in zip(out, run(), strict=True)]), out
 
     def submit(self, inputs: Copies, replay: Callable[[], object], outputs: Copies) -> Callable[[], object]:
         for to, source in inputs:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from host import device
-from support import odd_config, random_checkpoint, random_features, small_config
+from support import explained, logits_of, odd_config, random_checkpoint, random_features, small_config
 
 from megaseg import Engine
 from megaseg.engine.backends.cuda.backend import KEPT_SHAPES, CudaBackend
@@ -29,7 +29,7 @@ def movies_of(config, *lengths):
 
 
 def expected(checkpoint, movies):
-    return TorchBackend(checkpoint, compute_type="float64", passes=()).run_many(movies)
+    return logits_of(TorchBackend(checkpoint, compute_type="float64", passes=()), movies)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -41,7 +41,7 @@ def test_odd_models(seed: int, passes: bool) -> None:
     backend = CudaBackend(
         checkpoint, compute_type="float32", passes=tuple(PASSES) if passes else (), batch=20, device=device()
     )
-    for got, want in zip(backend.run_many(movies), expected(checkpoint, movies), strict=True):
+    for got, want in zip(logits_of(backend, movies), expected(checkpoint, movies), strict=True):
         np.testing.assert_allclose(got, want, rtol=0, atol=2e-5)
 
 
@@ -52,7 +52,7 @@ def test_half_types_err_no_more_than_twice_what_torch_does(task: str, compute_ty
     checkpoint = random_checkpoint(config, 3)
     movies = movies_of(config, 9, 2)
     want = np.concatenate(expected(checkpoint, movies))
-    got = np.concatenate(CudaBackend(checkpoint, compute_type=compute_type, device=device()).run_many(movies))
+    got = np.concatenate(logits_of(CudaBackend(checkpoint, compute_type=compute_type, device=device()), movies))
     model = from_checkpoint(checkpoint, getattr(torch, compute_type))
     written = []
     for movie in movies:
@@ -79,10 +79,10 @@ def test_movies_of_any_lengths_in_batches_of_few_shapes(task: str) -> None:
     movies = movies_of(config, 3, 10, 1, 5)
     want = expected(checkpoint, movies)
     for _ in range(2):
-        for got, rows in zip(backend.run_many(movies), want, strict=True):
+        for got, rows in zip(logits_of(backend, movies), want, strict=True):
             np.testing.assert_allclose(got, rows, rtol=0, atol=2e-5)
     slots = {id(slot) for slots in backend._slots.values() for slot in slots}
-    backend.run_many(movies)
+    logits_of(backend, movies)
     assert {id(slot) for slots in backend._slots.values() for slot in slots} == slots
     assert len(backend._slots) <= KEPT_SHAPES
     assert all(len(slots) <= 2 for slots in backend._slots.values())
@@ -92,7 +92,7 @@ def test_contributions_add_up_to_the_logits() -> None:
     config = small_config()
     checkpoint = random_checkpoint(config)
     (movie,) = movies_of(config, 5)
-    logits, contributions = CudaBackend(checkpoint, compute_type="float32", device=device()).explain(movie)
+    logits, contributions = explained(CudaBackend(checkpoint, compute_type="float32", device=device()), movie)
     assert contributions.shape == (5, 2, 2)
     np.testing.assert_allclose(logits, contributions.sum(axis=1) + checkpoint.tensors["head.bias"], atol=1e-5)
     np.testing.assert_allclose(logits, expected(checkpoint, [movie])[0], atol=2e-5)
@@ -122,7 +122,7 @@ def test_a_forked_process_loads_its_own(monkeypatch: pytest.MonkeyPatch) -> None
     parent = os.getpid()
     monkeypatch.setattr("megaseg.engine.backends.cuda.backend.os.getpid", lambda: parent + 1)
     with pytest.raises(UnsupportedError, match="forked after the model was loaded"):
-        backend.run_many(movies_of(config, 2))
+        logits_of(backend, movies_of(config, 2))
 
 
 def test_threads_take_turns() -> None:
@@ -134,7 +134,7 @@ def test_threads_take_turns() -> None:
     got: dict[int, np.ndarray] = {}
 
     def work(index: int) -> None:
-        got[index] = backend.run_many([movies[index]])[0]
+        got[index] = logits_of(backend, [movies[index]])[0]
 
     threads = [threading.Thread(target=work, args=(index,)) for index in range(3)]
     for thread in threads:
@@ -155,7 +155,7 @@ def test_vectors(name: str, shared) -> None:
     with np.load(path.with_suffix(".npz")) as vector:
         features = [vector[f"features/{modality.name}"][:shots] for modality in checkpoint.config.modalities]
         want = vector["logits"][:whole]
-    got = CudaBackend(checkpoint, compute_type="float32", device=device()).run_many([features])[0]
+    got = logits_of(CudaBackend(checkpoint, compute_type="float32", device=device()), [features])[0]
     assert np.abs(got[:whole] - want).max() <= 2e-5
 
 
@@ -165,7 +165,7 @@ def test_values_beyond_float16_are_an_error_and_no_answer() -> None:
     movie[0][1] = 1e5
     backend = CudaBackend(random_checkpoint(config), compute_type="float16", device=device())
     with pytest.raises(FeatureError, match=r"movie 0: .* got NaN or Inf in row 0: they overflow float16"):
-        backend.run_many([movie])
+        logits_of(backend, [movie])
 
 
 def test_unsupported() -> None:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from support import random_checkpoint, random_features, small_config
 
+from megaseg.engine.inputs.modality import Modality
 from megaseg.engine.model.checkpoint import Checkpoint
-from megaseg.engine.model.config import Modality
 from megaseg.errors import FeatureError, UnsupportedError
 
 torch = pytest.importorskip("torch")

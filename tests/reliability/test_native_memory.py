@@ -55,11 +55,11 @@ path = {str(tmp_path / "model.mseg")!r}
 compile_checkpoint(random_checkpoint({model}), path, compute_type="float32")
 features = list(random_features({model}, 2500).values())
 warm = small_config({model}.task)  # code pages and thread stacks belong to the process, not to the plan
-native(random_checkpoint(warm), num_threads=2).run(list(random_features(warm, 3).values()))
+native(random_checkpoint(warm), num_threads=2).run([Excerpt.whole(list(random_features(warm, 3).values()))])
 reset_peak()
 before = status("VmHWM")
 plan = NativeBackend(path, num_threads=2)
-logits = plan.run(features)
+((logits,),) = plan.run([Excerpt.whole(features)])
 print(status("VmHWM") - before, sum(sizes(plan)) + logits.nbytes)
 """)
     used_kib, planned = (int(value) for value in output.split())
@@ -74,13 +74,13 @@ path = {str(tmp_path / "model.mseg")!r}
 compile_checkpoint(random_checkpoint(scene), path, compute_type="float32")
 movie = list(random_features(scene, 17).values())
 warm = small_config()
-native(random_checkpoint(warm), num_threads=2).run(list(random_features(warm, 3).values()))
+native(random_checkpoint(warm), num_threads=2).run([Excerpt.whole(list(random_features(warm, 3).values()))])
 reset_peak()
 before = status("VmHWM")
 plan = NativeBackend(path, num_threads=2)
-keepers = [plan.keep() for _ in range(100)]
-plan.run_windows([Excerpt([rows[:16] for rows in movie], 0, 8, kept) for kept in keepers])
-plan.run_windows([Excerpt([rows[16:] for rows in movie], 8, 9, kept) for kept in keepers])
+keepers = [plan.new_cache() for _ in range(100)]
+plan.run([Excerpt([rows[:16] for rows in movie], 0, 8, kept) for kept in keepers])
+plan.run([Excerpt([rows[16:] for rows in movie], 8, 9, kept) for kept in keepers])
 print(status("VmHWM") - before, sum(sizes(plan)) + sum(kept.nbytes for kept in keepers))
 """)
     used_kib, planned = (int(value) for value in output.split())
@@ -92,18 +92,18 @@ def test_a_stream_goes_on_after_memory_ran_out() -> None:
     output = child("""
 plan = native(random_checkpoint(scene), num_threads=1)
 movie = list(random_features(scene, 150).values())
-(expected,) = plan.run_many([movie])
+((expected,),) = plan.run([Excerpt.whole(movie)])
 other = native(random_checkpoint(scene), num_threads=1)
-kept = other.keep()
-(first,) = other.run_windows([Excerpt([rows[:9] for rows in movie], 0, 1, kept)])
+kept = other.new_cache()
+((first,),) = other.run([Excerpt([rows[:9] for rows in movie], 0, 1, kept)])
 rest = Excerpt([rows[9:] for rows in movie], 1, 150, kept)
 resource.setrlimit(resource.RLIMIT_AS, (status("VmSize") << 10, resource.RLIM_INFINITY))
 try:
-    other.run_windows([rest])
+    other.run([rest])
 except ResourceLimitError:
     print(kept.shots)
 resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY,) * 2)
-(second,) = other.run_windows([rest])
+((second,),) = other.run([rest])
 assert np.array_equal(np.concatenate([first, second]), expected)
 """)
     assert output == "9\n"
@@ -116,17 +116,17 @@ path = {str(tmp_path / "model.mseg")!r}
 compile_checkpoint(random_checkpoint(scene), path, compute_type="float32")
 features = list(random_features(scene, 400).values())
 free = NativeBackend(path, num_threads=1)
-expected = free.run(features)
+expected = free.run([Excerpt.whole(features)])[0][0]
 weights, workspace = sizes(free)
 del free
 limit = weights + workspace // 8
 resource.setrlimit(resource.RLIMIT_AS, (status("VmSize") * 1024 + limit * 11 // 10,) * 2)
 plan = NativeBackend(path, num_threads=1, memory_limit=limit)
 assert sum(sizes(plan)) <= limit
-assert np.array_equal(plan.run(features), expected)
+assert np.array_equal(plan.run([Excerpt.whole(features)])[0][0], expected)
 del plan
 try:
-    NativeBackend(path, num_threads=1).run(features)
+    NativeBackend(path, num_threads=1).run([Excerpt.whole(features)])
 except ResourceLimitError:
     print("refused without the limit")
 """
@@ -143,7 +143,7 @@ requests = [list(random_features(config, shots).values()) for shots in (1, 5, 40
 kept = []
 def serve(count):
     for i in range(count):
-        logits = plan.run(requests[i % 3])
+        ((logits,),) = plan.run([Excerpt.whole(requests[i % 3])])
         if {leak}:
             kept.append(np.ones(4096, np.float32))
 serve(500)

@@ -34,12 +34,12 @@ class Gate:
         self.open.set()
         self.error: BaseException | None = None
 
-    def run_windows(self, excerpts: Any) -> Any:
+    def run(self, *given: Any) -> Any:
         self.entered.set()
         assert self.open.wait(30)
         if self.error is not None:
             raise self.error
-        return self._backend.run_windows(excerpts)
+        return self._backend.run(*given)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._backend, name)
@@ -133,7 +133,7 @@ def test_logits_that_are_none_fail_their_batch_only(
 ) -> None:
     with Scheduler(engine) as scheduler:
         with monkeypatch.context() as patch:
-            patch.setattr(gate(engine), "run_windows", lambda _: garbage)
+            patch.setattr(gate(engine), "run", lambda *_: garbage)
             assert scheduler.submit(MOVIE).exception(20) is not None
             assert scheduler.stream().submit(MOVIE).exception(20) is not None
         assert scheduler.submit(MOVIE).result(20).num_shots == 9

@@ -172,7 +172,7 @@ def test_an_error_that_nobody_expected_tells_a_client_nothing(service: Service, 
     def broken(*_: Any) -> Any:
         raise RuntimeError("a secret")
 
-    service.gates["scene"].run_windows = broken  # type: ignore[attr-defined]
+    service.gates["scene"].run = broken  # type: ignore[attr-defined]
     refused(
         "INTERNAL",
         r"^\[StatusCode.INTERNAL\] internal error; the server's log has it$",

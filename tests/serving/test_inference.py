@@ -40,10 +40,10 @@ class Gate:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._backend, name)
 
-    def run_windows(self, excerpts: Any) -> Any:
+    def run(self, *given: Any) -> Any:
         self.reached.set()
         self.open.wait()
-        return self._backend.run_windows(excerpts)
+        return self._backend.run(*given)
 
 
 class Bench:

@@ -13,15 +13,16 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 from stress.findings import Finding, expect
 from stress.reference import SIGNIFICAND, Array, Exact, Naive, NaiveInt8, centred, logits
-from support import random_checkpoint, small_config
+from support import logits_of, random_checkpoint, small_config
 
 from megaseg import _C, Engine
 from megaseg.engine.backends.native.backend import NativeBackend
 from megaseg.engine.backends.protocol import Backend
 from megaseg.engine.backends.torch.backend import TorchBackend
 from megaseg.engine.graph.passes import PASSES
+from megaseg.engine.inputs.modality import Modality
 from megaseg.engine.model.checkpoint import Checkpoint
-from megaseg.engine.model.config import Modality, ModelConfig
+from megaseg.engine.model.config import ModelConfig
 from megaseg.errors import MegasegError
 
 PROMISED = 2.0  # times the naive model's error
@@ -197,7 +198,7 @@ def _compare(subject: Subject, checkpoint: Checkpoint, movies: list[Movie], naiv
         return 0.0
     except Exception as error:
         raise Finding(f"{subject.name}: {type(error).__name__}: {error}; {checkpoint.config}") from error
-    packed = engine.backend.run_many([[movie[m.name] for m in checkpoint.config.modalities] for movie in movies])
+    packed = logits_of(engine.backend, [[movie[m.name] for m in checkpoint.config.modalities] for movie in movies])
     ratio = 0.0
     for got in (np.concatenate(alone), np.concatenate(packed)):
         expect(bool(np.isfinite(got).all()), f"{subject.name}: logits that are not finite; {checkpoint.config}")

@@ -9,8 +9,8 @@ from stress.findings import Finding, expect
 from support import random_checkpoint, random_features, small_config
 
 from megaseg import _C, Engine, Segmentation
+from megaseg.engine.inputs.modality import Modality
 from megaseg.engine.live.stream import Event, Stream
-from megaseg.engine.model.config import Modality
 from megaseg.errors import FeatureError, MegasegError
 
 Movie = dict[str, np.ndarray]

@@ -13,18 +13,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from megaseg.engine.backends.batches import Pack, Shape, packs
-from megaseg.engine.backends.cuda.packed import Batch, PackedGraph
-from megaseg.engine.backends.protocol import Excerpt, require_finite
-from megaseg.engine.graph.graph import build
+from megaseg.engine.backends.batches import Batch, Batches, Shape
+from megaseg.engine.backends.cuda.packed import DeviceBatch, PackedGraph
+from megaseg.engine.backends.protocol import LOGITS, PARTS, Excerpt, Rows, require_finite
 from megaseg.engine.graph.passes import PASSES, rewrite
+from megaseg.engine.graph.sequences import Windows
 from megaseg.engine.model.checkpoint import Checkpoint
+from megaseg.engine.model.family import graph_of
 from megaseg.errors import UnsupportedError
 
 COMPUTE_TYPES = ("bfloat16", "float16", "float32")
 KEPT_SHAPES = 16  # batch shapes whose buffers and graphs stay; the least recently used goes
 Movie = Sequence[NDArray[np.float32]]
 Copies = Sequence[tuple[Tensor, Tensor]]  # to, from
+Keep = Callable[[int, int, slice, NDArray[np.float32]], None]  # output, movie, its rows, (rows, 1 + parts, width)
 
 
 class Device(Protocol):
@@ -36,8 +38,8 @@ class Device(Protocol):
         """Memory of the host that the device copies by itself."""
         ...
 
-    def captured(self, run: Callable[[], Tensor]) -> tuple[Callable[[], object], Tensor]:
-        """Work on fixed buffers as something to replay, and the buffer of its result."""
+    def captured(self, run: Callable[[], list[Tensor]]) -> tuple[Callable[[], object], list[Tensor]]:
+        """Work on fixed buffers as something to replay, and the buffers of its results."""
         ...
 
     def submit(self, inputs: Copies, replay: Callable[[], object], outputs: Copies) -> Callable[[], object]:
@@ -58,7 +60,7 @@ class CudaDevice:
     def host(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         return torch.empty(shape, dtype=dtype, device="cpu", pin_memory=True)
 
-    def captured(self, run: Callable[[], Tensor]) -> tuple[Callable[[], object], Tensor]:
+    def captured(self, run: Callable[[], list[Tensor]]) -> tuple[Callable[[], object], list[Tensor]]:
         torch.cuda.synchronize()  # buffers and weights were written on the caller's stream
         with torch.cuda.stream(self._work):
             run()  # compiles kernels and lets libraries set up, which a graph cannot hold
@@ -86,46 +88,46 @@ class Slot:
     """Buffers of one batch shape on the host and on the device, and the work on them ready to replay."""
 
     def __init__(self, graph: PackedGraph, shape: Shape, dtype: torch.dtype, device: Device) -> None:
-        config = graph.graph.config
+        own = graph.graph
         counts = [shape.latents, shape.latents, shape.latents, shape.sequences + 1]
-        sizes = [modality.feature_size for modality in config.modalities]
-        self._features = [device.host((shape.rows, size), dtype).zero_() for size in sizes]
+        types = {"float32": dtype, "int32": torch.int32}
+        self._features = [device.host((shape.rows, m.feature_size), types[m.type]).zero_() for m in own.inputs]
         self._indices = device.host((sum(counts),), torch.int32).zero_()
         self._views = [view.numpy() for view in torch.split(self._indices, counts)]
         on_device = [torch.zeros_like(x, device=device.torch_device) for x in (*self._features, self._indices)]
         self._inputs = list(zip(on_device, (*self._features, self._indices), strict=True))
         row, place, slot, begin = torch.split(on_device[-1], counts)
-        longest = config.max_length if config.task == "scene" else shape.latents
-        batch = Batch(row, place, slot, begin, longest)
-        self._replay, result = device.captured(lambda: graph(on_device[:-1], batch))
-        self._result = device.host(tuple(result.shape), torch.float32)
-        self._outputs = [(self._result, result)]
+        longest = own.sequences.length if isinstance(own.sequences, Windows) else shape.latents
+        batch = DeviceBatch(row, place, slot, begin, longest)
+        self._replay, results = device.captured(lambda: graph(on_device[:-1], batch))
+        self._outputs = [(device.host(tuple(result.shape), torch.float32), result) for result in results]
+        self._one_row = [own.rows(output, 2) == 1 for output in own.outputs]  # for each movie
         self._device = device
         self._finish: Callable[[], None] | None = None
 
-    def submit(
-        self, pack: Pack, movies: Sequence[Movie], keep: Callable[[int, slice, NDArray[np.float32]], None]
-    ) -> None:
-        """Run a batch; ``keep`` gets each movie's rows (rows, 1 + M, N_c) when it is collected."""
+    def submit(self, batch: Batch, movies: Sequence[Movie], keep: Keep) -> None:
+        """Run a batch; ``keep`` gets every output of each movie when it is collected."""
         self.collect()
         for buffer, arrays in zip(self._features, zip(*movies, strict=True), strict=True):
             row = 0
-            for piece in pack.pieces:
+            for piece in batch.pieces:
                 part = np.ascontiguousarray(arrays[piece.movie][piece.read])
                 part = part if part.flags.writeable else part.copy()  # torch warns of what it may not write
                 buffer[row : row + len(part)].copy_(torch.from_numpy(part))
                 row += len(part)
-        for view, indices in zip(self._views, (pack.row, pack.place, pack.slot, pack.begin), strict=True):
+        for view, indices in zip(self._views, (batch.row, batch.place, batch.slot, batch.begin), strict=True):
             view[:] = indices
         wait = self._device.submit(self._inputs, self._replay, self._outputs)
 
         def finish() -> None:
             wait()
-            row = 0
-            for piece in pack.pieces:
-                count = piece.wanted.stop - piece.wanted.start
-                keep(piece.movie, piece.wanted, self._result[row : row + count].numpy())
-                row += count
+            for index, ((host, _), one_row) in enumerate(zip(self._outputs, self._one_row, strict=True)):
+                row = 0
+                for piece in batch.pieces:
+                    wanted = slice(0, 1) if one_row else piece.wanted
+                    count = wanted.stop - wanted.start
+                    keep(index, piece.movie, wanted, host[row : row + count].numpy())
+                    row += count
 
         self._finish = finish
 
@@ -164,66 +166,67 @@ class CudaBackend:
             offered = ", ".join((*COMPUTE_TYPES, "float64"))
             raise UnsupportedError(f"compute_type {chosen!r}: device 'cuda' supports {offered}")
         self._device = CudaDevice() if device is None else device
-        self._compute_type, self._passes, self._batch = chosen, tuple(passes), batch
-        graph = rewrite(build(checkpoint), self._passes)
+        self._compute_type, self._passes = chosen, tuple(passes)
+        graph = rewrite(graph_of(checkpoint), self._passes)
+        self._batches = Batches(graph.sequences, graph.slots, batch)
         self._graph = PackedGraph(graph, getattr(torch, chosen), self._device.torch_device)
+        self._index = {output.name: index for index, output in enumerate(graph.outputs)}
         self._slots: OrderedDict[Shape, deque[Slot]] = OrderedDict()
         self._lock, self._process = threading.Lock(), os.getpid()
 
-    def run_many(self, movies: Sequence[Movie]) -> list[NDArray[np.float32]]:
-        """As the native backend's: logits (shots, N_c) of each movie, packed into full batches.
+    def run(self, excerpts: Sequence[Excerpt], outputs: Sequence[str] = (LOGITS,)) -> list[Rows]:
+        """Outputs of each excerpt, packed into full batches.
 
         Raises:
             FeatureError: values beyond the range of float16.
             UnsupportedError: in a process forked after the model was loaded.
         """
-        return [rows[:, 0] for rows in self._rows(movies)]
+        results = self._rows(excerpts)
+        indices = [self._index[name.removesuffix(PARTS)] for name in outputs]
+        for index in indices:
+            require_finite([rows[index] for rows in results], self._compute_type)
+        wanted: list[tuple[int, Any]] = [
+            (index, slice(1, None) if name.endswith(PARTS) else 0) for index, name in zip(indices, outputs, strict=True)
+        ]
+        return [tuple(rows[index][:, part] for index, part in wanted) for rows in results]
 
-    def run_windows(self, excerpts: Sequence[Excerpt]) -> list[NDArray[np.float32]]:
-        """Logits (last - first, N_c) of each excerpt's windows; raises as ``run_many``."""
-        windows = [range(excerpt.first, excerpt.last) for excerpt in excerpts]
-        return [rows[:, 0] for rows in self._rows([excerpt.features for excerpt in excerpts], windows)]
-
-    def keep(self) -> None:
+    def new_cache(self) -> None:
         """Nothing is kept from one excerpt to the next."""
-
-    def explain(self, features: Movie) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Logits (shots, N_c), and what each modality contributes to them (shots, M, N_c), of one run."""
-        (rows,) = self._rows([features])
-        return rows[:, 0], rows[:, 1:]
 
     def resident(self, movies: Sequence[Movie]) -> list[Callable[[], object]]:
         """Each batch of these movies as work on features that the device holds already: what a benchmark times."""
-        work = []
+        work, lengths = [], [len(movie[0]) for movie in movies]
         with self._lock, torch.inference_mode():
-            for pack in packs(self._graph.graph.config, [len(movie[0]) for movie in movies], self._batch):
-                slot = Slot(self._graph, pack.shape, getattr(torch, self._compute_type), self._device)
-                slot.submit(pack, movies, lambda *_: None)
+            for batch in self._batches.of(lengths, [range(shots) for shots in lengths]):
+                slot = Slot(self._graph, batch.shape, getattr(torch, self._compute_type), self._device)
+                slot.submit(batch, movies, lambda *_: None)
                 slot.collect()
                 work.append(slot.replay)
         return work
 
-    def _rows(self, movies: Sequence[Movie], windows: Sequence[range] | None = None) -> list[NDArray[np.float32]]:
+    def _rows(self, excerpts: Sequence[Excerpt]) -> list[list[NDArray[np.float32]]]:
+        """All outputs of each excerpt: (rows, 1 + parts, width)."""
         if os.getpid() != self._process:
             raise UnsupportedError("device 'cuda': a process forked after the model was loaded must load its own")
-        config = self._graph.graph.config
-        lengths = [len(movie[0]) for movie in movies]
-        width = (1 + len(config.modalities), config.num_classes)
-        counts = lengths if windows is None else [len(own) for own in windows]
-        out = [np.empty((count, *width), np.float32) for count in counts]
+        movies = [excerpt.features for excerpt in excerpts]
+        wanted = [range(excerpt.first, excerpt.last) for excerpt in excerpts]
+        graph = self._graph.graph
+        out = [
+            [np.empty((graph.rows(o, len(own)), 1 + len(o.parts), o.node.width), np.float32) for o in graph.outputs]
+            for own in wanted
+        ]
 
-        def keep(movie: int, wanted: slice, rows: NDArray[np.float32]) -> None:
-            out[movie][wanted] = rows
+        def keep(index: int, movie: int, own: slice, rows: NDArray[np.float32]) -> None:
+            out[movie][index][own] = rows
 
         with self._lock, torch.inference_mode():
             used = []
-            for pack in packs(config, lengths, self._batch, windows):
-                slot = self._slot(pack.shape)
-                slot.submit(pack, movies, keep)
+            for batch in self._batches.of([len(movie[0]) for movie in movies], wanted):
+                slot = self._slot(batch.shape)
+                slot.submit(batch, movies, keep)
                 used.append(slot)
             for slot in used:
                 slot.collect()
-        require_finite(out, self._compute_type)
         return out
 
     def _slot(self, shape: Shape) -> Slot:

@@ -1,8 +1,7 @@
 """The graph on packed rows of a device: ``torch.ops.megaseg``, and torch's own products around them.
 
-A matrix of tokens holds every sequence's bottleneck tokens, then every sequence's latents, of whatever length each has.
-Activations are of one type, float16, bfloat16 or float32; tables per place and what each modality contributes to the
-logits are float32.
+A matrix of tokens holds every sequence's prefix tokens, then every sequence's latents, of whatever length each has.
+Activations are of one type, float16, bfloat16 or float32; tables per position, outputs and their parts are float32.
 """
 
 from __future__ import annotations
@@ -17,17 +16,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import megaseg.kernels.torch_ops  # noqa: F401  (registers torch.ops.megaseg)
+from megaseg.engine.backends.torch.evaluation import ACTIVATIONS
 from megaseg.engine.graph.graph import Graph, Node, Weight
+from megaseg.engine.graph.ops import OPS
+from megaseg.errors import UnsupportedError
 
 ops = torch.ops.megaseg
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class DeviceBatch:
     """Sequences by the indices of their rows, all int32 and on the device that runs them.
 
     ``row`` (latents,): a latent's row among the features. ``place``, ``slot`` (latents,): where it stands in its
-    sequence, j and floor(j L_n / n). ``begin`` (sequences + 1,): each sequence's first latent. Latents from the last
+    sequence, j and floor(j slots / n). ``begin`` (sequences + 1,): each sequence's first latent. Latents from the last
     ``begin`` on belong to no sequence: what comes out there means nothing. ``longest``: at least every length.
     """
 
@@ -47,21 +49,28 @@ class PackedGraph:
 
     def __init__(self, graph: Graph, dtype: torch.dtype, device: torch.device) -> None:
         self.graph, self._dtype, self._device = graph, dtype, device
-        self._heads, self._eps = graph.config.num_heads, graph.config.layer_norm_eps
+        self._results = set(graph.results())
+        if any(node.op == "attention" and node.space == "sequences" for node in graph.nodes()):
+            raise UnsupportedError("passes: packed rows take needed_queries with folded_query, or neither")
         users = graph.users()
         # A product that only a layer normalisation reads leaves its bias and residual to it.
         self._sums = {
             node.inputs[0]: node
             for node in graph.nodes()
-            if node.op == "layer_norm" and node.inputs[0].op == "linear" and len(users[node.inputs[0]]) == 1
+            if node.op == "layer_norm" and self._only_summed(node.inputs[0], users)
         }
         self._nodes = list(graph.nodes())
         self._embeds = {_places(node): node for node in self._nodes if node.op == "embed"}
-        last = {source: node for node in self._nodes for source in self._sources(node)}
+        last = {source: node for node in self._nodes for source in self._sources(node) if source not in self._results}
         self._done: dict[Node, list[Node]] = {}
         for source, node in last.items():
             self._done.setdefault(node, []).append(source)
         self._weights = {node: self._load(node) for node in self._nodes}
+
+    def _only_summed(self, node: Node, users: Mapping[Node, Sequence[Node]]) -> bool:
+        """Whether only one layer normalisation reads a linear layer without activation."""
+        plain = node.op == "linear" and node.attributes["activation"] == "none"
+        return plain and len(users[node]) == 1 and node not in self._results
 
     def _sources(self, node: Node) -> Sequence[Node]:
         """What is read when a node is computed: a layer normalisation reads the residual of its product too."""
@@ -69,8 +78,8 @@ class PackedGraph:
         return (*node.inputs, *summed.inputs[1:]) if summed and self._sums.get(summed) is node else node.inputs
 
     def _load(self, node: Node) -> dict[str, Tensor]:
-        exact = "linear" not in node.op or node in self.graph.logits.inputs
-        late = node in self._sums or bool(node.attributes.get("gelu"))  # the bias is added in a kernel of ours
+        exact = not OPS[node.op].product or node in self._results
+        late = node in self._sums or node.attributes.get("activation") == "gelu"  # a kernel of ours adds the bias
         return {
             name: self._tensor(weight, torch.float32 if exact or (late and name == "bias") else self._dtype)
             for name, weight in node.weights.items()
@@ -85,13 +94,13 @@ class PackedGraph:
         tensors = [tensor for weights in self._weights.values() for tensor in weights.values()]
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
-    def __call__(self, features: Sequence[Tensor], batch: Batch) -> Tensor:
-        """Logits, then what each modality contributes to them: (windows or latents, 1 + M, N_c), float32.
+    def __call__(self, features: Sequence[Tensor], batch: DeviceBatch) -> list[Tensor]:
+        """Every output, float32: (rows, 1 + parts, width), the output first and then its parts.
 
-        features: (rows, D_m) of each modality in the config's order.
+        features: (rows, D_m) of each modality in the model's order.
         """
         values: dict[Node, Tensor] = {}
-        embedded: dict[tuple[Node, Weight, Weight], tuple[Tensor, Tensor]] = {}  # tokens and 1 / sigma, of one kernel
+        embedded: dict[tuple[Node, Weight, Weight], tuple[Tensor, Tensor]] = {}  # tokens and 1 / std, of one kernel
         for node in self._nodes:
             inputs = [values[source] for source in node.inputs]
             weights = self._weights[node]
@@ -99,89 +108,126 @@ class PackedGraph:
             match node.op:
                 case "features":
                     value = features[node.attributes["modality"]]
-                case "embed" | "inverse_sigma":
+                case "embed" | "inverse_std":
                     key = _places(node)
                     if key not in embedded:
                         embedded[key] = self._embed(self._embeds[key], inputs[0], batch)
-                    value = embedded[key][node.op == "inverse_sigma"]
+                    value = embedded[key][node.op == "inverse_std"]
                 case "layer_norm" if self._sums.get(node.inputs[0]) is node:
                     source = node.inputs[0]
                     residual = values[source.inputs[1]] if len(source.inputs) > 1 else None
                     bias = self._weights[source].get("bias")
-                    value = self._normalised(inputs[0], bias, residual, weights)
-                case "add":
-                    contributions = torch.stack(inputs, dim=1)
-                    return torch.cat([(contributions.sum(dim=1) + weights["bias"])[:, None], contributions], dim=1)
+                    value = _normalised(node, inputs[0], bias, residual, weights)
                 case _:
                     value = self._evaluate(node, inputs, batch, weights)
             values[node] = value
             for source in self._done.get(node, ()):
                 values.pop(source, None)
-        raise AssertionError("a graph ends in the sum of its modalities' contributions")
+        return [
+            torch.stack([values[output.node], *(values[part] for part in output.parts)], dim=1).float()
+            for output in self.graph.outputs
+        ]
 
-    def _evaluate(self, node: Node, x: list[Tensor], batch: Batch, weights: Mapping[str, Tensor]) -> Any:
+    def _evaluate(self, node: Node, x: list[Tensor], batch: DeviceBatch, weights: Mapping[str, Tensor]) -> Any:
         match node.op:
             case "windows":
                 return x[0][batch.row]
+            case "gather":
+                return weights["table"][x[0][:, 0].long()].to(self._dtype)
             case "linear":
                 return self._linear(node, x, weights)
             case "head_linear":
-                by_head = x[0].reshape(len(x[0]), self._heads, -1).transpose(0, 1)
+                by_head = x[0].reshape(len(x[0]), node.attributes["heads"], -1).transpose(0, 1)
                 return torch.bmm(by_head, weights["weight"].transpose(1, 2)).transpose(0, 1).flatten(1)
             case "layer_norm":
-                return self._normalised(x[0], None, None, weights)
+                return _normalised(node, x[0], None, None, weights)
+            case "add_table":
+                rows = x[0][batch.row] if node.inputs[0].space == "shots" else x[0]
+                place = batch.place if node.attributes["by"] == "position" else batch.slot
+                return (rows.float() + weights["table"][place]).to(self._dtype)
+            case "prepend":
+                prefix = weights["prefix"].to(self._dtype).repeat(batch.sequences, 1)
+                return torch.cat([prefix, x[0]])
+            case "add":
+                total = torch.stack(x, dim=1).float().sum(dim=1)
+                return total + weights["bias"] if weights else total
+            case "pool":
+                return self._pooled(node, x[0], batch).to(self._dtype)
+            case "l2_normalise":
+                return torch.nn.functional.normalize(x[0].float(), dim=-1, eps=node.attributes["eps"])
             case "select":
                 return self._select(node, x[0], batch)
             case "merge":
                 return torch.cat([part.view(batch.sequences, -1, node.width) for part in x], dim=1).flatten(0, 1)
             case "join":
                 return torch.cat(x)
-            case "attention":
-                q, kv = x
-                k, v = kv[:, : node.width], kv[:, node.width :]
-                tokens, latents_only = node.inputs[1].tokens, node.space == "latents"
-                return ops.bottleneck_attention(q, k, v, batch.begin, self._heads, tokens, batch.longest, latents_only)
-            case "window_attention":
-                tables = (weights[name] for name in ("position", "shift", "bottleneck"))
-                row = batch.row.view(batch.sequences, -1)
-                return ops.window_attention(x[0], row, *tables, x[1].view(row.shape), self._heads)
-            case "query_attention":
-                query, bottlenecks, latents = (
-                    part.reshape(batch.sequences, -1, node.width // self._heads) for part in x
-                )
-                size = node.width // self._heads
-                return ops.query_attention(query, bottlenecks, latents, (size // self._heads) ** -0.5).flatten(1)
-            case op:
-                raise AssertionError(f"no meaning for op {op}")
+            case _:
+                return _attended(node, x, batch, weights)
 
     def _linear(self, node: Node, x: list[Tensor], weights: Mapping[str, Tensor]) -> Any:
-        if node in self.graph.logits.inputs:
-            return torch.nn.functional.linear(x[0].float(), weights["weight"])
+        activation = node.attributes["activation"]
+        if node in self._results:
+            out = torch.nn.functional.linear(x[0].float(), weights["weight"], weights.get("bias"))
+            return ACTIVATIONS[activation](out if len(x) == 1 else out + x[1])
         if node in self._sums:
-            return ops.linear(x[0], weights["weight"], None, None, False)
+            return ops.linear(x[0].to(self._dtype), weights["weight"], None, None, False)
         residual = x[1] if len(x) > 1 else None
-        return ops.linear(x[0], weights["weight"], weights.get("bias"), residual, node.attributes["gelu"])
+        gelu = activation == "gelu"
+        out = ops.linear(x[0].to(self._dtype), weights["weight"], weights.get("bias"), residual, gelu)
+        return out if gelu else ACTIVATIONS[activation](out)
 
-    def _normalised(self, x: Tensor, bias: Tensor | None, residual: Tensor | None, own: Mapping[str, Tensor]) -> Any:
-        return ops.residual_layer_norm(x, bias, residual, own["gamma"], own["beta"], self._eps)
-
-    def _embed(self, node: Node, x: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+    def _embed(self, node: Node, x: Tensor, batch: DeviceBatch) -> tuple[Tensor, Tensor]:
         own = self._weights[node]
-        weights = (own[name] for name in ("position", "align", "gamma", "beta", "bottleneck"))
+        weights = (own[name] for name in ("position", "align", "gamma", "beta", "prefix"))
         row = batch.row if node.inputs[0].space == "shots" else torch.arange(len(x), dtype=torch.int32, device=x.device)
-        tokens, inverse_sigma = ops.embed(x, row, batch.place, batch.slot, *weights, batch.sequences, self._eps)
-        return tokens, inverse_sigma
+        eps = node.attributes["eps"]
+        tokens, inverse_std = ops.embed(x, row, batch.place, batch.slot, *weights, batch.sequences, eps)
+        return tokens, inverse_std
 
-    def _select(self, node: Node, x: Tensor, batch: Batch) -> Tensor:
+    def _pooled(self, node: Node, x: Tensor, batch: DeviceBatch) -> Tensor:
+        """A row a sequence, float32, of its latents alone."""
+        latents = x[batch.sequences * node.inputs[0].prefix :].float()
+        begin = batch.begin.long()
+        if node.attributes["kind"] == "first":
+            return latents[begin[:-1].clamp(max=len(latents) - 1)]
+        ends = torch.nn.functional.pad(latents.double().cumsum(0), (0, 0, 1, 0))  # before each row
+        counts = (begin[1:] - begin[:-1]).clamp(min=1)[:, None]
+        return ((ends[begin[1:]] - ends[begin[:-1]]) / counts).float()
+
+    def _select(self, node: Node, x: Tensor, batch: DeviceBatch) -> Tensor:
         source = node.inputs[0]
-        bottlenecks = batch.sequences * source.tokens if source.space == "tokens" else 0
-        if node.space == "bottlenecks":
-            return x[:bottlenecks]
-        latents = x[bottlenecks:]
+        prefix = batch.sequences * source.prefix if source.space == "tokens" else 0
+        if node.space == "prefix":
+            return x[:prefix]
+        latents = x[prefix:]
         if node.space == "latents":
             return latents
         windows = latents.view(batch.sequences, -1, node.width)
         return windows[:, windows.shape[1] // 2]
+
+
+def _normalised(node: Node, x: Tensor, bias: Tensor | None, residual: Tensor | None, own: Mapping[str, Tensor]) -> Any:
+    return ops.residual_layer_norm(x, bias, residual, own["gamma"], own["beta"], node.attributes["eps"])
+
+
+def _attended(node: Node, x: list[Tensor], batch: DeviceBatch, weights: Mapping[str, Tensor]) -> Any:
+    heads = node.attributes["heads"]
+    match node.op:
+        case "attention":
+            q, kv = x
+            k, v = kv[:, : node.width], kv[:, node.width :]
+            prefix, latents_only = node.inputs[1].prefix, node.space == "latents"
+            return ops.bottleneck_attention(q, k, v, batch.begin, heads, prefix, batch.longest, latents_only)
+        case "window_attention":
+            tables = (weights[name] for name in ("position", "shift", "prefix"))
+            row = batch.row.view(batch.sequences, -1)
+            return ops.window_attention(x[0], row, *tables, x[1].view(row.shape), heads)
+        case "query_attention":
+            size = node.width // heads
+            query, prefix_rows, latents = (part.reshape(batch.sequences, -1, size) for part in x)
+            return ops.query_attention(query, prefix_rows, latents, (size // heads) ** -0.5).flatten(1)
+        case op:
+            raise AssertionError(f"no meaning for op {op}")
 
 
 def _places(node: Node) -> tuple[Node, Weight, Weight]:

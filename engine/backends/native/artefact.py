@@ -20,11 +20,13 @@ from typing import Any
 
 from megaseg.engine.backends.native.extension import extension, native_compute_type, native_target
 from megaseg.engine.backends.native.lowering import Lowering
-from megaseg.engine.graph.graph import build
+from megaseg.engine.graph.graph import Graph
 from megaseg.engine.graph.passes import PASSES, rewrite
+from megaseg.engine.graph.sequences import Windows
 from megaseg.engine.inputs.files import atomic_write, locked
 from megaseg.engine.model.checkpoint import Checkpoint
 from megaseg.engine.model.config import ModelConfig
+from megaseg.engine.model.family import graph_of, structure_of
 from megaseg.errors import CheckpointError, ResourceLimitError
 
 MAGIC = b"megaseg\0"
@@ -92,7 +94,10 @@ def plan_info(path: str | os.PathLike[str], plan: Any) -> ArtefactInfo:
     info = _info(path, plan.metadata)
     config = info.config
     modalities = [(modality.name, modality.feature_size) for modality in config.modalities]
-    said = (config.task, config.max_length, config.num_classes, modalities, info.target)
+    graph = structure_of(config)
+    own = graph.sequences
+    length = own.length if isinstance(own, Windows) else own.most
+    said = (config.task, length, graph.output("logits").node.width, modalities, info.target)
     if said != plan.signature:
         raise CheckpointError(f"{path}: expected metadata of the model {plan.signature}, got {said}")
     return info
@@ -143,9 +148,11 @@ def _write(checkpoint: Checkpoint, path: Path, compute_type: str, target: str, p
     native = extension()
     target = native_target(target)
     compute_type = native_compute_type(compute_type, target)
-    _check_size(checkpoint.config)
+    graph = graph_of(checkpoint)
+    _check_size(graph)
     lowering = Lowering(
-        rewrite(build(checkpoint), passes),
+        rewrite(graph, passes),
+        checkpoint.config,
         compute_type,
         native.compute_types(target),
         lambda kind, weight, bias: native.linear_pack(kind, weight, bias, target=target),
@@ -181,8 +188,10 @@ def _write(checkpoint: Checkpoint, path: Path, compute_type: str, target: str, p
     return info
 
 
-def _check_size(config: ModelConfig) -> None:
-    tokens = len(config.modalities) * config.num_bottleneck + config.max_length
+def _check_size(graph: Graph) -> None:
+    own = graph.sequences
+    longest = own.length if isinstance(own, Windows) else own.most
+    tokens = max(node.prefix for node in graph.nodes()) + longest
     if tokens > _MOST_TOKENS:
         raise ResourceLimitError(f"config: expected at most {_MOST_TOKENS} tokens in a sequence, got {tokens}")
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from megaseg.engine.backends.native.artefact import in_memory, kept, plan_info
 from megaseg.engine.backends.native.extension import extension
-from megaseg.engine.backends.protocol import Excerpt
+from megaseg.engine.backends.protocol import LOGITS, PARTS, Excerpt, Rows
 from megaseg.engine.graph.passes import PASSES
 from megaseg.engine.model.checkpoint import Checkpoint
 from megaseg.errors import CheckpointError
@@ -71,47 +71,34 @@ class NativeBackend:
         backend._artefact = None
         return backend
 
-    def run(self, features: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-        """Checked features in the config's order, each (shots, D_m), to logits (shots, N_c).
+    def run(self, excerpts: Sequence[Excerpt], outputs: Sequence[str] = (LOGITS,)) -> list[Rows]:
+        """Outputs of each excerpt, in full batches whatever their lengths; nothing is padded.
+
+        What a cache holds is not computed again, and rows are those of a run on the whole movie, bit for bit. A cache
+        is empty after a run that failed half-way (``shots`` is 0).
 
         Raises:
+            FeatureError: features that overflow in the model; names the movie and the row.
+            ValueError: rows or arrays that do not fit, a cache of another model or given twice.
             UnsupportedError: in a process forked after the model was loaded.
         """
-        return self.run_many([features])[0]
-
-    def run_many(self, movies: Sequence[Sequence[NDArray[np.float32]]]) -> list[NDArray[np.float32]]:
-        """As ``run`` for several movies, packed into full batches whatever their lengths; nothing is padded."""
-        logits: list[NDArray[np.float32]] = self._plan.run([list(features) for features in movies])
-        return logits
-
-    def run_windows(self, excerpts: Sequence[Excerpt]) -> list[NDArray[np.float32]]:
-        """Logits (last - first, N_c) of each excerpt's windows, in full batches; each keeper goes on to its last shots.
-
-        Beyond an excerpt's ends the shot at its end is repeated: they are the movie's ends, or no window reaches them.
-        What a keeper holds is not computed again, and logits are those of a run on the whole movie, bit for bit. A
-        keeper is empty after a run that failed half-way (``shots`` is 0).
-
-        Raises:
-            ValueError: windows or arrays that do not fit, a keeper of another model or given twice.
-            UnsupportedError: in a process forked after the model was loaded.
-        """
+        if tuple(outputs) != (LOGITS,):
+            rows = [
+                dict(zip((LOGITS, LOGITS + PARTS), self._plan.explain(list(e.features)), strict=True)) for e in excerpts
+            ]
+            return [tuple(own[name] for name in outputs) for own in rows]
         features = _adjoining([excerpt.features for excerpt in excerpts])
-        logits: list[NDArray[np.float32]] = self._plan.run_windows(
-            [(own, e.first, e.last, e.kept) for own, e in zip(features, excerpts, strict=True)]
+        logits = self._plan.run_windows(
+            [(own, e.first, e.last, e.cache) for own, e in zip(features, excerpts, strict=True)]
         )
-        return logits
+        return [(rows,) for rows in logits]
 
-    def keep(self) -> Any | None:
-        """An empty keeper of one movie's last L - 1 shots, with ``shots`` that it holds now and ``nbytes``.
+    def new_cache(self) -> Any | None:
+        """An empty cache of one movie's last shots, with ``shots`` that it holds now and ``nbytes``.
 
-        None where this program keeps nothing: windows are made of features themselves, or the model is no scene model.
+        None where this program keeps nothing: windows are made of features themselves, or sequences are whole.
         """
         return self._plan.keep()
-
-    def explain(self, features: Sequence[NDArray[np.float32]]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Logits (shots, N_c), and what each modality contributes to them (shots, M, N_c), of one run."""
-        logits, contributions = self._plan.explain(list(features))
-        return logits, contributions
 
     def describe(self) -> dict[str, Any]:
         """Backend, device, target, compute_type, passes, num_threads, weight_bytes, the most workspace of a run."""

@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megaseg.engine.graph.graph import SPACES, Graph, Node, Weight
+from megaseg.engine.graph.passes.fused_embedding import fused_embedding
 
 TYPES = ("float32", "bfloat16", "int8")
 # The executor's op numbers, csrc/core/program/program.h.
 OPS = (
-    *("features", "cast", "windows", "linear", "head_linear", "layer_norm", "embed", "inverse_sigma"),
+    *("features", "cast", "windows", "linear", "head_linear", "layer_norm", "embed", "inverse_std"),
     *("select", "merge", "join", "attention", "window_attention", "query_attention", "add"),
 )
 ALIGN = 64
@@ -42,7 +43,7 @@ class Value:
     """Rows of one space in one type."""
 
     space: str
-    tokens: int
+    prefix: int
     width: int
     type: str
 
@@ -65,9 +66,11 @@ class Lowering:
     """
 
     def __init__(
-        self, graph: Graph, compute_type: str, offered: Sequence[str], pack: Pack, packed_size: PackedSize
+        self, graph: Graph, config: Any, compute_type: str, offered: Sequence[str], pack: Pack, packed_size: PackedSize
     ) -> None:
-        self._graph, self._compute_type = graph, compute_type
+        graph = fused_embedding(graph)
+        self._graph, self._config, self._compute_type = graph, config, compute_type
+        self._parts = {part for output in graph.outputs for part in output.parts}
         self._pack, self._packed_size = pack, packed_size
         self._wide = "bfloat16" if compute_type != "float32" and "bfloat16" in offered else "float32"
         self._users = graph.users()
@@ -84,15 +87,16 @@ class Lowering:
         if node.op in ("linear", "head_linear"):
             product = self._product(node)
             inputs[0] = self._cast(inputs[0], product)
-            attributes = (TYPES.index(product), *((int(node.attributes["gelu"]),) if node.op == "linear" else ()))
+            activation = (int(node.attributes["activation"] == "gelu"),) if node.op == "linear" else ()
+            attributes = (TYPES.index(product), *activation)
         elif node.op == "features":
             attributes = (node.attributes["modality"],)
-        elif node.op == "inverse_sigma":
-            attributes = (node.tokens,)
+        elif node.op == "inverse_std":
+            attributes = (node.attributes["slots"],)
         of_type = self._type(node, inputs)
         weights = tuple(self._weights(node, of_type, TYPES[attributes[0]] if "linear" in node.op else ""))
-        tokens = node.tokens if node.space in ("bottlenecks", "tokens") else 0
-        out = self._value(Value(node.space, tokens, node.width, of_type))
+        prefix = node.prefix if node.space in ("prefix", "tokens") else 0
+        out = self._value(Value(node.space, prefix, node.width, of_type))
         self._index[node] = out
         self.steps.append(Step(node.op, out, tuple(inputs), attributes, weights))
 
@@ -105,14 +109,14 @@ class Lowering:
         if value.type == to:
             return index
         if (index, to) not in self._casts:
-            out = self._value(Value(value.space, value.tokens, value.width, to))
+            out = self._value(Value(value.space, value.prefix, value.width, to))
             self.steps.append(Step("cast", out, (index,)))
             self._casts[index, to] = out
         return self._casts[index, to]
 
     def _contributes(self, node: Node) -> bool:
         """Whether the node is a modality's part of the head, which is exact in every compute type."""
-        return node in self._graph.logits.inputs
+        return node in self._parts
 
     def _product(self, node: Node) -> str:
         """What a linear layer multiplies. int8: layers over all tokens, the bulk; features keep their precision."""
@@ -126,9 +130,9 @@ class Lowering:
     def _type(self, node: Node, inputs: Sequence[int]) -> str:
         if node.op in ("select", "merge", "join", "windows"):
             return self.values[inputs[0]].type
-        if node.space == "shots" or node.op in ("features", "inverse_sigma", "add") or self._contributes(node):
+        if node.space == "shots" or node.op in ("features", "inverse_std", "add") or self._contributes(node):
             return "float32"
-        readers = self._users[node]
+        readers = self._users.get(node, [])
         if all(self._contributes(user) for user in readers):
             return "float32"
         summed = "linear" in node.op and {user.op for user in readers} <= {"layer_norm", "embed", "query_attention"}
@@ -146,14 +150,14 @@ class Lowering:
             yield Packed(size, lambda: (self._packed(product, _head(own["weight"], h)) for h in range(heads)))
         else:
             for name, weight in own.items():
-                yield _plain(weight, of_type if (node.op, name) == ("embed", "bottleneck") else "float32")
+                yield _plain(weight, of_type if (node.op, name) == ("embed", "prefix") else "float32")
 
     def _packed(self, product: str, weight: Weight, bias: Weight | None = None) -> Bytes:
         return self._pack(product, _single(weight), None if bias is None else _single(bias))
 
     def words(self, target: str) -> tuple[bytes, list[tuple[int, Packed]], int]:
         """The program in 32-bit words, where each weight goes among the weights, and how many bytes they take."""
-        config = self._graph.config
+        config = self._config
         threshold = _least(0.5 if config.threshold is None else config.threshold)
         words: list[bytes] = [
             _word(("scene", "act", "synopsis").index(config.task), config.max_length),
@@ -163,7 +167,7 @@ class Lowering:
             _word(len(config.modalities)),
             *(_word(modality.feature_size) + _text(modality.name) for modality in config.modalities),
             _word(len(self.values)),
-            *(_word(SPACES.index(v.space), v.tokens, v.width, TYPES.index(v.type)) for v in self.values),
+            *(_word(SPACES.index(v.space), v.prefix, v.width, TYPES.index(v.type)) for v in self.values),
             _word(len(self.steps)),
         ]
         placed: list[tuple[int, Packed]] = []

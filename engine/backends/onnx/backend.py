@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from megaseg.engine.backends.batches import packs
+from megaseg.engine.backends.batches import Batches
 from megaseg.engine.backends.native.artefact import ArtefactInfo
 from megaseg.engine.backends.onnx.file import export_checkpoint, load, needs_extra, read_info
-from megaseg.engine.backends.protocol import Excerpt, require_finite
+from megaseg.engine.backends.protocol import LOGITS, PARTS, Excerpt, Rows, require_finite
 from megaseg.engine.graph.passes import PASSES
+from megaseg.engine.graph.sequences import Whole
 from megaseg.engine.model.checkpoint import Checkpoint
+from megaseg.engine.model.family import structure_of
 from megaseg.errors import UnsupportedError
 from megaseg.kernels.options import threads
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 PROVIDERS = {"auto": "CPUExecutionProvider", "cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 Array = NDArray[np.float32]
+WINDOWS = "windows"  # input: the rows of shots of every window
 
 
 class OnnxBackend:
@@ -44,7 +47,8 @@ class OnnxBackend:
         """
         self.info = info
         self.batch = batch  # bounds memory
-        self._names = [modality.name for modality in info.config.modalities]
+        self._graph = structure_of(info.config)
+        self._names = [modality.name for modality in self._graph.inputs]
         self._weight_bytes = sum(len(weight.raw_data) for weight in model.graph.initializer)
         self._num_threads = threads(num_threads) or len(os.sched_getaffinity(0))
         self._session = self._open(model.SerializeToString(), device)
@@ -96,64 +100,53 @@ class OnnxBackend:
         session.disable_fallback()
         return session
 
-    def run_many(self, movies: Sequence[Sequence[Array]]) -> list[Array]:
-        """Checked features of each movie in the config's order, each (shots, D_m), to its logits (shots, N_c).
+    def run(self, excerpts: Sequence[Excerpt], outputs: Sequence[str] = (LOGITS,)) -> list[Rows]:
+        """Outputs of each excerpt.
 
-        Windows of all movies of a scene model are packed into full batches, so that a movie's logits may differ in
-        their last bits from those of a run of its own: ONNX Runtime's products depend on their number of rows. An act
-        model runs one movie at a time.
-
-        Raises:
-            FeatureError: features that overflow the compute type.
-        """
-        return [logits for (logits,) in self._run(movies, ["logits"])]
-
-    def run_windows(self, excerpts: Sequence[Excerpt]) -> list[Array]:
-        """Logits (last - first, N_c) of each excerpt's windows.
+        Windows of all excerpts are packed into full batches, so that a movie's rows may differ in their last bits from
+        those of a run of its own: ONNX Runtime's products depend on their number of rows. Whole sequences run one at a
+        time.
 
         Raises:
             FeatureError: features that overflow the compute type.
         """
-        windows = [range(excerpt.first, excerpt.last) for excerpt in excerpts]
-        return [logits for (logits,) in self._run([excerpt.features for excerpt in excerpts], ["logits"], windows)]
+        if isinstance(self._graph.sequences, Whole):
+            results = [self._whole(excerpt, outputs) for excerpt in excerpts]
+        else:
+            results = self._windows(self._graph.sequences.length, excerpts, outputs)
+        for own in zip(*results, strict=True):
+            require_finite(own, self.info.compute_type)
+        return results
 
-    def keep(self) -> None:
+    def new_cache(self) -> None:
         """Nothing is kept from one excerpt to the next."""
 
-    def explain(self, features: Sequence[Array]) -> tuple[Array, Array]:
-        """Logits (shots, N_c), and what each modality contributes to them (shots, M, N_c), of one run."""
-        ((logits, contributions),) = self._run([features], ["logits", "contributions"])
-        return logits, contributions
+    def _whole(self, excerpt: Excerpt, outputs: Sequence[str]) -> Rows:
+        feeds = {name: x[None] for name, x in zip(self._names, excerpt.features, strict=True)}
+        values = self._session.run(list(outputs), feeds)
+        by_sequence = [self._graph.output(name.removesuffix(PARTS)).by_sequence for name in outputs]
+        return tuple(x if one_row else x[0] for x, one_row in zip(values, by_sequence, strict=True))
 
-    def _run(
-        self, movies: Sequence[Sequence[Array]], outputs: list[str], windows: Sequence[range] | None = None
-    ) -> list[tuple[Array, ...]]:
-        """The named outputs of each movie, their first axis its shots, or those of its windows that are wanted."""
-        if not movies:
+    def _windows(self, length: int, excerpts: Sequence[Excerpt], outputs: Sequence[str]) -> list[Rows]:
+        if not excerpts:
             return []
-        if self.info.config.task == "scene":
-            wanted = [range(len(movie[0])) for movie in movies] if windows is None else windows
-            parts = zip(*(self._session.run(outputs, feeds) for feeds in self._batches(movies, windows)), strict=True)
-            ends = np.cumsum([len(own) for own in wanted])[:-1]
-            rows = list(zip(*(np.split(np.concatenate(part), ends) for part in parts), strict=True))
-        else:
-            feeds = ({name: x[None] for name, x in zip(self._names, movie, strict=True)} for movie in movies)
-            rows = [tuple(values[0] for values in self._session.run(outputs, feed)) for feed in feeds]
-        require_finite([values[0] for values in rows], self.info.compute_type)
-        return rows
+        batches = (self._session.run(list(outputs), feeds) for feeds in self._batches(length, excerpts))
+        ends = np.cumsum([excerpt.last - excerpt.first for excerpt in excerpts])[:-1]
+        rows = (np.split(np.concatenate(part), ends) for part in zip(*batches, strict=True))
+        return list(zip(*rows, strict=True))
 
-    def _batches(
-        self, movies: Sequence[Sequence[Array]], windows: Sequence[range] | None = None
-    ) -> Iterator[dict[str, NDArray[Any]]]:
-        """Windows of all movies, one movie after the other, in batches with only the shots that they stand on."""
-        length = self.info.config.max_length
-        for pack in packs(self.info.config, [len(movie[0]) for movie in movies], self.batch * length, windows):
-            wanted = sum(piece.wanted.stop - piece.wanted.start for piece in pack.pieces)
+    def _batches(self, length: int, excerpts: Sequence[Excerpt]) -> Iterator[dict[str, NDArray[Any]]]:
+        """Windows of all excerpts, one after the other, in batches with only the shots that they stand on."""
+        movies = [excerpt.features for excerpt in excerpts]
+        wanted = [range(excerpt.first, excerpt.last) for excerpt in excerpts]
+        cut = Batches(self._graph.sequences, 1, self.batch * length)
+        for batch in cut.of([len(movie[0]) for movie in movies], wanted):
+            count = sum(piece.wanted.stop - piece.wanted.start for piece in batch.pieces)
             feeds = {
-                name: np.concatenate([movies[piece.movie][index][piece.read] for piece in pack.pieces])
+                name: np.concatenate([movies[piece.movie][index][piece.read] for piece in batch.pieces])
                 for index, name in enumerate(self._names)
             }
-            yield {**feeds, "windows": pack.row.reshape(-1, length)[:wanted].astype(np.int64)}
+            yield {**feeds, WINDOWS: batch.row.reshape(-1, length)[:count].astype(np.int64)}
 
     def describe(self) -> dict[str, Any]:
         """Backend, device, target, compute_type, passes, num_threads, weight_bytes, ONNX Runtime's providers."""

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from megaseg.engine.backends.native.artefact import ArtefactInfo
-from megaseg.engine.graph.graph import Graph, build
+from megaseg.engine.graph.graph import Graph
 from megaseg.engine.graph.passes import PASSES, rewrite
 from megaseg.engine.inputs.files import atomic_write
 from megaseg.engine.model.checkpoint import Checkpoint
 from megaseg.engine.model.config import ModelConfig
+from megaseg.engine.model.family import graph_of, structure_of
 from megaseg.errors import CheckpointError, UnsupportedError
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 COMPUTE_TYPES = ("float32", "float16", "bfloat16")
 OPSET, IR_VERSION = 17, 8
-FORMAT = "megaseg-onnx/1"
+FORMAT = "megaseg-onnx/2"
 
 
 def is_onnx(path: Path) -> bool:
@@ -37,6 +38,7 @@ def needs_extra(what: str, error: ImportError) -> UnsupportedError:
 
 def export(
     graph: Graph,
+    config: ModelConfig,
     compute_type: str = "float32",
     path: str | os.PathLike[str] | None = None,
     *,
@@ -62,7 +64,7 @@ def export(
 
     if compute_type not in COMPUTE_TYPES:
         raise UnsupportedError(f"compute_type {compute_type!r}: ONNX supports {', '.join(COMPUTE_TYPES)}")
-    inputs, outputs = signature(graph.config)
+    inputs, outputs = signature(graph)
     names = [value.name for value in (*inputs, *outputs)]
     if len(set(names)) < len(names):
         raise UnsupportedError(f"modalities: expected none with the name of another input or output, got {names}")
@@ -72,7 +74,7 @@ def export(
     model = helper.make_model(proto, opset_imports=[opset], ir_version=IR_VERSION, producer_name="megaseg")
     properties = {
         "format": FORMAT,
-        "config": graph.config.to_json(),
+        "config": config.to_json(),
         "compute_type": compute_type,
         **(metadata or {}),
     }
@@ -114,7 +116,7 @@ def export_checkpoint(
             "weights_sha256": checkpoint.weights_sha256(),
             "metadata": json.dumps(dict(checkpoint.metadata)),
         }
-        model = export(rewrite(build(checkpoint), chosen), compute_type, metadata=metadata)
+        model = export(rewrite(graph_of(checkpoint), chosen), checkpoint.config, compute_type, metadata=metadata)
     if path is not None:
         _save(model, path)
     return model
@@ -165,7 +167,7 @@ def read_info(model: onnx.ModelProto) -> ArtefactInfo:
         info = ArtefactInfo(config, "onnx", own["compute_type"], tuple(passes), dict(metadata))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"expected the metadata of {FORMAT}, got: {error!r}") from error
-    if (list(model.graph.input), list(model.graph.output)) != signature(config):
+    if (list(model.graph.input), list(model.graph.output)) != signature(structure_of(config)):
         raise CheckpointError("expected the inputs and outputs of its config, got others")
     return info
 

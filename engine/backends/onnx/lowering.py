@@ -19,30 +19,40 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
+from megaseg.engine.backends.protocol import PARTS
 from megaseg.engine.graph.graph import Graph, Node, Weight
-from megaseg.engine.model.config import ModelConfig
+from megaseg.engine.graph.ops import OPS
+from megaseg.engine.graph.sequences import Windows, alignment_slots
 from megaseg.errors import CheckpointError, ResourceLimitError
 
 FLOAT32 = "float32"
 TYPES = {"float32": TensorProto.FLOAT, "float16": TensorProto.FLOAT16, "bfloat16": TensorProto.BFLOAT16}
-WINDOWS, LOGITS, CONTRIBUTIONS = "windows", "logits", "contributions"
-_MOVED = ("windows", "select", "merge", "join")  # rows go elsewhere and none changes: of any type
+INPUT_TYPES = {"float32": TensorProto.FLOAT, "int32": TensorProto.INT32}
+WINDOWS = "windows"
 _MOST_BYTES = (1 << 31) - (1 << 20)  # of weights: a file ends at 2 GiB
 _END = np.iinfo(np.int64).max
 
 
-def signature(config: ModelConfig) -> tuple[list[ValueInfoProto], list[ValueInfoProto]]:
+def signature(graph: Graph) -> tuple[list[ValueInfoProto], list[ValueInfoProto]]:
     """Inputs and outputs of a model, with their sizes by name where they are free."""
-    rows = ["windows"] if config.task == "scene" else ["movies", "shots"]
-    shots = ["shots"] if config.task == "scene" else rows
+    windowed = isinstance(graph.sequences, Windows)
+    rows = ["windows"] if windowed else ["movies", "shots"]
+    shots = ["shots"] if windowed else rows
     inputs = [
-        helper.make_tensor_value_info(modality.name, TensorProto.FLOAT, [*shots, modality.feature_size])
-        for modality in config.modalities
+        helper.make_tensor_value_info(own.name, INPUT_TYPES[own.type], [*shots, own.feature_size])
+        for own in graph.inputs
     ]
-    if config.task == "scene":
-        inputs.append(helper.make_tensor_value_info(WINDOWS, TensorProto.INT64, [*rows, config.max_length]))
-    sizes = {LOGITS: [config.num_classes], CONTRIBUTIONS: [len(config.modalities), config.num_classes]}
-    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [*rows, *own]) for name, own in sizes.items()]
+    if isinstance(graph.sequences, Windows):
+        inputs.append(helper.make_tensor_value_info(WINDOWS, TensorProto.INT64, [*rows, graph.sequences.length]))
+    outputs = []
+    for output in graph.outputs:
+        free = rows if output.node.space == "latents" else rows[:1]
+        sizes = {output.name: [output.node.width]}
+        if output.parts:
+            sizes[output.name + PARTS] = [len(output.parts), output.node.width]
+        outputs += [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, [*free, *own]) for name, own in sizes.items()
+        ]
     return inputs, outputs
 
 
@@ -121,19 +131,21 @@ class OnnxLowering(_Writer):
 
     def __init__(self, graph: Graph, compute_type: str) -> None:
         super().__init__()
-        self._graph, self._config, self._narrow = graph, graph.config, compute_type
-        self._scene = graph.config.task == "scene"
+        self._graph, self._narrow = graph, compute_type
+        self._length = graph.sequences.length if isinstance(graph.sequences, Windows) else 0
+        self._results = set(graph.results())
         self._values: dict[tuple[Node, str], str] = {}  # a node's rows in a type
         self._shared: dict[Any, str] = {}  # what several nodes compute
         wanted = self._wanted()
         for index, node in enumerate(graph.nodes()):
             self._scope = f"{node.op}_{index}"
             self._lower(node, sorted(wanted[node]))
+        self._outputs()
 
     def _wanted(self) -> dict[Node, set[str]]:
         """The types that a node's readers read it in."""
         nodes = list(self._graph.nodes())
-        wanted: dict[Node, set[str]] = {node: set() for node in nodes}
+        wanted: dict[Node, set[str]] = {node: {FLOAT32} if node in self._results else set() for node in nodes}
         for node in reversed(nodes):
             for source, kinds in zip(node.inputs, self._reads(node, wanted[node]), strict=True):
                 wanted[source] |= kinds
@@ -143,8 +155,10 @@ class OnnxLowering(_Writer):
         """The types that a node reads its inputs in; ``own`` are those that it is read in itself."""
         wide, narrow = {FLOAT32}, {self._narrow}
         match node.op:
-            case op if op in _MOVED:
+            case op if OPS[op].moves or op == "prepend":
                 return [own] * len(node.inputs)
+            case "gather":
+                return [{"int32"}]
             case "linear":
                 return [{self._product(node)}, narrow][: len(node.inputs)]
             case "head_linear":
@@ -159,75 +173,106 @@ class OnnxLowering(_Writer):
                 return [wide] * len(node.inputs)
 
     def _product(self, node: Node) -> str:
-        """What a linear layer multiplies: float32 in the head, whose sums are handed out by modality."""
-        return FLOAT32 if node in self._graph.logits.inputs else self._narrow
+        """What a linear layer multiplies: float32 where its sums are handed out."""
+        return FLOAT32 if node in self._results else self._narrow
 
     def _lower(self, node: Node, kinds: Sequence[str]) -> None:
-        if node.op == "add":
-            self._outputs(node)
-        elif node.op in _MOVED:
+        if OPS[node.op].moves:
             for kind in kinds:
                 self._values[node, kind] = self._moved(node, [self._values[source, kind] for source in node.inputs])
+        elif node.op == "prepend":
+            for kind in kinds:
+                self._values[node, kind] = self._prepended(node, self._values[node.inputs[0], kind], kind)
         elif node.op == "embed":
-            latents = self._op("Mul", self._centred(node), self._inverse_sigma(node))
+            latents = self._op("Mul", self._centred(node), self._inverse_std(node))
             latents = self._op("Mul", latents, self._weight(node.weights["gamma"]))
             latents = self._op("Add", latents, self._weight(node.weights["beta"]))
             for kind in kinds:
-                bottlenecks = self._repeated(node.weights["bottleneck"], kind)
-                self._values[node, kind] = self._op("Concat", bottlenecks, self._cast(latents, FLOAT32, kind), axis=1)
+                self._values[node, kind] = self._prepended(node, self._cast(latents, FLOAT32, kind), kind)
         else:
             rows, own = self._computed(node)
             for kind in kinds:
                 self._values[node, kind] = self._cast(rows, own, kind)
+
+    def _prepended(self, node: Node, latents: str, kind: str) -> str:
+        """A node's prefix tokens before the latents of every sequence."""
+        prefix = node.weights["prefix"]
+        return self._op("Concat", self._repeated(prefix, kind), latents, axis=1) if prefix.shape[0] else latents
 
     def _moved(self, node: Node, inputs: Sequence[str]) -> str:
         if node.op == "windows":
             return self._op("Gather", inputs[0], WINDOWS, axis=0)
         if node.op != "select":
             return self._op("Concat", *inputs, axis=1)
-        tokens = node.inputs[0].tokens
-        middle = tokens + self._config.max_length // 2
-        ends = {"bottlenecks": (0, tokens), "latents": (tokens, _END), "centres": (middle, middle + 1)}
-        begin, end = ends[node.space]
-        return self._op("Slice", inputs[0], *(self._integers(value) for value in (begin, end, 1)))
+        prefix = node.inputs[0].prefix
+        middle = prefix + self._length // 2
+        ends = {"prefix": (0, prefix), "latents": (prefix, _END), "sequences": (middle, middle + 1)}
+        return self._rows(inputs[0], *ends[node.space])
+
+    def _rows(self, x: str, begin: int, end: int) -> str:
+        """Rows begin to end of every sequence."""
+        return self._op("Slice", x, *(self._integers(value) for value in (begin, end, 1)))
 
     def _computed(self, node: Node) -> tuple[str, str]:
         """A node's rows, and the type that they come in."""
         match node.op:
             case "features":
-                return self._config.modalities[node.attributes["modality"]].name, FLOAT32
+                own = self._graph.inputs[node.attributes["modality"]]
+                return own.name, own.type
+            case "gather":
+                ids = self._op("Squeeze", self._values[node.inputs[0], "int32"], self._integers(-1))
+                return self._op("Gather", self._weight(node.weights["table"]), ids, axis=0), FLOAT32
+            case "add_table":
+                return self._op("Add", self._latents(node.inputs[0]), self._table(node)), FLOAT32
+            case "add":
+                total = self._op("ReduceSum", self._stacked(node.inputs), self._integers(2), keepdims=0)
+                bias = node.weights.get("bias")
+                return total if bias is None else self._op("Add", total, self._weight(bias)), FLOAT32
+            case "pool":
+                return self._pooled(node), FLOAT32
+            case "l2_normalise":
+                x = self._values[node.inputs[0], FLOAT32]
+                norm = self._op("ReduceL2", x, axes=[-1])
+                return self._op("Div", x, self._op("Max", norm, self._scalar(node.attributes["eps"]))), FLOAT32
             case "linear":
                 return self._linear(node)
             case "head_linear":
                 return self._head_linear(node), self._narrow
             case "layer_norm":
                 return self._layer_norm(self._values[node.inputs[0], FLOAT32], node), FLOAT32
-            case "inverse_sigma":
-                return self._inverse_sigma(node), FLOAT32
+            case "inverse_std":
+                return self._inverse_std(node), FLOAT32
             case "attention":
                 q, kv = node.inputs
                 parts = self._split(self._values[kv, self._narrow], node.width, 2)
-                return self._attention(self._values[q, FLOAT32], *parts), self._narrow
+                return self._attention(node, self._values[q, FLOAT32], *parts), self._narrow
             case "window_attention":
                 query, *parts = self._split(self._tabled(node), node.width, 3)
-                return self._attention(query, *(self._cast(x, FLOAT32, self._narrow) for x in parts)), self._narrow
+                keys, values = (self._cast(x, FLOAT32, self._narrow) for x in parts)
+                return self._attention(node, query, keys, values), self._narrow
             case "query_attention":
                 return self._query_attention(node), self._narrow
             case op:
                 raise AssertionError(f"no ONNX form of op {op}")
 
     def _linear(self, node: Node) -> tuple[str, str]:
-        kind, bias, gelu = self._product(node), node.weights.get("bias"), node.attributes["gelu"]
+        kind, bias, activation = self._product(node), node.weights.get("bias"), node.attributes["activation"]
         x, *residual = node.inputs
         y = self._op("MatMul", self._values[x, kind], self._weight(node.weights["weight"], kind, (1, 0)))
-        if bias is None and not residual and not gelu:
+        if bias is None and not residual and activation == "none":
             return y, kind
         y = self._cast(y, kind, FLOAT32)
         if bias is not None:
             y = self._op("Add", y, self._weight(bias))
         for source in residual:
             y = self._op("Add", y, self._cast(self._values[source, self._narrow], self._narrow, FLOAT32))
-        return self._gelu(y) if gelu else y, FLOAT32
+        return self._activated(y, activation), FLOAT32
+
+    def _activated(self, x: str, activation: str) -> str:
+        if activation == "gelu":
+            return self._gelu(x)
+        kinds = {"relu": "Relu", "tanh": "Tanh"}
+        return self._op(kinds[activation], x) if activation in kinds else x
 
     def _gelu(self, x: str) -> str:
         """``x / 2 (1 + erf(x / sqrt 2))`` in the form that runtimes fuse."""
@@ -243,15 +288,15 @@ class OnnxLowering(_Writer):
 
     def _layer_norm(self, x: str, node: Node) -> str:
         parts = [self._weight(node.weights[name]) for name in ("gamma", "beta")]
-        return self._op("LayerNormalization", x, *parts, axis=-1, epsilon=self._config.layer_norm_eps)
+        return self._op("LayerNormalization", x, *parts, axis=-1, epsilon=node.attributes["eps"])
 
-    def _inverse_sigma(self, node: Node) -> str:
+    def _inverse_std(self, node: Node) -> str:
         """``sqrt(v) / v`` of v = variance + eps: NaN where it overflows, where a reciprocal would be 0."""
-        key = ("inverse_sigma", *self._rows_of(node))
+        key = ("inverse_std", *self._rows_of(node))
         if key not in self._shared:
             x = self._centred(node)
             variance = self._op("ReduceMean", self._op("Mul", x, x), axes=[2])
-            v = self._op("Add", variance, self._scalar(self._config.layer_norm_eps))
+            v = self._op("Add", variance, self._scalar(node.attributes["eps"]))
             self._shared[key] = self._op("Div", self._op("Sqrt", v), v)
         return self._shared[key]
 
@@ -259,7 +304,8 @@ class OnnxLowering(_Writer):
         """What ``embed`` normalises, less its mean."""
         key = ("centred", *self._rows_of(node))
         if key not in self._shared:
-            x = self._embedded(node)
+            source, position, align = self._rows_of(node)
+            x = self._op("Add", self._latents(source), self._places(position, align))
             self._shared[key] = self._op("Sub", x, self._op("ReduceMean", x, axes=[2]))
         return self._shared[key]
 
@@ -268,29 +314,66 @@ class OnnxLowering(_Writer):
         """What decides the rows that ``embed`` normalises."""
         return node.inputs[0], node.weights["position"], node.weights["align"]
 
-    def _embedded(self, node: Node) -> str:
-        """What ``embed`` normalises: windows of projected shots, or latents, and their places' embeddings."""
-        source, position, align = self._rows_of(node)
+    def _latents(self, source: Node) -> str:
+        """Rows of latents, float32: of shots their windows."""
         x = self._values[source, FLOAT32]
-        rows = self._op("Gather", x, WINDOWS, axis=0) if source.space == "shots" else x
-        return self._op("Add", rows, self._places(position, align))
+        return self._op("Gather", x, WINDOWS, axis=0) if source.space == "shots" else x
 
     def _places(self, position: Weight, align: Weight) -> str:
         """Position and alignment embeddings of every latent, (latents, width)."""
-        if self._scene:
-            slots = np.arange(self._config.max_length) * align.shape[0] // self._config.max_length
+        if self._length:
+            slots = alignment_slots(self._length, align.shape[0])
             return self._weight(Weight(position.shape, lambda: position.double() + align.double()[slots]))
-        if "slots" not in self._shared:
-            shots = self._shared["shots"] = self._size(1)
+        return self._op("Add", self._by_position(position), self._by_slot(align))
+
+    def _table(self, node: Node) -> str:
+        """The rows that ``add_table`` adds, (latents, width)."""
+        table, by_slot = node.weights["table"], node.attributes["by"] == "slot"
+        if not self._length:
+            return self._by_slot(table) if by_slot else self._by_position(table)
+        if not by_slot:
+            return self._weight(table)
+        slots = alignment_slots(self._length, table.shape[0])
+        return self._weight(Weight((self._length, table.shape[1]), lambda: table.double()[slots]))
+
+    def _by_position(self, table: Weight) -> str:
+        """The first rows of a table, as many as a whole movie has."""
+        return self._op("Slice", self._weight(table), self._integers(0), self._shots(), self._integers(0))
+
+    def _by_slot(self, table: Weight) -> str:
+        """The rows of a table by the alignment slots of a whole movie, computed where the movie's length is known."""
+        key = ("slots", table.shape[0])
+        if key not in self._shared:
             zero, one = self._scalar(0, np.int64), self._scalar(1, np.int64)
-            places = self._op("Range", zero, self._op("Squeeze", shots), one)
-            self._shared["slots"] = self._op("Div", self._op("Mul", places, self._integers(align.shape[0])), shots)
-        first = self._op("Slice", self._weight(position), self._integers(0), self._shared["shots"], self._integers(0))
-        return self._op("Add", first, self._op("Gather", self._weight(align), self._shared["slots"], axis=0))
+            places = self._op("Range", zero, self._op("Squeeze", self._shots()), one)
+            scaled = self._op("Mul", places, self._integers(table.shape[0]))
+            self._shared[key] = self._op("Div", scaled, self._shots())
+        return self._op("Gather", self._weight(table), self._shared[key], axis=0)
+
+    def _shots(self) -> str:
+        """Shots of a whole movie, (1,)."""
+        if "shots" not in self._shared:
+            self._shared["shots"] = self._size(1)
+        return self._shared["shots"]
+
+    def _stacked(self, parts: Sequence[Node]) -> str:
+        """Rows of several nodes side by side, (sequences, rows, parts, width)."""
+        key = ("stacked", *parts)
+        if key not in self._shared:
+            rows = [self._op("Unsqueeze", self._values[part, FLOAT32], self._integers(2)) for part in parts]
+            self._shared[key] = self._op("Concat", *rows, axis=2)
+        return self._shared[key]
+
+    def _pooled(self, node: Node) -> str:
+        source = node.inputs[0]
+        x, first = self._values[source, FLOAT32], node.attributes["kind"] == "first"
+        if source.prefix or first:
+            x = self._rows(x, source.prefix, source.prefix + 1 if first else _END)
+        return x if first else self._op("ReduceMean", x, axes=[1])
 
     def _size(self, axis: int) -> str:
         """A free size of the inputs: windows or movies along axis 0, a movie's shots along axis 1."""
-        shape = self._op("Shape", WINDOWS if self._scene else self._config.modalities[0].name)
+        shape = self._op("Shape", WINDOWS if self._length else self._graph.inputs[0].name)
         return self._op("Gather", shape, self._integers(axis), axis=0)
 
     def _repeated(self, rows: Weight, kind: str) -> str:
@@ -301,43 +384,48 @@ class OnnxLowering(_Writer):
 
     def _tabled(self, node: Node) -> str:
         """Queries, keys and values of every token from tables, (sequences, tokens, 3 width)."""
-        table, sigma = node.inputs
+        table, std = node.inputs
         x = self._op("Gather", self._values[table, self._narrow], WINDOWS, axis=0)
         x = self._op("Add", self._cast(x, self._narrow, FLOAT32), self._weight(node.weights["position"]))
-        x = self._op("Mul", x, self._values[sigma, FLOAT32])
+        x = self._op("Mul", x, self._values[std, FLOAT32])
         x = self._op("Add", x, self._weight(node.weights["shift"]))
-        return self._op("Concat", self._repeated(node.weights["bottleneck"], FLOAT32), x, axis=1)
+        return self._prepended(node, x, FLOAT32)
 
-    def _attention(self, q: str, k: str, v: str) -> str:
+    def _attention(self, node: Node, q: str, k: str, v: str) -> str:
         """q float32, k and v of the compute type: (sequences, rows, width) each, and so is the result."""
-        heads, size = self._config.num_heads, self._config.head_size
-        q, k, v = (self._reshape(x, 0, 0, heads, size) for x in (self._scaled(q), k, v))
+        heads = node.attributes["heads"]
+        size = node.width // heads
+        q, k, v = (self._reshape(x, 0, 0, heads, size) for x in (self._scaled(q, size), k, v))
         weights = self._softmax(self._transpose(q, 0, 2, 1, 3), self._transpose(k, 0, 2, 3, 1))
         rows = self._op("MatMul", weights, self._transpose(v, 0, 2, 1, 3))
         return self._reshape(self._transpose(rows, 0, 2, 1, 3), 0, 0, heads * size)
 
     def _query_attention(self, node: Node) -> str:
         query, *parts = node.inputs
+        heads, width = node.attributes["heads"], parts[0].width
         tokens = self._op("Concat", *(self._values[part, self._narrow] for part in parts), axis=1)
-        q = self._reshape(self._scaled(self._values[query, FLOAT32]), 0, self._config.num_heads, parts[0].width)
+        q = self._reshape(self._scaled(self._values[query, FLOAT32], width // heads), 0, heads, width)
         sums = self._op("MatMul", self._softmax(q, self._transpose(tokens, 0, 2, 1)), tokens)
         return self._reshape(sums, 0, 1, node.width)
 
-    def _scaled(self, q: str) -> str:
+    def _scaled(self, q: str, size: int) -> str:
         """Scaled in float32 and before the product, so that no float16 score overflows where its softmax would not."""
-        scaled = self._op("Mul", q, self._scalar(self._config.head_size**-0.5))
+        scaled = self._op("Mul", q, self._scalar(size**-0.5))
         return self._cast(scaled, FLOAT32, self._narrow)
 
     def _softmax(self, q: str, keys: str) -> str:
         scores = self._cast(self._op("MatMul", q, keys), self._narrow, FLOAT32)
         return self._cast(self._op("Softmax", scores, axis=-1), FLOAT32, self._narrow)
 
-    def _outputs(self, node: Node) -> None:
-        """Logits and what each modality contributes; a window's only row makes room for the modalities."""
-        axis = 1 if self._scene else 2
-        parts = [self._values[source, FLOAT32] for source in node.inputs]
-        if not self._scene:
-            parts = [self._op("Unsqueeze", part, self._integers(axis)) for part in parts]
-        parts_of = self._op("Concat", *parts, out=CONTRIBUTIONS, axis=axis)
-        total = self._op("ReduceSum", parts_of, self._integers(axis), keepdims=0)
-        self._op("Add", total, self._weight(node.weights["bias"]), out=LOGITS)
+    def _outputs(self) -> None:
+        """Outputs and their parts by name; one row a sequence makes room for the parts."""
+        for output in self._graph.outputs:
+            self._scope = output.name
+            values = {output.name: self._values[output.node, FLOAT32]}
+            if output.parts:
+                values[output.name + PARTS] = self._stacked(output.parts)
+            for name, value in values.items():
+                if output.node.space == "sequences":
+                    self._op("Squeeze", value, self._integers(1), out=name)
+                else:
+                    self._op("Identity", value, out=name)

@@ -17,10 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from megaseg.engine.backends.tensorrt.batches import input_names, tensor_shapes
+from megaseg.engine.backends.tensorrt.batches import input_shapes
 from megaseg.engine.backends.tensorrt.device import INSTALL
 from megaseg.engine.backends.tensorrt.plan import TIMING, Profile, read_body, write_body
 from megaseg.engine.model.config import ModelConfig
+from megaseg.engine.model.family import structure_of
 from megaseg.errors import CheckpointError, MegasegError, UnsupportedError
 
 COMPUTE_TYPES = ("float16", "bfloat16", "float32")
@@ -113,7 +114,7 @@ def build(
     network = builder.create_network(1 << int(flags.STRONGLY_TYPED if strongly else flags.EXPLICIT_BATCH))
     parser = trt.OnnxParser(network, logger)
     if not parser.parse(model):
-        errors = "; ".join(_told(parser.get_error(index)) for index in range(parser.num_errors))
+        errors = "; ".join(_error_text(parser.get_error(index)) for index in range(parser.num_errors))
         raise UnsupportedError(f"TensorRT {trt.__version__} cannot read the ONNX model: {errors or logger.last()}")
     options = builder.create_builder_config()
     options.clear_flag(trt.BuilderFlag.TF32)  # on by default: float32 means float32
@@ -122,8 +123,9 @@ def build(
     if not strongly:
         _pin_types(trt, network, options, model)
     optimisation = builder.create_optimization_profile()
-    shapes = [tensor_shapes(config, *sizes) for sizes in zip(profile.sequences, profile.shots, strict=True)]
-    for name in input_names(config):
+    graph = structure_of(config)
+    shapes = [input_shapes(graph, *sizes) for sizes in zip(profile.sequences, profile.shots, strict=True)]
+    for name in shapes[0]:
         least, tuned, most = (shape[name] for shape in shapes)
         optimisation.set_shape(name, least, tuned, most)
     if options.add_optimization_profile(optimisation) < 0:
@@ -146,7 +148,7 @@ def _started(trt: Any, kind: Any) -> Any:
         raise UnsupportedError(f"TensorRT {trt.__version__} cannot start on this GPU: {logger.last()}") from error
 
 
-def _told(error: Any) -> str:
+def _error_text(error: Any) -> str:
     return f"{error.desc()} (node {error.node()}, {error.code()})"
 
 

@@ -22,7 +22,7 @@ def plugin_model(graph: Graph, compute_type: str) -> bytes:
     """
     plugin.register()
     lowered = _PluginLowering(graph, compute_type)
-    proto = helper.make_graph(lowered.nodes, "megaseg", *signature(graph.config), lowered.initializers)
+    proto = helper.make_graph(lowered.nodes, "megaseg", *signature(graph), lowered.initializers)
     opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(plugin.NAMESPACE, 1)]
     model = helper.make_model(proto, opset_imports=opsets, ir_version=IR_VERSION, producer_name="megaseg")
     return bytes(model.SerializeToString())
@@ -32,23 +32,25 @@ class _PluginLowering(OnnxLowering):
     _keys = 0  # of the node being lowered, in every sequence; 0 where sequences differ
 
     def _lower(self, node: Node, kinds: Sequence[str]) -> None:
-        if self._scene and node.op in ("attention", "window_attention"):
-            own = node.inputs[1].tokens if node.op == "attention" else node.weights["bottleneck"].shape[0]
-            self._keys = own + self._config.max_length
+        if self._length and node.op in ("attention", "window_attention"):
+            own = node.inputs[1].prefix if node.op == "attention" else node.weights["prefix"].shape[0]
+            self._keys = own + self._length
         super()._lower(node, kinds)
 
-    def _attention(self, q: str, k: str, v: str) -> str:
+    def _attention(self, node: Node, q: str, k: str, v: str) -> str:
+        heads = node.attributes["heads"]
+        size = node.width // heads
         # TensorRT's parser looks for a plugin of the node's type, namespace and version; aot: its compiled kernel.
         return self._op(
             plugin.NAME,
-            self._scaled(q),
+            self._scaled(q, size),
             k,
             v,
             domain=plugin.NAMESPACE,
             plugin_namespace=plugin.NAMESPACE,
             plugin_version="1",
             aot=1,
-            heads=self._config.num_heads,
-            size=self._config.head_size,
+            heads=heads,
+            size=size,
             tokens=self._keys,
         )

@@ -19,24 +19,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megaseg.engine.backends.native.artefact import cache_folder
-from megaseg.engine.backends.protocol import Excerpt, require_finite
+from megaseg.engine.backends.protocol import LOGITS, Excerpt, Rows, require_finite
 from megaseg.engine.backends.tensorrt.api import Context, LoadedEngine, build, chosen_type, tensorrt
 from megaseg.engine.backends.tensorrt.batches import (
-    CONTRIBUTIONS,
-    LOGITS,
-    Batch,
     Movie,
-    batches,
+    Run,
     deliver,
     fill,
-    input_names,
-    tensor_shapes,
+    input_shapes,
+    output_shapes,
+    result_shape,
+    runs,
 )
 from megaseg.engine.backends.tensorrt.device import INSTALL, Device
 from megaseg.engine.backends.tensorrt.plan import PlanInfo, Profile, read_plan, write_plan
-from megaseg.engine.graph.graph import build as build_graph
 from megaseg.engine.graph.passes import PASSES, rewrite
 from megaseg.engine.model.checkpoint import Checkpoint
+from megaseg.engine.model.family import graph_of, structure_of
 from megaseg.errors import CheckpointError, UnsupportedError
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ _MOST_GRAPHS = 16  # each keeps a context; batches of windows have fewer shapes,
 _log = logging.getLogger(__name__)
 
 
-class Graph(NamedTuple):
+class Captured(NamedTuple):
     """A captured run, with the context that it needs to live."""
 
     context: Context
@@ -132,14 +131,14 @@ def build_plan(
 def _onnx(checkpoint: Checkpoint, compute_type: str, passes: Sequence[str], attention: str) -> bytes:
     from megaseg.engine.backends.onnx.file import export
 
-    graph = rewrite(build_graph(checkpoint), passes)
+    graph = rewrite(graph_of(checkpoint), passes)
     if attention == "plugin":
         try:
             from megaseg.engine.backends.tensorrt.attention import plugin_model
         except ImportError as error:
             raise UnsupportedError(f"attention 'plugin' needs onnx and Triton: {INSTALL} ({error})") from error
         return plugin_model(graph, compute_type)
-    return bytes(export(graph, compute_type).SerializeToString())
+    return bytes(export(graph, checkpoint.config, compute_type).SerializeToString())
 
 
 def _digest(*values: object) -> str:
@@ -176,18 +175,19 @@ class TensorRTBackend:
         info.expect(source, trt.__version__, device.name, device.capability)
         self.info, self._device = info, device
         self._engine = LoadedEngine(memoryview(engine), source, device)
-        largest = tensor_shapes(info.config, info.profile.sequences[-1], info.profile.shots[-1])
+        self._graph = structure_of(info.config)
+        most = info.profile.sequences[-1], info.profile.shots[-1]
+        largest = {**input_shapes(self._graph, *most), **output_shapes(self._graph, *most)}
         types = self._engine.tensors()
         if set(types) != set(largest):
             raise CheckpointError(f"{source}: expected an engine with the tensors {list(largest)}, got {list(types)}")
         sizes = {name: (math.prod(shape), types[name]) for name, shape in largest.items()}
-        self._inputs = input_names(info.config)
         self._buffers: dict[str, Tensor] = {name: device.memory(*size) for name, size in sizes.items()}
         self._hosts = [_Host(device, sizes) for _ in range(2)]
         self._bytes = len(engine)
         self._plain = self._context()
         self._seen: set[Shape] = set()
-        self._graphs: OrderedDict[Shape, Graph] = OrderedDict()
+        self._graphs: OrderedDict[Shape, Captured] = OrderedDict()
         self._lock, self._process = threading.Lock(), os.getpid()
 
     @classmethod
@@ -235,75 +235,63 @@ class TensorRTBackend:
                 path = None
         return cls(info, engine, path)
 
-    def run_many(self, movies: Sequence[Movie]) -> list[NDArray[np.float32]]:
-        """Checked features of each movie in the config's order, each (shots, D_m), to its logits (shots, N_c).
-
-        Windows of all movies share batches (scene), and movies of equal length do (act, synopsis).
+    def run(self, excerpts: Sequence[Excerpt], outputs: Sequence[str] = (LOGITS,)) -> list[Rows]:
+        """Outputs of each excerpt. Windows of all excerpts share runs, and whole movies of equal length do.
 
         Raises:
             FeatureError: features that overflow the compute type in the model.
             UnsupportedError: in a process forked after the model was loaded.
         """
-        return self._run(movies, LOGITS)[LOGITS]
-
-    def run_windows(self, excerpts: Sequence[Excerpt]) -> list[NDArray[np.float32]]:
-        """Logits (last - first, N_c) of each excerpt's windows; raises as ``run_many``."""
-        windows = [range(excerpt.first, excerpt.last) for excerpt in excerpts]
-        return self._run([excerpt.features for excerpt in excerpts], LOGITS, windows=windows)[LOGITS]
-
-    def keep(self) -> None:
-        """Nothing is kept from one excerpt to the next."""
-
-    def explain(self, features: Movie) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Logits (shots, N_c), and what each modality contributes to them (shots, M, N_c), of one run."""
-        results = self._run([features], LOGITS, CONTRIBUTIONS)
-        return results[LOGITS][0], results[CONTRIBUTIONS][0]
-
-    def _run(
-        self, movies: Sequence[Movie], *wanted: str, windows: Sequence[range] | None = None
-    ) -> dict[str, list[NDArray[np.float32]]]:
         if os.getpid() != self._process:
             raise UnsupportedError("backend 'tensorrt': a process forked after the model was loaded must load its own")
-        config, lengths = self.info.config, [len(movie[0]) for movie in movies]
-        tails = {LOGITS: (config.num_classes,), CONTRIBUTIONS: (len(config.modalities), config.num_classes)}
-        counts = lengths if windows is None else [len(own) for own in windows]
-        results = {name: [np.empty((n, *tails[name]), np.float32) for n in counts] for name in wanted}
+        movies = [excerpt.features for excerpt in excerpts]
+        wanted = [range(excerpt.first, excerpt.last) for excerpt in excerpts]
+        lengths = [len(movie[0]) for movie in movies]
+        shapes = {name: [result_shape(self._graph, name, len(own)) for own in wanted] for name in outputs}
+        results = {name: [np.empty(shape, np.float32) for shape in own] for name, own in shapes.items()}
         with self._lock, self._device.stream():
             try:
-                for batch, host in zip(batches(config, self.info.profile, lengths, windows), cycle(self._hosts)):
+                for run, host in zip(runs(self._graph, self.info.profile, lengths, wanted), cycle(self._hosts)):
                     host.finish()
-                    shapes = tensor_shapes(config, batch.sequences, batch.shots)
-                    arrays = host.arrays(shapes)
-                    fill(config, batch, movies, arrays)
-                    self._enqueue(host, batch, shapes, wanted)
-                    host.finish = partial(self._finish, self._device.mark(), host, batch, arrays, results)
+                    self._submit(host, run, movies, results)
             finally:
                 for host in self._hosts:
                     host.finish()
-        require_finite(results[LOGITS], self.info.compute_type)
-        return results
+        for rows in results.values():
+            require_finite(rows, self.info.compute_type)
+        return [tuple(results[name][index] for name in outputs) for index in range(len(excerpts))]
+
+    def new_cache(self) -> None:
+        """Nothing is kept from one excerpt to the next."""
+
+    def _submit(
+        self, host: _Host, run: Run, movies: Sequence[Movie], results: Mapping[str, list[NDArray[np.float32]]]
+    ) -> None:
+        """Enqueue the copies to the GPU, one run, and the copies back."""
+        inputs = input_shapes(self._graph, run.sequences, run.shots)
+        outputs = output_shapes(self._graph, run.sequences, run.shots)
+        sizes = {name: math.prod(shape) for name, shape in {**inputs, **outputs}.items()}
+        arrays = host.arrays({**inputs, **outputs})
+        fill(self._graph, run, movies, arrays)
+        for name in inputs:
+            self._device.copy(self._buffers[name][: sizes[name]], host.tensors[name][: sizes[name]])
+        self._execute((run.sequences, run.shots), inputs)
+        for name in results:
+            self._device.copy(host.tensors[name][: sizes[name]], self._buffers[name][: sizes[name]])
+        host.finish = partial(self._finish, self._device.mark(), host, run, arrays, results)
 
     def _finish(
         self,
         wait: Callable[[], None],
         host: _Host,
-        batch: Batch,
+        run: Run,
         arrays: Mapping[str, NDArray[Any]],
         results: Mapping[str, list[NDArray[np.float32]]],
     ) -> None:
         host.finish = lambda: None
         wait()
         for name, rows in results.items():
-            deliver(self.info.config, batch, arrays[name], rows)
-
-    def _enqueue(self, host: _Host, batch: Batch, shapes: Mapping[str, tuple[int, ...]], wanted: Sequence[str]) -> None:
-        """Enqueue the copies to the GPU, one run, and the copies back."""
-        sizes = {name: math.prod(shape) for name, shape in shapes.items()}
-        for name in self._inputs:
-            self._device.copy(self._buffers[name][: sizes[name]], host.tensors[name][: sizes[name]])
-        self._execute((batch.sequences, batch.shots), {name: shapes[name] for name in self._inputs})
-        for name in wanted:
-            self._device.copy(host.tensors[name][: sizes[name]], self._buffers[name][: sizes[name]])
+            deliver(run, arrays[name], rows)
 
     def _execute(self, shape: Shape, inputs: Mapping[str, tuple[int, ...]]) -> None:
         """Enqueue one run: as it is when the shape is new, then as the shape's own CUDA graph.
@@ -319,7 +307,7 @@ class TensorRTBackend:
             context.reshape(inputs)
             context.enqueue()  # TensorRT's deferred work of a new shape must not be captured
             self._device.mark()()
-            self._graphs[shape] = Graph(context, self._device.capture(context.enqueue))
+            self._graphs[shape] = Captured(context, self._device.capture(context.enqueue))
             if len(self._graphs) > _MOST_GRAPHS:
                 self._graphs.popitem(last=False)
         else:

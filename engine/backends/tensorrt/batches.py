@@ -1,7 +1,7 @@
 """Movies of any lengths to batches of a plan's sizes, and back.
 
-Scene: windows of all movies stand one after the other; a batch holds the shots that its windows read, and the windows
-as indices of them. Act and synopsis: movies of equal length share a batch.
+Windows of all movies stand one after the other; a batch holds the shots that its windows read, and the windows as
+indices of them. Whole movies of equal length share a batch.
 """
 
 from __future__ import annotations
@@ -14,20 +14,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from megaseg.engine.backends.batches import Piece, packs
+from megaseg.engine.backends.batches import Batches, Piece
+from megaseg.engine.backends.protocol import PARTS
 from megaseg.engine.backends.tensorrt.plan import Profile
-from megaseg.engine.model.config import ModelConfig
+from megaseg.engine.graph.graph import Graph, Output
+from megaseg.engine.graph.sequences import Windows
 
-WINDOWS, LOGITS, CONTRIBUTIONS = "windows", "logits", "contributions"  # tensors of the ONNX model, with the modalities
+WINDOWS = "windows"  # input: the rows of shots of every window
 Movie = Sequence[NDArray[np.float32]]
 Arrays = Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
-    """One run: how many sequences and shots its tensors have, and whose they are; what is left over is not read.
+class Run:
+    """How many sequences and shots the tensors of one run have, and whose they are; what is left over is not read.
 
-    ``windows`` are the rows of shots of every window (scene).
+    ``windows`` are the rows of shots of every window.
     """
 
     sequences: int
@@ -36,17 +38,15 @@ class Batch:
     windows: NDArray[np.int32] | None = None
 
 
-def batches(
-    config: ModelConfig, profile: Profile, lengths: Sequence[int], windows: Sequence[range] | None = None
-) -> Iterator[Batch]:
-    """Batches of movies of these lengths, or of their ``windows`` that are wanted (scene).
+def runs(graph: Graph, profile: Profile, lengths: Sequence[int], wanted: Sequence[range]) -> Iterator[Run]:
+    """Runs for the rows ``wanted`` of movies of these lengths.
 
     Their sizes are few, so that a CUDA graph of each can be kept.
     """
     most = profile.sequences[-1]
-    if config.task == "scene":
-        for pack in packs(config, lengths, most * config.max_length, windows):
-            yield Batch(pack.shape.sequences, pack.shape.rows, pack.pieces, pack.row)
+    if isinstance(graph.sequences, Windows):
+        for batch in Batches(graph.sequences, 1, most * graph.sequences.length).of(lengths, wanted):
+            yield Run(batch.shape.sequences, batch.shape.rows, batch.pieces, batch.row)
         return
     movies = defaultdict(list)
     for movie, shots in enumerate(lengths):
@@ -54,50 +54,66 @@ def batches(
     for shots, same in movies.items():
         for first in range(0, len(same), most):
             together = tuple(same[first : first + most])
-            yield Batch(len(together), shots, together)
+            yield Run(len(together), shots, together)
 
 
-def tensor_shapes(config: ModelConfig, sequences: int, shots: int) -> dict[str, tuple[int, ...]]:
-    """The shape of every input and output of a batch."""
-    scene, parts = config.task == "scene", len(config.modalities)
-    rows = (sequences,) if scene else (sequences, shots)
-    shapes = {m.name: (shots, m.feature_size) if scene else (*rows, m.feature_size) for m in config.modalities}
-    if scene:
-        shapes[WINDOWS] = (sequences, config.max_length)
-    return {**shapes, LOGITS: (*rows, config.num_classes), CONTRIBUTIONS: (*rows, parts, config.num_classes)}
+def input_shapes(graph: Graph, sequences: int, shots: int) -> dict[str, tuple[int, ...]]:
+    """The shape of every input of a run."""
+    windowed = isinstance(graph.sequences, Windows)
+    rows = (shots,) if windowed else (sequences, shots)
+    shapes: dict[str, tuple[int, ...]] = {m.name: (*rows, m.feature_size) for m in graph.inputs}
+    if isinstance(graph.sequences, Windows):
+        shapes[WINDOWS] = (sequences, graph.sequences.length)
+    return shapes
 
 
-def input_names(config: ModelConfig) -> tuple[str, ...]:
-    """The inputs among ``tensor_shapes``."""
-    return tuple(name for name in tensor_shapes(config, 1, 1) if name not in (LOGITS, CONTRIBUTIONS))
+def output_shapes(graph: Graph, sequences: int, shots: int) -> dict[str, tuple[int, ...]]:
+    """The shape of every output of a run, parts included."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for output in graph.outputs:
+        rows = (sequences,) if output.by_sequence else (sequences, shots)
+        shapes[output.name] = (*rows, output.node.width)
+        if output.parts:
+            shapes[output.name + PARTS] = (*rows, len(output.parts), output.node.width)
+    return shapes
 
 
-def fill(config: ModelConfig, batch: Batch, movies: Sequence[Movie], arrays: Arrays) -> None:
-    """Write a batch's inputs into arrays of its shapes. Shots that no window reads stay as they were."""
-    names = [modality.name for modality in config.modalities]
-    if config.task != "scene":
-        for row, piece in enumerate(batch.pieces):
+def result_shape(graph: Graph, name: str, shots: int) -> tuple[int, ...]:
+    """The shape of an output, or of its parts, for so many shots of one movie."""
+    output = _output(graph, name)
+    parts = (len(output.parts),) if name.endswith(PARTS) else ()
+    return (graph.rows(output, shots), *parts, output.node.width)
+
+
+def _output(graph: Graph, name: str) -> Output:
+    return graph.output(name.removesuffix(PARTS))
+
+
+def fill(graph: Graph, run: Run, movies: Sequence[Movie], arrays: Arrays) -> None:
+    """Write a run's inputs into arrays of its shapes. Shots that no window reads stay as they were."""
+    names = [modality.name for modality in graph.inputs]
+    if run.windows is None:
+        for row, piece in enumerate(run.pieces):
             for name, features in zip(names, movies[piece.movie], strict=True):
                 arrays[name][row] = features
         return
-    assert batch.windows is not None
-    arrays[WINDOWS][:] = batch.windows.reshape(batch.sequences, -1)
+    arrays[WINDOWS][:] = run.windows.reshape(run.sequences, -1)
     place = 0
-    for piece in batch.pieces:
+    for piece in run.pieces:
         count = piece.read.stop - piece.read.start
         for name, features in zip(names, movies[piece.movie], strict=True):
             arrays[name][place : place + count] = features[piece.read]
         place += count
 
 
-def deliver(config: ModelConfig, batch: Batch, output: NDArray[Any], results: Sequence[NDArray[np.float32]]) -> None:
-    """Copy the rows of an output of a batch to its movies' results, each (shots, ...)."""
+def deliver(run: Run, output: NDArray[Any], results: Sequence[NDArray[np.float32]]) -> None:
+    """Copy the rows of an output of a run to its movies' results."""
     row = 0
-    for piece in batch.pieces:
-        if config.task == "scene":
+    for piece in run.pieces:
+        if run.windows is None:
+            results[piece.movie][:] = output[row]
+            row += 1
+        else:
             count = piece.wanted.stop - piece.wanted.start
             results[piece.movie][piece.wanted] = output[row : row + count]
             row += count
-        else:
-            results[piece.movie][:] = output[row]
-            row += 1

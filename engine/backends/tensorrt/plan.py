@@ -16,12 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from megaseg.engine.graph.sequences import Whole
 from megaseg.engine.inputs.files import atomic_write
 from megaseg.engine.model.config import ModelConfig
 from megaseg.errors import CheckpointError, UnsupportedError
 
 PLAN, TIMING = b"megaplan", b"megatime"
-VERSION = 1
+VERSION = 2
 _HEADER = struct.Struct("<8sIIQQ")  # magic, version, CRC-32 of all that follows it, bytes of JSON, bytes of body
 Range = tuple[int, int, int]
 
@@ -30,8 +31,8 @@ Range = tuple[int, int, int]
 class Profile:
     """What a plan takes in one run, each as (least, tuned for, most).
 
-    ``sequences`` are windows (scene) or movies of equal length (act, synopsis); ``shots`` are those that all windows
-    of a run read (scene), or those of a movie.
+    ``sequences`` are windows, or whole movies of equal length; ``shots`` are those that all windows of a run read, or
+    those of a movie.
     """
 
     sequences: Range
@@ -39,11 +40,11 @@ class Profile:
 
     @classmethod
     def of(cls, config: ModelConfig, windows: int = 256, max_windows: int | None = None, movies: int = 1) -> Profile:
-        """The profile of a model: tuned for ``windows`` windows a run or for one movie of ``max_length`` shots.
+        """The profile of a model: tuned for ``windows`` windows a run, or for one movie of the most shots.
 
         Args:
-            max_windows: most windows a run (scene); None takes four times ``windows``.
-            movies: most movies of equal length a run (act, synopsis).
+            max_windows: most windows a run; None takes four times ``windows``.
+            movies: most whole movies of equal length a run.
 
         Raises:
             UnsupportedError: a number below one, or ``max_windows`` below ``windows``.
@@ -52,9 +53,9 @@ class Profile:
         for name, value, least in (("windows", windows, 1), ("max_windows", most, windows), ("movies", movies, 1)):
             if value < least:
                 raise UnsupportedError(f"{name}: expected at least {least}, got {value}")
-        length = config.max_length
-        if config.task != "scene":
-            return cls((1, 1, movies), (1, length, length))
+        if isinstance(config.sequences, Whole):
+            return cls((1, 1, movies), (1, config.sequences.most, config.sequences.most))
+        length = config.sequences.length
         # However many movies share a run, only its first and its last are cut: L - 1 shots more than windows.
         return cls((1, windows, most), (1, windows + length - 1, most + length - 1))
 

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from megaseg.engine.backends.protocol import Excerpt, require_finite
-from megaseg.engine.graph.graph import Node, build
+from megaseg.engine.backends.protocol import LOGITS, PARTS, Excerpt, Rows, require_finite
+from megaseg.engine.graph.graph import Node
 from megaseg.engine.graph.passes import PASSES, rewrite
+from megaseg.engine.graph.sequences import Whole, windows
 from megaseg.engine.model.checkpoint import Checkpoint
+from megaseg.engine.model.family import graph_of
 from megaseg.errors import UnsupportedError
 
 if TYPE_CHECKING:
@@ -53,7 +55,7 @@ class TorchBackend:
         self._torch, self._evaluation = torch, Evaluation
         self._device, self._compute_type = device, compute_type
         self._dtype = getattr(torch, compute_type)
-        self.graph = rewrite(build(checkpoint), passes)
+        self.graph = rewrite(graph_of(checkpoint), passes)
         self._weights = {
             node: {name: self._tensor(weight.read()) for name, weight in node.weights.items()}
             for node in self.graph.nodes()
@@ -61,15 +63,34 @@ class TorchBackend:
 
     def _tensor(self, values: NDArray[Any]) -> Tensor:
         # A copy: of one shot read backwards, NumPy keeps the negative stride, which torch refuses.
-        return self._torch.from_numpy(values.copy()).to(self._device, self._dtype)
+        tensor = self._torch.from_numpy(values.copy()).to(self._device)
+        return tensor.to(self._dtype) if tensor.is_floating_point() else tensor
 
-    def run(self, features: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-        """Checked features in the config's order, each (shots, D_m), to logits (shots, N_c).
+    def run(self, excerpts: Sequence[Excerpt], outputs: Sequence[str] = (LOGITS,)) -> list[Rows]:
+        """Outputs of each excerpt by itself.
 
         Raises:
             FeatureError: features that overflow the compute type.
         """
-        return self.run_many([features])[0]
+        wanted = [self._nodes_of(name) for name in outputs]
+        results = []
+        for excerpt in excerpts:
+            flat = [node for nodes in wanted for node in nodes]
+            rows = iter(self._rows(flat, excerpt.features, range(excerpt.first, excerpt.last)))
+            results.append(
+                tuple(
+                    np.stack([next(rows) for _ in nodes], axis=1) if name.endswith(PARTS) else next(rows)
+                    for name, nodes in zip(outputs, wanted, strict=True)
+                )
+            )
+        for own in zip(*results, strict=True):
+            require_finite(own, self._compute_type)
+        return results
+
+    def _nodes_of(self, name: str) -> tuple[Node, ...]:
+        """The node of an output, or with ``.parts`` the nodes of its parts."""
+        output = self.graph.output(name.removesuffix(PARTS))
+        return output.parts if name.endswith(PARTS) else (output.node,)
 
     def rows(
         self, wanted: Sequence[Node], features: Sequence[NDArray[np.float32]], windows: range | None = None
@@ -81,7 +102,7 @@ class TorchBackend:
         """
         found = self._rows(wanted, features, windows)
         for rows in found:
-            self._finite([rows])
+            require_finite([rows], self._compute_type)
         return found
 
     def _rows(
@@ -96,41 +117,18 @@ class TorchBackend:
             dtype = torch.float64 if self._compute_type == "float64" else torch.float32
             return [torch.cat(part).to(dtype).cpu().numpy() for part in parts]
 
-    def run_many(self, movies: Sequence[Sequence[NDArray[np.float32]]]) -> list[NDArray[np.float32]]:
-        """``run`` for each movie by itself."""
-        return self._finite([self._rows([self.graph.logits], features)[0] for features in movies])
-
-    def run_windows(self, excerpts: Sequence[Excerpt]) -> list[NDArray[np.float32]]:
-        """Logits (last - first, N_c) of each excerpt's windows, each excerpt by itself."""
-        wanted = [self.graph.logits]
-        return self._finite([self._rows(wanted, own.features, range(own.first, own.last))[0] for own in excerpts])
-
-    def keep(self) -> None:
+    def new_cache(self) -> None:
         """Nothing is kept from one excerpt to the next."""
 
-    def explain(self, features: Sequence[NDArray[np.float32]]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Logits (shots, N_c), and what each modality contributes to them (shots, M, N_c), of one run."""
-        head = self.graph.logits
-        logits, *contributions = self.rows([head, *head.inputs], features)
-        return logits, np.stack(contributions, axis=1)
-
-    def _finite(self, logits: list[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
-        require_finite(logits, self._compute_type)
-        return logits
-
-    def _batches(self, shots: int, windows: range) -> Iterator[Tensor]:
+    def _batches(self, shots: int, wanted: range) -> Iterator[Tensor]:
         """Shot indices (sequences, length): centred windows, or the whole movie at once."""
-        if self.graph.config.task != "scene":
+        sequences = self.graph.sequences
+        if isinstance(sequences, Whole):
             yield self._torch.arange(shots)[None]
             return
-        for start in range(windows.start, windows.stop, self.batch):
-            yield self._windows(start, min(start + self.batch, windows.stop), shots)
-
-    def _windows(self, begin: int, end: int, shots: int) -> Tensor:
-        """Shots of the windows around shots begin to end, edge shots repeated."""
-        length = self.graph.config.max_length
-        offsets = np.arange(length) - length // 2
-        return self._torch.from_numpy((np.arange(begin, end)[:, None] + offsets).clip(0, shots - 1))
+        for start in range(wanted.start, wanted.stop, self.batch):
+            end = min(start + self.batch, wanted.stop)
+            yield self._torch.from_numpy(windows(start, end, sequences.length, shots))
 
     def describe(self) -> dict[str, Any]:
         """Backend, device, target, compute_type, num_threads, weight_bytes."""

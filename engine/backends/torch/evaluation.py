@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from megaseg.engine.graph.graph import Graph, Node
+from megaseg.engine.graph.sequences import alignment_slots
 
 Weights = Mapping[Node, Mapping[str, Tensor]]
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "none": lambda x: x,
+    "gelu": functional.gelu,
+    "relu": functional.relu,
+    "tanh": torch.tanh,
+}
 
 
 class Evaluation:
@@ -21,7 +28,6 @@ class Evaluation:
 
     def __init__(self, graph: Graph, weights: Weights, features: list[Tensor]) -> None:
         self._nodes = list(graph.nodes())
-        self._heads, self._eps = graph.config.num_heads, graph.config.layer_norm_eps
         self._weights, self._features = weights, features
         self._shots: dict[Node, Tensor] = {}  # computed once, read by every batch
 
@@ -42,66 +48,97 @@ class Evaluation:
                 return own if node.space == "shots" else own[shots]
             case "windows":
                 return x[0][shots]
+            case "gather":
+                rows: Tensor = weights["table"][x[0][..., 0].long()]
+                return rows
             case "linear":
                 out = functional.linear(x[0], weights["weight"], weights.get("bias"))
                 out = out if len(x) == 1 else out + x[1]
-                return functional.gelu(out) if node.attributes["gelu"] else out
+                return ACTIVATIONS[node.attributes["activation"]](out)
             case "head_linear":
-                return torch.einsum("bqhk,hnk->bqhn", self._by_head(x[0]), weights["weight"]).flatten(2)
+                by_head = _by_head(x[0], node.attributes["heads"])
+                return torch.einsum("bqhk,hnk->bqhn", by_head, weights["weight"]).flatten(2)
             case "layer_norm":
-                return self._layer_norm(x[0], weights)
+                return _layer_norm(x[0], weights, node.attributes["eps"])
+            case "add_table":
+                return _with_table(_windows(x[0], shots), weights["table"], node.attributes["by"])
+            case "prepend":
+                return _with_prefix(weights["prefix"], x[0])
             case "embed":
-                latents = self._layer_norm(self._embedded(x[0], shots, weights), weights)
-                return torch.cat([weights["bottleneck"].expand(len(shots), -1, -1), latents], dim=1)
-            case "inverse_sigma":
-                variance: Tensor = self._embedded(x[0], shots, weights).var(dim=2, correction=0, keepdim=True)
-                return (variance + self._eps).rsqrt() + 0 * variance
+                return _with_prefix(
+                    weights["prefix"], _layer_norm(_embedded(x[0], shots, weights), weights, node.attributes["eps"])
+                )
+            case "inverse_std":
+                variance: Tensor = _embedded(x[0], shots, weights).var(dim=2, correction=0, keepdim=True)
+                return torch.rsqrt(variance + node.attributes["eps"]) + 0 * variance
             case "select":
-                return self._select(node, x[0])
+                return _select(node, x[0])
             case "merge" | "join":
                 return torch.cat(x, dim=1)
             case "add":
-                return torch.stack(x).sum(dim=0) + weights["bias"]
+                total = torch.stack(x).sum(dim=0)
+                return total + weights["bias"] if weights else total
+            case "pool":
+                latents = x[0][:, node.inputs[0].prefix :]
+                return latents[:, :1] if node.attributes["kind"] == "first" else latents.mean(dim=1, keepdim=True)
+            case "l2_normalise":
+                return functional.normalize(x[0], dim=-1, eps=node.attributes["eps"])
             case "attention":
-                return self._attention(x[0], *x[1].chunk(2, dim=2))
+                return _attention(node.attributes["heads"], x[0], *x[1].chunk(2, dim=2))
             case "window_attention":
                 latents = (x[0][shots] + weights["position"]) * x[1] + weights["shift"]
-                tokens = torch.cat([weights["bottleneck"].expand(len(shots), -1, -1), latents], dim=1)
-                return self._attention(*tokens.chunk(3, dim=2))
+                tokens = _with_prefix(weights["prefix"], latents)
+                return _attention(node.attributes["heads"], *tokens.chunk(3, dim=2))
             case "query_attention":
-                tokens = torch.cat(x[1:], dim=1)
-                query = self._by_head(x[0])[:, 0]
-                scores = query @ tokens.transpose(1, 2) * (tokens.shape[2] // self._heads) ** -0.5
+                heads, tokens = node.attributes["heads"], torch.cat(x[1:], dim=1)
+                query = _by_head(x[0], heads)[:, 0]
+                scores = query @ tokens.transpose(1, 2) * (tokens.shape[2] // heads) ** -0.5
                 sums: Tensor = scores.softmax(dim=2) @ tokens
                 return sums.flatten(1)[:, None]
             case op:
                 raise AssertionError(f"no meaning for op {op}")
 
-    def _layer_norm(self, x: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
-        """NaN for rows whose variance leaves the range of the type: torch would give beta."""
-        out, _, inverse = torch.native_layer_norm(x, x.shape[-1:], weights["gamma"], weights["beta"], self._eps)
-        overflow = ~(inverse > 0)
-        return out.masked_fill_(overflow, torch.nan) if overflow.any() else out
 
-    def _by_head(self, x: Tensor) -> Tensor:
-        return x.reshape(*x.shape[:2], self._heads, -1)
+def _layer_norm(x: Tensor, weights: Mapping[str, Tensor], eps: float) -> Tensor:
+    """NaN for rows whose variance leaves the range of the type: torch would give beta."""
+    out, _, inverse = torch.native_layer_norm(x, x.shape[-1:], weights["gamma"], weights["beta"], eps)
+    overflow = ~(inverse > 0)
+    return out.masked_fill_(overflow, torch.nan) if overflow.any() else out
 
-    @staticmethod
-    def _embedded(x: Tensor, shots: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
-        length, tokens = shots.shape[1], len(weights["align"])
-        slots = torch.arange(length, device=x.device) * tokens // length
-        windows = x[shots] if x.dim() == 2 else x
-        return windows + weights["position"][:length] + weights["align"][slots]
 
-    @staticmethod
-    def _select(node: Node, x: Tensor) -> Tensor:
-        source = node.inputs[0]
-        if node.space == "bottlenecks":
-            return x[:, : source.tokens]
-        latents = x[:, source.tokens :]
-        middle = latents.shape[1] // 2
-        return latents if node.space == "latents" else latents[:, middle : middle + 1]
+def _windows(x: Tensor, shots: Tensor) -> Tensor:
+    """Rows of latents; of shots their windows."""
+    return x[shots] if x.dim() == 2 else x
 
-    def _attention(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        q, k, v = (self._by_head(x).transpose(1, 2) for x in (q, k, v))
-        return functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+
+def _with_table(x: Tensor, table: Tensor, by: str) -> Tensor:
+    length = x.shape[1]
+    if by == "position":
+        return x + table[:length]
+    return x + table[torch.from_numpy(alignment_slots(length, len(table))).to(x.device)]
+
+
+def _with_prefix(prefix: Tensor, latents: Tensor) -> Tensor:
+    return torch.cat([prefix.expand(len(latents), -1, -1), latents], dim=1)
+
+
+def _embedded(x: Tensor, shots: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
+    return _with_table(_with_table(_windows(x, shots), weights["position"], "position"), weights["align"], "slot")
+
+
+def _select(node: Node, x: Tensor) -> Tensor:
+    source = node.inputs[0]
+    if node.space == "prefix":
+        return x[:, : source.prefix]
+    latents = x[:, source.prefix :]
+    middle = latents.shape[1] // 2
+    return latents if node.space == "latents" else latents[:, middle : middle + 1]
+
+
+def _by_head(x: Tensor, heads: int) -> Tensor:
+    return x.reshape(*x.shape[:2], heads, -1)
+
+
+def _attention(heads: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    q, k, v = (_by_head(x, heads).transpose(1, 2) for x in (q, k, v))
+    return functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)

@@ -7,7 +7,8 @@ import dataclasses
 import numpy as np
 from numpy.typing import NDArray
 
-from megaseg.engine.graph.graph import Graph, Node, Weight, linear
+from megaseg.engine.graph.graph import Graph, Node, Weight
+from megaseg.engine.graph.ops import linear
 from megaseg.engine.graph.passes.replace import replace
 
 

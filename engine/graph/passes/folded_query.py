@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from megaseg.engine.graph.graph import Graph, Node, Weight, head_linear, query_attention, select
+from megaseg.engine.graph.graph import Graph, Node, Weight
+from megaseg.engine.graph.ops import head_linear, query_attention, select
 from megaseg.engine.graph.passes.replace import replace
 
 
@@ -14,18 +15,17 @@ def folded_query(graph: Graph) -> Graph:
 
     Where the query is the centre row of a window and keys and values have no biases (pass ``attention_biases``).
     """
-    heads = graph.config.num_heads
 
     def rule(node: Node) -> Node | None:
-        if node.op != "attention" or node.space != "centres" or node.inputs[1].op != "linear":
+        if node.op != "attention" or node.space != "sequences" or node.inputs[1].op != "linear":
             return None
         q, kv = node.inputs
         if "bias" in kv.weights:
             return None
-        c, h = node.width, kv.inputs[0]
+        c, h, heads = node.width, kv.inputs[0], node.attributes["heads"]
         key, value = (_by_head(kv.weights["weight"].rows(i * c, (i + 1) * c), heads) for i in (0, 1))
         query = head_linear(q, _transposed(key))
-        sums = query_attention(query, select(h, "bottlenecks"), select(h, "latents"))
+        sums = query_attention(query, select(h, "prefix"), select(h, "latents"), heads)
         return head_linear(sums, value)
 
     return replace(graph, rule)

@@ -1,4 +1,4 @@
-"""Only the rows that somebody reads: of a scene model's last layer each window's centre, of an act model's the latents.
+"""Only the rows that somebody reads: of a last layer each window's middle row, or the latents without the prefix.
 
 Selecting rows commutes with every op that works row by row and with attention's queries (not its keys), so a selection
 moves up until something else needs the rows that it drops.
@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from megaseg.engine.graph.graph import Graph, Node, select
+from megaseg.engine.graph.graph import Graph, Node
+from megaseg.engine.graph.ops import OPS, select
 from megaseg.engine.graph.passes.replace import replace
 
 
@@ -16,13 +17,13 @@ def needed_queries(graph: Graph) -> Graph:
     """``select(op(x)) = op(select(x))`` where every reader of ``op(x)`` selects the same rows."""
     while True:
         moved = _step(graph)
-        if moved.logits is graph.logits:
+        if moved.results() == graph.results():
             return moved
         graph = moved
 
 
 def _step(graph: Graph) -> Graph:
-    users = graph.users()
+    users, results = graph.users(), set(graph.results())
     selected: dict[tuple[Node, str], Node] = {}  # equal selections are one node
 
     def once(x: Node, space: str) -> Node:
@@ -35,14 +36,14 @@ def _step(graph: Graph) -> Graph:
         if (first := selected.setdefault((source, space), node)) is not node:
             return first
         readers = users.get(source)  # none known: the source is new, its turn is the next step
-        if not readers or any(user.op != "select" or user.space != space for user in readers):
+        if not readers or source in results or any(user.op != "select" or user.space != space for user in readers):
             return None
-        if source.op in ("linear", "layer_norm"):
+        if OPS[source.op].row_wise:
             inputs = tuple(once(x, space) for x in source.inputs)
         elif source.op == "attention":
             inputs = (once(source.inputs[0], space), source.inputs[1])
         else:
             return None
-        return dataclasses.replace(source, inputs=inputs, space=space, tokens=node.tokens)
+        return dataclasses.replace(source, inputs=inputs, space=space, prefix=node.prefix)
 
     return replace(graph, rule)

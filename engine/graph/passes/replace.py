@@ -1,4 +1,4 @@
-"""How a pass replaces nodes."""
+"""Replacement of nodes by a rule."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def replace(graph: Graph, rule: Rule) -> Graph:
     for node in graph.nodes():
         current = with_inputs(node, new)
         new[node] = rule(current) or current
-    return Graph(graph.config, new[graph.logits])
+    return graph.with_results(new)
 
 
 def with_inputs(node: Node, new: Mapping[Node, Node]) -> Node:

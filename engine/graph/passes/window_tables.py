@@ -2,7 +2,7 @@
 
 The layer sees LayerNorm(z), z = x_i + p_j with p_j = position_j + align[slot(j)], so with sigma_ij of z:
 ``W LayerNorm(z) + b = (A_i + B_j) / sigma_ij + c``, A_i = W diag(gamma) (x_i - mean x_i), B_j the same of p_j and
-c = W beta + b. Bottleneck tokens are constants, and so are their queries, keys and values.
+c = W beta + b. Prefix tokens are constants, and so are their queries, keys and values.
 """
 
 from __future__ import annotations
@@ -10,14 +10,20 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from megaseg.engine.graph.graph import Graph, Node, Weight, inverse_sigma, linear, window_attention
+from megaseg.engine.graph.graph import Graph, Node, Weight
+from megaseg.engine.graph.ops import inverse_std, linear, window_attention
 from megaseg.engine.graph.passes.replace import replace
+from megaseg.engine.graph.sequences import Windows, alignment_slots
 
 Double = NDArray[np.float64]
 
 
 def window_tables(graph: Graph) -> Graph:
     """Self-attention directly on embedded windows of projected shots (pass ``project_once``) reads tables."""
+
+    if not isinstance(graph.sequences, Windows):
+        return graph
+    length = graph.sequences.length
 
     def rule(node: Node) -> Node | None:
         if node.op != "attention" or any(x.op != "linear" or x.inputs[0].op != "embed" for x in node.inputs):
@@ -28,17 +34,15 @@ def window_tables(graph: Graph) -> Graph:
         if kv.inputs[0] is not tokens or x.space != "shots" or not all("bias" in part.weights for part in (q, kv)):
             return None
         weight, bias = (_stacked(q.weights[name], kv.weights[name]) for name in ("weight", "bias"))
-        tables = _tables(weight, bias, tokens, graph.config.max_length)
-        own = tokens.weights
-        sigma = inverse_sigma(x, own["position"], own["align"])
-        return window_attention(linear(x, tables.pop("shot")), sigma, tables, tokens)
+        tables = _tables(weight, bias, tokens, length)
+        return window_attention(linear(x, tables.pop("shot")), inverse_std(tokens), tables, node)
 
     return replace(graph, rule)
 
 
 def _tables(weight: Weight, bias: Weight, tokens: Node, length: int) -> dict[str, Weight]:
-    gamma, beta, position, align, bottleneck = (
-        tokens.weights[name] for name in ("gamma", "beta", "position", "align", "bottleneck")
+    gamma, beta, position, align, prefix = (
+        tokens.weights[name] for name in ("gamma", "beta", "position", "align", "prefix")
     )
     wide, size = weight.shape
 
@@ -48,14 +52,14 @@ def _tables(weight: Weight, bias: Weight, tokens: Node, length: int) -> dict[str
         return centred
 
     def places() -> Double:
-        slots = np.arange(length) * align.shape[0] // length
+        slots = alignment_slots(length, align.shape[0])
         return (position.double() + align.double()[slots]) @ shot().T
 
     return {
         "shot": Weight((wide, size), shot),
         "position": Weight((length, wide), places),
         "shift": Weight((wide,), lambda: weight.double() @ beta.double() + bias.double()),
-        "bottleneck": Weight((align.shape[0], wide), lambda: bottleneck.double() @ weight.double().T + bias.double()),
+        "prefix": Weight((prefix.shape[0], wide), lambda: prefix.double() @ weight.double().T + bias.double()),
     }
 
 

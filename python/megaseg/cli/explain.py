@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated, Any
 
 import numpy as np
@@ -18,10 +19,9 @@ from megaseg.engine.engine import Engine
 from megaseg.engine.inputs.features import Features, load_features, resolve_features
 from megaseg.engine.inputs.files import atomic_write
 from megaseg.engine.results.explanation import Explanation
-from megaseg.errors import FeatureError
+from megaseg.errors import FeatureError, UnsupportedError
 from megaseg.features.extractor import UNITS, Extractor
 from megaseg.features.screenplay.screenplay import read_screenplays
-from megaseg.models.inspection import attention_scores, synchronisation
 from megaseg.report.plots import plot_attention, plot_importance, plot_synchronisation
 
 
@@ -67,8 +67,8 @@ def explain(
     result = engine.explain(movie, threshold=threshold, ordered=ordered)
     if engine.config.task == "scene" and shot is None:
         shot = int(result.segmentation.scores.argmax())
-    scores = attention_scores(checkpoint, movie, shot) if attention else None
-    matrix = synchronisation(checkpoint, movie, *synopsis, band) if synopsis else None
+    scores = inspection().attention_scores(checkpoint, movie, shot) if attention else None
+    matrix = inspection().synchronisation(checkpoint, movie, *synopsis, band) if synopsis else None
     folder.mkdir(parents=True, exist_ok=True)
     plot_importance(result, folder / "importance.png", title=f"{name}: importance of the modalities")
     if scores is not None:
@@ -126,3 +126,14 @@ def _table(result: Explanation, name: str) -> Table:
         shares = result.importance[own].mean(axis=0)
         table.add_row(decision, str(count), *(f"{share:.0%}" for share in shares))
     return table
+
+
+def inspection() -> ModuleType:
+    """``megaseg.models.inspection``, which imports torch: only what asks for it pays."""
+    try:
+        from megaseg.models import inspection as module
+    except ImportError as error:
+        raise UnsupportedError(
+            f"attention and synchronisation need the extra train: pip install 'megaseg[train]' ({error})"
+        ) from error
+    return module

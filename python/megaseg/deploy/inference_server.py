@@ -15,11 +15,12 @@ from typing import Any
 
 from megaseg.engine.backends.native.artefact import ArtefactInfo, is_artefact, read_info
 from megaseg.engine.backends.onnx.file import export_checkpoint, is_onnx, load
-from megaseg.engine.backends.tensorrt.batches import WINDOWS, input_names, tensor_shapes
+from megaseg.engine.backends.tensorrt.batches import WINDOWS, input_shapes, output_shapes
 from megaseg.engine.backends.tensorrt.plan import PlanInfo, is_plan, read_plan
 from megaseg.engine.loading import expect
 from megaseg.engine.model.checkpoint import Checkpoint, load_checkpoint, resolve_checkpoint
 from megaseg.engine.model.config import ModelConfig
+from megaseg.engine.model.family import structure_of, width_of
 from megaseg.errors import UnsupportedError
 
 KINDS = ("onnx", "python", "tensorrt")
@@ -118,22 +119,20 @@ def _python(source: Path, target: Path, compute_type: str) -> tuple[Settings, Te
     shutil.copyfile(source, target / f"model{source.suffix}")
     shutil.copyfile(Path(__file__).with_name("inference_server_model.py"), target / "model.py")
     inputs: Tensors = [(m.name, "float32", (-1, m.feature_size)) for m in config.modalities]
-    scores = (-1,) if config.task == "scene" else (-1, config.num_classes)
+    scores = (-1,) if config.task == "scene" else (-1, width_of(config))
     outputs: Tensors = [("scores", "float32", scores), ("boundaries", "bool", (-1,))]
     if config.task == "act":
-        outputs.append(("turning_points", "int64", (config.num_classes,)))
+        outputs.append(("turning_points", "int64", (width_of(config),)))
     parameters = {"device": "auto", "compute_type": compute_type, "num_threads": "0", "overflow": "error"}
     return {"backend": "python", "parameters": parameters}, inputs, outputs
 
 
 def _graph_tensors(config: ModelConfig, index: str) -> tuple[Tensors, Tensors]:
     """Inputs and outputs of the rewritten graph; window indices are of type ``index``."""
-    given = input_names(config)
-    inputs: Tensors = []
-    outputs: Tensors = []
-    for name, shape in tensor_shapes(config, -1, -1).items():
-        kind = index if name == WINDOWS else "float32"
-        (inputs if name in given else outputs).append((name, kind, shape))
+    graph = structure_of(config)
+    types = {modality.name: modality.type for modality in graph.inputs} | {WINDOWS: index}
+    inputs = [(name, types[name], shape) for name, shape in input_shapes(graph, -1, -1).items()]
+    outputs = [(name, "float32", shape) for name, shape in output_shapes(graph, -1, -1).items()]
     return inputs, outputs
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from megaseg.engine.engine import Engine
 from megaseg.engine.inputs.features import Features
+from megaseg.engine.model.family import width_of
 from megaseg.engine.results.segmentation import TURNING_POINTS
 from megaseg.errors import CheckpointError, FeatureError
 
@@ -101,7 +102,7 @@ def predicted_scenes(engine: Engine, movies: Mapping[str, Features], *, ordered:
         FeatureError: not an act model of five turning points, or features that do not fit it; names the movie.
     """
     config = engine.config
-    if config.task != "act" or config.num_classes != COUNT:
+    if config.task != "act" or width_of(config) != COUNT:
         raise FeatureError(f"evaluation: expected an act model of {COUNT} turning points, got task {config.task!r}")
     peaks = {}
     for name, movie in movies.items():

@@ -11,11 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megaseg.engine.backends.native.artefact import is_artefact
+from megaseg.engine.backends.protocol import LOGITS
 from megaseg.engine.backends.torch.backend import TorchBackend
 from megaseg.engine.graph.graph import Node
 from megaseg.engine.graph.passes import PASSES
 from megaseg.engine.inputs.features import FeatureSource, as_features
 from megaseg.engine.model.checkpoint import Checkpoint, load_checkpoint
+from megaseg.engine.model.family import structure_of
+from megaseg.engine.model.mega import MegaConfig
 from megaseg.engine.tasks.decoding import softmax
 from megaseg.errors import FeatureError, UnsupportedError
 from megaseg.kernels.banded_estep import banded_estep, density_threshold
@@ -38,20 +41,21 @@ def attention_scores(
         FeatureError: features that do not fit the model, or a ``shot`` that is missing, outside the movie, or given to
             a model of whole movies.
     """
-    backend = _backend(checkpoint, passes=False)
-    config = backend.graph.config
-    if not config.num_fusion_layers:
+    model = _loaded(checkpoint)
+    config = model.config
+    if not isinstance(config, MegaConfig) or not config.num_fusion_layers:
         raise UnsupportedError("attention_scores: expected a model with fusion layers, got num_fusion_layers 0")
+    backend = _backend(model, passes=False)
     movie = as_features(features).ordered_for(config)
     if config.task != "scene" and shot is not None:
         raise FeatureError(f"shot: expected none for a model of task {config.task}, got {shot}")
     if config.task == "scene" and (shot is None or not 0 <= shot < len(movie[0])):
         raise FeatureError(f"shot: expected the middle of a window, from 0 to {len(movie[0]) - 1}, got {shot}")
     window = None if shot is None else range(shot, shot + 1)
-    nodes = [_last_attention(contribution) for contribution in backend.graph.logits.inputs]
+    nodes = [_last_attention(contribution) for contribution in backend.graph.output(LOGITS).parts]
     rows = iter(backend.rows([source for node in nodes for source in node.inputs], movie, window))
     return {
-        modality.name: _scores(next(rows)[node.tokens :], next(rows), config.num_heads)
+        modality.name: _scores(next(rows)[node.prefix :], next(rows), node.attributes["heads"])
         for modality, node in zip(config.modalities, nodes, strict=True)
     }
 
@@ -78,9 +82,10 @@ def fused_rows(checkpoint: CheckpointSource, features: FeatureSource) -> NDArray
     Raises:
         UnsupportedError: a compiled model. FeatureError: features that do not fit the model.
     """
-    backend = _backend(checkpoint, passes=True)
-    movie = as_features(features).ordered_for(backend.graph.config)
-    parts = [contribution.inputs[0] for contribution in backend.graph.logits.inputs]
+    model = _loaded(checkpoint)
+    backend = _backend(model, passes=True)
+    movie = as_features(features).ordered_for(model.config)
+    parts = [contribution.inputs[0] for contribution in backend.graph.output(LOGITS).parts]
     return np.concatenate(backend.rows(parts, movie), axis=1)
 
 
@@ -106,13 +111,17 @@ def synchronisation(
     for task, model in (("act", act), ("synopsis", synopsis)):
         if model.config.task != task:
             raise UnsupportedError(f"{task}_checkpoint: expected a model of task {task}, got {model.config.task}")
-    widths = [len(model.config.modalities) * model.config.hidden_size for model in (act, synopsis)]
+    widths = [_embedding_width(model) for model in (act, synopsis)]
     if widths[0] != widths[1]:
         raise UnsupportedError(f"synopsis_checkpoint: expected embeddings {widths[0]} wide, got {widths[1]}")
     shots, sentences = _normalised(fused_rows(act, features)), _normalised(fused_rows(synopsis, sentence_features))
     if threshold is None:
         threshold = density_threshold([shots], [sentences], _DENSITY, band)
     return banded_estep(shots, sentences, threshold=threshold, band=band).view(np.bool_)
+
+
+def _embedding_width(model: Checkpoint) -> int:
+    return sum(part.inputs[0].width for part in structure_of(model.config).output(LOGITS).parts)
 
 
 def _normalised(rows: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -129,5 +138,5 @@ def _loaded(checkpoint: CheckpointSource) -> Checkpoint:
     return load_checkpoint(checkpoint)
 
 
-def _backend(checkpoint: CheckpointSource, *, passes: bool) -> TorchBackend:
-    return TorchBackend(_loaded(checkpoint), passes=tuple(PASSES) if passes else ())
+def _backend(checkpoint: Checkpoint, *, passes: bool) -> TorchBackend:
+    return TorchBackend(checkpoint, passes=tuple(PASSES) if passes else ())

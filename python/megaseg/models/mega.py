@@ -8,13 +8,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from megaseg.engine.model.checkpoint import Checkpoint, ModelConfig
+from megaseg.engine.graph.sequences import alignment_slots
+from megaseg.engine.model.checkpoint import Checkpoint
+from megaseg.engine.model.mega import MegaConfig
+from megaseg.errors import CheckpointError
 
 
 class ModalityEncoder(nn.Module):
     """One modality: shot encoder, bottleneck tokens, N_u unimodal layers, and its own N_f fusion layers."""
 
-    def __init__(self, config: ModelConfig, feature_size: int) -> None:
+    def __init__(self, config: MegaConfig, feature_size: int) -> None:
         super().__init__()
         size = config.hidden_size
         self.proj = nn.Linear(feature_size, size)
@@ -35,8 +38,7 @@ class ModalityEncoder(nn.Module):
         batch, n, _ = features.shape
         tokens = align.shape[0]
         shots = align if shots is None else shots
-        # slot(i) = floor(i L_n / n): the shot's progress through its movie (or window).
-        slots = torch.arange(n, device=features.device) * tokens // n
+        slots = torch.from_numpy(alignment_slots(n, tokens)).to(features.device)
         latents = self.proj(features) + self.position.weight[:n] + shots[slots]
         latents = self.dropout(self.norm(latents))
         hidden = torch.cat([(self.bottleneck + align).expand(batch, -1, -1), latents], dim=1)
@@ -56,10 +58,10 @@ class Mega(nn.Module):
     """The MEGA model of any task; inputs are windows (scene), whole movies (act) or synopses.
 
     Raises:
-        CheckpointError: from ``ModelConfig``, for values that do not fit each other.
+        CheckpointError: from ``MegaConfig``, for values that do not fit each other.
     """
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: MegaConfig) -> None:
         super().__init__()
         self.config = config
         self.align = nn.Embedding(config.num_bottleneck, config.hidden_size)
@@ -86,7 +88,7 @@ class Mega(nn.Module):
         return logits
 
 
-def _encoder_layer(config: ModelConfig) -> nn.TransformerEncoderLayer:
+def _encoder_layer(config: MegaConfig) -> nn.TransformerEncoderLayer:
     return nn.TransformerEncoderLayer(
         config.hidden_size,
         config.num_heads,
@@ -102,8 +104,10 @@ def from_checkpoint(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32) 
     """The model of a checkpoint, in evaluation mode.
 
     Raises:
-        CheckpointError: a tensor with NaN or Inf.
+        CheckpointError: a model of another family, or a tensor with NaN or Inf.
     """
+    if not isinstance(checkpoint.config, MegaConfig):
+        raise CheckpointError(f"checkpoint: expected a model of family mega, got one of {checkpoint.config.family}")
     with torch.device("meta"):
         model = Mega(checkpoint.config)
     state = {name: torch.from_numpy(np.array(tensor)).to(dtype) for name, tensor in checkpoint.tensors.items()}

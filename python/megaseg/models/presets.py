@@ -6,9 +6,10 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from megaseg.engine.model.config import Modality, ModelConfig
+from megaseg.engine.inputs.modality import Modality
+from megaseg.engine.model.mega import MegaConfig
 
-SCENE = ModelConfig(
+SCENE = MegaConfig(
     task="scene",
     modalities=(Modality("bassl", 2048), Modality("place", 2048), Modality("clip", 512)),
     max_length=17,
@@ -21,7 +22,7 @@ SCENE = ModelConfig(
     num_classes=2,
     dropout=0.1,
 )
-ACT = ModelConfig(
+ACT = MegaConfig(
     task="act",
     modalities=(
         Modality("appr", 2048),
@@ -42,7 +43,7 @@ ACT = ModelConfig(
     dropout=0.5,
 )
 # The synopsis model is as wide as the act model's fused rows: C = 128 M, 2 M heads, for its M = 6 modalities.
-SYNOPSIS = ModelConfig(
+SYNOPSIS = MegaConfig(
     task="synopsis",
     modalities=(Modality("sentence", 768),),
     max_length=60,
@@ -58,7 +59,7 @@ SYNOPSIS = ModelConfig(
 PRESETS = {"scene": SCENE, "act": ACT, "synopsis": SYNOPSIS}
 
 
-def preset(name: str, *, modalities: Sequence[tuple[str, int]] | None = None, **overrides: Any) -> ModelConfig:
+def preset(name: str, *, modalities: Sequence[tuple[str, int]] | None = None, **overrides: Any) -> MegaConfig:
     """A preset with any key replaced, for example ``preset("scene", modalities=[("clip", 512)], num_heads=8)``.
 
     Raises:

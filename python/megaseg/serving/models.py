@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from megaseg.engine.engine import Engine
+from megaseg.engine.model.family import width_of
 from megaseg.errors import UnsupportedError
 from megaseg.serving.errors import ModelNotFound, ModelNotReady
 
@@ -39,8 +40,8 @@ class Model:
             shot, final = Tensor("shot", "INT64", (-1,)), Tensor("final", "BOOL", (-1,))
             self.outputs: tuple[Tensor, ...] = (Tensor("scores", "FP32", (-1,)), boundaries, shot, final)
         else:
-            scores = Tensor("scores", "FP32", (-1, config.num_classes))
-            self.outputs = (scores, Tensor("turning_points", "INT64", (config.num_classes,)), boundaries)
+            scores = Tensor("scores", "FP32", (-1, width_of(config)))
+            self.outputs = (scores, Tensor("turning_points", "INT64", (width_of(config),)), boundaries)
 
 
 class Entry(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -12,8 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from megaseg.engine.graph.sequences import windows
 from megaseg.engine.inputs.features import Features
-from megaseg.engine.model.config import Modality
+from megaseg.engine.inputs.modality import Modality
 from megaseg.errors import FeatureError
 from megaseg.training.scaling import Scaling
 
@@ -74,13 +76,12 @@ class Corpus:
         return dataclasses.replace(self, rows={name: scalings[name](rows) for name, rows in self.rows.items()})
 
     def centred_windows(self, length: int, batch: int) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
-        """Features and centres of every shot's window, edge shots repeated, as the engine does."""
-        owner = torch.bucketize(torch.arange(len(self.labels)), self.edges, right=True) - 1
-        offsets = torch.arange(length) - length // 2
-        for centres in torch.split(torch.arange(len(self.labels)), batch):
-            low, high = self.edges[owner[centres]], self.edges[owner[centres] + 1] - 1
-            index = (centres[:, None] + offsets).clamp(low[:, None], high[:, None])
-            yield {name: rows[index] for name, rows in self.rows.items()}, centres
+        """Features (batch, L, D_m) of the windows around all shots, as the engine takes them, and their centres."""
+        edges = self.edges.tolist()
+        own = [low + windows(0, high - low, length, high - low) for low, high in itertools.pairwise(edges)]
+        index, centres = torch.from_numpy(np.concatenate(own)), torch.arange(edges[-1])
+        for rows_of, middle in zip(torch.split(index, batch), torch.split(centres, batch), strict=True):
+            yield {name: rows[rows_of] for name, rows in self.rows.items()}, middle
 
     def training_windows(
         self, length: int, stride: int, batch: int, generator: torch.Generator, block_dropout: float = 0.0

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from megaseg.engine.inputs.modality import Modality
 from megaseg.engine.model.checkpoint import Checkpoint
-from megaseg.engine.model.config import Modality
 from megaseg.errors import CheckpointError
 
 
@@ -58,7 +57,7 @@ def unscaled(checkpoint: Checkpoint, scalings: Mapping[str, Scaling]) -> Checkpo
         folded = scalings[name].folded(*(torch.from_numpy(tensors[key]) for key in keys))
         tensors |= {key: tensor.numpy() for key, tensor in zip(keys, folded, strict=True)}
         modalities.append(Modality(name, len(scalings[name].mean)))
-    config = dataclasses.replace(checkpoint.config, modalities=tuple(modalities))
+    config = checkpoint.config.replaced(modalities=tuple(modalities))
     return Checkpoint(config, tensors, dict(checkpoint.metadata))
 
 

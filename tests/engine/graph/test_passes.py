@@ -7,18 +7,18 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-from support import odd_config, random_checkpoint, random_features, small_config
+from support import logits_of, odd_config, random_checkpoint, random_features, small_config
 
 from megaseg.engine.backends.torch.backend import TorchBackend
-from megaseg.engine.graph.graph import build
 from megaseg.engine.graph.passes import PASSES, rewrite
+from megaseg.engine.model.family import graph_of
 from megaseg.models import from_checkpoint
 
 TOLERANCE = 1e-12  # the models' logits are of the order of one
 
 
 def logits(checkpoint, features, passes):
-    return TorchBackend(checkpoint, compute_type="float64", batch=7, passes=passes).run(features)
+    return logits_of(TorchBackend(checkpoint, compute_type="float64", batch=7, passes=passes), [features])[0]
 
 
 def as_written(checkpoint, features):
@@ -53,11 +53,11 @@ def test_each_pass_and_all_of_them_leave_the_logits(seed: int) -> None:
 @pytest.mark.parametrize("task", ["scene", "act"])
 def test_every_pass_that_concerns_a_task_changes_its_graph(task: str) -> None:
     """A pass that did nothing would leave every logit where it was."""
-    graph = build(random_checkpoint(small_config(task, num_unimodal_layers=2, num_fusion_layers=2)))
+    graph = graph_of(random_checkpoint(small_config(task, num_unimodal_layers=2, num_fusion_layers=2)))
     changed = set()
     for name, apply in PASSES.items():
         after = apply(graph)
-        if after.logits is not graph.logits:
+        if after.results() != graph.results():
             changed.add(name)
         graph = after
     scene_only = {"project_once", "window_tables", "folded_query"}
@@ -66,7 +66,7 @@ def test_every_pass_that_concerns_a_task_changes_its_graph(task: str) -> None:
 
 def test_the_rewritten_scene_graph_is_the_cheap_one() -> None:
     config = small_config(num_unimodal_layers=2)
-    graph = rewrite(build(random_checkpoint(config)))
+    graph = rewrite(graph_of(random_checkpoint(config)))
     ops = Counter(node.op for node in graph.nodes())
     modalities = len(config.modalities)
     assert ops["windows"] == 0
@@ -75,7 +75,7 @@ def test_the_rewritten_scene_graph_is_the_cheap_one() -> None:
     for node in graph.nodes():
         if node.op == "linear" and len(node.inputs) == 1 and node.inputs[0].op == "features":
             assert node.space == "shots"
-    last = [node for node in graph.nodes() if node.space == "centres" and node.op == "layer_norm"]
+    last = [node for node in graph.nodes() if node.space == "sequences" and node.op == "layer_norm"]
     assert len(last) == 2 * modalities
 
 
@@ -86,4 +86,4 @@ def test_weights_are_read_only_when_asked_for() -> None:
 
     checkpoint = random_checkpoint(small_config())
     unread = type(checkpoint)(checkpoint.config, Unreadable(checkpoint.tensors))
-    assert rewrite(build(unread)).logits.width == 2
+    assert rewrite(graph_of(unread)).output("logits").node.width == 2

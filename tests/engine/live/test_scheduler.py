@@ -29,17 +29,11 @@ class Gate:
         self.entered = threading.Semaphore(0)
         self.runs: list[list[int]] = []  # windows of each part of each run
 
-    def run_windows(self, excerpts: Any) -> Any:
+    def run(self, excerpts: Any, outputs: Any = ("logits",)) -> Any:
         self.runs.append([excerpt.last - excerpt.first for excerpt in excerpts])
         self.entered.release()
         assert self.open.wait(20)
-        return self._backend.run_windows(excerpts)
-
-    def run_many(self, movies: Any) -> Any:
-        self.runs.append([len(movie[0]) for movie in movies])
-        self.entered.release()
-        assert self.open.wait(20)
-        return self._backend.run_many(movies)
+        return self._backend.run(excerpts, outputs)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._backend, name)
@@ -277,14 +271,14 @@ def test_a_snapshot_of_a_busy_stream_repeats_nothing_and_loses_nothing(held: Any
 def test_one_that_fails_does_not_take_the_batch_with_it(held: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     scheduler, gate, first = held
     engine = scheduler.engine
-    run, wrong = gate._backend.run_windows, movie(engine, 5, 5)
+    run, wrong = gate._backend.run, movie(engine, 5, 5)
 
-    def picky(excerpts: Any) -> Any:
+    def picky(excerpts: Any, outputs: Any) -> Any:
         if any(np.array_equal(excerpt.features[0], wrong["clip"]) for excerpt in excerpts):
             raise FeatureError("features: they overflow the compute type")
-        return run(excerpts)
+        return run(excerpts, outputs)
 
-    monkeypatch.setattr(gate._backend, "run_windows", picky, raising=False)
+    monkeypatch.setattr(gate._backend, "run", picky, raising=False)
     futures = [scheduler.submit(movie(engine, 5, seed)) for seed in range(4, 7)]
     too_many = scheduler.submit(movie(engine, 2), num_scenes=9)
     gate.open.set()

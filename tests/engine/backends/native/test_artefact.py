@@ -22,7 +22,7 @@ from support import random_checkpoint, random_features, small_config
 from megaseg import _C, Engine, save_checkpoint
 from megaseg.engine.backends.native import artefact
 from megaseg.engine.backends.native.artefact import compile_checkpoint, is_artefact, read_info
-from megaseg.engine.model.config import Modality
+from megaseg.engine.inputs.modality import Modality
 from megaseg.errors import CheckpointError, UnsupportedError
 
 FEATURES = random_features(small_config(), 30)

@@ -8,15 +8,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support import odd_config, random_checkpoint, random_features, small_config
+from support import logits_of, odd_config, random_checkpoint, random_features, small_config
 
 from megaseg import _C
 from megaseg.engine.backends.native.artefact import compile_checkpoint
 from megaseg.engine.backends.native.backend import NativeBackend
 from megaseg.engine.backends.torch.backend import TorchBackend
 from megaseg.engine.graph.passes import PASSES
+from megaseg.engine.inputs.modality import Modality
 from megaseg.engine.model.checkpoint import Checkpoint, load_checkpoint
-from megaseg.engine.model.config import Modality, ModelConfig
+from megaseg.engine.model.config import ModelConfig
 from megaseg.errors import ResourceLimitError, UnsupportedError
 
 TARGETS = _C.available_targets()
@@ -29,7 +30,7 @@ def error(got: np.ndarray, expected: np.ndarray) -> float:
 
 
 def reference(checkpoint: Checkpoint, features: list[np.ndarray]) -> np.ndarray:
-    return TorchBackend(checkpoint, compute_type="float64", passes=()).run(features)
+    return logits_of(TorchBackend(checkpoint, compute_type="float64", passes=()), [features])[0]
 
 
 def native(checkpoint: Checkpoint, compute_type: str = "float32", **options: Any) -> NativeBackend:
@@ -55,7 +56,7 @@ def test_reference_vectors(shared: Path, name: str, target: str) -> None:
         features = [np.ascontiguousarray(vector[f"features/{m.name}"]) for m in checkpoint.config.modalities]
         expected = vector["logits"]
     for passes in ((), tuple(PASSES)):
-        assert error(native(checkpoint, target=target, passes=passes).run(features), expected) < TOLERANCE
+        assert error(logits_of(native(checkpoint, target=target, passes=passes), [features])[0], expected) < TOLERANCE
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -66,7 +67,7 @@ def test_random_models_on_every_target(seed: int) -> None:
         features = list(random_features(config, shots, seed).values())
         expected = reference(checkpoint, features)
         for target in TARGETS:
-            got = native(checkpoint, target=target).run(features)
+            got = logits_of(native(checkpoint, target=target), [features])[0]
             assert error(got, expected) < TOLERANCE, (target, shots)
 
 
@@ -77,7 +78,10 @@ def test_every_pass_by_itself(task: str, passes: tuple[str, ...]) -> None:
     checkpoint = random_checkpoint(config)
     for shots in shot_counts(config):
         features = list(random_features(config, shots).values())
-        assert error(native(checkpoint, passes=passes).run(features), reference(checkpoint, features)) < TOLERANCE
+        assert (
+            error(logits_of(native(checkpoint, passes=passes), [features])[0], reference(checkpoint, features))
+            < TOLERANCE
+        )
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -89,13 +93,15 @@ def test_narrow_types_err_no_more_than_twice_a_naive_model(compute_type: str, se
     features = list(random_features(config, 30 if config.task == "scene" else config.max_length, seed).values())
     expected = reference(checkpoint, features)
     naive = np.sqrt(
-        np.mean((TorchBackend(checkpoint, compute_type="bfloat16", passes=()).run(features) - expected) ** 2)
+        np.mean(
+            (logits_of(TorchBackend(checkpoint, compute_type="bfloat16", passes=()), [features])[0] - expected) ** 2
+        )
     )
     for target in TARGETS:
         if compute_type not in _C.compute_types(target):
             continue
         for passes in ((), tuple(PASSES)):
-            got = native(checkpoint, target=target, compute_type=compute_type, passes=passes).run(features)
+            got = logits_of(native(checkpoint, target=target, compute_type=compute_type, passes=passes), [features])[0]
             rms = np.sqrt(np.mean((got - expected) ** 2))
             assert rms < (2 if compute_type == "bfloat16" else 4) * naive, (target, passes)
 
@@ -107,18 +113,18 @@ def test_results_do_not_depend_on_threads_chunks_or_movie_length_before(task: st
     checkpoint = random_checkpoint(config)
     features = list(random_features(config, 200).values())
     plan = native(checkpoint, compute_type=compute_type, num_threads=1)
-    expected = plan.run(features)
+    expected = logits_of(plan, [features])[0]
     for threads in (2, 3, 5):
         other = native(checkpoint, compute_type=compute_type, num_threads=threads)
-        assert np.array_equal(other.run(features), expected)
+        assert np.array_equal(logits_of(other, [features])[0], expected)
     short = [array[:3] for array in features]
-    assert np.array_equal(plan.run(short), plan.run(short))
-    assert np.array_equal(plan.run(features), expected)
+    assert np.array_equal(logits_of(plan, [short])[0], logits_of(plan, [short])[0])
+    assert np.array_equal(logits_of(plan, [features])[0], expected)
     if task == "scene":
         limit = sizes(plan)[0] + sizes(plan)[1] // 2
         chunked = native(checkpoint, compute_type=compute_type, num_threads=1, memory_limit=limit)
         assert sum(sizes(chunked)) <= limit
-        assert np.array_equal(chunked.run(features), expected)
+        assert np.array_equal(logits_of(chunked, [features])[0], expected)
 
 
 @pytest.mark.parametrize("task", ["scene", "act"])
@@ -127,7 +133,7 @@ def test_targets_agree_pairwise(task: str) -> None:
     features = list(random_features(checkpoint.config, 30).values())
     for kind in _C.compute_types():
         logits = {
-            target: native(checkpoint, target=target, compute_type=kind).run(features)
+            target: logits_of(native(checkpoint, target=target, compute_type=kind), [features])[0]
             for target in TARGETS
             if kind in _C.compute_types(target)
         }
@@ -155,11 +161,11 @@ def test_movies_run_together_get_what_they_get_alone(task: str, compute_type: st
     backend = native(random_checkpoint(config), compute_type=compute_type, num_threads=2)
     lengths = [1, 2, 60, 33, 3, 1, 1, 1, 59, 17, 60, 5, 4]
     movies = [list(random_features(config, n, seed).values()) for seed, n in enumerate(lengths)]
-    together = backend.run_many(movies)
+    together = logits_of(backend, movies)
     assert [len(logits) for logits in together] == lengths
     for movie, logits in zip(movies, together, strict=True):
-        assert np.array_equal(backend.run(movie), logits)
-    assert backend.run_many([]) == []
+        assert np.array_equal(logits_of(backend, [movie])[0], logits)
+    assert logits_of(backend, []) == []
 
 
 @pytest.mark.parametrize(
@@ -178,9 +184,9 @@ def test_the_binding_itself_refuses_wrong_arrays(tmp_path: Path) -> None:
     good = list(random_features(config, 4).values())
     for bad in ([good[0]], [good[0], good[1][:3]], [good[0], good[1][:, :5]], [good[0][:0], good[1][:0]], []):
         with pytest.raises(ValueError, match="features"):
-            plan.run([good, bad])
+            logits_of(plan, [[good, bad]])[0]
     with pytest.raises(TypeError):
-        plan.run([[good[0].astype(np.float64), good[1]]])
+        logits_of(plan, [[[good[0].astype(np.float64), good[1]]]])[0]
 
 
 def test_sizes_beyond_any_model_are_refused_before_a_tensor_is_read() -> None:

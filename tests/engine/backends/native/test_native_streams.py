@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support import odd_config, random_checkpoint, random_features, small_config
+from support import logits_of, odd_config, random_checkpoint, random_features, small_config, window_logits
 
 from megaseg import _C
 from megaseg.engine.backends.native.backend import NativeBackend
@@ -38,7 +38,7 @@ class Pushed:
     """A movie whose shots come bit by bit, each shot's window as soon as its look-ahead is there."""
 
     def __init__(self, backend: NativeBackend, movie: Arrays) -> None:
-        self.movie, self.kept = movie, backend.keep()
+        self.movie, self.kept = movie, backend.new_cache()
         self.half = backend.info.config.max_length // 2
         self.come = self.seen = self.decided = 0
         self.logits: Arrays = []
@@ -70,11 +70,11 @@ def play(backend: NativeBackend, movies: list[Arrays], seed: int, most: int = 40
         chosen = rng.permutation(len(waiting))[: rng.integers(1, len(waiting) + 1)]
         asked = [(waiting[i], waiting[i].push(int(rng.integers(1, most + 1)), rng)) for i in chosen]
         runs = [(stream, excerpt) for stream, excerpt in asked if excerpt is not None]
-        for (stream, excerpt), logits in zip(runs, backend.run_windows([e for _, e in runs]), strict=True):
+        for (stream, excerpt), logits in zip(runs, window_logits(backend, [e for _, e in runs]), strict=True):
             assert len(logits) == excerpt.last - excerpt.first
             stream.logits.append(logits)
             assert stream.kept.shots == min(2 * stream.half, stream.seen)
-    for stream, expected in zip(streams, backend.run_many(movies), strict=True):
+    for stream, expected in zip(streams, logits_of(backend, movies), strict=True):
         assert np.array_equal(np.concatenate(stream.logits), expected)
 
 
@@ -124,14 +124,14 @@ def test_excerpts_without_a_keeper_and_any_windows_of_them(passes: bool) -> None
     rng = np.random.default_rng(5)
     movies = [movie_of(config, int(n), i) for i, n in enumerate((1, 5, 33, 33, 200, 90))]
     excerpts, expected = [], []
-    for movie, whole in zip(movies, backend.run_many(movies), strict=True):
+    for movie, whole in zip(movies, logits_of(backend, movies), strict=True):
         first = int(rng.integers(0, len(whole)))
         last = int(rng.integers(first + 1, len(whole) + 1))
         excerpts.append(Excerpt(movie, first, last))
         expected.append(whole[first:last])
-    for got, own in zip(backend.run_windows(excerpts), expected, strict=True):
+    for got, own in zip(window_logits(backend, excerpts), expected, strict=True):
         assert np.array_equal(got, own)
-    assert backend.run_windows([]) == []
+    assert window_logits(backend, []) == []
 
 
 def test_a_keeper_holds_the_last_shots_whatever_windows_were_asked_for() -> None:
@@ -139,14 +139,14 @@ def test_a_keeper_holds_the_last_shots_whatever_windows_were_asked_for() -> None
     config = small_config(max_length=7)
     backend = native(random_checkpoint(config))
     movie = movie_of(config, 240)
-    (whole,) = backend.run_many([movie])
+    (whole,) = logits_of(backend, [movie])
     for first, last, end in [(0, 1, 5), (4, 5, 5), (0, 1, 100), (99, 100, 100), (30, 110, 200), (150, 200, 200)]:
-        kept = backend.keep()
-        backend.run_windows([Excerpt(rows(movie, 0, end), first, last, kept)])
+        kept = backend.new_cache()
+        window_logits(backend, [Excerpt(rows(movie, 0, end), first, last, kept)])
         held = min(6, end)
         assert kept.shots == held
         centre = end - 3 - (end - held)  # the first window that sees shots to come
-        (logits,) = backend.run_windows([Excerpt(rows(movie, end, 240), centre, held + 240 - end, kept)])
+        (logits,) = window_logits(backend, [Excerpt(rows(movie, end, 240), centre, held + 240 - end, kept)])
         assert np.array_equal(logits, whole[end - 3 :])
         assert kept.shots == 6
 
@@ -156,33 +156,33 @@ def test_a_pushed_shot_is_the_only_one_given_and_memory_is_constant() -> None:
     config = small_config(max_length=17)
     backend = native(random_checkpoint(config))
     movie = movie_of(config, 60)
-    kept = backend.keep()
+    kept = backend.new_cache()
     size = kept.nbytes
     assert kept.shots == 0
     # A projection and a table of queries, keys and values in float32, of each of the two modalities.
     assert 16 * 2 * 4 * config.hidden_size * 4 <= size < 16 * 2 * 4 * config.hidden_size * 4 + 64
-    (logits,) = backend.run_windows([Excerpt(rows(movie, 0, 16), 0, 8, kept)])
+    (logits,) = window_logits(backend, [Excerpt(rows(movie, 0, 16), 0, 8, kept)])
     got = [logits]
     for shot in range(16, 60):
-        (one,) = backend.run_windows([Excerpt(rows(movie, shot, shot + 1), 8, 9, kept)])
+        (one,) = window_logits(backend, [Excerpt(rows(movie, shot, shot + 1), 8, 9, kept)])
         got.append(one)
         assert (kept.shots, kept.nbytes) == (16, size)
-    got += backend.run_windows([Excerpt(rows(movie, 60, 60), 8, 16, kept)])
-    assert np.array_equal(np.concatenate(got), backend.run_many([movie])[0])
+    got += window_logits(backend, [Excerpt(rows(movie, 60, 60), 8, 16, kept)])
+    assert np.array_equal(np.concatenate(got), logits_of(backend, [movie])[0])
 
 
 def test_programs_that_read_features_window_by_window_keep_nothing() -> None:
-    assert native(random_checkpoint(small_config()), passes=()).keep() is None
-    assert native(random_checkpoint(small_config("act"))).keep() is None
-    assert native(random_checkpoint(small_config())).keep() is not None
+    assert native(random_checkpoint(small_config()), passes=()).new_cache() is None
+    assert native(random_checkpoint(small_config("act"))).new_cache() is None
+    assert native(random_checkpoint(small_config())).new_cache() is not None
 
 
 def test_misuse_is_refused_and_leaves_keepers_as_they_were() -> None:
     config = small_config()
     backend, other = native(random_checkpoint(config)), native(random_checkpoint(config))
     movie = movie_of(config, 9)
-    kept, foreign = backend.keep(), other.keep()
-    backend.run_windows([Excerpt(rows(movie, 0, 4), 0, 2, kept)])
+    kept, foreign = backend.new_cache(), other.new_cache()
+    window_logits(backend, [Excerpt(rows(movie, 0, 4), 0, 2, kept)])
     none = rows(movie, 0, 0)
     for match, bad in [
         ("of its own", [Excerpt(movie, 0, 1, kept), Excerpt(movie, 0, 1, kept)]),
@@ -193,20 +193,20 @@ def test_misuse_is_refused_and_leaves_keepers_as_they_were() -> None:
         ("first < last <= 13 .* last 14", [Excerpt(movie, 0, 14, kept)]),
         ("first < last <= 9", [Excerpt(movie, 0, 10)]),
         ("from 1 to", [Excerpt(none, 0, 1)]),
-        ("from 1 to", [Excerpt(none, 0, 1, backend.keep())]),
+        ("from 1 to", [Excerpt(none, 0, 1, backend.new_cache())]),
         ("features", [Excerpt([movie[0], movie[1][:3]], 0, 1, kept)]),
         ("features", [Excerpt([movie[0], movie[1][:, :2]], 0, 1, kept)]),
         ("features", [Excerpt(movie[:1], 0, 1, kept)]),
     ]:
         with pytest.raises(ValueError, match=match):
-            backend.run_windows(bad)
+            window_logits(backend, bad)
     with pytest.raises(TypeError):
-        backend.run_windows([Excerpt(movie, 0, 1, object())])
+        window_logits(backend, [Excerpt(movie, 0, 1, object())])
     with pytest.raises(TypeError):
-        backend.run_windows([Excerpt([array.astype(np.float64) for array in movie], 0, 1)])
+        window_logits(backend, [Excerpt([array.astype(np.float64) for array in movie], 0, 1)])
     assert (kept.shots, foreign.shots) == (4, 0)
-    (logits,) = backend.run_windows([Excerpt(rows(movie, 4, 9), 2, 9, kept)])
-    assert np.array_equal(logits, backend.run_many([movie])[0][2:])
+    (logits,) = window_logits(backend, [Excerpt(rows(movie, 4, 9), 2, 9, kept)])
+    assert np.array_equal(logits, logits_of(backend, [movie])[0][2:])
 
 
 def test_an_act_model_has_no_windows() -> None:
@@ -214,29 +214,29 @@ def test_an_act_model_has_no_windows() -> None:
     backend = native(random_checkpoint(config))
     movie = movie_of(config, 9)
     with pytest.raises(ValueError, match="whole movie"):
-        backend.run_windows([Excerpt(movie, 0, 8)])
-    assert np.array_equal(backend.run_windows([Excerpt(movie, 0, 9)])[0], backend.run_many([movie])[0])
+        window_logits(backend, [Excerpt(movie, 0, 8)])
+    assert np.array_equal(window_logits(backend, [Excerpt(movie, 0, 9)])[0], logits_of(backend, [movie])[0])
 
 
 def test_a_keeper_outlives_the_engine_that_made_it() -> None:
-    kept = native(random_checkpoint(small_config())).keep()
+    kept = native(random_checkpoint(small_config())).new_cache()
     assert kept.shots == 0
     other = native(random_checkpoint(small_config()))
     with pytest.raises(ValueError, match="of this model"):
-        other.run_windows([Excerpt(movie_of(small_config(), 3), 0, 1, kept)])
+        window_logits(other, [Excerpt(movie_of(small_config(), 3), 0, 1, kept)])
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_after_a_fork_it_is_an_error() -> None:
     config = small_config()
     backend = native(random_checkpoint(config), num_threads=2)
-    kept = backend.keep()
+    kept = backend.new_cache()
     excerpt = Excerpt(movie_of(config, 9), 0, 4, kept)
-    backend.run_windows([excerpt])
+    window_logits(backend, [excerpt])
     child = os.fork()
     if child == 0:
         try:
-            backend.run_windows([excerpt])
+            window_logits(backend, [excerpt])
         except UnsupportedError:
             os._exit(7 if kept.shots == 4 else 1)
         os._exit(1)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support import Run, odd_config, random_checkpoint, random_features, small_config
+from support import Run, explained, logits_of, odd_config, random_checkpoint, random_features, small_config
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -21,9 +21,10 @@ from megaseg.engine.backends.onnx.backend import OnnxBackend  # noqa: E402
 from megaseg.engine.backends.onnx.file import COMPUTE_TYPES, export, export_checkpoint, load  # noqa: E402
 from megaseg.engine.backends.onnx.lowering import TYPES  # noqa: E402
 from megaseg.engine.backends.torch.backend import TorchBackend  # noqa: E402
-from megaseg.engine.graph.graph import build  # noqa: E402
 from megaseg.engine.graph.passes import PASSES  # noqa: E402
-from megaseg.engine.model.config import Modality, ModelConfig  # noqa: E402
+from megaseg.engine.inputs.modality import Modality  # noqa: E402
+from megaseg.engine.model.config import ModelConfig  # noqa: E402
+from megaseg.engine.model.family import graph_of  # noqa: E402
 from megaseg.errors import CheckpointError, FeatureError, UnsupportedError  # noqa: E402
 
 TOLERANCE = 2e-5  # of max(1, |logit|)
@@ -41,7 +42,7 @@ def rms(got: np.ndarray, expected: np.ndarray) -> float:
 
 
 def reference(checkpoint: Checkpoint, movie: Movie) -> np.ndarray:
-    return TorchBackend(checkpoint, compute_type="float64", passes=()).run(movie)
+    return logits_of(TorchBackend(checkpoint, compute_type="float64", passes=()), [movie])[0]
 
 
 def backend(checkpoint: Checkpoint, compute_type: str = "float32", **options: Any) -> OnnxBackend:
@@ -94,14 +95,14 @@ def test_reference_vectors(shared: Path, name: str, passes: tuple[str, ...]) -> 
     with np.load(shared / "vectors" / f"{name}.npz") as vector:
         movie = [np.ascontiguousarray(vector[f"features/{m.name}"]) for m in checkpoint.config.modalities]
         expected = vector["logits"]
-    (logits,) = backend(checkpoint, passes=passes).run_many([movie])
+    (logits,) = logits_of(backend(checkpoint, passes=passes), [movie])
     assert error(logits, expected) < TOLERANCE
     for compute_type in ("float16", "bfloat16"):
         bound = 2 * rms(naive(checkpoint, movie, compute_type), expected)
         model = export_checkpoint(checkpoint, compute_type, passes=passes)
         assert rms(evaluate(model, checkpoint.config, movie), expected) < bound
         if compute_type == "float16":  # ONNX Runtime's CPU has few kernels of bfloat16
-            assert rms(backend(checkpoint, compute_type, passes=passes).run_many([movie])[0], expected) < bound
+            assert rms(logits_of(backend(checkpoint, compute_type, passes=passes), [movie])[0], expected) < bound
 
 
 @BOTH
@@ -112,7 +113,7 @@ def test_random_models_of_any_length_in_one_session(seed: int, passes: tuple[str
     model = backend(checkpoint, passes=passes, batch=32)
     for shots in shot_counts(config):
         movie = random_movie(config, shots, seed)
-        logits, contributions = model.explain(movie)
+        logits, contributions = explained(model, movie)
         assert error(logits, reference(checkpoint, movie)) < TOLERANCE, shots
         assert contributions.shape == (shots, len(config.modalities), config.num_classes)
         bias = checkpoint.tensors["head.bias"]
@@ -129,7 +130,7 @@ def test_narrow_types_err_no_more_than_twice_a_naive_model(compute_type: str, se
     bound = 2 * rms(naive(checkpoint, movie, compute_type), expected)
     assert rms(evaluate(export_checkpoint(checkpoint, compute_type), config, movie), expected) < bound
     if compute_type == "float16":
-        assert rms(backend(checkpoint, compute_type).run_many([movie])[0], expected) < bound
+        assert rms(logits_of(backend(checkpoint, compute_type), [movie])[0], expected) < bound
 
 
 @pytest.mark.parametrize("passes", [*[(name,) for name in PASSES], tuple(PASSES)[:3]], ids="+".join)
@@ -137,7 +138,7 @@ def test_narrow_types_err_no_more_than_twice_a_naive_model(compute_type: str, se
 def test_any_subset_of_passes(task: str, passes: tuple[str, ...]) -> None:
     config = small_config(task, num_unimodal_layers=2, num_fusion_layers=2)
     checkpoint, movie = random_checkpoint(config), random_movie(config, 9)
-    (logits,) = backend(checkpoint, passes=passes).run_many([movie])
+    (logits,) = logits_of(backend(checkpoint, passes=passes), [movie])
     assert error(logits, reference(checkpoint, movie)) < TOLERANCE
 
 
@@ -190,28 +191,31 @@ def test_movies_run_together_get_what_they_get_alone(task: str, compute_type: st
     model = backend(random_checkpoint(config), compute_type, batch=16)
     lengths = [1, 2, 60, 33, 3, 1, 1, 1, 59, 17]
     movies = [random_movie(config, n, seed) for seed, n in enumerate(lengths)]
-    together = model.run_many(movies)
+    together = logits_of(model, movies)
     assert [len(logits) for logits in together] == lengths
     close = 1e-5 if compute_type == "float32" else 5e-3
     for movie, logits in zip(movies, together, strict=True):
-        np.testing.assert_allclose(logits, model.run_many([movie])[0], atol=close)
-    assert model.run_many([]) == []
+        np.testing.assert_allclose(logits, logits_of(model, [movie])[0], atol=close)
+    assert logits_of(model, []) == []
 
 
 def test_threads_may_share_a_session() -> None:
     config = small_config()
     model = backend(random_checkpoint(config))
     movies = [random_movie(config, 40, seed) for seed in range(24)]
-    expected = [model.run_many([movie])[0] for movie in movies]
+    expected = [logits_of(model, [movie])[0] for movie in movies]
     with ThreadPoolExecutor(8) as pool:
-        for got, wanted in zip(pool.map(lambda movie: model.run_many([movie])[0], movies), expected, strict=True):
+        for got, wanted in zip(pool.map(lambda movie: logits_of(model, [movie])[0], movies), expected, strict=True):
             assert np.array_equal(got, wanted)
+
+
+SHOTS = (3, 1000, 1, 50)
 
 
 def test_a_batch_takes_only_the_shots_that_its_windows_stand_on() -> None:
     config = small_config()
     model = backend(random_checkpoint(config), batch=16)
-    batches = list(model._batches([random_movie(config, n) for n in (3, 1000, 1, 50)]))
+    batches = list(model._batches([random_movie(config, n) for n in SHOTS], [range(n) for n in SHOTS]))
     assert sum(len(feeds["windows"]) for feeds in batches) == 1054
     assert all(len(feeds["clip"]) <= 16 + config.max_length - 1 for feeds in batches)
     assert all(feeds["windows"].max() == len(feeds["clip"]) - 1 for feeds in batches)
@@ -298,7 +302,7 @@ def test_weights_that_overflow_float16_are_refused() -> None:
 def test_a_modality_named_as_an_input_or_output_is_refused(name: str) -> None:
     config = small_config(modalities=(Modality(name, 3),))
     with pytest.raises(UnsupportedError, match=f"modalities: .*'{name}'"):
-        export(build(random_checkpoint(config)))
+        export(graph_of(random_checkpoint(config)), config)
 
 
 def damage(model: Any, what: str) -> None:
@@ -358,7 +362,7 @@ def test_compile_and_segment_from_the_command_line(run: Run, tmp_path: Path) -> 
     code, out, _ = run("compile", "screenplay-scenes", "--target", "onnx", "-o", file, "--compute-type", "float16")
     assert code == 0
     assert "ONNX opset 17 in float16" in out
-    assert "output contributions: float32 ['windows', 3, 2]" in out
+    assert "output logits.parts: float32 ['windows', 3, 2]" in out
     code, out, _ = run("compile", "screenplay-scenes", "--target", "onnx", "-o", file, "--json")
     report = json.loads(out)
     assert (report["bytes"], report["opset"], report["compute_type"]) == (file.stat().st_size, 17, "float32")

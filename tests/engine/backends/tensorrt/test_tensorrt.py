@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support import Run, random_checkpoint, random_features, small_config
+from support import Run, explained, logits_of, random_checkpoint, random_features, small_config
 
 pytest.importorskip("torch")
 pytest.importorskip("onnxruntime")
@@ -21,11 +21,11 @@ from fake_tensorrt import Machine
 
 from megaseg import Engine, save_checkpoint
 from megaseg.engine.backends.tensorrt.backend import TensorRTBackend, compile_plan
-from megaseg.engine.backends.tensorrt.batches import batches, fill, tensor_shapes
+from megaseg.engine.backends.tensorrt.batches import fill, input_shapes, runs
 from megaseg.engine.backends.tensorrt.plan import Profile, is_plan, read_plan, write_plan
-from megaseg.engine.graph.graph import build
 from megaseg.engine.graph.passes import PASSES, rewrite
 from megaseg.engine.model.checkpoint import Checkpoint
+from megaseg.engine.model.family import graph_of, structure_of
 from megaseg.errors import CheckpointError, FeatureError, MegasegError, UnsupportedError
 
 VERSIONS = ("8.6.1", "10.16.1.11", "11.4.0.106")
@@ -55,7 +55,7 @@ def movies(checkpoint: Checkpoint, lengths: list[int]) -> list[list[np.ndarray]]
 def exact(checkpoint: Checkpoint, movie: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     from megaseg.engine.backends.torch.backend import TorchBackend
 
-    return TorchBackend(checkpoint, compute_type="float64", passes=()).explain(movie)
+    return explained(TorchBackend(checkpoint, compute_type="float64", passes=()), movie)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -72,12 +72,12 @@ def test_movies_of_many_lengths_in_shared_batches(
     inputs = movies(checkpoint, LENGTHS)
     wanted = [exact(checkpoint, movie)[0] for movie in inputs]
     for _ in range(4):  # as new shapes, while they are captured, and twice as graphs
-        for got, want in zip(backend.run_many(inputs), wanted, strict=True):
+        for got, want in zip(logits_of(backend, inputs), wanted, strict=True):
             assert got.dtype == np.float32
             np.testing.assert_allclose(got, want, atol=tolerance * np.abs(want).max())
     assert machine.captures > 0
     assert machine.replays > 0
-    logits, contributions = backend.explain(inputs[3])
+    logits, contributions = explained(backend, inputs[3])
     np.testing.assert_allclose(logits, wanted[3], atol=tolerance * np.abs(wanted[3]).max())
     want = exact(checkpoint, inputs[3])[1]
     np.testing.assert_allclose(contributions, want, atol=tolerance * np.abs(want).max())
@@ -85,12 +85,13 @@ def test_movies_of_many_lengths_in_shared_batches(
 
 def test_batches_have_few_sizes_and_lose_no_shot() -> None:
     config, rng = small_config(max_length=17), np.random.default_rng(5)
+    graph = structure_of(config)
     profile = Profile.of(config, windows=12, max_windows=40)
     sizes = set()
     for _ in range(200):
         lengths = rng.integers(1, 60, rng.integers(1, 6)).tolist()
         covered: list[list[int]] = [[] for _ in lengths]
-        for batch in batches(config, profile, lengths):
+        for batch in runs(graph, profile, lengths, [range(n) for n in lengths]):
             sizes.add(batch.sequences)
             windows = sum(piece.wanted.stop - piece.wanted.start for piece in batch.pieces)
             read = sum(piece.read.stop - piece.read.start for piece in batch.pieces)
@@ -104,10 +105,11 @@ def test_batches_have_few_sizes_and_lose_no_shot() -> None:
 
 def test_what_is_left_over_reads_the_first_shot() -> None:
     config = small_config()
-    (batch,) = batches(config, Profile.of(config, 8), [3, 2])
-    shapes = tensor_shapes(config, batch.sequences, batch.shots)
+    graph = structure_of(config)
+    (batch,) = runs(graph, Profile.of(config, 8), [3, 2], [range(3), range(2)])
+    shapes = input_shapes(graph, batch.sequences, batch.shots)
     arrays = {name: np.full(shape, 99, np.int64 if name == "windows" else np.float32) for name, shape in shapes.items()}
-    fill(config, batch, movies(random_checkpoint(config), [3, 2]), arrays)
+    fill(graph, batch, movies(random_checkpoint(config), [3, 2]), arrays)
     assert arrays["windows"].tolist() == [
         [0, 0, 0, 1, 2], [0, 0, 1, 2, 2], [0, 1, 2, 2, 2], [3, 3, 3, 4, 4], [3, 3, 4, 4, 4], *[[0] * 5] * 3
     ]  # fmt: skip
@@ -125,7 +127,11 @@ def test_movies_of_equal_length_share_a_batch() -> None:
     config = small_config("act")
     profile = Profile.of(config, movies=2)
     assert profile.shots == (1, config.max_length, config.max_length)
-    found = [(b.sequences, b.shots, [p.movie for p in b.pieces]) for b in batches(config, profile, [7, 3, 7, 7])]
+    lengths = [7, 3, 7, 7]
+    found = [
+        (run.sequences, run.shots, [p.movie for p in run.pieces])
+        for run in runs(structure_of(config), profile, lengths, [range(n) for n in lengths])
+    ]
     assert found == [(2, 7, [0, 2]), (1, 7, [3]), (1, 3, [1])]
 
 
@@ -146,7 +152,7 @@ def test_shapes_keep_to_the_profile_and_graphs_to_their_number(
     for length in (1, 2, 4, 16, 23, 1, 2, 4, 16, 1, 2, 4, 16):
         movie = movies(checkpoint, [length])
         want = exact(checkpoint, movie[0])[0]
-        np.testing.assert_allclose(backend.run_many(movie)[0], want, atol=2e-2)
+        np.testing.assert_allclose(logits_of(backend, movie)[0], want, atol=2e-2)
     assert {shapes["windows"][0] for shapes in machine.shapes} == {1, 2, 4, 8, 16}
     assert all(shapes["clip"][0] == shapes["windows"][0] + 4 for shapes in machine.shapes)
     assert len(backend._graphs) == 2
@@ -156,13 +162,13 @@ def test_shapes_keep_to_the_profile_and_graphs_to_their_number(
 def test_threads_take_turns(machine: Machine, plan: Path) -> None:
     backend, checkpoint = TensorRTBackend.load(plan), random_checkpoint(small_config())
     inputs = movies(checkpoint, [9, 40, 1, 23])
-    alone = [backend.run_many([movie])[0] for movie in inputs]
+    alone = [logits_of(backend, [movie])[0] for movie in inputs]
     failures: list[str] = []
 
     def work(first: int) -> None:
         for turn in range(12):
             index = (first + turn) % len(inputs)
-            (got,) = backend.run_many([inputs[index]])
+            (got,) = logits_of(backend, [inputs[index]])
             if not np.array_equal(got, alone[index]):
                 failures.append(f"movie {index}")
 
@@ -256,9 +262,9 @@ def test_what_tensorrt_refuses_is_told_with_its_reason(
     backend = TensorRTBackend.from_checkpoint(checkpoint)
     machine.broken = "run"
     with pytest.raises(MegasegError):
-        backend.run_many(movies(checkpoint, [3, 50]))
+        logits_of(backend, movies(checkpoint, [3, 50]))
     machine.broken = ""
-    (got,) = backend.run_many(movies(checkpoint, [6]))  # one failure leaves nothing behind
+    (got,) = logits_of(backend, movies(checkpoint, [6]))  # one failure leaves nothing behind
     np.testing.assert_allclose(got, exact(checkpoint, movies(checkpoint, [6])[0])[0], atol=2e-2)
 
 
@@ -391,7 +397,7 @@ def test_a_forked_process_must_load_its_own(machine: Machine, plan: Path, monkey
     backend = TensorRTBackend.load(plan)
     monkeypatch.setattr("os.getpid", lambda: -1)
     with pytest.raises(UnsupportedError, match=r"forked"):
-        backend.run_many(movies(random_checkpoint(small_config()), [3]))
+        logits_of(backend, movies(random_checkpoint(small_config()), [3]))
 
 
 @pytest.mark.parametrize("task", ["scene", "act"])
@@ -411,12 +417,14 @@ def test_attention_as_a_plugin_gives_the_same(
 
     nodes = onnx.load_model_from_string(bytes(read_plan(tmp_path / "m.plan")[1]).partition(b"\0")[2]).graph.node
     plugins = [node for node in nodes if node.op_type == "bottleneck_attention"]
-    whole = [node for node in rewrite(build(checkpoint), names).nodes() if node.op in ("attention", "window_attention")]
+    whole = [
+        node for node in rewrite(graph_of(checkpoint), names).nodes() if node.op in ("attention", "window_attention")
+    ]
     assert len(plugins) == len(whole) > 0
     keys = {attribute.i for node in plugins for attribute in node.attribute if attribute.name == "tokens"}
     assert keys == ({5 + 2, 5 + 4} if task == "scene" and not passes else {5 + 2} if task == "scene" else {0})
     (movie,) = movies(checkpoint, [21])
-    (got,) = TensorRTBackend.load(tmp_path / "m.plan").run_many([movie])
+    (got,) = logits_of(TensorRTBackend.load(tmp_path / "m.plan"), [movie])
     np.testing.assert_allclose(got, exact(checkpoint, movie)[0], atol=2e-5)
 
 

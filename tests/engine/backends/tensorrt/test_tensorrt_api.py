@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from tensorrt_api import Api, compiler
 
-ENGINE = Path(__file__).resolve().parents[4] / "engine" / "backends" / "tensorrt"
+ENGINE = Path(__file__).resolve().parents[4] / "engine"
 SCRIPT = Path(__file__).with_name("tensorrt_api.py")
 # What the variables of engine/backends/tensorrt/api.py hold.
 HOLDERS = {
@@ -105,7 +105,7 @@ def accepts(call: ast.Call, parameters: list[str]) -> bool:
 
 def test_all_that_is_asked_of_tensorrt_is_there(api: Api) -> None:
     seen, missing = set(), set()
-    tree = ast.parse((ENGINE / "tensorrt.py").read_text(encoding="utf-8"))
+    tree = ast.parse((ENGINE / "backends" / "tensorrt" / "api.py").read_text(encoding="utf-8"))
     for kind, attribute, call in uses(tree):
         seen.add((kind, attribute))
         if kind == "":
@@ -137,7 +137,7 @@ def test_a_wrong_name_or_call_would_be_found() -> None:
 
 def test_tensorrt_is_asked_in_one_module_only() -> None:
     for path in ENGINE.rglob("*.py"):
-        if path.name != "tensorrt.py" or path.parent.name == "backends":
+        if path.name != "api.py" or path.parent.name == "backends":
             tree = ast.parse(path.read_text(encoding="utf-8"))
             asked = {attribute for kind, attribute, _ in uses(tree) if kind == ""}
             assert asked <= {"__version__"}, f"{path}: {asked}"
@@ -175,7 +175,7 @@ sys.path.insert(0, {str(SCRIPT.parent)!r})
 from pathlib import Path
 from tensorrt_api import load
 load(Path({str(bindings)!r}), Path({str(tmp_path)!r}))
-from megaseg.engine.backends import tensorrt
+from megaseg.engine.backends.tensorrt import api as tensorrt
 from megaseg.errors import UnsupportedError
 trt = tensorrt.tensorrt()
 records = []

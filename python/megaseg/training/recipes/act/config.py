@@ -16,7 +16,7 @@ VARIANTS = ("mega", "mega*")
 
 @dataclass(frozen=True, slots=True)
 class ActConfig:
-    """Model sizes (see ``ModelConfig``), the three phases and the ablations.
+    """Model sizes (see ``MegaConfig``), the three phases and the ablations.
 
     ``variant``: ``mega`` synchronises synopsis and movie, ``mega*`` distils the teacher's silver distributions instead.
     ``density`` is the share of the pairs inside the band that the lambda of each round keeps; ``band`` is xi (Eq. 2),

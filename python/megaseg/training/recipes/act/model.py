@@ -7,8 +7,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from megaseg.engine.inputs.modality import Modality
 from megaseg.engine.model.checkpoint import Checkpoint
-from megaseg.engine.model.config import Modality, ModelConfig
+from megaseg.engine.model.mega import MegaConfig
 from megaseg.evaluation.act import COUNT
 from megaseg.models import Mega, to_checkpoint
 from megaseg.models.mega import ModalityEncoder
@@ -20,7 +21,7 @@ SENTENCE = "sentence"
 class ShotModel(Mega):
     """MEGA with the ablations of the paper's Tables 2a and 2b; ``checkpoint`` gives an ablated model as plain MEGA."""
 
-    def __init__(self, config: ModelConfig, *, align_in_shots: bool = True, align_in_bottlenecks: bool = True) -> None:
+    def __init__(self, config: MegaConfig, *, align_in_shots: bool = True, align_in_bottlenecks: bool = True) -> None:
         super().__init__(config)
         self.align_in_shots, self.align_in_bottlenecks = align_in_shots, align_in_bottlenecks
 
@@ -55,7 +56,7 @@ def shot_model(config: ActConfig, widths: Mapping[str, int], recipe: str | None)
     """The act model; late fusion makes its fusion layers unimodal, so that modalities meet in the head alone."""
     layers, fusion = config.num_unimodal_layers, config.num_fusion_layers
     model = ShotModel(
-        ModelConfig(
+        MegaConfig(
             task="act",
             modalities=tuple(Modality(name, width) for name, width in widths.items()),
             max_length=config.max_length,
@@ -80,7 +81,7 @@ def synopsis_model(config: ActConfig, width: int, modalities: int, longest: int)
     """The synopsis model: as wide as the act model's fused rows, no fusion stage (Table 1b)."""
     size = config.hidden_size * modalities
     model = Mega(
-        ModelConfig(
+        MegaConfig(
             task="synopsis",
             modalities=(Modality(SENTENCE, width),),
             max_length=longest,

@@ -11,7 +11,7 @@ from megaseg.training.config import read_config
 
 @dataclass(frozen=True, slots=True)
 class SceneConfig:
-    """Model sizes (see ``ModelConfig``), optimisation and augmentation of a scene model.
+    """Model sizes (see ``MegaConfig``), optimisation and augmentation of a scene model.
 
     ``position_std`` is the spread of the initial position embeddings: near the projections' own, or the model is slow
     to learn which row is the neighbour. ``positive_weight`` weighs boundaries in the loss. ``window_stride`` is the

@@ -62,7 +62,7 @@ class SceneRuns:
         threshold = best_threshold(*pooled)
         settings = dataclasses.replace(self.config, epochs=round(sum(epochs) / len(epochs)))
         checkpoint, _ = self._train(None, dataclasses.replace(settings, patience=settings.epochs))
-        config = dataclasses.replace(checkpoint.config, threshold=threshold)
+        config = checkpoint.config.replaced(threshold=threshold)
         report = {"folds": figures, "epochs": settings.epochs}
         report["validation"] = dataclasses.asdict(scene_metrics(labels, scores, threshold))
         return Checkpoint(config, checkpoint.tensors), report

@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from megaseg.engine.model.checkpoint import Checkpoint, ModelConfig
+from megaseg.engine.model.checkpoint import Checkpoint
+from megaseg.engine.model.mega import MegaConfig
 from megaseg.evaluation.metrics import SceneMetrics, best_threshold, scene_metrics
 from megaseg.models import Mega, to_checkpoint
 from megaseg.training.corpus import Corpus, WindowBatch
@@ -79,7 +80,7 @@ class SceneTrainer:
         model = self._loop.run(keep, lambda batch: advance(len(batch[0].labels)))
         checkpoint = unscaled(to_checkpoint(model), self._scalings)
         best = best_of(self._loop.history)
-        config = dataclasses.replace(checkpoint.config, threshold=best.threshold)
+        config = checkpoint.config.replaced(threshold=best.threshold)
         return Checkpoint(config, checkpoint.tensors), list(self._loop.history)
 
     def _batches(self, epoch: int) -> Iterator[Sequence[WindowBatch]]:
@@ -109,7 +110,7 @@ def best_of(history: Sequence[SceneEpoch]) -> SceneMetrics:
 
 def _new_model(config: SceneConfig, corpus: Corpus) -> Mega:
     model = Mega(
-        ModelConfig(
+        MegaConfig(
             task="scene",
             modalities=corpus.modalities,
             max_length=config.max_length,
