@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint gpu-resources sanitize cpp targets fuzz stress bench clean
+.PHONY: demo test slow lint gpu-resources sanitize cpp targets fuzz stress bench clean
 
 .venv/pyvenv.cfg:
 	$(PYTHON) -c 'import sys; assert (3, 10) <= sys.version_info < (3, 14), "megaseg needs Python 3.10 to 3.13: make PYTHON=python3.12"'
@@ -24,6 +24,10 @@ demo: .venv/demo
 test: .venv/test
 	$(BIN)/pytest
 
+# The tests that a newcomer need not wait for; make test and make slow together are all tests.
+slow: .venv/test
+	$(BIN)/pytest -m slow
+
 lint: .venv/test
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 	git ls-files '*.cpp' '*.h' '*.hpp' '*.cu' '*.cuh' | xargs $(BIN)/clang-format --dry-run --Werror
@@ -32,7 +36,7 @@ lint: .venv/test
 FOREIGN := $(foreach name,onnx tensorrt packing,--ignore-glob='*/test_$(name)*')
 targets: .venv/test
 	for target in $$($(BIN)/python -c 'from megaseg import _C; print(*_C.available_targets())'); do \
-	    echo "target $$target" && MEGASEG_ISA=$$target $(BIN)/pytest tests/kernels tests/engine $(FOREIGN) || exit 1; done
+	    echo "target $$target" && MEGASEG_ISA=$$target $(BIN)/pytest -m '' tests/kernels tests/engine $(FOREIGN) || exit 1; done
 
 # What compilers say of the GPU's kernels, without a GPU: registers, shared memory, spills.
 gpu-resources: .venv/test

@@ -21,7 +21,7 @@ CMAKE_ARGS="-DMEGASEG_CUDA=ON" "$python" setup.py build_ext --inplace >"$out/bui
 step "every kernel and backend against float64"
 # Other versions than the pinned ones may warn of what is to come: that is no failure here.
 # What needs no GPU is left to CI.
-checks=(-m pytest tests/gpu -p no:cacheprovider -o filterwarnings=default
+checks=(-m pytest tests/gpu -m '' -p no:cacheprovider -o filterwarnings=default
         --ignore tests/gpu/test_ahead_of_time.py --ignore tests/gpu/test_cuda_sources.py)
 ! "$python" -c 'import xdist' 2>/dev/null || checks+=(-n 8)  # most of the time goes into compiling kernels
 timeout 180 "$python" "${checks[@]}" >"$out/tests.log" 2>&1 || failed+=(tests)

@@ -45,6 +45,7 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "build" / "segment"
 
 
+@pytest.mark.slow
 def test_the_example_finds_the_scenes_that_python_finds(example: Path, tmp_path: Path) -> None:
     config = small_config(threshold=0.45)
     compile_checkpoint(random_checkpoint(config), tmp_path / "model.mseg")

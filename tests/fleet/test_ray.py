@@ -136,6 +136,7 @@ def test_a_batch_without_features_is_refused(checkpoint: str) -> None:
         Segmenter(checkpoint)({"file": ["a.npz"]})
 
 
+@pytest.mark.slow
 def test_titles_of_a_killed_worker_are_done_once(address: str, tmp_path: Path) -> None:
     make_titles(tmp_path, 60)
     out = tmp_path / "out"
@@ -192,6 +193,7 @@ def test_workers_that_cannot_start_end_the_run(address: str, checkpoint: str, mo
         Fleet(address, {"checkpoint": checkpoint})
 
 
+@pytest.mark.slow
 def test_a_killed_driver_takes_its_workers_with_it_and_loses_no_title(tmp_path: Path) -> None:
     make_titles(tmp_path, 60)
     out = tmp_path / "out"

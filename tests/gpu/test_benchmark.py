@@ -46,6 +46,7 @@ def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "compile", lambda model, **_: model)
 
 
+@pytest.mark.slow
 def test_every_row_of_the_case(monkeypatch: pytest.MonkeyPatch) -> None:
     for types in ("TYPES", "COMPILED"):
         monkeypatch.setattr(gpu, types, ("float16",))  # the other takes the same ways

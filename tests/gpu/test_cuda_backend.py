@@ -32,6 +32,7 @@ def expected(checkpoint, movies):
     return logits_of(TorchBackend(checkpoint, compute_type="float64", passes=()), movies)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("passes", [True, False])
 def test_odd_models(seed: int, passes: bool) -> None:
@@ -45,6 +46,7 @@ def test_odd_models(seed: int, passes: bool) -> None:
         np.testing.assert_allclose(got, want, rtol=0, atol=2e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["scene", "act"])
 @pytest.mark.parametrize("compute_type", ["float16", "bfloat16"])
 def test_half_types_err_no_more_than_twice_what_torch_does(task: str, compute_type: str) -> None:
@@ -71,6 +73,7 @@ def test_half_types_err_no_more_than_twice_what_torch_does(task: str, compute_ty
     assert 0 < error <= 2 * np.abs(np.concatenate(written) - want).max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["scene", "act"])
 def test_movies_of_any_lengths_in_batches_of_few_shapes(task: str) -> None:
     config = small_config(task)

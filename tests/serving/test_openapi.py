@@ -69,6 +69,7 @@ CASES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "path", "mode"), CASES)
 def test_the_service_does_as_its_document_says(document: Any, method: str, path: str, mode: GenerationMode) -> None:
     # No schema says which tensors a model takes, or what is in a feature file.

@@ -97,6 +97,7 @@ def test_a_run_leaves_checkpoints_and_a_log(tmp_path: Path) -> None:
     assert len(found.turning_points) == 5
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_model_and_another_another(tmp_path: Path) -> None:
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         run(dataclasses.replace(SMALL, seed=seed), tmp_path / name)
@@ -105,6 +106,7 @@ def test_the_same_seed_gives_the_same_model_and_another_another(tmp_path: Path) 
     assert (a != c).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", [0, 1, 2])
 def test_an_interrupted_run_ends_like_an_uninterrupted_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int

@@ -120,6 +120,7 @@ def test_a_training_movie_is_read_by_the_fold_that_has_not_seen_it(
     assert reader.log_odds(new)[-1] == UNREAD  # no gap follows the last block
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_keeps_finished_folds(minilm: Path, tmp_path: Path) -> None:
     config = ReaderConfig(folds=2, epochs=1, warmup_steps=1, negatives=0.1)
     output = tmp_path / "reader.safetensors"
