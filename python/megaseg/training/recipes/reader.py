@@ -66,8 +66,7 @@ def train_reader(
     if set(folds.values()) != set(range(config.folds)) or config.folds < 2:
         raise FeatureError(f"expected labelled screenplays in each of {config.folds} folds, got {len(labelled)} in all")
     _, tokenizer = load_minilm(minilm)
-    gaps = {p.name: [(gap, int(p.labels[gap.row])) for gap in read_gaps(p.blocks, tokenizer)] for p in labelled
-            if p.labels is not None}  # fmt: skip
+    gaps = {play.name: _labelled(play, tokenizer) for play in labelled}
     folder = output.with_name(f"{output.name}.folds")
     folder.mkdir(parents=True, exist_ok=True)
     context = multiprocessing.get_context("spawn")
@@ -80,15 +79,23 @@ def train_reader(
             path = folder / f"{fold}.safetensors"
             jobs.append(pool.submit(_train_fold, train, held_out, path, config, fold, minilm, queue))
         precisions = _gather(jobs, queue, advance)
-    adapters = []
-    for fold in range(config.folds):
-        adapters.append(Adapter())
-        adapters[-1].load_state_dict(safetensors.torch.load_file(folder / f"{fold}.safetensors"))
     training = {**(notes or {}), "config": asdict(config), "movies": len(labelled), "held_out_ap": precisions}
-    save_reader(output, adapters, folds, training)
+    save_reader(output, [_finished(folder / f"{fold}.safetensors") for fold in range(config.folds)], folds, training)
     for path in (*folder.iterdir(), folder):
         path.rmdir() if path.is_dir() else path.unlink()
     return precisions
+
+
+def _labelled(play: Screenplay, tokenizer: Any) -> Labelled:
+    labels = play.labels
+    return [] if labels is None else [(gap, int(labels[gap.row])) for gap in read_gaps(play.blocks, tokenizer)]
+
+
+def _finished(path: Path) -> Adapter:
+    """The adapter of a finished fold."""
+    adapter = Adapter()
+    adapter.load_state_dict(safetensors.torch.load_file(path))
+    return adapter
 
 
 def _gather(jobs: list[Future[float]], queue: Any, advance: Callable[[int], None]) -> list[float]:
@@ -106,11 +113,10 @@ def _train_fold(
     torch.set_num_threads(1)
     torch.manual_seed(config.seed + fold)
     weights = base_weights(load_minilm(minilm)[0])
-    adapter = Adapter()
     if path.is_file():
-        adapter.load_state_dict(safetensors.torch.load_file(path))
+        adapter = _finished(path)
     else:
-        adapter = _loop(adapter, weights, train, config, fold).run(on_batch=lambda batch: queue.put(len(batch[0])))
+        adapter = _loop(Adapter(), weights, train, config, fold).run(on_batch=lambda batch: queue.put(len(batch[0])))
         with atomic_write(path) as temporary:
             safetensors.torch.save_file(adapter.state_dict(), temporary)
     adapter.eval()
