@@ -15,7 +15,7 @@ from megaseg.engine.graph.sequences import Windows
 from megaseg.engine.inputs.features import Features, FeatureSource, as_features
 from megaseg.engine.live.snapshot import read_snapshot
 from megaseg.engine.live.stream import Stream, new_progress
-from megaseg.engine.loading import expect, load_backend
+from megaseg.engine.loading import load_backend, require
 from megaseg.engine.model.checkpoint import Checkpoint, ModelConfig
 from megaseg.engine.results.explanation import Explanation
 from megaseg.engine.results.segmentation import Decision, Segmentation
@@ -72,7 +72,7 @@ class Engine:
             UnsupportedError: a device, compute type, backend or extra that is not there; lists what is.
             ResourceLimitError: the model does not fit ``memory_limit``.
         """
-        expect("overflow", overflow, OVERFLOWS)
+        require("overflow", overflow, OVERFLOWS)
         config, loaded = load_backend(
             checkpoint,
             device=device,

@@ -1,8 +1,12 @@
-"""From a checkpoint or a compiled model to the backend that runs it."""
+"""From a checkpoint or a compiled model to the backend that runs it: a table of the backends."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +15,91 @@ from megaseg.engine.backends.onnx.file import is_onnx
 from megaseg.engine.backends.protocol import Backend
 from megaseg.engine.backends.tensorrt.plan import is_plan
 from megaseg.engine.graph.passes import PASSES
-from megaseg.engine.model.checkpoint import Checkpoint, ModelConfig, load_checkpoint, resolve_checkpoint
+from megaseg.engine.model.checkpoint import Checkpoint, load_checkpoint, resolve_checkpoint
+from megaseg.engine.model.config import ModelConfig
 from megaseg.errors import UnsupportedError
 from megaseg.kernels.options import memory, threads
 
 DEVICES = ("auto", "cpu", "cuda")
 COMPUTE_TYPES = ("auto", "float32", "float16", "bfloat16", "int8", "float64")
-BACKENDS = ("auto", "native", "torch", "onnx", "tensorrt")
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What a caller asked of a backend."""
+
+    device: str
+    compute_type: str
+    num_threads: int
+    memory_limit: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Loader:
+    """How one backend is made of a checkpoint, and of its own compiled files where it has any.
+
+    ``make`` and ``load`` are callables of ``module``, which is imported when one of them is asked for.
+    """
+
+    module: str
+    devices: tuple[str, ...]
+    make: str
+    options: Callable[[Choice], dict[str, Any]]
+    is_file: Callable[[Path], bool] | None = None
+    load: str = ""
+    file_options: Callable[[Choice], dict[str, Any]] = lambda _: {}
+
+    def call(self, name: str) -> Any:
+        """A callable of the backend's module."""
+        return attrgetter(name)(import_module(self.module))
+
+
+def _sized(choice: Choice) -> dict[str, Any]:
+    return {"num_threads": choice.num_threads, "memory_limit": choice.memory_limit}
+
+
+def _placed(choice: Choice) -> dict[str, Any]:
+    return {"device": choice.device, "num_threads": choice.num_threads}
+
+
+BACKENDS: dict[str, Loader] = {
+    "native": Loader(
+        "megaseg.engine.backends.native.backend",
+        ("auto", "cpu"),
+        "NativeBackend.from_checkpoint",
+        lambda choice: {"compute_type": choice.compute_type, **_sized(choice)},
+        is_artefact,
+        "NativeBackend",
+        _sized,
+    ),
+    "torch": Loader(
+        "megaseg.engine.backends.torch.devices",
+        DEVICES,
+        "torch_backend",
+        lambda choice: {"compute_type": choice.compute_type, "device": choice.device},
+    ),
+    "onnx": Loader(
+        "megaseg.engine.backends.onnx.backend",
+        DEVICES,
+        "OnnxBackend.from_checkpoint",
+        lambda choice: {"compute_type": _or(choice.compute_type, "float32"), **_placed(choice)},
+        is_onnx,
+        "OnnxBackend.from_file",
+        _placed,
+    ),
+    "tensorrt": Loader(
+        "megaseg.engine.backends.tensorrt.backend",
+        ("auto", "cuda"),
+        "TensorRTBackend.from_checkpoint",
+        lambda choice: {"compute_type": choice.compute_type},
+        is_plan,
+        "TensorRTBackend.load",
+    ),
+}
+
+
+def _or(value: str, default: str) -> str:
+    return default if value == "auto" else value
 
 
 def load_backend(
@@ -31,47 +113,26 @@ def load_backend(
     passes: bool,
 ) -> tuple[ModelConfig, Backend]:
     """The backend, and the config of its model; arguments and errors as of ``Engine.from_checkpoint``."""
-    expect("device", device, DEVICES)
-    expect("compute_type", compute_type, COMPUTE_TYPES)
-    expect("backend", backend, BACKENDS)
-    expect("passes", passes, (True, False))
-    options: dict[str, Any] = {"num_threads": threads(num_threads), "memory_limit": memory(memory_limit)}
+    require("device", device, DEVICES)
+    require("compute_type", compute_type, COMPUTE_TYPES)
+    require("backend", backend, ("auto", *BACKENDS))
+    require("passes", passes, (True, False))
+    names = tuple(PASSES) if passes else ()
+    choice = Choice(device, compute_type, threads(num_threads), memory(memory_limit))
     source = None if isinstance(checkpoint, Checkpoint) else resolve_checkpoint(checkpoint)
     if source is not None and (own := _compiled_for(source)):
-        expect(f"backend of {source}", backend, ("auto", own))
-        return _compiled(source, own, device, compute_type, options)
+        require(f"backend of {source}", backend, ("auto", own))
+        return _compiled(source, BACKENDS[own], choice)
     model = checkpoint if isinstance(checkpoint, Checkpoint) else load_checkpoint(checkpoint)
+    chosen = backend if backend != "auto" else "torch" if device == "cuda" else "native"
+    loader = BACKENDS[chosen]
+    require(f"device of backend {chosen!r}", device, loader.devices)
     with model.unchanged(digest=False):
-        return model.config, _made(model, backend, device, compute_type, tuple(PASSES) if passes else (), options)
+        made: Backend = loader.call(loader.make)(model, passes=names, **loader.options(choice))
+    return model.config, made
 
 
-def _made(
-    model: Checkpoint, backend: str, device: str, compute_type: str, passes: tuple[str, ...], options: dict[str, Any]
-) -> Backend:
-    """The backend of a checkpoint."""
-    if backend == "auto":
-        backend = "torch" if device == "cuda" else "native"
-    if backend == "torch":
-        return _torch(model, device, compute_type, passes)
-    if backend == "onnx":
-        from megaseg.engine.backends.onnx.backend import OnnxBackend
-
-        own = "float32" if compute_type == "auto" else compute_type
-        return OnnxBackend.from_checkpoint(
-            model, compute_type=own, passes=passes, device=device, num_threads=options["num_threads"]
-        )
-    if backend == "tensorrt":
-        from megaseg.engine.backends.tensorrt.backend import TensorRTBackend
-
-        expect("device of backend 'tensorrt'", device, ("auto", "cuda"))
-        return TensorRTBackend.from_checkpoint(model, compute_type=compute_type, passes=passes)
-    from megaseg.engine.backends.native.backend import NativeBackend
-
-    expect("device of backend 'native'", device, ("auto", "cpu"))
-    return NativeBackend.from_checkpoint(model, compute_type=compute_type, passes=passes, **options)
-
-
-def expect(name: str, value: object, allowed: tuple[object, ...]) -> None:
+def require(name: str, value: object, allowed: tuple[object, ...]) -> None:
     """Raises UnsupportedError unless a value is one of those allowed."""
     if value not in allowed:
         raise UnsupportedError(f"{name}: expected one of {', '.join(map(str, allowed))}, got {value!r:.40}")
@@ -79,46 +140,13 @@ def expect(name: str, value: object, allowed: tuple[object, ...]) -> None:
 
 def _compiled_for(source: Path) -> str:
     """The backend that a compiled model is for; empty for a checkpoint."""
-    kinds = {"native": is_artefact, "onnx": is_onnx, "tensorrt": is_plan}
-    return next((backend for backend, is_one in kinds.items() if is_one(source)), "")
+    own = (name for name, loader in BACKENDS.items() if loader.is_file and loader.is_file(source))
+    return next(own, "")
 
 
-def _compiled(
-    source: Path, backend: str, device: str, compute_type: str, options: dict[str, Any]
-) -> tuple[ModelConfig, Backend]:
+def _compiled(source: Path, loader: Loader, choice: Choice) -> tuple[ModelConfig, Backend]:
     """Load a compiled model: its device and compute type are what they are."""
-    loaded: Any
-    if backend == "onnx":
-        from megaseg.engine.backends.onnx.backend import OnnxBackend
-
-        loaded = OnnxBackend.from_file(source, device=device, num_threads=options["num_threads"])
-    elif backend == "tensorrt":
-        from megaseg.engine.backends.tensorrt.backend import TensorRTBackend
-
-        expect(f"device of {source}", device, ("auto", "cuda"))
-        loaded = TensorRTBackend.load(source)
-    else:
-        from megaseg.engine.backends.native.backend import NativeBackend
-
-        expect(f"device of {source}", device, ("auto", "cpu"))
-        loaded = NativeBackend(source, **options)
-    expect(f"compute_type of {source}", compute_type, ("auto", loaded.info.compute_type))
+    require(f"device of {source}", choice.device, loader.devices)
+    loaded = loader.call(loader.load)(source, **loader.file_options(choice))
+    require(f"compute_type of {source}", choice.compute_type, ("auto", loaded.info.compute_type))
     return loaded.info.config, loaded
-
-
-def _torch(checkpoint: Checkpoint, device: str, compute_type: str, passes: tuple[str, ...]) -> Backend:
-    if device == "cuda" and compute_type != "float64":
-        try:
-            from megaseg.engine.backends.cuda.backend import CudaBackend
-        except ImportError as error:
-            needed = "device 'cuda' needs the extra gpu: pip install 'megaseg[gpu]'"
-            raise UnsupportedError(f"{needed} ({error})") from error
-        return CudaBackend(checkpoint, compute_type=compute_type, passes=passes)
-    from megaseg.engine.backends.torch.backend import TorchBackend
-
-    return TorchBackend(
-        checkpoint,
-        device="cpu" if device == "auto" else device,
-        compute_type="float32" if compute_type == "auto" else compute_type,
-        passes=passes,
-    )

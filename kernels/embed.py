@@ -20,13 +20,13 @@ def embed(
     *,
     eps: float = 1e-5,
     out: Matrix | None = None,
-    inverse_sigma: Array | None = None,
+    inverse_std: Array | None = None,
     target: str = "",
 ) -> Matrix:
     """``LayerNorm(x[row] + position[place] + align[slot])``, slot = floor(place L_n / L) in the model.
 
     x (shots, size) projected features, position (L, size), align (L_n, size); row, place, slot (rows,). Result
-    (rows, size), float32 unless ``out`` is bfloat16. ``inverse_sigma`` (rows,) receives 1 / sqrt(variance + eps).
+    (rows, size), float32 unless ``out`` is bfloat16. ``inverse_std`` (rows,) receives 1 / sqrt(variance + eps).
 
     Raises:
         UnsupportedError: dtype or target. ValueError: shapes that do not fit, indices out of range.
@@ -42,7 +42,7 @@ def embed(
         beta,
         eps=eps,
         out=out,
-        inverse_sigma=inverse_sigma,
+        inverse_std=inverse_std,
         target=target,
     )
     return result

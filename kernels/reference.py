@@ -80,7 +80,7 @@ def window_attention(
     position: Tensor,
     shift: Tensor,
     bottleneck: Tensor,
-    inverse_sigma: Tensor,
+    inverse_std: Tensor,
     heads: int,
     rounded: bool = False,
 ) -> Tensor:
@@ -88,7 +88,7 @@ def window_attention(
     import torch
 
     windows, length = row.shape
-    latents = (shot[row] + position) * inverse_sigma[..., None] + shift
+    latents = (shot[row] + position) * inverse_std[..., None] + shift
     tokens = torch.cat([bottleneck.repeat(windows, 1), latents.flatten(0, 1)])
     tokens = tokens.bfloat16().to(tokens.dtype) if rounded else tokens
     q, k, v = tokens.chunk(3, dim=1)

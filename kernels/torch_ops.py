@@ -76,11 +76,11 @@ def bottleneck_attention(
 
 
 @_define(
-    "window_attention(Tensor shot, Tensor row, Tensor position, Tensor shift, Tensor bottleneck, Tensor inverse_sigma,"
+    "window_attention(Tensor shot, Tensor row, Tensor position, Tensor shift, Tensor bottleneck, Tensor inverse_std,"
     " int heads) -> Tensor"
 )
 def window_attention(
-    shot: Tensor, row: Tensor, position: Tensor, shift: Tensor, bottleneck: Tensor, inverse_sigma: Tensor, heads: int
+    shot: Tensor, row: Tensor, position: Tensor, shift: Tensor, bottleneck: Tensor, inverse_std: Tensor, heads: int
 ) -> Tensor:
     """Self-attention of windows from tables, as ``megaseg.kernels.window_attention``; tables per place are float32."""
     windows, length = row.shape

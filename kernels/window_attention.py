@@ -15,17 +15,17 @@ def window_attention(
     position: Array,
     shift: Array,
     bottleneck: Array,
-    inverse_sigma: Array,
+    inverse_std: Array,
     *,
     heads: int,
     out: Matrix | None = None,
     target: str = "",
     num_threads: int = 1,
 ) -> Matrix:
-    """Self-attention of windows whose latents' QKV is ``(shot[row_wj] + position_j) * inverse_sigma_wj + shift``.
+    """Self-attention of windows whose latents' QKV is ``(shot[row_wj] + position_j) * inverse_std_wj + shift``.
 
     shot (shots, 3 C), row (windows, L), position (L, 3 C), shift (3 C,), bottleneck (L_n, 3 C) the bottleneck tokens'
-    own QKV, inverse_sigma (windows, L). Result (windows * (L_n + L), C), all bottleneck tokens first, float32 unless
+    own QKV, inverse_std (windows, L). Result (windows * (L_n + L), C), all bottleneck tokens first, float32 unless
     ``out`` is bfloat16: then products multiply bfloat16 too.
     Source: LayerNorm is affine in its row once sigma is known.
 
@@ -39,7 +39,7 @@ def window_attention(
         position,
         shift,
         bottleneck,
-        inverse_sigma,
+        inverse_std,
         heads=heads,
         out=out,
         target=target,

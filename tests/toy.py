@@ -6,7 +6,7 @@ What MEGA alone has must not be assumed anywhere: every backend runs this one to
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np

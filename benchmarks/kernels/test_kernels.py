@@ -119,8 +119,8 @@ def test_bottleneck_attention_of_windows(measure: Any) -> None:
 def test_window_attention(measure: Any) -> None:
     """The scene preset's first attention over 64 windows, from tables."""
     row = np.arange(64, dtype=np.int32)[:, None] + np.arange(17, dtype=np.int32)
-    inverse_sigma = np.random.default_rng(0).uniform(0.3, 0.5, (64, 17)).astype(np.float32)
-    arrays = (normal(80, 2304), row, normal(17, 2304), normal(2304), normal(2, 2304), inverse_sigma)
+    inverse_std = np.random.default_rng(0).uniform(0.3, 0.5, (64, 17)).astype(np.float32)
+    arrays = (normal(80, 2304), row, normal(17, 2304), normal(2304), normal(2, 2304), inverse_std)
     measure("window_attention", arrays, (1216, 768), 64e-9 * (4 * 19 * 19 * 768 + 3 * 17 * 2304), heads=12)
 
 

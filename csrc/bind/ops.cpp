@@ -203,7 +203,7 @@ bool within(const Ints& indices, py::ssize_t count) {
 
 py::array embed(const Floats& x, const Ints& row, const Ints& place, const Ints& slot, const Floats& position,
                 const Floats& align, const Floats& gamma, const Floats& beta, float eps,
-                const std::optional<py::array>& given, std::optional<Floats> inverse_sigma, const std::string& target) {
+                const std::optional<py::array>& given, std::optional<Floats> inverse_std, const std::string& target) {
   check(x.ndim() == 2 && position.ndim() == 2 && align.ndim() == 2 && gamma.ndim() == 1 && beta.ndim() == 1,
         "embed: x (shots, size), position (length, size), align (bottlenecks, size), gamma (size), beta (size)");
   const int size = size_of(x, 1);
@@ -213,15 +213,15 @@ py::array embed(const Floats& x, const Ints& row, const Ints& place, const Ints&
   check(row.ndim() == 1 && place.size() == row.size() && slot.size() == row.size() && within(row, x.shape(0)) &&
             within(place, position.shape(0)) && within(slot, align.shape(0)),
         "embed: row, place, slot (rows) of x, position, align");
-  check(!inverse_sigma || (inverse_sigma->ndim() == 1 && inverse_sigma->shape(0) == row.shape(0)),
-        "embed: inverse_sigma (rows)");
-  float* const sigma = inverse_sigma ? inverse_sigma->mutable_data() : nullptr;
+  check(!inverse_std || (inverse_std->ndim() == 1 && inverse_std->shape(0) == row.shape(0)),
+        "embed: inverse_std (rows)");
+  float* const inverse = inverse_std ? inverse_std->mutable_data() : nullptr;
   const Out out(given, Type::float32, {row.shape(0), x.shape(1)});
   Session session(target, 1, {out.rows.type});
   const int rows = size_of(row, 0);
   const py::gil_scoped_release release;
   session.ops.embed({x.data(), row.data(), place.data(), slot.data(), position.data(), align.data(), gamma.data(),
-                     beta.data(), out.rows, sigma, size, eps},
+                     beta.data(), out.rows, inverse, size, eps},
                     rows);
   return out.array;
 }
@@ -265,9 +265,9 @@ py::array bottleneck_attention(const py::array& q, const py::array& k, const py:
                                          .batch = batch,
                                          .heads = heads,
                                          .head_size = d,
-                                         .query_bottlenecks = own,
+                                         .query_prefix = own,
                                          .query_begin = query_begin.data(),
-                                         .bottlenecks = bottlenecks,
+                                         .prefix = bottlenecks,
                                          .begin = begin.data(),
                                          .scale = 1.0F / std::sqrt(static_cast<float>(d))};
   const py::gil_scoped_release release;
@@ -279,19 +279,19 @@ py::array bottleneck_attention(const py::array& q, const py::array& k, const py:
 
 // shot (shots, 3 size): row (windows, length) of it stand at the positions of a window.
 py::array window_attention(const Floats& shot, const Ints& row, const Floats& position, const Floats& shift,
-                           const Floats& bottleneck, const Floats& inverse_sigma, int heads,
+                           const Floats& bottleneck, const Floats& inverse_std, int heads,
                            const std::optional<py::array>& given, const std::string& target, int num_threads) {
   check(shot.ndim() == 2 && row.ndim() == 2 && position.ndim() == 2 && shift.ndim() == 1 && bottleneck.ndim() == 2 &&
-            inverse_sigma.ndim() == 2,
+            inverse_std.ndim() == 2,
         "window_attention: shot (shots, 3 size), row (windows, length), position (length, 3 size), shift (3 size), "
-        "bottleneck (tokens, 3 size), inverse_sigma (windows, length)");
+        "bottleneck (tokens, 3 size), inverse_std (windows, length)");
   const int wide = size_of(shot, 1);
   const int length = size_of(position, 0);
-  const int windows = size_of(inverse_sigma, 0);
+  const int windows = size_of(inverse_std, 0);
   check(size_of(position, 1) == wide && size_of(shift, 0) == wide && size_of(bottleneck, 1) == wide && heads > 0 &&
             wide % (3 * heads) == 0 && length > 0,
         "window_attention: one width of 3 * heads * head_size for all");
-  check(size_of(inverse_sigma, 1) == length && size_of(row, 0) == windows && size_of(row, 1) == length &&
+  check(size_of(inverse_std, 1) == length && size_of(row, 0) == windows && size_of(row, 1) == length &&
             within(row, shot.shape(0)),
         "window_attention: a row of shot and a scale for every position of every window");
   const int tokens = size_of(bottleneck, 0);
@@ -302,8 +302,8 @@ py::array window_attention(const Floats& shot, const Ints& row, const Floats& po
   const py::gil_scoped_release release;
   const megaseg::Buffer scratch = buffer_of(session.ops.window_attention_scratch(out.rows.type, tokens + length, d));
   session.ops.window_attention(
-      {shot.data(), row.data(), position.data(), shift.data(), bottleneck.data(), inverse_sigma.data(), out.rows,
-       windows, length, tokens, heads, d, 1.0F / std::sqrt(static_cast<float>(d))},
+      {shot.data(), row.data(), position.data(), shift.data(), bottleneck.data(), inverse_std.data(), out.rows, windows,
+       length, tokens, heads, d, 1.0F / std::sqrt(static_cast<float>(d))},
       scratch.data());
   return out.array;
 }
@@ -331,7 +331,7 @@ py::array query_attention(const Floats& query, const py::array& bottleneck_rows,
       size,         size_of(bottleneck_rows, 1), size_of(latent_rows, 1), scale};
   const py::gil_scoped_release release;
   const megaseg::Buffer scratch =
-      buffer_of(session.ops.query_attention_scratch(args.heads, args.bottlenecks + args.latents));
+      buffer_of(session.ops.query_attention_scratch(args.heads, args.prefix + args.latents));
   session.ops.query_attention(args, windows, scratch.data());
   return out.array;
 }
@@ -385,12 +385,12 @@ void bind_ops(py::module_& m) {
   m.def("layer_norm", layer_norm, "x"_a, "gamma"_a, "beta"_a, py::kw_only(), "eps"_a = 1e-5F, "out"_a = none,
         "target"_a = "");
   m.def("embed", embed, "x"_a, "row"_a, "place"_a, "slot"_a, "position"_a, "align"_a, "gamma"_a, "beta"_a,
-        py::kw_only(), "eps"_a = 1e-5F, "out"_a = none, "inverse_sigma"_a = none, "target"_a = "");
+        py::kw_only(), "eps"_a = 1e-5F, "out"_a = none, "inverse_std"_a = none, "target"_a = "");
   m.def("bottleneck_attention", bottleneck_attention, "q"_a, "k"_a, "v"_a, "begin"_a, py::kw_only(), "heads"_a,
         "bottlenecks"_a, "query_begin"_a = none, "latent_queries"_a = false, "out"_a = none, "target"_a = "",
         "num_threads"_a = 1);
   m.def("window_attention", window_attention, "shot"_a, "row"_a, "position"_a, "shift"_a, "bottleneck"_a,
-        "inverse_sigma"_a, py::kw_only(), "heads"_a, "out"_a = none, "target"_a = "", "num_threads"_a = 1);
+        "inverse_std"_a, py::kw_only(), "heads"_a, "out"_a = none, "target"_a = "", "num_threads"_a = 1);
   m.def("query_attention", query_attention, "query"_a, "bottleneck_rows"_a, "latent_rows"_a, py::kw_only(), "scale"_a,
         "out"_a = none, "target"_a = "");
   m.def("banded_estep", banded_estep, "shots"_a, "sentences"_a, "out"_a, py::kw_only(), "reach"_a, "threshold"_a,

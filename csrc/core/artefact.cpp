@@ -30,7 +30,7 @@ struct Artefact::Header {
 namespace {
 
 constexpr char kMagic[8] = {'m', 'e', 'g', 'a', 's', 'e', 'g', '\0'};
-constexpr std::uint32_t kVersion = 3;
+constexpr std::uint32_t kVersion = 4;
 constexpr std::size_t kSummed = 16;  // the checksum covers the bytes from here on
 
 struct stat status_of(int file, const std::string& path) {
@@ -65,7 +65,7 @@ Artefact::Artefact(const std::string& path) : path_(path), file_(path, O_RDONLY)
     check();
     metadata_.assign(reinterpret_cast<const char*>(data_ + header().metadata_offset), header().metadata_size);
     weights_ = {data_ + header().weights_offset, header().weights_size};
-    expect_unchanged();
+    require_unchanged();
   } catch (...) {
     munmap(data_, size_);
     throw;
@@ -74,7 +74,7 @@ Artefact::Artefact(const std::string& path) : path_(path), file_(path, O_RDONLY)
 
 Artefact::~Artefact() { munmap(data_, size_); }
 
-void Artefact::expect_unchanged() const {
+void Artefact::require_unchanged() const {
   const struct stat status = status_of(file_, path_);
   if (static_cast<std::size_t>(status.st_size) != size_ || modified(status) != modified_) {
     throw BadArtefact(path_ +

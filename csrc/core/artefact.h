@@ -34,7 +34,7 @@ class Artefact {
 
   // Throws BadArtefact when the file was written to since it was opened: what is mapped is then another model, or part
   // of one. Replacing it by rename is no such change. Costs one fstat.
-  void expect_unchanged() const;
+  void require_unchanged() const;
 
   const std::string& path() const { return path_; }
   const std::string& metadata() const { return metadata_; }

@@ -14,7 +14,7 @@ struct ResourceLimit : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-// Features that the model cannot run on: some logits are not finite.
+// Features that the model cannot run on: some outputs are not finite, or ids have no row in a table.
 struct BadFeatures : std::runtime_error {
   using std::runtime_error::runtime_error;
 };

@@ -1,13 +1,13 @@
-// Softmax attention over two key sets, bottleneck tokens and latents, that stand apart in memory.
+// Softmax attention over two key sets, prefix tokens and latents, that stand apart in memory.
 #include "cpu/attention.h"
 #include "cpu/ops.h"
 
 namespace {
 
-// The row of token t of sequence b, when a matrix holds all bottleneck tokens before all latents.
-MEGASEG_INLINE ptrdiff_t token_row(int batch, int b, int t, int bottlenecks, const int* begin) {
-  if (t < bottlenecks) return static_cast<ptrdiff_t>(b) * bottlenecks + t;
-  return static_cast<ptrdiff_t>(batch) * bottlenecks + begin[b] + t - bottlenecks;
+// The row of token t of sequence b, when a matrix holds all prefix tokens before all latents.
+MEGASEG_INLINE ptrdiff_t token_row(int batch, int b, int t, int prefix, const int* begin) {
+  if (t < prefix) return static_cast<ptrdiff_t>(b) * prefix + t;
+  return static_cast<ptrdiff_t>(batch) * prefix + begin[b] + t - prefix;
 }
 
 }  // namespace
@@ -32,7 +32,7 @@ void attention_pack(const AttentionArgs& args, int batch, int head, int key_begi
     using T = typename Product::Element;
     const auto part_of = [&](const ConstRows& rows) {
       return [&](int token) {
-        const ptrdiff_t row = token_row(args.batch, batch, token, args.bottlenecks, args.begin);
+        const ptrdiff_t row = token_row(args.batch, batch, token, args.prefix, args.begin);
         return HeadRow<T>{row_of<T>(rows, row) + column, args.head_size};
       };
     };
@@ -45,7 +45,7 @@ void attention(const AttentionArgs& args, int batch, int head, int query_begin, 
                void* scratch) {
   const ptrdiff_t column = static_cast<ptrdiff_t>(head) * args.head_size;
   const auto at = [&](int r) {
-    return token_row(args.batch, batch, query_begin + r, args.query_bottlenecks, args.query_begin);
+    return token_row(args.batch, batch, query_begin + r, args.query_prefix, args.query_begin);
   };
   with_product(args.q.type, [&]<typename Product>(Product) {
     using T = typename Product::Element;

@@ -1,6 +1,6 @@
 // What one CPU target offers: a table of plain functions over raw pointers. Matrices are row-major, sizes in elements.
-// Token matrices of a batch of sequences hold every sequence's bottleneck tokens first, then every sequence's latents:
-// [batch * bottlenecks + latents of all, size]. So row-wise ops see one matrix, and nothing is ever concatenated.
+// Token matrices of a batch of sequences hold every sequence's prefix tokens first, then every sequence's latents:
+// [batch * prefix + latents of all, size]. So row-wise ops see one matrix, and nothing is ever concatenated.
 #pragma once
 
 #include <cstddef>
@@ -10,12 +10,15 @@ namespace megaseg::cpu {
 
 using std::ptrdiff_t;
 
-// Storage of a matrix, and what a product multiplies. Sums are float32 (int8: exact int32, then float32).
-enum class Type : std::uint32_t { float32, bfloat16, int8 };
+// Storage of a matrix, and (the first kTypes) what a product multiplies. Sums are float32 (int8: exact int32, then
+// float32). int32 rows are ids.
+enum class Type : std::uint32_t { float32, bfloat16, int8, int32 };
 inline constexpr int kTypes = 3;
-constexpr int bytes_of(Type type) { return type == Type::float32 ? 4 : type == Type::bfloat16 ? 2 : 1; }
+inline constexpr int kStorageTypes = 4;
+constexpr int bytes_of(Type type) { return type == Type::bfloat16 ? 2 : type == Type::int8 ? 1 : 4; }
 
-enum class Activation : std::uint32_t { none, gelu };
+enum class Activation : std::uint32_t { none, gelu, relu, tanh };
+inline constexpr std::uint32_t kActivations = 4;
 
 // A matrix: `stride` elements from row to row. int8 rows have a scale each: value = scale[row] * (element - 128),
 // elements unsigned.
@@ -67,20 +70,65 @@ struct EmbedArgs {
   const float* x;         // projected features [., size]
   const int* row;         // null: row r
   const int* place;       // position within the sequence
-  const int* slot;        // floor(place * bottlenecks / length)
+  const int* slot;        // floor(place * slots / length)
   const float* position;  // [length, size]
-  const float* align;     // [bottlenecks, size]
+  const float* align;     // [slots, size]
   const float* gamma;     // [size]
   const float* beta;      // [size]
   Rows out;               // [., size] float32 or bfloat16, or no data
-  float* inverse_sigma;   // [.] 1 / sqrt(variance + eps), or null
+  float* inverse_std;     // [.] 1 / sqrt(variance + eps), or null
   int size;
   float eps;
 };
 
-// Softmax attention over bottleneck tokens and latents, a key set in two parts. Heads are column slices. Sequence b's
-// bottleneck token t is row b * bottlenecks + t; its latents are rows batch * bottlenecks + begin[b] up to begin[b +
-// 1]. Queries and out likewise with query_bottlenecks and query_begin. q, k, v and out are all float32 or all bfloat16.
+// out[r, :] = in[row[r], :] + table[place[r], :].
+struct AddTableArgs {
+  ConstRows in;        // float32 or bfloat16
+  const int* row;      // null: row r
+  const int* place;    // of the table
+  const float* table;  // [., size]
+  Rows out;            // [rows, size] float32 or bfloat16
+  int size;
+};
+
+// out[r, :] = bias + in[0][r, :] + in[1][r, :] + ..., added in this order.
+struct AddArgs {
+  const ConstRows* in;  // `count` of [rows, size] float32 or bfloat16
+  int count;
+  const float* bias;  // [size], or null
+  Rows out;           // [rows, size] float32
+  int size;
+};
+
+// out[b, :] = the mean of in's rows begin[b] to begin[b + 1], or the first of them.
+struct PoolArgs {
+  ConstRows in;      // float32 or bfloat16
+  const int* begin;  // [sequences + 1]
+  Rows out;          // [sequences, size] float32 or bfloat16
+  int size;
+  bool mean;
+};
+
+// out[r, :] = in[r, :] / max(|in[r, :]|, eps); in may be out.
+struct L2NormaliseArgs {
+  ConstRows in;  // [rows, size] float32 or bfloat16
+  Rows out;      // [rows, size] float32 or bfloat16
+  int size;
+  float eps;
+};
+
+// out[r, :] = table[id[r], :].
+struct GatherArgs {
+  ConstRows id;        // [rows, 1] int32; beyond the table's rows the last one is read
+  const float* table;  // [table_rows, size]
+  Rows out;            // [rows, size] float32 or bfloat16
+  int table_rows;
+  int size;
+};
+
+// Softmax attention over prefix tokens and latents, a key set in two parts. Heads are column slices. Sequence b's
+// prefix token t is row b * prefix + t; its latents are rows batch * prefix + begin[b] up to begin[b +
+// 1]. Queries and out likewise with query_prefix and query_begin. q, k, v and out are all float32 or all bfloat16.
 struct AttentionArgs {
   ConstRows q;
   ConstRows k;
@@ -89,29 +137,29 @@ struct AttentionArgs {
   int batch;
   int heads;
   int head_size;
-  int query_bottlenecks;
+  int query_prefix;
   const int* query_begin;  // [batch + 1]
-  int bottlenecks;
+  int prefix;
   const int* begin;  // [batch + 1]
   float scale;
 
-  int keys(int b) const { return bottlenecks + begin[b + 1] - begin[b]; }
-  int queries(int b) const { return query_bottlenecks + query_begin[b + 1] - query_begin[b]; }
+  int keys(int b) const { return prefix + begin[b + 1] - begin[b]; }
+  int queries(int b) const { return query_prefix + query_begin[b + 1] - query_begin[b]; }
 };
 
 // The first layer's attention, with queries, keys and values evaluated where they are used:
-// latents: (shot[row] + position[j]) * inverse_sigma[w, j] + shift; bottleneck tokens: constants.
+// latents: (shot[row] + position[j]) * inverse_std[w, j] + shift; prefix tokens: constants.
 struct WindowAttentionArgs {
-  const float* shot;           // [., 3 size]
-  const int* row;              // [windows, length] rows of shot
-  const float* position;       // [length, 3 size]
-  const float* shift;          // [3 size]
-  const float* bottleneck;     // [bottlenecks, 3 size]
-  const float* inverse_sigma;  // [windows, length]
-  Rows out;                    // tokens [., size] float32 or bfloat16
+  const float* shot;         // [., 3 size]
+  const int* row;            // [windows, length] rows of shot
+  const float* position;     // [length, 3 size]
+  const float* shift;        // [3 size]
+  const float* prefix_rows;  // [prefix, 3 size]
+  const float* inverse_std;  // [windows, length]
+  Rows out;                  // tokens [., size] float32 or bfloat16
   int windows;
   int length;
-  int bottlenecks;
+  int prefix;
   int heads;
   int head_size;
   float scale;
@@ -120,13 +168,13 @@ struct WindowAttentionArgs {
 // One query a window with the key and value projections folded around it: softmax over tokens t of scale * query_h . t,
 // and per head the weighted sum of the tokens themselves.
 struct QueryAttentionArgs {
-  const float* query;         // [windows, heads, size]
-  ConstRows bottleneck_rows;  // [windows * bottlenecks, size] float32 or bfloat16
-  ConstRows latent_rows;      // [windows * latents, size], the same type
-  Rows out;                   // [windows, heads * size] float32 or bfloat16
+  const float* query;     // [windows, heads, size]
+  ConstRows prefix_rows;  // [windows * prefix, size] float32 or bfloat16
+  ConstRows latent_rows;  // [windows * latents, size], the same type
+  Rows out;               // [windows, heads * size] float32 or bfloat16
   int heads;
   int size;
-  int bottlenecks;
+  int prefix;
   int latents;
   float scale;
 };
@@ -159,6 +207,11 @@ struct KernelTable {
   void (*layer_norm)(const LayerNormArgs&, int begin, int end);
   void (*cast)(const CastArgs&, int begin, int end);
   void (*embed)(const EmbedArgs&, int begin, int end);
+  void (*add_table)(const AddTableArgs&, int begin, int end);
+  void (*add)(const AddArgs&, int begin, int end);
+  void (*pool)(const PoolArgs&, int begin, int end);  // sequences
+  void (*l2_normalise)(const L2NormaliseArgs&, int begin, int end);
+  void (*gather)(const GatherArgs&, int begin, int end);
 
   // Keys and values of one sequence and head are packed once, then read by every block of queries. Sizes in bytes.
   std::size_t (*attention_packed_size)(Type, int keys, int head_size);

@@ -73,6 +73,17 @@ MEGASEG_INLINE Vec gelu_coarse(Vec x) {
   return max(x, Vec{}) - t * q;
 }
 
+// A NaN stays one but in GELU.
+template <bool kExact>
+MEGASEG_INLINE Vec activate(Vec x, Activation activation) {
+  switch (activation) {
+    case Activation::gelu: return kExact ? gelu(x) : gelu_coarse(x);
+    case Activation::relu: return x < 0.0F ? Vec{} : x;
+    case Activation::tanh: return tanh(x);
+    default: return x;
+  }
+}
+
 MEGASEG_INLINE IntVec load(const std::int32_t* p) {
   IntVec v;
   __builtin_memcpy(&v, p, sizeof v);
@@ -103,7 +114,7 @@ void finish_as(const LinearArgs& args, const void* sums, int row, int rows, int 
         value = load(sum + j) + load(packed.bias() + at);
       }
       if (residual) value += width == kLanes ? load(residual + j) : load_partial(residual + j, width);
-      if (args.activation == Activation::gelu) value = kExact ? gelu(value) : gelu_coarse(value);
+      if (args.activation != Activation::none) value = activate<kExact>(value, args.activation);
       width == kLanes ? store(out + j, value) : store_partial(out + j, value, width);
     }
   }

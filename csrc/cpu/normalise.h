@@ -41,8 +41,8 @@ MEGASEG_INLINE float sum_over(const In& in, int size, F f) {
 
 struct Moments {
   float mean;
-  float rest;           // of the mean, what its rounding left
-  float inverse_sigma;  // 1 / sqrt(variance + eps); NaN where the variance leaves the range of float32
+  float rest;         // of the mean, what its rounding left
+  float inverse_std;  // 1 / sqrt(variance + eps); NaN where the variance leaves the range of float32
 };
 
 template <typename In>

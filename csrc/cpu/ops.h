@@ -35,6 +35,11 @@ void linear(const LinearArgs& args, int row_begin, int row_end, int panel_begin,
 void layer_norm(const LayerNormArgs& args, int begin, int end);
 void cast(const CastArgs& args, int begin, int end);
 void embed(const EmbedArgs& args, int begin, int end);
+void add_table(const AddTableArgs& args, int begin, int end);
+void add(const AddArgs& args, int begin, int end);
+void pool(const PoolArgs& args, int begin, int end);
+void l2_normalise(const L2NormaliseArgs& args, int begin, int end);
+void gather(const GatherArgs& args, int begin, int end);
 std::size_t attention_packed_size(Type type, int keys, int head_size);
 std::size_t attention_scratch_size(Type type, int head_size);
 void attention_pack(const AttentionArgs& args, int batch, int head, int key_begin, int key_end, void* packed);

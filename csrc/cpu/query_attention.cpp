@@ -10,25 +10,25 @@ constexpr int kHeads = 4;   // heads that share a token's load
 constexpr int kTokens = 4;  // tokens that share a query's load
 constexpr int kVecs = 2;    // vectors of a token's row that share its weight
 
-// A window's tokens: bottleneck tokens, then latents.
+// A window's tokens: prefix tokens, then latents.
 template <typename T>
 struct Tokens {
-  const T* bottleneck_rows;
+  const T* prefix_rows;
   const T* latent_rows;
-  ptrdiff_t bottleneck_stride;
+  ptrdiff_t prefix_stride;
   ptrdiff_t latent_stride;
-  int bottlenecks;
+  int prefix;
   int count;
 
   MEGASEG_INLINE Tokens(const QueryAttentionArgs& args, int window)
-      : bottleneck_rows(row_of<T>(args.bottleneck_rows, static_cast<ptrdiff_t>(window) * args.bottlenecks)),
+      : prefix_rows(row_of<T>(args.prefix_rows, static_cast<ptrdiff_t>(window) * args.prefix)),
         latent_rows(row_of<T>(args.latent_rows, static_cast<ptrdiff_t>(window) * args.latents)),
-        bottleneck_stride(args.bottleneck_rows.stride),
+        prefix_stride(args.prefix_rows.stride),
         latent_stride(args.latent_rows.stride),
-        bottlenecks(args.bottlenecks),
-        count(args.bottlenecks + args.latents) {}
+        prefix(args.prefix),
+        count(args.prefix + args.latents) {}
   MEGASEG_INLINE const T* row(int t) const {
-    return t < bottlenecks ? bottleneck_rows + t * bottleneck_stride : latent_rows + (t - bottlenecks) * latent_stride;
+    return t < prefix ? prefix_rows + t * prefix_stride : latent_rows + (t - prefix) * latent_stride;
   }
 };
 
@@ -135,7 +135,7 @@ std::size_t query_attention_scratch_size(int heads, int keys) {
 
 void query_attention(const QueryAttentionArgs& args, int window, void* scratch) {
   const int size = args.size;
-  const int keys = args.bottlenecks + args.latents;
+  const int keys = args.prefix + args.latents;
   const int padded = round_up(keys, kLanes);
   const ptrdiff_t width = size;
   const float* query = args.query + window * args.heads * width;

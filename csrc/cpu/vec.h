@@ -194,4 +194,19 @@ MEGASEG_INLINE Vec gelu(Vec x) {
   return max(x, zero) - t * q;
 }
 
+// Absolute error below 2e-7: (1 - t) / (1 + t) with t = exp(-2 |x|), and near 0, where that loses digits, an odd
+// polynomial (Cephes' tanhf). NaN stays NaN.
+MEGASEG_INLINE Vec tanh(Vec x) {
+  constexpr float kSmall = 0.625F;
+  constexpr float kTwoLog2E = 2.88539008F;
+  const Vec magnitude = max(x, -x);
+  const Vec t = exp2(magnitude * -kTwoLog2E);
+  const Vec large = (1.0F - t) / (1.0F + t);
+  const Vec z = x * x;
+  const Vec odd =
+      polynomial(z, {1.0F, -3.33332819e-01F, 1.33314422e-01F, -5.37397156e-02F, 2.06390888e-02F, -5.70498873e-03F}) * x;
+  const Vec value = magnitude < kSmall ? odd : x < 0.0F ? -large : large;
+  return x == x ? value : x;
+}
+
 }  // namespace

@@ -11,14 +11,14 @@ enum Part { query, key, value };
 
 // A token's query, key or value of one head, by vectors.
 struct TableRow {
-  HeadRow<float> constant;  // a bottleneck token's, or a latent's shift
-  const float* shot;        // null for a bottleneck token
+  HeadRow<float> constant;  // a prefix token's, or a latent's shift
+  const float* shot;        // null for a prefix token
   const float* position;
-  float inverse_sigma;
+  float inverse_std;
 
   MEGASEG_INLINE Vec operator()(int i) const {
     if (!shot) return constant(i);
-    return (HeadRow<float>{shot, constant.size}(i) + HeadRow<float>{position, constant.size}(i)) * inverse_sigma +
+    return (HeadRow<float>{shot, constant.size}(i) + HeadRow<float>{position, constant.size}(i)) * inverse_std +
            constant(i);
   }
 };
@@ -27,34 +27,34 @@ struct TableRow {
 struct Window {
   const WindowAttentionArgs& args;
   const int* row;
-  const float* inverse_sigma;
+  const float* inverse_std;
   ptrdiff_t column;  // of the head's queries
   ptrdiff_t size;    // of all heads
 
   MEGASEG_INLINE Window(const WindowAttentionArgs& of, int window, int head)
       : args(of),
         row(of.row + static_cast<ptrdiff_t>(window) * of.length),
-        inverse_sigma(of.inverse_sigma + static_cast<ptrdiff_t>(window) * of.length),
+        inverse_std(of.inverse_std + static_cast<ptrdiff_t>(window) * of.length),
         column(static_cast<ptrdiff_t>(head) * of.head_size),
         size(static_cast<ptrdiff_t>(of.heads) * of.head_size) {}
 
   MEGASEG_INLINE TableRow part(Part which, int token) const {
     const ptrdiff_t at = which * size + column;
-    if (token < args.bottlenecks) {
-      return {{args.bottleneck + token * 3 * size + at, args.head_size}, nullptr, nullptr, 0};
+    if (token < args.prefix) {
+      return {{args.prefix_rows + token * 3 * size + at, args.head_size}, nullptr, nullptr, 0};
     }
-    const int j = token - args.bottlenecks;
+    const int j = token - args.prefix;
     return {{args.shift + at, args.head_size},
             args.shot + row[j] * 3 * size + at,
             args.position + j * 3 * size + at,
-            inverse_sigma[j]};
+            inverse_std[j]};
   }
 
   // The row of a token's context.
   MEGASEG_INLINE ptrdiff_t out_row(int window, int token) const {
-    if (token < args.bottlenecks) return static_cast<ptrdiff_t>(window) * args.bottlenecks + token;
-    return static_cast<ptrdiff_t>(args.windows) * args.bottlenecks + static_cast<ptrdiff_t>(window) * args.length +
-           token - args.bottlenecks;
+    if (token < args.prefix) return static_cast<ptrdiff_t>(window) * args.prefix + token;
+    return static_cast<ptrdiff_t>(args.windows) * args.prefix + static_cast<ptrdiff_t>(window) * args.length + token -
+           args.prefix;
   }
 };
 
@@ -67,7 +67,7 @@ std::size_t window_attention_scratch_size(Type type, int tokens, int head_size) 
 }
 
 void window_attention(const WindowAttentionArgs& args, int window, int head, void* scratch) {
-  const int tokens = args.bottlenecks + args.length;
+  const int tokens = args.prefix + args.length;
   const Window from(args, window, head);
   const auto part = [&](Part which) { return [&, which](int t) { return from.part(which, t); }; };
   with_product(args.out.type, [&]<typename Product>(Product) {

@@ -22,7 +22,7 @@ def _embed(
     beta,  # [size] float32
     bottleneck,  # [L_n, size] float32
     tokens,  # [bottlenecks + latents, size]
-    inverse_sigma,  # [latents] float32
+    inverse_std,  # [latents] float32
     latents,
     bottlenecks,  # of all sequences
     each,  # of one
@@ -45,7 +45,7 @@ def _embed(
     value += tl.load(position + at * size + column, mask=inside, other=0.0)
     value += tl.load(align + of * size + column, mask=inside, other=0.0)
     centred, inverse = normal_parts(value, within, size, eps)
-    tl.store(inverse_sigma + latent, inverse, mask=is_latent)
+    tl.store(inverse_std + latent, inverse, mask=is_latent)
     scale = tl.load(gamma + column, mask=within, other=0.0)
     shift = tl.load(beta + column, mask=within, other=0.0)
     is_bottleneck = (token < bottlenecks) & within
@@ -75,7 +75,7 @@ def embed(
     """
     size, latents, each = x.shape[1], len(row), len(bottleneck)
     tokens = torch.empty((batch * each + latents, size), dtype=x.dtype, device=x.device)
-    inverse_sigma = torch.empty(latents, dtype=torch.float32, device=x.device)
+    inverse_std = torch.empty(latents, dtype=torch.float32, device=x.device)
     tile = rows_a_program(size)
     _embed[(triton.cdiv(len(tokens), tile),)](
         x,
@@ -88,7 +88,7 @@ def embed(
         beta,
         bottleneck,
         tokens,
-        inverse_sigma,
+        inverse_std,
         latents,
         batch * each,
         each,
@@ -99,4 +99,4 @@ def embed(
         SIZE=triton.next_power_of_2(size),
         enable_fp_fusion=True,
     )
-    return tokens, inverse_sigma
+    return tokens, inverse_std

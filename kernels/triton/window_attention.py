@@ -55,7 +55,7 @@ def _window_attention(
     position,  # [length, 3 * heads * SIZE] float32
     shift,  # [3 * heads * SIZE] float32
     bottleneck,  # [each, 3 * heads * SIZE] float32
-    inverse_sigma,  # [windows, length] float32
+    inverse_std,  # [windows, length] float32
     out,  # [windows * (each + length), heads * SIZE]
     windows,
     length,
@@ -80,7 +80,7 @@ def _window_attention(
     for window in range(group * WINDOWS, min(group * WINDOWS + WINDOWS, windows)):
         at = window * length + token - each
         source = tl.load(row + at, mask=is_latent, other=0).to(tl.int64)
-        inverse = tl.load(inverse_sigma + at, mask=is_latent, other=1.0)
+        inverse = tl.load(inverse_std + at, mask=is_latent, other=1.0)
         first = head * SIZE
         queries = _tile(
             shot + first, position + first, shift + first, bottleneck + first,
@@ -112,15 +112,15 @@ def window_attention(
     position: Tensor,
     shift: Tensor,
     bottleneck: Tensor,
-    inverse_sigma: Tensor,
+    inverse_std: Tensor,
     heads: int,
     *,
     configuration: Mapping[str, int] | None = None,
 ) -> Tensor:
-    """Self-attention of windows whose latents' QKV is ``(shot[row_wj] + position_j) * inverse_sigma_wj + shift``.
+    """Self-attention of windows whose latents' QKV is ``(shot[row_wj] + position_j) * inverse_std_wj + shift``.
 
     shot (shots, 3 C) in the compute type, its rows may be strided; row (windows, L) int32; float32: position (L, 3 C),
-    shift (3 C,), bottleneck (L_n, 3 C) the bottleneck tokens' own QKV, inverse_sigma (windows, L). Result
+    shift (3 C,), bottleneck (L_n, 3 C) the bottleneck tokens' own QKV, inverse_std (windows, L). Result
     (windows * (L_n + L), C) in shot's type, all bottleneck tokens first. Queries, keys and values are formed in float32
     and rounded to the compute type. Source: LayerNorm is affine in its row once sigma is known.
     """
@@ -136,7 +136,7 @@ def window_attention(
         position,
         shift,
         bottleneck,
-        inverse_sigma,
+        inverse_std,
         out,
         windows,
         length,

@@ -20,11 +20,11 @@ def test_embed(dtype, batch, each, latents, size, rng: np.random.Generator) -> N
         torch.from_numpy(rng.integers(0, most, latents, dtype=np.int32)).to(DEVICE) for most in (shots, length, each)
     )
     position, align, bottleneck, gamma, beta = (normal(rng, *n, size) for n in ((length,), (each,), (each,), (), ()))
-    tokens, inverse_sigma = embed(x, row, place, slot, position, align, gamma, beta, bottleneck, batch, 1e-5)
+    tokens, inverse_std = embed(x, row, place, slot, position, align, gamma, beta, bottleneck, batch, 1e-5)
     x, row, place, slot, position, align, gamma, beta, own = exact(
         x, row, place, slot, position, align, gamma, beta, bottleneck
     )
     expected = reference.embed(x, row, place, slot, position, align, gamma, beta)
     assert_agrees(tokens, torch.cat([own.repeat(batch, 1), expected]))
     rows = x[row] + position[place] + align[slot]
-    assert_agrees(inverse_sigma, (rows.var(dim=1, correction=0) + 1e-5).rsqrt())
+    assert_agrees(inverse_std, (rows.var(dim=1, correction=0) + 1e-5).rsqrt())

@@ -18,8 +18,8 @@ def test_any_size(rng, dtype, windows, length, tokens, heads, size):
     shot = normal(rng, shots, wide + 8, dtype=dtype)[:, :wide]  # rows are strided
     row = torch.from_numpy(rng.integers(0, shots, (windows, length)).astype("int32")).to(DEVICE)
     tables = normal(rng, length, wide), normal(rng, wide), normal(rng, tokens, wide)
-    inverse_sigma = torch.from_numpy(rng.uniform(0.5, 1.5, (windows, length)).astype("float32")).to(DEVICE)
-    arguments = shot, row, *tables, inverse_sigma
+    inverse_std = torch.from_numpy(rng.uniform(0.5, 1.5, (windows, length)).astype("float32")).to(DEVICE)
+    arguments = shot, row, *tables, inverse_std
     expected = reference.window_attention(*exact(*arguments), heads, rounded=dtype == torch.bfloat16)
     for configuration in (None, {"WINDOWS": 4, "num_warps": 1, "num_stages": 1}):
         got = window_attention(*arguments, heads, configuration=configuration)

@@ -16,12 +16,12 @@ def test_any_size(target, storage, rng, size):
         gamma, beta = normal(rng, size), normal(rng, size)
         row, place = (rng.integers(0, top, rows, dtype=np.int32) for top in (shots, length))
         arrays = (x, row, place, place * np.int32(tokens) // np.int32(length), position, align, gamma, beta)
-        out, inverse_sigma = space(storage, rows, size), np.empty(rows, np.float32)
-        kernels.embed(*arrays, eps=1e-3, out=out, inverse_sigma=inverse_sigma, target=target)
+        out, inverse_std = space(storage, rows, size), np.empty(rows, np.float32)
+        kernels.embed(*arrays, eps=1e-3, out=out, inverse_std=inverse_std, target=target)
         assert_close(out, reference.embed(*exact(*arrays), eps=1e-3), 5e-6)
         assert_untouched_around(out)
         summed = x.astype(np.float64)[row] + position[place] + align[arrays[3]]
-        assert np.allclose(inverse_sigma, 1 / np.sqrt(summed.var(axis=1) + 1e-3), rtol=5e-6)
+        assert np.allclose(inverse_std, 1 / np.sqrt(summed.var(axis=1) + 1e-3), rtol=5e-6)
 
 
 def test_indices_out_of_range_are_refused():

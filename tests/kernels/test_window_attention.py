@@ -17,9 +17,9 @@ def test_any_size(target, storage, rng, head_size, length):
         windows = int(rng.integers(1, 20))
         wide = 3 * heads * head_size
         row = rng.integers(0, shots, (windows, length), dtype=np.int32)
-        inverse_sigma = rng.uniform(0.5, 2, (windows, length)).astype(np.float32)
+        inverse_std = rng.uniform(0.5, 2, (windows, length)).astype(np.float32)
         tables = normal(rng, length, wide), normal(rng, wide), normal(rng, tokens, wide)
-        arrays = (normal(rng, shots, wide), row, *tables, inverse_sigma)
+        arrays = (normal(rng, shots, wide), row, *tables, inverse_std)
         out = space(storage, windows * (tokens + length), heads * head_size)
         kernels.window_attention(*arrays, heads=heads, out=out, target=target, num_threads=2)
         rounded = storage == "bfloat16"
@@ -46,9 +46,9 @@ def test_the_tables_stand_for_layer_norm_and_projection(rng):
         return (gamma * (rows - rows.mean(1, keepdim=True))) @ weight.T
 
     slots = align[torch.arange(length) * 2 // length]
-    inverse_sigma = ((x[row] + p + slots).var(-1, correction=0) + eps).rsqrt()
+    inverse_std = ((x[row] + p + slots).var(-1, correction=0) + eps).rsqrt()
     got = reference.window_attention(
-        table(x), row, table(p + slots), weight @ beta + bias, tokens @ weight.T + bias, inverse_sigma, heads
+        table(x), row, table(p + slots), weight @ beta + bias, tokens @ weight.T + bias, inverse_std, heads
     )
     assert torch.allclose(got, expected, rtol=0, atol=1e-12)
 

@@ -1,4 +1,4 @@
-// Aligned memory: long-lived buffers for weights, and an arena that a run's matrices are laid out in.
+// Aligned memory that lives long: packed weights, workspaces, cached rows.
 #pragma once
 
 #include <cstddef>
@@ -28,25 +28,6 @@ class Buffer {
  private:
   float* data_ = nullptr;
   std::size_t count_ = 0;
-};
-
-// Hands out pieces of a buffer. Without one it only counts: the same layout code measures and allocates.
-class Arena {
- public:
-  Arena() = default;
-  explicit Arena(const Buffer& buffer) : base_(buffer.data()) {}
-
-  float* take(std::size_t count) {
-    float* piece = base_ ? base_ + used_ : nullptr;
-    used_ += (count + kAlign - 1) / kAlign * kAlign;
-    return piece;
-  }
-  std::size_t used() const { return used_; }
-
- private:
-  static constexpr std::size_t kAlign = 16;  // floats in a cache line
-  float* base_ = nullptr;
-  std::size_t used_ = 0;
 };
 
 }  // namespace megaseg

@@ -33,67 +33,21 @@ class Pieces {
   std::size_t most_ = 0;
 };
 
-std::size_t scratch_bytes(const Program& program, const Ops& ops, const Shape& shape, const Step& step) {
-  const Value& out = program.value(step.out);
-  const int heads = program.heads;
-  switch (step.op) {
-    case Op::attention:
-      return ops.attention_scratch(out.type, shape.sequences, heads, out.width / heads,
-                                   program.value(step.inputs[1]).tokens, shape.longest, shape.latents);
-    case Op::window_attention:
-      return ops.window_attention_scratch(out.type, out.tokens + program.max_length, out.width / heads);
-    case Op::query_attention:
-      return ops.query_attention_scratch(heads, program.value(step.inputs[1]).tokens + program.max_length);
-    default: return 0;
-  }
-}
-
 }  // namespace
 
 int Shape::rows(const Value& value) const {
   switch (value.space) {
     case Space::shots: return shots;
     case Space::latents: return latents;
-    case Space::bottlenecks: return sequences * value.tokens;
-    case Space::tokens: return sequences * value.tokens + latents;
-    case Space::centres: return sequences;
+    case Space::prefix: return sequences * value.prefix;
+    case Space::tokens: return sequences * value.prefix + latents;
+    case Space::sequences: return sequences;
   }
   return 0;
 }
 
-Lives::Lives(const Program& program)
-    : base_(program.values.size()),
-      end_(program.values.size()),
-      kept_(program.values.size()),
-      stored_(program.values.size()),
-      keeps_(program.windowed()) {
-  for (std::size_t i = 0; i < program.steps.size(); ++i) {
-    const Step& step = program.steps[i];
-    const auto out = static_cast<std::size_t>(step.out);
-    base_[out] = step.op == Op::select ? base(step.inputs[0]) : step.out;
-    stored_[out] = step.op != Op::select && step.op != Op::features && i + 1 < program.steps.size();
-    end_[static_cast<std::size_t>(base_[out])] = i;
-    for (const int input : step.inputs) {
-      end_[static_cast<std::size_t>(base(input))] = i;
-      const bool leaves = program.value(input).space == Space::shots && program.value(step.out).space != Space::shots;
-      if (leaves && stored(input)) kept_[static_cast<std::size_t>(input)] = true;
-      if (leaves && !stored(input)) keeps_ = false;
-    }
-  }
-  for (const Step& step : program.steps) {
-    if (!kept(step.out)) continue;
-    const Value& value = program.value(step.out);
-    const auto bytes = static_cast<std::size_t>(value.width) * static_cast<std::size_t>(cpu::bytes_of(value.type));
-    kept_rows_.push_back({step.out, record_bytes_, bytes});
-    record_bytes_ += bytes;
-  }
-}
-
-std::size_t Layout::index_count(const Shape& shape) {
-  return 3 * static_cast<std::size_t>(shape.latents) + 2 * (static_cast<std::size_t>(shape.sequences) + 1);
-}
-
-Layout::Layout(const Program& program, const Lives& lives, const Ops& ops, const Shape& shape)
+Layout::Layout(const Program& program, const Lifetimes& lifetimes, const Shape& shape, std::size_t index_ints,
+               const std::vector<std::size_t>& scratch_bytes)
     : offset(program.values.size()), scale(program.values.size()), scratch(program.steps.size()) {
   Pieces pieces;
   const auto place = [&](int index) {
@@ -105,20 +59,22 @@ Layout::Layout(const Program& program, const Lives& lives, const Ops& ops, const
     offset[i] = pieces.take(data + (value.type == cpu::Type::int8 ? rows * sizeof(float) : 0));
     scale[i] = offset[i] + data;
   };
-  indices = pieces.take(index_count(shape) * sizeof(int));
+  indices = pieces.take(index_ints * sizeof(int));
   for (const Step& step : program.steps) {
-    if (lives.kept(step.out)) place(step.out);
+    if (lifetimes.cached(step.out)) place(step.out);
   }
   for (std::size_t i = 0; i < program.steps.size(); ++i) {
     const Step& step = program.steps[i];
-    if (lives.stored(step.out) && !lives.kept(step.out)) place(step.out);
-    if (const std::size_t needed = scratch_bytes(program, ops, shape, step)) {
-      scratch[i] = pieces.take(needed);
+    if (lifetimes.stored(step.out) && !lifetimes.cached(step.out)) place(step.out);
+    if (scratch_bytes[i] > 0) {
+      scratch[i] = pieces.take(scratch_bytes[i]);
       pieces.give_back(scratch[i]);
     }
-    for (std::size_t value = 0; value < program.values.size(); ++value) {
-      const auto index = static_cast<int>(value);
-      if (lives.stored(index) && !lives.kept(index) && lives.end(index) == i) pieces.give_back(offset[value]);
+    for (const Step& made : program.steps) {
+      const auto value = static_cast<std::size_t>(made.out);
+      if (lifetimes.stored(made.out) && !lifetimes.cached(made.out) && lifetimes.end(made.out) == i) {
+        pieces.give_back(offset[value]);
+      }
     }
   }
   bytes = pieces.most();

@@ -1,5 +1,5 @@
 // Rows of a movie's last shots, which the windows after them are made of: handed from chunk to chunk of a run, and by
-// whoever holds them from run to run.
+// whoever owns the cache from run to run.
 #pragma once
 
 #include <atomic>
@@ -7,34 +7,35 @@
 #include <cstdint>
 
 #include "core/memory/buffer.h"
-#include "core/memory/layout.h"
+#include "core/memory/lifetimes.h"
 
 namespace megaseg {
 
-class Keeper {
+class RowCache {
  public:
-  // Holds no shots yet. `lives` outlive it. Throws std::bad_alloc.
-  Keeper(const Lives& lives, int most);
+  // Empty, with room for the rows of `most` shots. `lifetimes` outlive the cache. Throws std::bad_alloc.
+  RowCache(const Lifetimes& lifetimes, int most);
 
-  const Lives& lives() const { return lives_; }
-  // The shots before the next one whose rows it holds: the last most() of the movie. None while a run is under way, nor
-  // after one that failed.
+  const Lifetimes& lifetimes() const { return lifetimes_; }
+  // How many shots have their rows here: the last of the movie so far, at most most(). None while a run is under way,
+  // nor after one that failed.
   int shots() const { return shots_; }
   int most() const { return most_; }
   std::int64_t end() const { return end_; }  // shots of the movie so far
   std::size_t bytes() const { return records_.bytes(); }
 
-  // Rows of a shot, as lives().kept_rows() lays them out. A later shot takes the place of the one most() before it.
+  // Rows of a shot, as lifetimes().cached_rows() lays them out. A later shot takes the place of the one most() before.
   std::byte* record(std::int64_t shot) const;
 
-  void let_go() { shots_ = 0; }
-  void hold(std::int64_t end, int shots) {
+  void invalidate() { shots_ = 0; }
+  // The records of the `shots` shots before `end` are complete.
+  void commit(std::int64_t end, int shots) {
     end_ = end;
     shots_ = shots;
   }
 
  private:
-  const Lives& lives_;
+  const Lifetimes& lifetimes_;
   int most_;
   Buffer records_;
   std::int64_t end_ = 0;

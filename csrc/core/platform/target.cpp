@@ -84,7 +84,7 @@ std::vector<std::string> available_targets() {
 }
 
 const char* name_of(cpu::Type type) {
-  constexpr const char* kNames[cpu::kTypes] = {"float32", "bfloat16", "int8"};
+  constexpr const char* kNames[cpu::kStorageTypes] = {"float32", "bfloat16", "int8", "int32"};
   return kNames[static_cast<int>(type)];
 }
 

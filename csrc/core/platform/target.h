@@ -16,7 +16,7 @@ std::vector<std::string> available_targets();
 // The kernels of a target; an empty name means MEGASEG_ISA or else the fastest. Throws Unsupported.
 const cpu::KernelTable& kernels(std::string_view target = {});
 
-// "float32", "bfloat16" or "int8".
+// "float32", "bfloat16", "int8" or "int32".
 const char* name_of(cpu::Type type);
 
 // Names of the types that a target has products for.

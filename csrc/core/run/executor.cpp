@@ -10,48 +10,6 @@
 namespace megaseg {
 namespace {
 
-constexpr int kWindows = 64;  // windows of a chunk: enough rows for every product, few enough for the L3 cache
-
-void check_features(const Program& program, const Lives& lives) {
-  for (const Step& step : program.steps) {
-    for (std::size_t i = 0; i < step.inputs.size(); ++i) {
-      const int input = step.inputs[i];
-      const bool features = !lives.stored(input) && lives.base(input) == input;
-      const bool reads = i == 0 && (step.op == Op::cast || step.op == Op::linear || step.op == Op::windows);
-      if (features && !reads) throw BadArtefact("program: features are read by casts, linear layers and windows");
-    }
-    if (step.op == Op::query_attention && !lives.stored(step.inputs[0])) {
-      throw BadArtefact("program: expected a query of its own");
-    }
-  }
-}
-
-int alignment_slots(const Program& program) {
-  int slots = 0;
-  for (const Step& step : program.steps) {
-    int own = slots;
-    if (step.op == Op::embed) own = program.value(step.out).tokens;
-    if (step.op == Op::inverse_sigma) own = static_cast<int>(step.attributes[0]);
-    if (slots && own != slots) throw BadArtefact("program: expected one alignment table");
-    slots = own;
-  }
-  return std::max(slots, 1);
-}
-
-// NaN and Inf spread from the row where a number leaves the range of float32 to the logits of all that see it.
-void require_finite(std::span<const Movie> movies, const float* logits, int classes) {
-  for (std::size_t i = 0; i < movies.size(); ++i) {
-    const float* end = logits + static_cast<std::ptrdiff_t>(movies[i].last - movies[i].first) * classes;
-    const float* bad = std::find_if(logits, end, [](float x) { return !std::isfinite(x); });
-    if (bad != end) {
-      throw BadFeatures("features of movie " + std::to_string(i) +
-                        ": expected values that give finite logits, got NaN or Inf in row " +
-                        std::to_string((bad - logits) / classes) + ": they overflow float32 in the model");
-    }
-    logits = end;
-  }
-}
-
 void grow(Buffer& buffer, std::size_t bytes) {
   if (buffer.bytes() >= bytes) return;
   {
@@ -65,136 +23,102 @@ void grow(Buffer& buffer, std::size_t bytes) {
 Executor::Executor(const Program& program, Ops& ops)
     : program_(program),
       ops_(ops),
-      lives_(program),
-      slots_(alignment_slots(program)),
-      windows_(kWindows),
-      rows_(std::max(kWindows * program.max_length, fewest_rows())),  // enough for as many movies as windows
-      most_(program, lives_, ops, largest()) {
-  check_features(program, lives_);
-}
-
-Shape Executor::largest() const {
-  const int length = program_.max_length;
-  return program_.windowed() ? Shape{windows_, windows_ * length, length, rows_} : Shape{1, length, length, 0};
-}
+      lifetimes_(program),
+      slot_counts_(program.slot_counts()),
+      id_limits_(program.id_limits()),
+      schedule_(program.sequences.windowed() ? window_schedule(program.sequences, lifetimes_.cacheable())
+                                             : whole_schedule(program.sequences)),
+      most_(layout_of(schedule_->largest())) {}
 
 std::size_t Executor::workspace_bytes() const {
-  const std::size_t spare = lives_.keeps() ? static_cast<std::size_t>(kept_shots()) * lives_.record_bytes() : 0;
-  return most_.bytes + spare;
-}
-
-void Executor::resize(int windows, int rows) {
-  windows_ = windows;
-  rows_ = std::max(rows, fewest_rows());
-  most_ = Layout(program_, lives_, ops_, largest());
+  const auto shots = static_cast<std::size_t>(schedule_->cached_shots());
+  return most_.bytes + (lifetimes_.cacheable() ? shots * lifetimes_.record_bytes() : 0);
 }
 
 bool Executor::fit(std::size_t bytes) {
   while (workspace_bytes() > bytes) {
-    if (!program_.windowed() || (windows_ == 1 && rows_ == fewest_rows())) return false;
-    // Rows of shots first: neighbouring windows share theirs, only short excerpts together need as many.
-    if (rows_ > fewest_rows()) {
-      resize(windows_, rows_ / 4 * 3);
-    } else {
-      resize(std::max(1, windows_ * 3 / 4), 0);
-    }
+    if (!schedule_->shrink()) return false;
+    most_ = layout_of(schedule_->largest());
   }
   return true;
 }
 
-std::unique_ptr<Keeper> Executor::keep() const {
-  return lives_.keeps() ? std::make_unique<Keeper>(lives_, kept_shots()) : nullptr;
+std::unique_ptr<RowCache> Executor::new_cache() const {
+  return lifetimes_.cacheable() ? std::make_unique<RowCache>(lifetimes_, schedule_->cached_shots()) : nullptr;
+}
+
+Layout Executor::layout_of(const Shape& shape) const {
+  return {program_, lifetimes_, shape, Index::ints(shape, slot_counts_.size()), scratch_bytes(program_, ops_, shape)};
 }
 
 // Smaller values do not always pack into less: then they lie as the largest chunk's do.
 Layout Executor::layout(const Shape& shape) const {
-  Layout own(program_, lives_, ops_, shape);
+  Layout own = layout_of(shape);
   return own.bytes <= most_.bytes ? own : most_;
 }
 
-// At most `windows` windows of a movie from `first` on. Rows of shots are there as far as the movie's earlier windows
-// of this run saw them, and as they were kept before it.
-View Executor::view(const Source& source, int first, int windows) const {
-  const Movie& movie = *source.movie;
-  const int half = program_.half();
-  const int last = std::min(movie.last, first + windows);
-  const int low = std::max(0, first - half);
-  const int high = std::min(source.end, last + half);
-  int there = 0;
-  if (lives_.keeps()) there = std::max(source.kept, first > movie.first ? std::min(source.end, first + half) : 0);
-  const int oldest = movie.kept ? std::max(0, source.end - kept_shots()) : source.end;  // to be kept after the run
-  const int fresh = std::min(high, std::max(there, std::min(low, oldest)));
-  const int tail = last < movie.last ? source.end : std::max({high, there, oldest});
-  return {&source, first, last, std::min(low, fresh), fresh, high, tail};
-}
-
-std::vector<Chunk> Executor::window_chunks(std::span<const Source> sources) const {
-  std::vector<Chunk> chunks;
-  int row = 0;
-  for (const Source& source : sources) {
-    for (int first = source.movie->first; first < source.movie->last;) {
-      const Shape full = chunks.empty() ? largest() : chunks.back().shape;
-      View next = view(source, first, windows_ - full.sequences);
-      if (next.last == first || full.shots + next.shots() > rows_) {
-        chunks.push_back({row, {0, 0, program_.max_length, 0}, {}});
-        next = view(source, first, windows_);
-      }
-      const int windows = next.last - first;
-      Shape& shape = chunks.back().shape;
-      shape.sequences += windows;
-      shape.latents += windows * program_.max_length;
-      shape.shots += next.shots();
-      chunks.back().views.push_back(next);
-      row += windows;
-      first = next.last;
+// Before anything runs, so that a run never ends half-way for them.
+void Executor::require_ids(std::span<const Movie> movies) const {
+  for (std::size_t i = 0; i < id_limits_.size(); ++i) {
+    if (id_limits_[i] == 0) continue;
+    for (std::size_t m = 0; m < movies.size(); ++m) {
+      const auto* ids = static_cast<const std::int32_t*>(movies[m].features[i]);
+      const auto* end = ids + movies[m].shots;
+      const auto* bad = std::find_if(ids, end, [&](std::int32_t id) { return id < 0 || id >= id_limits_[i]; });
+      if (bad == end) continue;
+      throw BadFeatures("features of movie " + std::to_string(m) + ": expected ids from 0 to " +
+                        std::to_string(id_limits_[i] - 1) + " in " + program_.inputs[i].name + ", got " +
+                        std::to_string(*bad) + " in row " + std::to_string(bad - ids));
     }
   }
-  return chunks;
 }
 
-std::vector<Chunk> Executor::movie_chunks(std::span<const Source> sources) const {
-  std::vector<Chunk> chunks;
-  int row = 0;
-  for (const Source& source : sources) {
-    const int shots = source.end;
-    const Shape full = chunks.empty() ? largest() : chunks.back().shape;
-    Shape shape{full.sequences + 1, full.latents + shots, std::max(full.longest, shots), 0};
-    if (shape.latents > program_.max_length || Layout(program_, lives_, ops_, shape).bytes > most_.bytes) {
-      chunks.push_back({row, {}, {}});
-      shape = {1, shots, shots, 0};
+// NaN and Inf spread from the row where a number leaves the range of float32 to the outputs of all that see it.
+void Executor::require_finite(std::span<const Movie> movies, const Destination& destination) const {
+  const Output& output = *destination.output;
+  const std::size_t parts = destination.parts ? output.parts.size() : 1;
+  const auto width = static_cast<std::ptrdiff_t>(parts) * program_.value(output.value).width;
+  const float* rows = destination.data;
+  for (std::size_t i = 0; i < movies.size(); ++i) {
+    const float* end = rows + output_rows(program_, output, movies[i]) * width;
+    const float* bad = std::find_if(rows, end, [](float x) { return !std::isfinite(x); });
+    if (bad != end) {
+      throw BadFeatures("features of movie " + std::to_string(i) + ": expected values that give finite " + output.name +
+                        ", got NaN or Inf in row " + std::to_string((bad - rows) / width) +
+                        ": they overflow float32 in the model");
     }
-    chunks.back().shape = shape;
-    chunks.back().views.push_back({&source, 0, shots, 0, 0, shots, shots});
-    row += shots;
+    rows = end;
   }
-  return chunks;
 }
 
-void Executor::run(std::span<const Movie> movies, Buffer& workspace, const Output& output) {
+void Executor::run(std::span<const Movie> movies, Buffer& workspace, std::span<const Destination> destinations) {
+  require_ids(movies);
   std::vector<Source> sources;
   for (const Movie& movie : movies) {
-    const int kept = movie.kept ? movie.kept->shots() : 0;
-    const std::int64_t origin = movie.kept ? movie.kept->end() - kept : 0;
-    sources.push_back({&movie, kept, kept + movie.shots, origin, movie.kept});
+    const int cached = movie.cache ? movie.cache->shots() : 0;
+    const std::int64_t origin = movie.cache ? movie.cache->end() - cached : 0;
+    sources.push_back({&movie, cached, cached + movie.shots, origin, movie.cache});
   }
-  const std::vector<Chunk> chunks = program_.windowed() ? window_chunks(sources) : movie_chunks(sources);
+  const auto fits = [this](const Shape& shape) { return layout_of(shape).bytes <= most_.bytes; };
+  const std::vector<Chunk> chunks = schedule_->chunks(sources, fits);
   if (chunks.size() > 1) {
-    if (!spare_) spare_ = keep();
-    for (Source& source : sources) source.keeper = source.keeper ? source.keeper : spare_.get();
+    if (!spare_) spare_ = new_cache();
+    for (Source& source : sources) source.cache = source.cache ? source.cache : spare_.get();
   }
   std::size_t bytes = 0;
   for (const Chunk& chunk : chunks) bytes = std::max(bytes, layout(chunk.shape).bytes);
   grow(workspace, bytes);
   for (const Movie& movie : movies) {
-    if (movie.kept) movie.kept->let_go();  // until all is well: a run may end half-way
+    if (movie.cache) movie.cache->invalidate();  // until all is well: a run may end half-way
   }
-  Run run(program_, ops_, lives_, slots_, output);
+  Run run(program_, ops_, lifetimes_, *schedule_, slot_counts_, destinations);
   for (const Chunk& chunk : chunks) {
     run.chunk(chunk, layout(chunk.shape), reinterpret_cast<std::byte*>(workspace.data()));
   }
-  require_finite(movies, output.logits, program_.classes);
+  for (const Destination& destination : destinations) require_finite(movies, destination);
   for (const Source& source : sources) {
-    if (source.movie->kept) source.keeper->hold(source.origin + source.end, std::min(source.end, kept_shots()));
+    const int cached = std::min(source.end, schedule_->cached_shots());
+    if (source.movie->cache) source.cache->commit(source.origin + source.end, cached);
   }
 }
 

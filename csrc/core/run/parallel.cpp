@@ -1,6 +1,7 @@
 #include "core/run/parallel.h"
 
 #include <algorithm>
+#include <cstring>
 #include <vector>
 
 namespace megaseg {
@@ -82,14 +83,45 @@ void Ops::embed(const cpu::EmbedArgs& args, int rows) {
   by_rows(pool_, rows, [&](int begin, int end) { kernels_.embed(args, begin, end); });
 }
 
-std::size_t Ops::attention_scratch(cpu::Type type, int batch, int heads, int head_size, int bottlenecks, int longest,
+void Ops::add_table(const cpu::AddTableArgs& args, int rows) {
+  by_rows(pool_, rows, [&](int begin, int end) { kernels_.add_table(args, begin, end); });
+}
+
+void Ops::add(const cpu::AddArgs& args, int rows) {
+  by_rows(pool_, rows, [&](int begin, int end) { kernels_.add(args, begin, end); });
+}
+
+void Ops::pool(const cpu::PoolArgs& args, int sequences) {
+  pool_.run(sequences, [&](int task, int) { kernels_.pool(args, task, task + 1); });
+}
+
+void Ops::l2_normalise(const cpu::L2NormaliseArgs& args, int rows) {
+  by_rows(pool_, rows, [&](int begin, int end) { kernels_.l2_normalise(args, begin, end); });
+}
+
+void Ops::gather(const cpu::GatherArgs& args, int rows) {
+  by_rows(pool_, rows, [&](int begin, int end) { kernels_.gather(args, begin, end); });
+}
+
+void Ops::copy(const cpu::ConstRows& in, const cpu::Rows& out, int rows, int columns) {
+  const auto size = static_cast<std::ptrdiff_t>(bytes_of(in.type));
+  by_rows(pool_, rows, [&](int begin, int end) {
+    for (std::ptrdiff_t r = begin; r < end; ++r) {
+      std::memcpy(static_cast<std::byte*>(out.data) + r * out.stride * size,
+                  static_cast<const std::byte*>(in.data) + r * in.stride * size,
+                  count_of(columns) * count_of(bytes_of(in.type)));
+    }
+  });
+}
+
+std::size_t Ops::attention_scratch(cpu::Type type, int batch, int heads, int head_size, int prefix, int longest,
                                    int latents) const {
   const auto packed = [&](int keys) { return whole_lines(kernels_.attention_packed_size(type, keys, head_size)); };
   const std::size_t one = whole_lines(kernels_.attention_scratch_size(type, head_size));
-  const std::size_t by_thread = count_of(threads()) * (packed(bottlenecks + longest) + one);
-  if (bottlenecks + longest <= kQueriesPerTask) return by_thread;
+  const std::size_t by_thread = count_of(threads()) * (packed(prefix + longest) + one);
+  if (prefix + longest <= kQueriesPerTask) return by_thread;
   // Sequences packed one by one need at most a last panel each more than all of them as one.
-  const std::size_t all = packed(batch * bottlenecks + latents) + count_of(batch) * (packed(1) + kLine);
+  const std::size_t all = packed(batch * prefix + latents) + count_of(batch) * (packed(1) + kLine);
   return std::max(by_thread, count_of(heads) * all + count_of(threads()) * one);
 }
 
@@ -144,8 +176,8 @@ std::size_t Ops::window_attention_scratch(cpu::Type type, int tokens, int head_s
 }
 
 void Ops::window_attention(const cpu::WindowAttentionArgs& args, void* scratch) {
-  const std::size_t one = whole_lines(
-      kernels_.window_attention_scratch_size(args.out.type, args.bottlenecks + args.length, args.head_size));
+  const std::size_t one =
+      whole_lines(kernels_.window_attention_scratch_size(args.out.type, args.prefix + args.length, args.head_size));
   // A head's windows in turn: they read the same rows of the tables.
   const int blocks = std::clamp(args.windows, 1, ceil_div(kTasksPerThread * threads(), args.heads));
   const int block = ceil_div(args.windows, blocks);
@@ -162,8 +194,7 @@ std::size_t Ops::query_attention_scratch(int heads, int keys) const {
 }
 
 void Ops::query_attention(const cpu::QueryAttentionArgs& args, int windows, void* scratch) {
-  const std::size_t one =
-      whole_lines(kernels_.query_attention_scratch_size(args.heads, args.bottlenecks + args.latents));
+  const std::size_t one = whole_lines(kernels_.query_attention_scratch_size(args.heads, args.prefix + args.latents));
   pool_.run(windows, [&](int window, int thread) {
     kernels_.query_attention(args, window, static_cast<std::byte*>(scratch) + count_of(thread) * one);
   });

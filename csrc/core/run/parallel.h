@@ -14,13 +14,20 @@ class Ops {
   Ops(const cpu::KernelTable& kernels, int num_threads) : kernels_(kernels), pool_(num_threads) {}
 
   const cpu::KernelTable& kernels() const { return kernels_; }
-  ThreadPool& pool() { return pool_; }
+  ThreadPool& thread_pool() { return pool_; }
   int threads() const { return pool_.size(); }
 
   void linear(const cpu::LinearArgs& args, int rows);
   void layer_norm(const cpu::LayerNormArgs& args, int rows);
   void cast(const cpu::CastArgs& args, int rows);
   void embed(const cpu::EmbedArgs& args, int rows);
+  void add_table(const cpu::AddTableArgs& args, int rows);
+  void add(const cpu::AddArgs& args, int rows);
+  void pool(const cpu::PoolArgs& args, int sequences);
+  void l2_normalise(const cpu::L2NormaliseArgs& args, int rows);
+  void gather(const cpu::GatherArgs& args, int rows);
+  // `columns` elements of every row; in and out are of one type.
+  void copy(const cpu::ConstRows& in, const cpu::Rows& out, int rows, int columns);
   // `scratch` has room for ..._scratch(...) bytes, cache-line aligned.
   void attention(const cpu::AttentionArgs& args, void* scratch);
   void window_attention(const cpu::WindowAttentionArgs& args, void* scratch);
@@ -30,7 +37,7 @@ class Ops {
   std::vector<int> banded_estep(const std::vector<cpu::BandedEstepArgs>& movies);
 
   // Bound for any batch of these numbers: sequences of at most `longest` latents or queries, `latents` in all.
-  std::size_t attention_scratch(cpu::Type type, int batch, int heads, int head_size, int bottlenecks, int longest,
+  std::size_t attention_scratch(cpu::Type type, int batch, int heads, int head_size, int prefix, int longest,
                                 int latents) const;
   std::size_t window_attention_scratch(cpu::Type type, int tokens, int head_size) const;
   std::size_t query_attention_scratch(int heads, int keys) const;

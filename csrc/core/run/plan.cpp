@@ -38,7 +38,7 @@ Plan::Plan(const std::string& path, const Options& options)
     : artefact_(path), program_(program_of(artefact_)), ops_(kernels_of(artefact_, program_), options.num_threads) {
   try {
     check_program(program_, ops_.kernels());
-    if (program_.most_tokens() + static_cast<long>(program_.max_length) > kMostTokens) {
+    if (program_.most_prefix() + static_cast<long>(program_.sequences.length) > kMostTokens) {
       throw ResourceLimit(path + ": expected at most " + std::to_string(kMostTokens) + " tokens in a sequence");
     }
     executor_ = std::make_unique<Executor>(program_, ops_);
@@ -55,36 +55,37 @@ Plan::Plan(const std::string& path, const Options& options)
   }
 }
 
-int Plan::longest() const { return program_.windowed() ? kMostShots : program_.max_length; }
+int Plan::longest() const { return program_.sequences.windowed() ? kMostShots : program_.sequences.length; }
 
-void Plan::run(std::span<const Movie> movies, const Output& output) {
-  ops_.pool().check_process();
+void Plan::run(std::span<const Movie> movies, std::span<const Destination> destinations) {
+  ops_.thread_pool().check_process();
   const std::lock_guard<std::mutex> lock(turn_);
   check(movies);
-  artefact_.expect_unchanged();
-  executor_->run(movies, workspace_, output);
-  artefact_.expect_unchanged();
+  artefact_.require_unchanged();
+  executor_->run(movies, workspace_, destinations);
+  artefact_.require_unchanged();
 }
 
-// Windows that there are, and every keeper made here and given once: what keepers hold is known only now.
+// Windows that there are, and every cache made here and given once: what caches have is known only now.
 void Plan::check(std::span<const Movie> movies) const {
-  std::set<const Keeper*> keepers;
+  const bool windowed = program_.sequences.windowed();
+  std::set<const RowCache*> caches;
   for (std::size_t i = 0; i < movies.size(); ++i) {
     const Movie& movie = movies[i];
-    const auto expect = [i](bool fits, const std::string& what) {
+    const auto require = [i](bool fits, const std::string& what) {
       if (!fits) throw std::invalid_argument("excerpts[" + std::to_string(i) + "]: expected " + what);
     };
-    if (movie.kept) {
-      expect(executor_->made(*movie.kept), "a keeper of this model");
-      expect(keepers.insert(movie.kept).second, "a keeper of its own, got that of another excerpt");
+    if (movie.cache) {
+      require(executor_->made(*movie.cache), "a cache of this model");
+      require(caches.insert(movie.cache).second, "a cache of its own, got that of another excerpt");
     }
-    const long shots = static_cast<long>(movie.shots) + (movie.kept ? movie.kept->shots() : 0);
-    expect(shots >= 1 && shots <= longest(),
-           "from 1 to " + std::to_string(longest()) + " shots, got " + std::to_string(shots));
-    expect(0 <= movie.first && movie.first < movie.last && movie.last <= shots,
-           "0 <= first < last <= " + std::to_string(shots) + " shots, got first " + std::to_string(movie.first) +
-               ", last " + std::to_string(movie.last));
-    expect(program_.windowed() || (movie.first == 0 && movie.last == shots), "a whole movie, the model sees no less");
+    const long shots = static_cast<long>(movie.shots) + (movie.cache ? movie.cache->shots() : 0);
+    require(shots >= 1 && shots <= longest(),
+            "from 1 to " + std::to_string(longest()) + " shots, got " + std::to_string(shots));
+    require(0 <= movie.first && movie.first < movie.last && movie.last <= shots,
+            "0 <= first < last <= " + std::to_string(shots) + " shots, got first " + std::to_string(movie.first) +
+                ", last " + std::to_string(movie.last));
+    require(windowed || (movie.first == 0 && movie.last == shots), "a whole movie, the model sees no less");
   }
 }
 

@@ -21,15 +21,16 @@ class Plan {
   // Throws BadArtefact, Unsupported (compiled for a target that is not here), ResourceLimit, std::bad_alloc.
   Plan(const std::string& path, const Options& options);
 
-  // Every movie has all modalities and from 1 to longest() shots. May be called from any thread; calls take turns.
+  // Every movie has all inputs and from 1 to longest() shots. May be called from any thread; calls take turns.
   // Results depend neither on num_threads and memory_limit nor on which movies run together, nor on which of their rows
-  // were kept. Throws std::invalid_argument where a movie's numbers or keeper do not fit, BadFeatures where logits are
-  // not finite, Unsupported in a process forked after construction, BadArtefact once the file was written to.
-  void run(std::span<const Movie> movies, const Output& output);
+  // were cached. Throws std::invalid_argument where a movie's numbers or cache do not fit, BadFeatures where outputs
+  // are not finite or ids have no row, Unsupported in a process forked after construction, BadArtefact once the file
+  // was written to.
+  void run(std::span<const Movie> movies, std::span<const Destination> destinations);
 
-  // An empty keeper for one movie whose shots come bit by bit; the plan outlives it. None where the program keeps
+  // An empty cache for one movie whose shots come bit by bit; the plan outlives it. None where the program caches
   // nothing.
-  std::unique_ptr<Keeper> keep() const { return executor_->keep(); }
+  std::unique_ptr<RowCache> new_cache() const { return executor_->new_cache(); }
 
   const Program& program() const { return program_; }
   const Artefact& artefact() const { return artefact_; }

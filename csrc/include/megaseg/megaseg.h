@@ -24,7 +24,9 @@ typedef enum {
   MEGASEG_INTERNAL = 5
 } megaseg_status;
 
-typedef enum { MEGASEG_SCENE = 0, MEGASEG_ACT = 1, MEGASEG_SYNOPSIS = 2 } megaseg_task;
+typedef enum { MEGASEG_SCENE = 0, MEGASEG_ACT = 1, MEGASEG_SYNOPSIS = 2, MEGASEG_OTHER = 3 } megaseg_task;
+
+typedef enum { MEGASEG_FLOAT32 = 0, MEGASEG_INT32 = 1 } megaseg_type;
 
 typedef struct megaseg_model megaseg_model;
 typedef struct megaseg_error megaseg_error;
@@ -35,7 +37,8 @@ typedef struct {
   size_t memory_limit; /* bytes of weights and workspace together; 0: none */
 } megaseg_options;
 
-/* One movie: an array [shots, feature_size] for each of the model's modalities, in its order. */
+/* One movie: an array [shots, feature_size] for each of the model's modalities, in its order. Where a modality's type
+ * is MEGASEG_INT32, its array holds int32_t ids, and a pointer to it is cast. */
 typedef struct {
   const float* const* features;
   int shots;
@@ -59,11 +62,28 @@ MEGASEG_API int megaseg_model_modalities(const megaseg_model* model);
 /* NULL and 0 for a modality that the model does not have. */
 MEGASEG_API const char* megaseg_model_modality(const megaseg_model* model, int modality);
 MEGASEG_API int megaseg_model_feature_size(const megaseg_model* model, int modality);
+MEGASEG_API megaseg_type megaseg_model_feature_type(const megaseg_model* model, int modality);
+/* The width of output "logits"; 0 where there is none. */
 MEGASEG_API int megaseg_model_classes(const megaseg_model* model);
 MEGASEG_API int megaseg_model_max_shots(const megaseg_model* model);
 MEGASEG_API float megaseg_model_threshold(const megaseg_model* model);
 MEGASEG_API size_t megaseg_model_weight_bytes(const megaseg_model* model);
 MEGASEG_API size_t megaseg_model_workspace_bytes(const megaseg_model* model);
+
+/* What a model gives: outputs by name, each of so many floats a row, and how many parts of the same width it is made of
+ * (0: none are there to be read). NULL and 0 for an output that the model does not have. */
+MEGASEG_API int megaseg_model_outputs(const megaseg_model* model);
+MEGASEG_API const char* megaseg_model_output(const megaseg_model* model, int output);
+MEGASEG_API int megaseg_model_output_width(const megaseg_model* model, int output);
+MEGASEG_API int megaseg_model_output_parts(const megaseg_model* model, int output);
+/* Rows of an output of a movie of so many shots: one a shot, or one for the whole movie. */
+MEGASEG_API int megaseg_model_output_rows(const megaseg_model* model, int output, int shots);
+
+/* One run for the `wanted` outputs that `names` lists. outputs[i]: [rows of all movies, width], movie after movie.
+ * parts[i]: [rows of all movies, parts, width]. Either may be NULL where it is not wanted, and `parts` as a whole. */
+MEGASEG_API megaseg_status megaseg_outputs(megaseg_model* model, const megaseg_movie* movies, int count,
+                                           const char* const* names, int wanted, float* const* outputs,
+                                           float* const* parts, megaseg_error** error);
 
 /* logits: [shots of all movies, classes], movie after movie. Movies run packed together; each gets what it gets alone.
  */

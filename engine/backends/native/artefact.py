@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from megaseg.engine.backends.native.extension import extension, native_compute_type, native_target
-from megaseg.engine.backends.native.lowering import Lowering
+from megaseg.engine.backends.native.lowering import Lowering, properties_of, sequence_words
 from megaseg.engine.graph.graph import Graph
 from megaseg.engine.graph.passes import PASSES, rewrite
 from megaseg.engine.graph.sequences import Windows
@@ -30,7 +30,7 @@ from megaseg.engine.model.family import graph_of, structure_of
 from megaseg.errors import CheckpointError, ResourceLimitError
 
 MAGIC = b"megaseg\0"
-VERSION = 3
+VERSION = 4
 _HEADER = struct.Struct("<8sIIQQQQQQQ")  # csrc/core/artefact.cpp
 _PAGE = 4096
 _MOST_TOKENS = 1 << 24  # the executor counts rows of tokens in ints
@@ -92,12 +92,10 @@ def plan_info(path: str | os.PathLike[str], plan: Any) -> ArtefactInfo:
         CheckpointError: metadata that cannot be read, or of another model than the program.
     """
     info = _info(path, plan.metadata)
-    config = info.config
-    modalities = [(modality.name, modality.feature_size) for modality in config.modalities]
-    graph = structure_of(config)
-    own = graph.sequences
-    length = own.length if isinstance(own, Windows) else own.most
-    said = (config.task, length, graph.output("logits").node.width, modalities, info.target)
+    graph = structure_of(info.config)
+    inputs = [(modality.name, modality.feature_size, modality.type) for modality in graph.inputs]
+    outputs = [(output.name, output.node.width, len(output.parts)) for output in graph.outputs]
+    said = (sequence_words(graph.sequences), inputs, outputs, properties_of(info.config), info.target)
     if said != plan.signature:
         raise CheckpointError(f"{path}: expected metadata of the model {plan.signature}, got {said}")
     return info
@@ -152,13 +150,12 @@ def _write(checkpoint: Checkpoint, path: Path, compute_type: str, target: str, p
     _check_size(graph)
     lowering = Lowering(
         rewrite(graph, passes),
-        checkpoint.config,
         compute_type,
         native.compute_types(target),
         lambda kind, weight, bias: native.linear_pack(kind, weight, bias, target=target),
         lambda kind, n, k: int(native.linear_packed_size(kind, n, k, target=target)),
     )
-    program, weights, weights_size = lowering.words(target)
+    program, weights, weights_size = lowering.words(target, properties_of(checkpoint.config))
     info = ArtefactInfo(checkpoint.config, target, compute_type, passes, dict(checkpoint.metadata))
     described = {
         "config": checkpoint.config.to_dict(),

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from megaseg.engine.backends.native.artefact import in_memory, kept, plan_info
 from megaseg.engine.backends.native.extension import extension
-from megaseg.engine.backends.protocol import LOGITS, PARTS, Excerpt, Rows
+from megaseg.engine.backends.protocol import LOGITS, Excerpt, Rows
 from megaseg.engine.graph.passes import PASSES
 from megaseg.engine.model.checkpoint import Checkpoint
 from megaseg.errors import CheckpointError
@@ -82,23 +82,17 @@ class NativeBackend:
             ValueError: rows or arrays that do not fit, a cache of another model or given twice.
             UnsupportedError: in a process forked after the model was loaded.
         """
-        if tuple(outputs) != (LOGITS,):
-            rows = [
-                dict(zip((LOGITS, LOGITS + PARTS), self._plan.explain(list(e.features)), strict=True)) for e in excerpts
-            ]
-            return [tuple(own[name] for name in outputs) for own in rows]
         features = _adjoining([excerpt.features for excerpt in excerpts])
-        logits = self._plan.run_windows(
-            [(own, e.first, e.last, e.cache) for own, e in zip(features, excerpts, strict=True)]
-        )
-        return [(rows,) for rows in logits]
+        wanted = [(own, e.first, e.last, e.cache) for own, e in zip(features, excerpts, strict=True)]
+        rows: list[Rows] = self._plan.run(wanted, list(outputs))
+        return rows
 
     def new_cache(self) -> Any | None:
         """An empty cache of one movie's last shots, with ``shots`` that it holds now and ``nbytes``.
 
         None where this program keeps nothing: windows are made of features themselves, or sequences are whole.
         """
-        return self._plan.keep()
+        return self._plan.new_cache()
 
     def describe(self) -> dict[str, Any]:
         """Backend, device, target, compute_type, passes, num_threads, weight_bytes, the most workspace of a run."""

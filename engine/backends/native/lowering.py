@@ -1,28 +1,36 @@
 """The graph as the native executor runs it: a type for every value, casts where products need another, packed weights.
 
 Residuals and what attention reads are stored in bfloat16 where products are bfloat16 or int8 and the target has the
-type; sums, what a layer normalisation reads, and everything per shot stay float32.
+type; outputs, sums, what a layer normalisation reads, and everything per shot stay float32.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from megaseg.engine.backends.native.extension import extension
 from megaseg.engine.graph.graph import SPACES, Graph, Node, Weight
-from megaseg.engine.graph.passes.fused_embedding import fused_embedding
+from megaseg.engine.graph.ops import ACTIVATIONS, OPS, POOLS, TABLES
+from megaseg.engine.graph.sequences import Sequences as Cut
+from megaseg.engine.graph.sequences import Windows
+from megaseg.engine.inputs.modality import TYPES as INPUT_TYPES
+from megaseg.engine.model.config import ModelConfig
 
-TYPES = ("float32", "bfloat16", "int8")
-# The executor's op numbers, csrc/core/program/program.h.
-OPS = (
-    *("features", "cast", "windows", "linear", "head_linear", "layer_norm", "embed", "inverse_std"),
-    *("select", "merge", "join", "attention", "window_attention", "query_attention", "add"),
-)
+TYPES = ("float32", "bfloat16", "int8", "int32")
+CHOICES = {"activation": ACTIVATIONS, "by": TABLES, "kind": POOLS}  # attributes that are names, numbered
+READ_FEATURES = ("linear", "windows", "gather")  # by casts too; every other op gets a copy
+READ_EXACT = ("embed", "inverse_std")
+# Ops whose inputs, from which one on, are of one type; the result's where LIKE_INPUT says so.
+ALIKE = {"attention": 0, "merge": 0, "join": 0, "query_attention": 1}
+SUMMED_FOR = {"add_table", "embed", "layer_norm", "query_attention"}  # sums that these alone read stay exact
+SEQUENCES = ("windows", "whole")
+LIKE_INPUT = ("attention", "prepend")
 ALIGN = 64
 
 Bytes = NDArray[Any]
@@ -66,11 +74,11 @@ class Lowering:
     """
 
     def __init__(
-        self, graph: Graph, config: Any, compute_type: str, offered: Sequence[str], pack: Pack, packed_size: PackedSize
+        self, graph: Graph, compute_type: str, offered: Sequence[str], pack: Pack, packed_size: PackedSize
     ) -> None:
-        graph = fused_embedding(graph)
-        self._graph, self._config, self._compute_type = graph, config, compute_type
+        self._graph, self._compute_type = graph, compute_type
         self._parts = {part for output in graph.outputs for part in output.parts}
+        self._results = set(graph.results())
         self._pack, self._packed_size = pack, packed_size
         self._wide = "bfloat16" if compute_type != "float32" and "bfloat16" in offered else "float32"
         self._users = graph.users()
@@ -80,35 +88,50 @@ class Lowering:
         self.steps: list[Step] = []
         for node in graph.nodes():
             self._lower(node)
+        self._index |= {node: self._cast(self._copied(node), "float32") for node in graph.results()}
 
     def _lower(self, node: Node) -> None:
-        inputs = [self._index[source] for source in node.inputs]
-        attributes: tuple[int, ...] = ()
-        if node.op in ("linear", "head_linear"):
-            product = self._product(node)
-            inputs[0] = self._cast(inputs[0], product)
-            activation = (int(node.attributes["activation"] == "gelu"),) if node.op == "linear" else ()
-            attributes = (TYPES.index(product), *activation)
-        elif node.op == "features":
-            attributes = (node.attributes["modality"],)
-        elif node.op == "inverse_std":
-            attributes = (node.attributes["slots"],)
+        product = self._product(node) if OPS[node.op].product else ""
+        inputs = self._inputs(node, product)
+        attributes = tuple(_number(name, node.attributes[name]) for name in OPS[node.op].attributes)
+        if product:
+            attributes = (TYPES.index(product), *attributes)
         of_type = self._type(node, inputs)
-        weights = tuple(self._weights(node, of_type, TYPES[attributes[0]] if "linear" in node.op else ""))
+        weights = tuple(self._weights(node, of_type, product))
         prefix = node.prefix if node.space in ("prefix", "tokens") else 0
         out = self._value(Value(node.space, prefix, node.width, of_type))
         self._index[node] = out
-        self.steps.append(Step(node.op, out, tuple(inputs), attributes, weights))
+        self.steps.append(Step(node.op, out, inputs, attributes, weights))
+
+    def _inputs(self, node: Node, product: str) -> tuple[int, ...]:
+        """The values that a step reads, in types that its kernel takes."""
+        inputs = [self._copied(source) for source in node.inputs]
+        if node.op in READ_FEATURES:
+            inputs[0] = self._index[node.inputs[0]]
+        if product:
+            inputs[0] = self._cast(inputs[0], product)
+        elif node.op in READ_EXACT:
+            inputs[0] = self._cast(inputs[0], "float32")
+        same = ALIKE.get(node.op, len(inputs))
+        if len({self.values[index].type for index in inputs[same:]}) > 1:
+            inputs[same:] = [self._cast(index, self._wide) for index in inputs[same:]]
+        return tuple(inputs)
+
+    def _copied(self, node: Node) -> int:
+        """A node's value, of features a copy: only few ops read them where they are."""
+        index = self._index[node]
+        return self._new_cast(index, "float32") if node.op == "features" else index
 
     def _value(self, value: Value) -> int:
         self.values.append(value)
         return len(self.values) - 1
 
     def _cast(self, index: int, to: str) -> int:
-        value = self.values[index]
-        if value.type == to:
-            return index
+        return index if self.values[index].type == to else self._new_cast(index, to)
+
+    def _new_cast(self, index: int, to: str) -> int:
         if (index, to) not in self._casts:
+            value = self.values[index]
             out = self._value(Value(value.space, value.prefix, value.width, to))
             self.steps.append(Step("cast", out, (index,)))
             self._casts[index, to] = out
@@ -128,14 +151,17 @@ class Lowering:
         return "int8" if bulk and node.inputs[0].op not in ("features", "windows") else self._wide
 
     def _type(self, node: Node, inputs: Sequence[int]) -> str:
-        if node.op in ("select", "merge", "join", "windows"):
+        op = OPS[node.op]
+        if op.moves or node.op in LIKE_INPUT:
             return self.values[inputs[0]].type
-        if node.space == "shots" or node.op in ("features", "inverse_std", "add") or self._contributes(node):
+        if node.op == "features":
+            return self._graph.inputs[node.attributes["modality"]].type
+        if op.exact or node.space == "shots" or node in self._results:
             return "float32"
-        readers = self._users.get(node, [])
+        readers = self._users[node]
         if all(self._contributes(user) for user in readers):
             return "float32"
-        summed = "linear" in node.op and {user.op for user in readers} <= {"layer_norm", "embed", "query_attention"}
+        summed = op.product and {user.op for user in readers} <= SUMMED_FOR
         return "float32" if summed else self._wide
 
     def _weights(self, node: Node, of_type: str, product: str) -> Iterator[Packed]:
@@ -149,37 +175,67 @@ class Lowering:
             size = heads * self._packed_size(product, n, k)
             yield Packed(size, lambda: (self._packed(product, _head(own["weight"], h)) for h in range(heads)))
         else:
-            for name, weight in own.items():
-                yield _plain(weight, of_type if (node.op, name) == ("embed", "prefix") else "float32")
+            for name in OPS[node.op].weights:
+                if name in own:
+                    rows = name == "prefix" and node.op != "window_attention"
+                    yield _plain(own[name], of_type if rows else "float32")
 
     def _packed(self, product: str, weight: Weight, bias: Weight | None = None) -> Bytes:
         return self._pack(product, _single(weight), None if bias is None else _single(bias))
 
-    def words(self, target: str) -> tuple[bytes, list[tuple[int, Packed]], int]:
+    def words(self, target: str, properties: Mapping[str, str]) -> tuple[bytes, list[tuple[int, Packed]], int]:
         """The program in 32-bit words, where each weight goes among the weights, and how many bytes they take."""
-        config = self._config
-        threshold = _least(0.5 if config.threshold is None else config.threshold)
+        kind, length, apart = sequence_words(self._graph.sequences)
         words: list[bytes] = [
-            _word(("scene", "act", "synopsis").index(config.task), config.max_length),
-            _word(config.num_heads, config.num_classes),
-            struct.pack("<ff", config.layer_norm_eps, threshold),
+            _word(SEQUENCES.index(kind), length, apart),
             _text(target),
-            _word(len(config.modalities)),
-            *(_word(modality.feature_size) + _text(modality.name) for modality in config.modalities),
+            _word(len(properties)),
+            *(_text(name) + _text(value) for name, value in properties.items()),
+            _word(len(self._graph.inputs)),
+            *(_word(m.feature_size, INPUT_TYPES.index(m.type)) + _text(m.name) for m in self._graph.inputs),
             _word(len(self.values)),
             *(_word(SPACES.index(v.space), v.prefix, v.width, TYPES.index(v.type)) for v in self.values),
             _word(len(self.steps)),
         ]
+        ops = extension().ops()
         placed: list[tuple[int, Packed]] = []
         end = 0
         for step in self.steps:
-            words.append(_word(OPS.index(step.op), step.out, len(step.inputs), *step.inputs))
+            words.append(_word(ops.index(step.op), step.out, len(step.inputs), *step.inputs))
             words.append(_word(len(step.attributes), *step.attributes, len(step.weights)))
             for packed in step.weights:
                 words.append(struct.pack("<QQ", end, packed.size))
                 placed.append((end, packed))
                 end += -(-packed.size // ALIGN) * ALIGN
+        words.append(_word(len(self._graph.outputs)))
+        for output in self._graph.outputs:
+            parts = [self._index[part] for part in output.parts]
+            words.append(_text(output.name) + _word(self._index[output.node], len(parts), *parts))
         return b"".join(words), placed, end
+
+
+def sequence_words(sequences: Cut) -> tuple[str, int, int]:
+    """Kind, length and step of sequences, as a program states them."""
+    if isinstance(sequences, Windows):
+        return "windows", sequences.length, 1
+    return "whole", sequences.most, 0
+
+
+def properties_of(config: ModelConfig) -> dict[str, str]:
+    """What a compiled model says to who runs it without Python: texts that the executor stores and does not read."""
+    said = {"task": config.task}
+    if config.threshold is not None:
+        said["threshold"] = f"{_least(config.threshold):.9g}"
+    return said
+
+
+def _number(name: str, value: Any) -> int:
+    """An attribute as a word: the number of a choice, the bits of a float32, or the integer itself."""
+    if name in CHOICES:
+        return CHOICES[name].index(value)
+    if name == "eps":
+        return int(np.float32(value).view(np.uint32))
+    return int(value)
 
 
 def _least(threshold: float) -> float:

@@ -29,7 +29,7 @@ WINDOWS = "windows"  # input: the rows of shots of every window
 
 
 class OnnxBackend:
-    """Runs an ONNX model, at most ``batch`` windows at once for a scene model."""
+    """Runs an ONNX model, at most ``batch`` windows at once where it sees windows."""
 
     def __init__(
         self,

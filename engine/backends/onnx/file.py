@@ -72,13 +72,8 @@ def export(
     proto = helper.make_graph(lowered.nodes, "megaseg", inputs, outputs, lowered.initializers)
     opset = helper.make_opsetid("", OPSET)
     model = helper.make_model(proto, opset_imports=[opset], ir_version=IR_VERSION, producer_name="megaseg")
-    properties = {
-        "format": FORMAT,
-        "config": config.to_json(),
-        "compute_type": compute_type,
-        **(metadata or {}),
-    }
-    helper.set_model_props(model, {f"megaseg.{key}": value for key, value in properties.items()})
+    described = {"format": FORMAT, "config": config.to_json(), "compute_type": compute_type, **(metadata or {})}
+    helper.set_model_props(model, {f"megaseg.{key}": value for key, value in described.items()})
     model.metadata_props.add(key="megaseg.sha256", value=_digest(model))
     if path is not None:
         _save(model, path)

@@ -123,11 +123,7 @@ def build(
     if not strongly:
         _pin_types(trt, network, options, model)
     optimisation = builder.create_optimization_profile()
-    graph = structure_of(config)
-    shapes = [input_shapes(graph, *sizes) for sizes in zip(profile.sequences, profile.shots, strict=True)]
-    for name in shapes[0]:
-        least, tuned, most = (shape[name] for shape in shapes)
-        optimisation.set_shape(name, least, tuned, most)
+    _set_shapes(optimisation, config, profile)
     if options.add_optimization_profile(optimisation) < 0:
         raise UnsupportedError(f"TensorRT {trt.__version__} refuses the profile {profile}: {logger.last()}")
     _attach_timing(options, timing_cache)
@@ -150,6 +146,15 @@ def _started(trt: Any, kind: Any) -> Any:
 
 def _error_text(error: Any) -> str:
     return f"{error.desc()} (node {error.node()}, {error.code()})"
+
+
+def _set_shapes(optimisation: Any, config: ModelConfig, profile: Profile) -> None:
+    """The least, tuned and largest shape of every input."""
+    graph = structure_of(config)
+    shapes = [input_shapes(graph, *sizes) for sizes in zip(profile.sequences, profile.shots, strict=True)]
+    for name in shapes[0]:
+        least, tuned, most = (shape[name] for shape in shapes)
+        optimisation.set_shape(name, least, tuned, most)
 
 
 def _pin_types(trt: Any, network: Any, options: Any, model: bytes) -> None:

@@ -23,7 +23,7 @@ COMPUTE_TYPES = ("float32", "bfloat16", "float64")
 
 
 class TorchBackend:
-    """Runs the rewritten graph op by op in eager mode, ``batch`` windows at a time for a scene model.
+    """Runs the rewritten graph op by op in eager mode, ``batch`` windows at a time where it sees windows.
 
     ``passes`` names the rewrites; none of them runs the model as written.
     """
@@ -51,7 +51,7 @@ class TorchBackend:
             raise UnsupportedError(
                 f"compute_type {compute_type!r}: backend 'torch' supports {', '.join(COMPUTE_TYPES)}"
             )
-        self.batch = batch  # 128 is the fastest on the scene preset and bounds memory
+        self.batch = batch  # 128 was the fastest on windows of 17 shots; bounds memory
         self._torch, self._evaluation = torch, Evaluation
         self._device, self._compute_type = device, compute_type
         self._dtype = getattr(torch, compute_type)
@@ -95,7 +95,7 @@ class TorchBackend:
     def rows(
         self, wanted: Sequence[Node], features: Sequence[NDArray[np.float32]], windows: range | None = None
     ) -> list[NDArray[np.float32]]:
-        """Rows of nodes of the graph, not of shots: of every sequence, or of the windows of some shots (scene).
+        """Rows of nodes of the graph, not of shots: of every sequence, or of the windows of some shots.
 
         Raises:
             FeatureError: features that overflow the compute type.

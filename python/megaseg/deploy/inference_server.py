@@ -17,7 +17,7 @@ from megaseg.engine.backends.native.artefact import ArtefactInfo, is_artefact, r
 from megaseg.engine.backends.onnx.file import export_checkpoint, is_onnx, load
 from megaseg.engine.backends.tensorrt.batches import WINDOWS, input_shapes, output_shapes
 from megaseg.engine.backends.tensorrt.plan import PlanInfo, is_plan, read_plan
-from megaseg.engine.loading import expect
+from megaseg.engine.loading import require
 from megaseg.engine.model.checkpoint import Checkpoint, load_checkpoint, resolve_checkpoint
 from megaseg.engine.model.config import ModelConfig
 from megaseg.engine.model.family import structure_of, width_of
@@ -63,7 +63,7 @@ def export_triton(
         UnsupportedError: a kind, name, model or batch size that cannot be, or a model of the name with other tensors.
         CheckpointError: a file that cannot be trusted.
     """
-    expect("kind", kind, KINDS)
+    require("kind", kind, KINDS)
     source = resolve_checkpoint(model)
     name = source.stem if name is None else name
     if not _NAME.fullmatch(name):
@@ -143,7 +143,7 @@ def _checkpoint(source: Path, kind: str, expected: str) -> Checkpoint:
 
 
 def _compiled(source: Path, info: ArtefactInfo | PlanInfo, compute_type: str) -> ModelConfig:
-    expect(f"compute_type of {source}", compute_type, ("auto", info.compute_type))
+    require(f"compute_type of {source}", compute_type, ("auto", info.compute_type))
     return info.config
 
 

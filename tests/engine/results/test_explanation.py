@@ -177,4 +177,4 @@ def test_the_binding_refuses_wrong_arrays(tmp_path: Path) -> None:
     good = list(random_features(config, 4).values())
     for bad in ([good[0]], [good[0], good[1][:3]], []):
         with pytest.raises(ValueError, match="features"):
-            plan.explain(bad)
+            plan.run([(bad, 0, 4, None)], ["logits", "logits.parts"])

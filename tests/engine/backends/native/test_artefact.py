@@ -129,7 +129,7 @@ def damaged(data: bytes, damage: str) -> bytes:
         ("truncated", "expected .* bytes, got .* not whole"),
         ("empty", "expected"),
         ("flipped", "the checksum does not fit: corrupt file"),
-        ("version", "expected artefact version 3, got 2; compile the checkpoint again"),
+        ("version", "expected artefact version 4, got 5; compile the checkpoint again"),
     ],
 )
 def test_a_damaged_file_is_refused(model: Path, damage: str, message: str) -> None:
@@ -171,8 +171,8 @@ for _ in range(400):
     _C.seal_artefact(path)
     try:
         plan = _C.Plan(path, num_threads=2, memory_limit=1 << 28)
-        plan.run([features])
-        plan.explain(features)
+        plan.run([(features, 0, 30, None)], ["logits"])
+        plan.run([(features, 0, 30, None)], ["logits", "logits.parts"])
         ran += 1
     except (MegasegError, ValueError):
         refused += 1
@@ -236,7 +236,7 @@ BAD_TEXTS = [
 
 
 @pytest.mark.parametrize("text", BAD_TEXTS)
-@pytest.mark.parametrize("which", ["target", "name of a modality"])
+@pytest.mark.parametrize("which", ["target", "name of an input"])
 def test_texts_of_a_program_that_are_no_names_are_refused_and_not_repeated(
     tmp_path: Path, text: bytes, which: str
 ) -> None:

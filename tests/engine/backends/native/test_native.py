@@ -182,11 +182,11 @@ def test_the_binding_itself_refuses_wrong_arrays(tmp_path: Path) -> None:
     compile_checkpoint(random_checkpoint(config), tmp_path / "model.mseg")
     plan = _C.Plan(str(tmp_path / "model.mseg"))
     good = list(random_features(config, 4).values())
-    for bad in ([good[0]], [good[0], good[1][:3]], [good[0], good[1][:, :5]], [good[0][:0], good[1][:0]], []):
+    for bad in ([good[0]], [good[0], good[1][:3]], [good[0], good[1][:, :5]], [good[0], good[1][0]], []):
         with pytest.raises(ValueError, match="features"):
-            logits_of(plan, [[good, bad]])[0]
+            plan.run([(good, 0, 4, None), (bad, 0, 4, None)], ["logits"])
     with pytest.raises(TypeError):
-        logits_of(plan, [[[good[0].astype(np.float64), good[1]]]])[0]
+        plan.run([([good[0].astype(np.float64), good[1]], 0, 4, None)], ["logits"])
 
 
 def test_sizes_beyond_any_model_are_refused_before_a_tensor_is_read() -> None:

@@ -118,7 +118,7 @@ def test_a_memory_limit_changes_no_bit(share: float) -> None:
 
 
 @pytest.mark.parametrize("passes", [True, False])
-def test_excerpts_without_a_keeper_and_any_windows_of_them(passes: bool) -> None:
+def test_excerpts_without_a_cache_and_any_windows_of_them(passes: bool) -> None:
     config = small_config(max_length=7)
     backend = native(random_checkpoint(config), **({} if passes else {"passes": ()}))
     rng = np.random.default_rng(5)
@@ -134,7 +134,7 @@ def test_excerpts_without_a_keeper_and_any_windows_of_them(passes: bool) -> None
     assert window_logits(backend, []) == []
 
 
-def test_a_keeper_holds_the_last_shots_whatever_windows_were_asked_for() -> None:
+def test_a_cache_holds_the_last_shots_whatever_windows_were_asked_for() -> None:
     """Also shots that no window saw: before the first one asked for, and far behind the last."""
     config = small_config(max_length=7)
     backend = native(random_checkpoint(config))
@@ -152,7 +152,7 @@ def test_a_keeper_holds_the_last_shots_whatever_windows_were_asked_for() -> None
 
 
 def test_a_pushed_shot_is_the_only_one_given_and_memory_is_constant() -> None:
-    """All that a window needs of earlier shots comes from the keeper: their features are not there any more."""
+    """All that a window needs of earlier shots comes from the cache: their features are not there any more."""
     config = small_config(max_length=17)
     backend = native(random_checkpoint(config))
     movie = movie_of(config, 60)
@@ -177,7 +177,7 @@ def test_programs_that_read_features_window_by_window_keep_nothing() -> None:
     assert native(random_checkpoint(small_config())).new_cache() is not None
 
 
-def test_misuse_is_refused_and_leaves_keepers_as_they_were() -> None:
+def test_misuse_is_refused_and_leaves_caches_as_they_were() -> None:
     config = small_config()
     backend, other = native(random_checkpoint(config)), native(random_checkpoint(config))
     movie = movie_of(config, 9)
@@ -218,7 +218,7 @@ def test_an_act_model_has_no_windows() -> None:
     assert np.array_equal(window_logits(backend, [Excerpt(movie, 0, 9)])[0], logits_of(backend, [movie])[0])
 
 
-def test_a_keeper_outlives_the_engine_that_made_it() -> None:
+def test_a_cache_outlives_the_engine_that_made_it() -> None:
     kept = native(random_checkpoint(small_config())).new_cache()
     assert kept.shots == 0
     other = native(random_checkpoint(small_config()))

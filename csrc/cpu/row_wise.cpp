@@ -1,0 +1,88 @@
+// Small ops that touch every row once: sums of rows, rows of tables, norms of rows.
+#include "cpu/normalise.h"
+#include "cpu/ops.h"
+
+namespace {
+
+// out[i] = f(i), f a vector of elements i, i + 1, ..., or the first `count` of them.
+template <typename Out, typename F>
+MEGASEG_INLINE void write(Out* out, int size, const F& f) {
+  int i = 0;
+  for (; i + kLanes <= size; i += kLanes) store(out + i, f([i](const auto* row) { return load(row + i); }));
+  if (const int left = size - i; left > 0) {
+    store_partial(out + i, f([i, left](const auto* row) { return load_partial(row + i, left); }), left);
+  }
+}
+
+}  // namespace
+
+namespace megaseg::cpu::MEGASEG_TARGET {
+
+void add_table(const AddTableArgs& args, int begin, int end) {
+  with_type(args.in.type, [&]<typename In>(In) {
+    with_type(args.out.type, [&]<typename Out>(Out) {
+      for (int r = begin; r < end; ++r) {
+        const In* in = row_of<In>(args.in, args.row ? args.row[r] : r);
+        const float* added = args.table + static_cast<ptrdiff_t>(args.place[r]) * args.size;
+        write(row_of<Out>(args.out, r), args.size, [&](const auto& read) { return read(in) + read(added); });
+      }
+    });
+  });
+}
+
+void add(const AddArgs& args, int begin, int end) {
+  for (int r = begin; r < end; ++r) {
+    auto* const out = row_of<float>(args.out, r);
+    for (int i = 0; i < args.count; ++i) {
+      with_type(args.in[i].type, [&]<typename In>(In) {
+        const In* in = row_of<In>(args.in[i], r);
+        const float* sum = i > 0 ? out : args.bias;
+        write(out, args.size, [&](const auto& read) { return sum ? read(sum) + read(in) : read(in); });
+      });
+    }
+  }
+}
+
+void pool(const PoolArgs& args, int begin, int end) {
+  with_type(args.in.type, [&]<typename In>(In) {
+    with_type(args.out.type, [&]<typename Out>(Out) {
+      for (int b = begin; b < end; ++b) {
+        const int first = args.begin[b];
+        const int count = args.mean ? args.begin[b + 1] - first : 1;
+        const float share = 1.0F / static_cast<float>(count);
+        write(row_of<Out>(args.out, b), args.size, [&](const auto& read) {
+          Vec sum = read(row_of<In>(args.in, first));
+          for (int r = 1; r < count; ++r) sum += read(row_of<In>(args.in, first + r));
+          return sum * share;
+        });
+      }
+    });
+  });
+}
+
+void l2_normalise(const L2NormaliseArgs& args, int begin, int end) {
+  with_type(args.in.type, [&]<typename In>(In) {
+    with_type(args.out.type, [&]<typename Out>(Out) {
+      for (int r = begin; r < end; ++r) {
+        const In* in = row_of<In>(args.in, r);
+        const float square = sum_over(Row<In>{in}, args.size, [](Vec x) { return x * x; });
+        const float norm = __builtin_sqrtf(square);
+        const float share = norm < args.eps ? 1.0F / args.eps : norm / square;  // NaN of a square beyond float32
+        write(row_of<Out>(args.out, r), args.size, [&](const auto& read) { return read(in) * share; });
+      }
+    });
+  });
+}
+
+void gather(const GatherArgs& args, int begin, int end) {
+  const auto last = static_cast<std::uint32_t>(args.table_rows - 1);
+  with_type(args.out.type, [&]<typename Out>(Out) {
+    for (int r = begin; r < end; ++r) {
+      const auto id = static_cast<std::uint32_t>(*row_of<std::int32_t>(args.id, r));
+      const float* row = args.table + static_cast<ptrdiff_t>(id < last ? id : last) * args.size;
+      write(row_of<Out>(args.out, r), args.size, [&](const auto& read) { return read(row); });
+    }
+  });
+}
+
+}  // namespace megaseg::cpu::MEGASEG_TARGET
