@@ -155,7 +155,8 @@ class Lowering:
         if op.moves or node.op in LIKE_INPUT:
             return self.values[inputs[0]].type
         if node.op == "features":
-            return self._graph.inputs[node.attributes["modality"]].type
+            modality: int = node.attributes["modality"]
+            return self._graph.inputs[modality].type
         if op.exact or node.space == "shots" or node in self._results:
             return "float32"
         readers = self._users[node]
