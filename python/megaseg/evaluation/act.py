@@ -12,7 +12,7 @@ import numpy as np
 from megaseg.engine.engine import Engine
 from megaseg.engine.inputs.features import Features
 from megaseg.engine.model.family import width_of
-from megaseg.engine.results.segmentation import TURNING_POINTS
+from megaseg.engine.tasks.act import TURNING_POINTS
 from megaseg.errors import CheckpointError, FeatureError
 
 COUNT = len(TURNING_POINTS)

@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from megaseg.engine.backends.native.artefact import is_artefact
 from megaseg.engine.backends.protocol import LOGITS
 from megaseg.engine.graph.graph import Node
-from megaseg.engine.inputs.features import FeatureSource, as_features
+from megaseg.engine.graph.sequences import Whole
+from megaseg.engine.inputs.feature_files import FeatureSource, as_features
 from megaseg.engine.model.checkpoint import Checkpoint, load_checkpoint
+from megaseg.engine.model.config import ModelConfig
 from megaseg.engine.model.family import structure_of
 from megaseg.engine.model.mega import MegaConfig
 from megaseg.engine.tasks.decoding import softmax
@@ -47,7 +49,7 @@ def attention_scores(
     if not isinstance(config, MegaConfig) or not config.num_fusion_layers:
         raise UnsupportedError("attention_scores: expected a model with fusion layers, got num_fusion_layers 0")
     backend = _backend(model, passes=False)
-    movie = as_features(features).ordered_for(config)
+    movie = _arrays(config, features)
     if config.task != "scene" and shot is not None:
         raise FeatureError(f"shot: expected none for a model of task {config.task}, got {shot}")
     if config.task == "scene" and (shot is None or not 0 <= shot < len(movie[0])):
@@ -59,6 +61,12 @@ def attention_scores(
         modality.name: _scores(next(rows)[node.prefix :], next(rows), node.attributes["heads"])
         for modality, node in zip(config.modalities, nodes, strict=True)
     }
+
+
+def _arrays(config: ModelConfig, features: FeatureSource) -> list[NDArray[np.float32]]:
+    own = config.sequences
+    most = own.most if isinstance(own, Whole) else None
+    return as_features(features).ordered_for(config.modalities, config.recipe, most)
 
 
 def _last_attention(node: Node) -> Node:
@@ -85,7 +93,7 @@ def fused_rows(checkpoint: CheckpointSource, features: FeatureSource) -> NDArray
     """
     model = _loaded(checkpoint)
     backend = _backend(model, passes=True)
-    movie = as_features(features).ordered_for(model.config)
+    movie = _arrays(model.config, features)
     parts = [contribution.inputs[0] for contribution in backend.graph.output(LOGITS).parts]
     return np.concatenate(backend.rows(parts, movie), axis=1)
 
