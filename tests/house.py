@@ -177,12 +177,10 @@ def functions(tree: ast.AST, prefix: str = "") -> Iterator[tuple[str, ast.Functi
         yield from functions(child, inner)
 
 
-def function_lines(node: ast.FunctionDef | ast.AsyncFunctionDef, body_only: bool = False) -> int:
-    """Lines from ``def`` to the end, or those of the body after the docstring."""
+def function_lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Lines of the body after the docstring: signature and docstring are the function's interface."""
     documented = ast.get_docstring(node) is not None
     end = node.end_lineno or node.lineno
-    if not body_only:
-        return end - node.lineno + 1
     return end - (node.body[0].end_lineno or end) if documented else end - node.body[0].lineno + 1
 
 
@@ -192,18 +190,13 @@ def is_kernel(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
 
 
 def function_sizes(root: Path) -> dict[str, int]:
-    """Lines of every Python function (``file::Class.function``), those that Triton compiles left out.
-
-    Signature and docstring of a command, an op or a launch are its interface: not counted in ``cli/`` and ``kernels/``.
-    """
+    """Lines of every Python function's body (``file::Class.function``), those that Triton compiles left out."""
     sizes = {}
     for path in code(root, CODE[1:], (".py",)):
         name = path.relative_to(root).as_posix()
         for function, node in functions(parsed(path)):
             if not is_kernel(node):
-                sizes[f"{name}::{function}"] = function_lines(
-                    node, name.startswith(("python/megaseg/cli/", "kernels/"))
-                )
+                sizes[f"{name}::{function}"] = function_lines(node)
     return sizes
 
 

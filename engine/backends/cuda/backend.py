@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from megaseg.engine.backends.batches import Batch, Batches, Shape
+from megaseg.engine.backends.checks import require_finite, require_ids
 from megaseg.engine.backends.cuda.packed import DeviceBatch, PackedGraph
-from megaseg.engine.backends.protocol import LOGITS, PARTS, Excerpt, Rows, require_finite, require_ids
+from megaseg.engine.backends.protocol import LOGITS, PARTS, Excerpt, Rows
 from megaseg.engine.graph.passes import PASSES, rewrite
 from megaseg.engine.graph.sequences import Windows
 from megaseg.engine.model.checkpoint import Checkpoint

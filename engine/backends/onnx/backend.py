@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megaseg.engine.backends.batches import Batches
+from megaseg.engine.backends.checks import require_finite, require_ids
 from megaseg.engine.backends.native.artefact import ArtefactInfo
 from megaseg.engine.backends.onnx.file import export_checkpoint, load, needs_extra, read_info
-from megaseg.engine.backends.protocol import LOGITS, PARTS, Excerpt, Rows, require_finite, require_ids
+from megaseg.engine.backends.protocol import LOGITS, PARTS, Excerpt, Rows
 from megaseg.engine.graph.passes import PASSES
 from megaseg.engine.graph.sequences import Whole
 from megaseg.engine.model.checkpoint import Checkpoint
@@ -55,7 +56,7 @@ class OnnxBackend:
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str], **options: Any) -> OnnxBackend:
-        """Load a file of ``megaseg compile --target onnx``; ``options`` as the class takes them.
+        """Load a file of ``megaseg compile`` for ONNX; ``options`` as the class takes them.
 
         Raises:
             CheckpointError: another file, or one that is not whole.

@@ -151,8 +151,7 @@ def read_info(model: onnx.ModelProto) -> ArtefactInfo:
     own = {key.removeprefix("megaseg."): value for key, value in _properties(model).items()}
     if own.get("format") != FORMAT:
         raise CheckpointError(
-            f"expected an ONNX model by megaseg compile --target onnx (metadata megaseg.format {FORMAT!r}), "
-            f"got {own.get('format')!r}"
+            f"expected an ONNX model by megaseg compile (metadata megaseg.format {FORMAT!r}), got {own.get('format')!r}"
         )
     if own.get("sha256") != (digest := _digest(model)):
         raise CheckpointError(f"expected contents of SHA-256 {own.get('sha256')}, got {digest}")

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from megaseg.engine.backends.checks import require_finite, require_ids
 from megaseg.engine.backends.native.artefact import cache_folder
-from megaseg.engine.backends.protocol import LOGITS, Excerpt, Rows, require_finite, require_ids
+from megaseg.engine.backends.protocol import LOGITS, Excerpt, Rows
 from megaseg.engine.backends.tensorrt.api import Context, LoadedEngine, build, chosen_type, tensorrt
 from megaseg.engine.backends.tensorrt.batches import (
     Movie,

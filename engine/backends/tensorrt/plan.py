@@ -83,8 +83,8 @@ class PlanInfo:
         built, here = (self.tensorrt, self.gpu, self.capability), (tensorrt, gpu, capability)
         if built != here:
             raise UnsupportedError(
-                f"{path}: expected a plan for {_machine(*here)}, got one for {_machine(*built)}; compile it again on "
-                f"this machine: megaseg compile CHECKPOINT --target tensorrt --compute-type {self.compute_type}"
+                f"{path}: expected a plan for {_machine(*here)}, got one for {_machine(*built)}; compile the "
+                f"checkpoint again on this machine, for {self.compute_type}"
             )
 
 

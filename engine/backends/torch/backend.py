@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from megaseg.engine.backends.protocol import LOGITS, PARTS, Excerpt, Rows, require_finite, require_ids
+from megaseg.engine.backends.checks import require_finite, require_ids
+from megaseg.engine.backends.protocol import LOGITS, PARTS, Excerpt, Rows
 from megaseg.engine.graph.graph import Node
 from megaseg.engine.graph.passes import PASSES, rewrite
 from megaseg.engine.graph.sequences import Whole, windows
