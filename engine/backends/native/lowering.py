@@ -105,9 +105,10 @@ class Lowering:
 
     def _inputs(self, node: Node, product: str) -> tuple[int, ...]:
         """The values that a step reads, in types that its kernel takes."""
-        inputs = [self._copied(source) for source in node.inputs]
-        if node.op in READ_FEATURES:
-            inputs[0] = self._index[node.inputs[0]]
+        inputs = [
+            self._index[source] if at == 0 and node.op in READ_FEATURES else self._copied(source)
+            for at, source in enumerate(node.inputs)
+        ]
         if product:
             inputs[0] = self._cast(inputs[0], product)
         elif node.op in READ_EXACT:
