@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -11,16 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megaseg.engine.backends.protocol import LOGITS, PARTS, Backend, Excerpt, logits_of
-from megaseg.engine.graph.sequences import Windows
-from megaseg.engine.inputs.features import Features, FeatureSource, as_features
-from megaseg.engine.live.snapshot import read_snapshot
-from megaseg.engine.live.stream import Stream, new_progress
+from megaseg.engine.graph.sequences import Whole
+from megaseg.engine.inputs.feature_files import FeatureSource, as_features
+from megaseg.engine.inputs.features import Features
+from megaseg.engine.live.segmenter import Segmenter
+from megaseg.engine.live.stream import Stream, new_state, resumed_state
 from megaseg.engine.loading import load_backend, require
 from megaseg.engine.model.checkpoint import Checkpoint, ModelConfig
+from megaseg.engine.model.family import structure_of
 from megaseg.engine.results.explanation import Explanation
-from megaseg.engine.results.segmentation import Decision, Segmentation
-from megaseg.engine.tasks.decoding import can_order
-from megaseg.errors import UnsupportedError
+from megaseg.engine.results.segmentation import Segmentation
+from megaseg.engine.tasks.task import deciding_task, task_of
+from megaseg.errors import CheckpointError, FeatureError, UnsupportedError
 
 OVERFLOWS = ("error", "pool")
 
@@ -29,8 +31,10 @@ class Engine:
     """A model ready to segment. Safe to share between threads; make it with ``from_checkpoint``."""
 
     def __init__(self, config: ModelConfig, backend: Backend, overflow: str = "error") -> None:
+        for problem in task_of(config.task).problems(config):
+            raise CheckpointError(f"config: {problem}")
         self.config: ModelConfig = config
-        self.backend = backend
+        self.backend: Backend = backend
         self._overflow = overflow
 
     @classmethod
@@ -94,27 +98,58 @@ class Engine:
         """
         return self._logits([as_features(features)])[0]
 
-    def _logits(self, movies: list[Features]) -> list[NDArray[np.float32]]:
-        logits = logits_of(self.backend, [self.prepare(movie) for movie in movies])
-        return [self.spread(rows, movie) for rows, movie in zip(logits, movies, strict=True)]
+    def outputs(self, features: FeatureSource, names: Sequence[str] | None = None) -> dict[str, NDArray[np.float32]]:
+        """Outputs of the model for one movie by name, such as ``logits`` or ``embedding``, float32, of one run.
 
-    def prepare(self, movie: Features) -> list[NDArray[np.float32]]:
+        An output has a row for each shot, or one row in all where it stands for the whole movie. ``NAME.parts`` are
+        the parts (shots, parts, width) that add up to an output, up to its bias.
+
+        Args:
+            features: as of ``segment``.
+            names: the outputs wanted; None is all of them, without parts.
+
+        Raises:
+            FeatureError: features that do not fit the model.
+            UnsupportedError: an output that the model does not have; lists those that it has.
+        """
+        graph = structure_of(self.config)
+        known = {output.name: output for output in graph.outputs}
+        partial = {output.name + PARTS: output for output in graph.outputs if output.parts}
+        wanted = tuple(known if names is None else names)
+        for name in wanted:
+            if name not in known | partial:
+                raise UnsupportedError(f"outputs: expected some of {', '.join(known | partial)}, got {name!r:.80}")
+        source = as_features(features)
+        (rows,) = self.backend.run([Excerpt.whole(self.to_model_rows(source))], wanted)
+        whole = isinstance(graph.sequences, Whole)
+        return {
+            name: own if whole and (known | partial)[name].by_sequence else self.to_shots(own, source)
+            for name, own in zip(wanted, rows, strict=True)
+        }
+
+    def _logits(self, movies: list[Features]) -> list[NDArray[np.float32]]:
+        logits = logits_of(self.backend, [self.to_model_rows(movie) for movie in movies])
+        return [self.to_shots(rows, movie) for rows, movie in zip(logits, movies, strict=True)]
+
+    def to_model_rows(self, movie: Features) -> list[NDArray[np.float32]]:
         """What the backend takes of a movie: (shots, D_m) a modality, or with ``overflow="pool"`` (groups, D_m).
 
         Raises:
             FeatureError: features that do not fit the model.
         """
-        return movie.pooled(self._group_size(movie)).ordered_for(self.config)
+        config, own = self.config, self.config.sequences
+        most = own.most if isinstance(own, Whole) else None
+        return movie.pooled(self._group_size(movie)).ordered_for(config.modalities, config.recipe, most)
 
-    def spread(self, rows: NDArray[np.float32], movie: Features) -> NDArray[np.float32]:
-        """Rows of what ``prepare`` gave, one for each shot of the movie."""
+    def to_shots(self, rows: NDArray[np.float32], movie: Features) -> NDArray[np.float32]:
+        """Rows of what ``to_model_rows`` gave, one for each shot of the movie."""
         size = self._group_size(movie)
         return rows if size == 1 else rows.repeat(size, axis=0)[: movie.num_shots]
 
     def _group_size(self, movie: Features) -> int:
         """Neighbouring shots that are averaged into one: as few as make the movie fit the model."""
         own = self.config.sequences
-        if isinstance(own, Windows) or self._overflow == "error":
+        if not isinstance(own, Whole) or self._overflow == "error":
             return 1
         return -(-movie.num_shots // own.most)
 
@@ -123,27 +158,30 @@ class Engine:
         features: FeatureSource,
         *,
         threshold: float | None = None,
-        min_scene_length: int = 1,
+        min_scene_length: int | None = None,
         num_scenes: int | None = None,
         ordered: bool | None = None,
+        **options: Any,
     ) -> Segmentation:
         """Scenes (scene model) or turning points and acts (act model) of one movie.
 
         Args:
             features: a mapping of modality to array (shots, feature_size), ``Features``, or a feature file.
-            threshold: least P(boundary) of a boundary; None takes the checkpoint's own, else 0.5.
-            min_scene_length: shortest scene, in shots.
-            num_scenes: exactly this many scenes, whatever the threshold.
-            ordered: turning points in strictly increasing order, which bound one act more than there are of them (act
-                model); False takes the arg-max of each. None orders them wherever the movie has a shot for each act.
+            threshold: scenes: least P(boundary) of a boundary; None takes the checkpoint's own, else 0.5.
+            min_scene_length: scenes: the shortest, in shots; None is 1.
+            num_scenes: scenes: exactly this many, whatever the threshold.
+            ordered: acts: turning points in strictly increasing order, which bound one act more than there are of them;
+                False takes the arg-max of each. None orders them wherever the movie has a shot for each act.
+            options: those of another task.
 
         Raises:
-            FeatureError: features that do not fit the model, a threshold outside [0, 1] (of an act model too), or a
-                decision that the movie's length does not allow.
-            UnsupportedError: a synopsis model, which has no shots to segment.
+            FeatureError: features that do not fit the model, an option that its task does not take, or a decision that
+                no movie or the movie's length does not allow.
+            UnsupportedError: a model whose task decides nothing (synopsis, embedding).
+            TypeError: an option of no task.
         """
-        options = {"threshold": threshold, "min_scene_length": min_scene_length}
-        return self.segment_many([features], **options, num_scenes=num_scenes, ordered=ordered)[0]
+        own = {"threshold": threshold, "min_scene_length": min_scene_length}
+        return self.segment_many([features], **own, num_scenes=num_scenes, ordered=ordered, **options)[0]
 
     def segment_many(self, movies: Iterable[FeatureSource], **decision: Any) -> list[Segmentation]:
         """``segment`` for several movies at once.
@@ -154,13 +192,14 @@ class Engine:
         are the keywords of ``segment``.
 
         Raises:
-            FeatureError, UnsupportedError: as ``segment``.
+            FeatureError, UnsupportedError, TypeError: as ``segment``; FeatureError: no movies, or one of them alone.
         """
-        self.expect_decisions("segment")
+        given = deciding_task(self.config.task, "segment").given(decision)
+        if isinstance(movies, (str, bytes, Mapping, Features)) or not isinstance(movies, Iterable):
+            raise FeatureError(f"movies: expected several movies' features, got {type(movies).__name__}")
         sources = [as_features(movie) for movie in movies]
         return [
-            self.decide(source, logits, **decision)
-            for source, logits in zip(sources, self._logits(sources), strict=True)
+            self.decide(source, logits, given) for source, logits in zip(sources, self._logits(sources), strict=True)
         ]
 
     def explain(self, features: FeatureSource, **decision: Any) -> Explanation:
@@ -172,12 +211,12 @@ class Engine:
         Raises:
             FeatureError, UnsupportedError: as ``segment``.
         """
-        self.expect_decisions("explain")
+        given = deciding_task(self.config.task, "explain").given(decision)
         source = as_features(features)
-        (runs,) = self.backend.run([Excerpt.whole(self.prepare(source))], (LOGITS, LOGITS + PARTS))
-        logits, contributions = (self.spread(rows, source) for rows in runs)
+        (runs,) = self.backend.run([Excerpt.whole(self.to_model_rows(source))], (LOGITS, LOGITS + PARTS))
+        logits, contributions = (self.to_shots(rows, source) for rows in runs)
         names = tuple(modality.name for modality in self.config.modalities)
-        segmentation = self.decide(source, logits, **decision)
+        segmentation = self.decide(source, logits, given)
         return Explanation.from_contributions(segmentation, names, logits, contributions)
 
     def stream(
@@ -186,7 +225,7 @@ class Engine:
         threshold: float | None = None,
         provisional: bool = False,
         time_base: Fraction | str | None = None,
-        acts: Engine | None = None,
+        acts: Segmenter | None = None,
         history: bool = True,
     ) -> Stream:
         """A stream for a movie whose shots come one by one (scene model); what it says equals ``segment``'s.
@@ -203,47 +242,30 @@ class Engine:
             UnsupportedError: not a scene model, or ``acts`` that is no act model.
             FeatureError: a threshold outside [0, 1], or a time base that is none.
         """
-        progress = new_progress(
+        state = new_state(
             self, threshold=threshold, provisional=provisional, time_base=time_base, acts=acts, history=history
         )
-        return Stream(progress)
+        return Stream(state, acts)
 
-    def resume(self, snapshot: bytes, *, acts: Engine | None = None) -> Stream:
+    def resume(self, snapshot: bytes, *, acts: Segmenter | None = None) -> Stream:
         """A stream that goes on where ``Stream.snapshot`` was taken, in whatever process.
 
-        The model is to be the same; its backend and compute type need not be, at the price of equal bits.
+        The model is to be the same. Its backend and compute type need not be; later scores are then not bit-identical.
 
         Raises:
             FeatureError: not a whole snapshot of this version, or one of another model.
         """
-        return Stream(read_snapshot(self, snapshot, acts, new_progress))
+        return Stream(resumed_state(self, snapshot, acts), acts)
 
-    def expect_decisions(self, call: str) -> None:
-        """Raises UnsupportedError for a synopsis model, which has no shots to decide on."""
-        if self.config.task == "synopsis":
-            raise UnsupportedError(f"{call}: expected a scene or act model, got a synopsis model; use logits")
-
-    def decide(
-        self,
-        source: Features,
-        logits: NDArray[np.float32],
-        threshold: float | None = None,
-        min_scene_length: int = 1,
-        num_scenes: int | None = None,
-        ordered: bool | None = None,
-    ) -> Segmentation:
-        """``segment`` for logits that are there.
+    def decide(self, source: Features, logits: NDArray[np.float32], given: Mapping[str, Any]) -> Segmentation:
+        """``segment`` for logits that are there; ``given`` are options that the task has checked.
 
         Raises:
             FeatureError: a decision that the movie's length does not allow.
         """
-        task = self.config.task
-        if ordered is None:
-            ordered = task == "act" and can_order(logits)
-        if threshold is None:
-            threshold = 0.5 if self.config.threshold is None else self.config.threshold
-        decision = Decision(threshold, min_scene_length, num_scenes, ordered)
-        return Segmentation.from_logits(task, logits, decision, source.times, source.time_base)
+        task = deciding_task(self.config.task, "segment")
+        decision = task.decision(given, self.config.threshold, logits)
+        return Segmentation.from_logits(task.name, logits, decision, source.times, source.time_base)
 
     def describe(self) -> dict[str, Any]:
         """What runs: task, modalities, backend, device, target, compute_type, num_threads, bytes."""

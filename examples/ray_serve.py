@@ -1,10 +1,10 @@
-"""A Ray Serve deployment: POST a feature file (.npz or .safetensors), get the result's JSON.
+"""A Ray Serve deployment: POST a feature file or a screenplay, whose kind its name tells, get the result's JSON.
 
     pip install 'megaseg[fleet]' 'ray[serve]'
     serve run --app-dir examples ray_serve:app checkpoint=screenplay-scenes
     curl --data-binary @movie.npz 'http://127.0.0.1:8000/?name=movie.npz'
 
-One engine a replica, on the replica's CPUs; requests that wait for it together run as one batch.
+One pipeline a replica, on the replica's CPUs; requests that wait together run as one batch.
 """
 
 import asyncio

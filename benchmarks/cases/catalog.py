@@ -24,7 +24,7 @@ from megaseg import Engine, load_checkpoint, load_features, save_checkpoint
 from megaseg.catalog.results import Results
 from megaseg.catalog.run import segment_titles
 from megaseg.catalog.titles import find_titles
-from megaseg.catalog.workers import Here, Workers
+from megaseg.catalog.workers import LocalWorkers, Workers
 
 CORES = 2
 REPEATS = 3
@@ -52,7 +52,7 @@ def _model(folder: Path, name: str, checkpoint: str, *, shots: int, titles: int)
     sources = {kind: _write(folder / kind, checkpoint, kind, shots, titles) for kind in WRITERS}
     options = {"checkpoint": checkpoint}
     rows = _parts(folder, name, checkpoint, sources, shots)
-    here = Here(options)
+    here = LocalWorkers(options)
     movies = [load_features(path) for path in sources["npz"].values()]
     engine = Engine.from_checkpoint(checkpoint)
     subjects: dict[str, tuple[int, Callable[[], object]]] = {
@@ -69,7 +69,7 @@ def _model(folder: Path, name: str, checkpoint: str, *, shots: int, titles: int)
 
 def _long(folder: Path, name: str, checkpoint: str, *, shots: int, titles: int) -> list[Row]:
     paths = _write(folder, checkpoint, "npz", shots, titles)
-    here = Here({"checkpoint": checkpoint})
+    here = LocalWorkers({"checkpoint": checkpoint})
     subject = {"one process, npz": (CORES, lambda: _catalog(folder, paths, here))}
     return _rows(name, subject, shots, titles, here)
 

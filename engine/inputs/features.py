@@ -1,30 +1,17 @@
-"""Per-shot features: the container, its files, and the one place where input is checked.
-
-A file is ``.npz`` or ``.safetensors`` with one array per modality, and optionally the reserved keys ``times``
-(shots, 2) in integer ticks with ``time_base`` (numerator, denominator), ``labels`` (shots,), ``words`` (shots, bins)
-and ``recipe``.
-"""
+"""Per-shot features: the arrays of one movie, and the one place where input is checked."""
 
 from __future__ import annotations
 
-import io
-import json
-import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
-import safetensors.numpy
 from numpy.typing import NDArray
 
-from megaseg.engine.graph.sequences import Whole
-from megaseg.engine.inputs.files import atomic_write, resolve, shipped
-from megaseg.engine.model.config import ModelConfig
-from megaseg.errors import FeatureError, ResourceLimitError
+from megaseg.engine.inputs.modality import Modality
+from megaseg.errors import FeatureError
 
 RESERVED = ("times", "time_base", "labels", "words", "recipe")
 
@@ -33,11 +20,11 @@ RESERVED = ("times", "time_base", "labels", "words", "recipe")
 class Features:
     """Features of one movie.
 
-    ``modalities`` maps a name to a float32 or float16 array (shots, feature_size); ``times`` are int64 (shots, 2),
-    start and end tick of each shot in units of ``time_base`` seconds; ``labels`` are uint8 (shots,), 1 = the last
-    shot of its scene; ``recipe`` names the extraction that made the arrays. ``words`` are uint8 (shots, bins), 1 where
-    the shot's text has a word of that hash: act training matches them with a synopsis, models never see them. Checked
-    when made.
+    ``modalities`` maps a name to an array (shots, feature_size) of float32, float16, or int32 where a model reads ids;
+    ``times`` are int64 (shots, 2), start and end tick of each shot in units of ``time_base`` seconds; ``labels`` are
+    uint8 (shots,), 1 = the last shot of its scene; ``recipe`` names the extraction that made the arrays. ``words`` are
+    uint8 (shots, bins), 1 where the shot's text has a word of that hash: act training matches them with a synopsis,
+    models never see them. Checked when made.
 
     Raises:
         FeatureError: names the array, what was expected and what came.
@@ -55,7 +42,9 @@ class Features:
             raise FeatureError("features: expected at least one modality, got none")
         own = {"times": self.times, "labels": self.labels, "words": self.words}
         for name, array in {**self.modalities, **own}.items():
-            _expect_no_mask(name, array)
+            _require_no_mask(name, array)
+            if name in own and array is not None and not isinstance(array, np.ndarray):
+                raise FeatureError(f"{name}: expected a NumPy array, got {type(array).__name__}")
         for name, array in self.modalities.items():
             _check_modality(name, array)
         lengths = {name: len(array) for name, array in self.modalities.items()}
@@ -78,39 +67,46 @@ class Features:
         """Number of shots n."""
         return len(next(iter(self.modalities.values())))
 
-    def ordered_for(self, config: ModelConfig, *, part: bool = False) -> list[NDArray[np.float32]]:
-        """The arrays in the order of ``config.modalities``, float32 and C-contiguous, checked against the config.
+    def ordered_for(
+        self, modalities: Sequence[Modality], recipe: str | None = None, most: int | None = None
+    ) -> list[NDArray[Any]]:
+        """The arrays of a model's modalities in their order, C-contiguous and of their types, checked.
 
-        ``part``: these are some of a movie's shots, so that no length is too long.
+        Args:
+            modalities: those of the model.
+            recipe: the feature extraction that the model was trained on, if it says.
+            most: most shots that the model takes at once; None is no limit.
 
         Raises:
-            FeatureError: a missing or unknown modality, a wrong width, another recipe, or more shots than an act
-                model's ``max_length``.
+            FeatureError: a missing or unknown modality, a wrong width or type, another recipe, or too many shots.
         """
-        names = [modality.name for modality in config.modalities]
-        missing = [name for name in names if name not in self.modalities]
-        unknown = [name for name in self.modalities if name not in names]
-        if missing or unknown:
+        names = [modality.name for modality in modalities]
+        if set(names) != set(self.modalities):
             raise FeatureError(f"features: expected the modalities {names}, got {list(self.modalities)}")
-        if config.recipe and self.recipe and config.recipe != self.recipe:
-            raise FeatureError(f"recipe: the checkpoint expects {config.recipe!r}, the features are {self.recipe!r}")
-        for modality in config.modalities:
+        if recipe and self.recipe and recipe != self.recipe:
+            raise FeatureError(f"recipe: the checkpoint expects {recipe!r}, the features are {self.recipe!r}")
+        for modality in modalities:
             width = self.modalities[modality.name].shape[1]
             if width != modality.feature_size:
                 raise FeatureError(f"{modality.name}: expected {modality.feature_size} features a shot, got {width}")
-        own = config.sequences
-        if isinstance(own, Whole) and not part and self.num_shots > own.most:
+        if most is not None and self.num_shots > most:
             raise FeatureError(
-                f"features: the model takes up to {own.most} shots, got {self.num_shots}; "
+                f"features: the model takes up to {most} shots, got {self.num_shots}; "
                 "overflow='pool' averages neighbouring shots"
             )
-        # float16 to float32 is exact; nothing else is cast.
-        return [np.ascontiguousarray(self.modalities[name], dtype=np.float32) for name in names]
+        return [_of_type(modality, self.modalities[modality.name]) for modality in modalities]
 
     def pooled(self, size: int) -> Features:
-        """Every ``size`` neighbouring shots averaged into one, without times and labels; 1 changes nothing."""
+        """Every ``size`` neighbouring shots averaged into one, without times and labels; 1 changes nothing.
+
+        Raises:
+            FeatureError: ids, which have no average.
+        """
         if size == 1:
             return self
+        for name, array in self.modalities.items():
+            if array.dtype == np.int32:
+                raise FeatureError(f"{name}: expected float32 or float16 to average neighbouring shots, got int32 ids")
         begins = np.arange(0, self.num_shots, size)
         counts = np.diff(np.append(begins, self.num_shots))[:, None]
         modalities = {
@@ -157,7 +153,7 @@ def check_times(times: NDArray[np.int64], time_base: Fraction | None, shots: int
 def _check_modality(name: str, array: Any) -> None:
     if not isinstance(array, np.ndarray):
         raise FeatureError(f"{name}: expected a NumPy array (shots, feature_size), got {type(array).__name__}")
-    if array.dtype not in (np.float32, np.float16):
+    if array.dtype not in (np.float32, np.float16, np.int32):
         raise FeatureError(f"{name}: expected float32 or float16, got {array.dtype}; cast with .astype('float32')")
     if array.ndim != 2 or 0 in array.shape:
         raise FeatureError(f"{name}: expected (shots, feature_size) with at least one of each, got {array.shape}")
@@ -166,13 +162,23 @@ def _check_modality(name: str, array: Any) -> None:
         raise FeatureError(f"{name}: expected finite values, got NaN or Inf at shot {shot}")
 
 
-def _expect_no_mask(name: str, array: Any) -> None:
+def _of_type(modality: Modality, array: NDArray[Any]) -> NDArray[Any]:
+    """The array for the model: float16 to float32 is exact, nothing else is cast."""
+    if (array.dtype == np.int32) != (modality.type == "int32"):
+        expected = "int32 ids" if modality.type == "int32" else "float32 or float16"
+        raise FeatureError(
+            f"{modality.name}: expected {expected}, got {array.dtype}; cast with .astype({modality.type!r})"
+        )
+    return np.ascontiguousarray(array, dtype=modality.type)
+
+
+def _require_no_mask(name: str, array: Any) -> None:
     if isinstance(array, np.ma.MaskedArray):  # its mask would be lost, and what it hides is often not finite
         raise FeatureError(f"{name}: expected a plain array, got a MaskedArray; give its values with .filled(value)")
 
 
 def _integers(name: str, value: Any) -> NDArray[Any]:
-    _expect_no_mask(name, value)
+    _require_no_mask(name, value)
     array = np.asarray(value)
     if array.dtype.kind not in "iub" or (array.dtype == np.uint64 and array.size and array.max() >= 2**63):
         raise FeatureError(f"{name}: expected integers, got {array.dtype}")
@@ -201,120 +207,3 @@ def read_time_base(value: Any) -> Fraction | None:
         return Fraction(int(numerator), int(denominator))
     except (ValueError, TypeError, ZeroDivisionError) as error:
         raise FeatureError(f"time_base: expected (numerator, denominator) in seconds, got {value!r:.60}") from error
-
-
-FeatureSource = Features | Mapping[str, Any] | str | os.PathLike[str]
-
-
-def as_features(source: FeatureSource) -> Features:
-    """Features from themselves, a mapping or a file."""
-    if isinstance(source, Features):
-        return source
-    if isinstance(source, Mapping):
-        return Features.from_mapping(source)
-    if isinstance(source, (str, os.PathLike)):
-        return load_features(source)
-    raise FeatureError(f"features: expected a mapping of modality to array, or a path, got {type(source).__name__}")
-
-
-def resolve_features(name_or_path: str | os.PathLike[str]) -> Path:
-    """A path, or the name of a sample that ships with megaseg.
-
-    Raises:
-        FeatureError: neither a file nor a shipped name; lists the shipped ones.
-    """
-    path = resolve(name_or_path, "samples")
-    if path is None:
-        names = ", ".join(shipped("samples"))
-        raise FeatureError(f"{name_or_path}: expected a feature file or the name of a sample ({names}), got none")
-    return path
-
-
-def load_features(path: str | os.PathLike[str]) -> Features:
-    """Read a ``.npz`` or ``.safetensors`` feature file, or a shipped sample by its name.
-
-    Raises:
-        FeatureError: names the file, and the array in it that is not as expected.
-    """
-    path = resolve_features(path)
-    readers = {".npz": _read_npz, ".safetensors": _read_safetensors}
-    if path.suffix not in readers:
-        raise FeatureError(f"{path}: expected a .npz or .safetensors file, got {path.suffix or 'no suffix'!r}")
-    try:
-        mapping = readers[path.suffix](path)
-    except Exception as error:
-        raise FeatureError(f"{path}: expected a readable {path.suffix} file, got: {error}") from error
-    try:
-        return Features.from_mapping(mapping)
-    except FeatureError as error:
-        raise FeatureError(f"{path}: {error}") from error
-
-
-def read_features(data: bytes, name: str = "features", *, max_bytes: int | None = None) -> Features:
-    """Read a feature file's bytes: ``.npz`` (a zip archive) or else ``.safetensors``; ``name`` is for messages.
-
-    ``max_bytes`` bounds what an ``.npz`` unpacks to, and is checked before anything is unpacked.
-
-    Raises:
-        FeatureError: not a feature file, or an array in it that is not as expected.
-        ResourceLimitError: it would unpack to more than ``max_bytes``.
-    """
-    try:
-        if data[:4] == b"PK\x03\x04":
-            _expect_unpacked(data, name, max_bytes)
-            with np.load(io.BytesIO(data), allow_pickle=False) as file:
-                mapping = dict(file)
-        else:
-            mapping = dict(safetensors.numpy.load(data))
-            header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-            mapping |= {key: value for key, value in header.get("__metadata__", {}).items() if key == "recipe"}
-    except ResourceLimitError:
-        raise
-    except Exception as error:
-        raise FeatureError(f"{name}: expected the bytes of a .npz or .safetensors file, got: {error}") from error
-    try:
-        return Features.from_mapping(mapping)
-    except FeatureError as error:
-        raise FeatureError(f"{name}: {error}") from error
-
-
-def _expect_unpacked(data: bytes, name: str, max_bytes: int | None) -> None:
-    """An archive says how large its members are, and zipfile reads none beyond that."""
-    import zipfile  # not in import megaseg: only a service reads bytes
-
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        unpacked = sum(member.file_size for member in archive.infolist())
-    if max_bytes is not None and unpacked > max_bytes:
-        raise ResourceLimitError(f"{name}: expected a file that unpacks to up to {max_bytes} bytes, got {unpacked}")
-
-
-def _read_npz(path: Path) -> dict[str, Any]:
-    with path.open("rb") as stream:
-        if stream.read(2) != b"PK":  # NumPy would take it for a pickle, and say how to trust it
-            raise ValueError("no zip archive, as every .npz is")
-        stream.seek(0)
-        with np.load(stream, allow_pickle=False) as file:
-            return dict(file)
-
-
-def _read_safetensors(path: Path) -> dict[str, Any]:
-    with safetensors.safe_open(path, framework="numpy") as file:
-        arrays: dict[str, Any] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no iterator)
-        recipe = (file.metadata() or {}).get("recipe")
-    return arrays if recipe is None else {**arrays, "recipe": recipe}
-
-
-def save_features(path: str | os.PathLike[str], features: Features) -> None:
-    """Write a compressed ``.npz`` that ``load_features`` reads back, whole or not at all."""
-    arrays: dict[str, Any] = dict(features.modalities)
-    if features.times is not None and features.time_base is not None:
-        arrays["times"] = features.times
-        arrays["time_base"] = np.array(features.time_base.as_integer_ratio(), dtype=np.int64)
-    if features.labels is not None:
-        arrays["labels"] = features.labels
-    if features.words is not None:
-        arrays["words"] = features.words
-    if features.recipe is not None:
-        arrays["recipe"] = np.array(features.recipe)
-    with atomic_write(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, **arrays)

@@ -52,7 +52,7 @@ class Admission:
         """Whether this process is a child of the scheduler's."""
         return os.getpid() != self._process
 
-    def expect_own_process(self) -> None:
+    def require_own_process(self) -> None:
         """Raises UnsupportedError in a forked child."""
         if self.forked:
             raise UnsupportedError(
@@ -61,7 +61,7 @@ class Admission:
 
     def stats(self) -> SchedulerStats:
         """``Scheduler.stats``."""
-        self.expect_own_process()
+        self.require_own_process()
         with self._lock:
             ended, queued = dict(self._endings), len(self._jobs)
             return SchedulerStats(sum(ended.values()) + queued, refused=self._refused, queued=queued, **ended)
@@ -71,11 +71,11 @@ class Admission:
         with self._lock:
             return list(self._jobs)
 
-    def expect_room(self) -> None:
-        """``Scheduler.expect_room``."""
-        self.expect_own_process()
+    def require_room(self) -> None:
+        """``Scheduler.require_room``."""
+        self.require_own_process()
         with self._lock:
-            self._expect_open()
+            self._require_open()
             if len(self._jobs) >= self._limit:
                 self._refuse()
 
@@ -141,9 +141,9 @@ class Admission:
 
     def _place(self, job: Job, wait: bool, always: bool = False) -> Future[None] | None:
         """None with a place taken, or what ends once there is one."""
-        self.expect_own_process()
+        self.require_own_process()
         with self._lock:
-            self._expect_open()
+            self._require_open()
             if always or len(self._jobs) < self._limit:
                 self._jobs.add(job)
                 return None
@@ -167,7 +167,7 @@ class Admission:
             self.leave(job)
             job.future.cancel()  # it may have entered before the interrupt
 
-    def _expect_open(self) -> None:
+    def _require_open(self) -> None:
         if self._closed:
             raise self.closed()
 

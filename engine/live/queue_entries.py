@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from numbers import Real
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +18,9 @@ from numpy.typing import NDArray
 from megaseg.engine.backends.protocol import Excerpt
 from megaseg.engine.graph.sequences import Windows
 from megaseg.engine.inputs.features import Features
-from megaseg.engine.live.state import Event, Progress, Turn
+from megaseg.engine.live.segmenter import Segmenter
+from megaseg.engine.live.state import Event, StreamBatch, StreamState
 from megaseg.errors import DeadlineExceeded, UnsupportedError
-
-if TYPE_CHECKING:
-    from megaseg.engine.engine import Engine
 
 Logits = Sequence[NDArray[np.float32]]
 _log = logging.getLogger(__name__)
@@ -64,7 +62,7 @@ class Job:
     deadline: float | None = None
     future: Future[Any] = field(default_factory=JobFuture)
     target: int = 0
-    foretold: int = 0  # shots that are to have a provisional decision as well
+    provisional_end: int = 0  # shots that are to have a provisional decision as well
     _claim: threading.Lock = field(default_factory=threading.Lock)
     _claimed: bool | None = None  # False: cancelled before
 
@@ -114,11 +112,11 @@ def waited(future: Future[Any]) -> Any:
         future.cancel()  # no-op once the result is there
 
 
-class Flow(Protocol):
+class QueueEntry(Protocol):
     """Work that a scheduler shares its batches out to."""
 
     def wanted(self) -> int:
-        """Windows (shots, for an act model) that can run."""
+        """Windows (shots, where the model sees whole movies) that can run."""
         ...
 
     def take(self, most: int) -> Sequence[Excerpt]:
@@ -138,16 +136,15 @@ class Flow(Protocol):
         ...
 
 
-class RequestFlow:
-    """One movie: of a scene model its windows, of an act model all of it at once."""
+class RequestEntry:
+    """One movie: its windows, or where the model sees whole movies all of it at once."""
 
-    def __init__(self, engine: Engine, source: Features, decision: dict[str, Any], job: Job) -> None:
+    def __init__(self, engine: Segmenter, source: Features, given: dict[str, Any], job: Job) -> None:
         self.job = job
-        self._engine, self._source, self._decision = engine, source, decision
-        self._arrays = engine.prepare(source)
+        self._engine, self._source, self._given = engine, source, given
+        self._arrays = engine.to_model_rows(source)
         self._shots = len(self._arrays[0])
-        own = engine.config.sequences
-        self._half = own.half if isinstance(own, Windows) else 0
+        self._sequences = engine.config.sequences
         self._done = 0
         self._taken = range(0)
         self._logits: list[NDArray[np.float32]] = []
@@ -157,11 +154,12 @@ class RequestFlow:
         return self._shots - self._done
 
     def take(self, most: int) -> Sequence[Excerpt]:
-        if self._engine.config.task != "scene":
+        if not isinstance(self._sequences, Windows):
             self._taken = range(self._shots)
             return [Excerpt.whole(self._arrays)]
         self._taken = own = range(self._done, min(self._shots, self._done + most))
-        begin, end = max(0, own.start - self._half), own.stop + self._half
+        half = self._sequences.half
+        begin, end = max(0, own.start - half), own.stop + half
         return [Excerpt([array[begin:end] for array in self._arrays], own.start - begin, own.stop - begin)]
 
     def give(self, logits: Logits) -> list[Finished]:
@@ -169,8 +167,8 @@ class RequestFlow:
         self._done = self._taken.stop
         if self._done < self._shots:
             return []
-        rows = self._engine.spread(np.concatenate(self._logits), self._source)
-        result = self._engine.decide(self._source, rows, **self._decision)
+        rows = self._engine.to_shots(np.concatenate(self._logits), self._source)
+        result = self._engine.decide(self._source, rows, self._given)
         self._waits = False
         return [self.job.settle(result)]
 
@@ -183,53 +181,53 @@ class RequestFlow:
         return dropped
 
 
-class StreamFlow:
+class StreamEntry:
     """A stream: callers append shots and jobs, the scheduler's thread takes, gives and drops."""
 
-    def __init__(self, progress: Progress) -> None:
-        self.progress, self.lock = progress, threading.Lock()
+    def __init__(self, state: StreamState) -> None:
+        self.state, self.lock = state, threading.Lock()
         self._jobs: deque[Job] = deque()
-        self._turn: Turn | None = None
+        self._batch: StreamBatch | None = None
         self._final: deque[Event] = deque()  # decided, and not delivered
         self._provisional: list[Event] = []
 
     def add(self, job: Job) -> list[Finished]:
         """A job for all that can be decided now (with ``lock`` held); it may have nothing to wait for."""
-        progress = self.progress
-        job.target = progress.ready
-        job.foretold = progress.num_shots if progress.provisional and not progress.closed else 0
+        state = self.state
+        job.target = state.ready
+        job.provisional_end = state.num_shots if state.provisional and not state.closed else 0
         self._jobs.append(job)
         return self._complete()
 
     def wanted(self) -> int:
-        return self.progress.wanted()
+        return self.state.wanted()
 
     def take(self, most: int) -> Sequence[Excerpt]:
         with self.lock:
-            self._turn = self.progress.turn(most)
-            return self._turn.excerpts
+            self._batch = self.state.batch(most)
+            return self._batch.excerpts
 
     def give(self, logits: Logits) -> list[Finished]:
         with self.lock:
-            assert self._turn is not None
-            final, self._provisional = self.progress.advance(self._turn, logits)
+            assert self._batch is not None
+            final, self._provisional = self.state.advance(self._batch, logits)
             self._final += final
             return self._complete()
 
     def _complete(self) -> list[Finished]:
         """End the jobs whose decisions are there, in order; events of one that was given up go to the next."""
-        progress, finished = self.progress, []
-        seen = max(progress.decided, progress.foretold)
-        while self._jobs and self._jobs[0].target <= progress.decided and self._jobs[0].foretold <= seen:
+        state, finished = self.state, []
+        seen = max(state.decided, state.provisional_end)
+        while self._jobs and self._jobs[0].target <= state.decided and self._jobs[0].provisional_end <= seen:
             job = self._jobs[0]
             events = [event for event in self._final if event.shot < job.target]
-            last = len(self._jobs) == 1 or self._jobs[1].foretold > seen
+            last = len(self._jobs) == 1 or self._jobs[1].provisional_end > seen
             self._jobs.popleft()
             finished.append(job.settle((*events, *(self._provisional if last else ()))))
             if finished[-1].ending == "completed":
                 for _ in events:
                     self._final.popleft()
-                progress.deliver(max(progress.delivered, job.target))
+                state.deliver(max(state.delivered, job.target))
         return finished
 
     def jobs(self) -> list[Job]:

@@ -4,24 +4,38 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Sequence
 from concurrent.futures import Future
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from megaseg.engine.inputs.features import FeatureSource
-from megaseg.engine.live.queue_entries import Job, StreamFlow, waited
+from megaseg.engine.inputs.feature_files import FeatureSource
+from megaseg.engine.live.admission import Admission
+from megaseg.engine.live.queue_entries import Finished, Job, QueueEntry, StreamEntry, waited
+from megaseg.engine.live.segmenter import Segmenter
 from megaseg.engine.live.snapshot import write_snapshot
-from megaseg.engine.live.state import Event, Progress
+from megaseg.engine.live.state import Event, StreamState
 from megaseg.engine.live.stream import LiveActs, acts_of, segmentation_of, shots_of
 from megaseg.engine.results.segmentation import Segmentation
 
-if TYPE_CHECKING:
-    from megaseg.engine.live.scheduler import Scheduler
-
 Events = tuple[Event, ...]
+
+
+class Queue(Protocol):
+    """What a stream needs of its scheduler."""
+
+    admission: Admission
+
+    def enqueue(self, entry: QueueEntry) -> None:
+        """Have an entry's jobs run."""
+        ...
+
+    def finish(self, finished: Sequence[Finished]) -> None:
+        """Count ends, and resolve their futures."""
+        ...
 
 
 class ScheduledStream:
@@ -31,8 +45,8 @@ class ScheduledStream:
     the next one, so that none is lost and each comes once.
     """
 
-    def __init__(self, scheduler: Scheduler, progress: Progress) -> None:
-        self._scheduler, self._flow = scheduler, StreamFlow(progress)
+    def __init__(self, scheduler: Queue, state: StreamState, acts: Segmenter | None = None) -> None:
+        self._scheduler, self._entry, self._acts = scheduler, StreamEntry(state), acts
 
     def submit(
         self,
@@ -101,56 +115,56 @@ class ScheduledStream:
     def cancel(self) -> None:
         """Give the stream up: pushes under way are cancelled, and no more are taken."""
         with self._lock:
-            self._flow.progress.closed = True
-        for job in self._flow.jobs():
+            self._entry.state.closed = True
+        for job in self._entry.jobs():
             job.future.cancel()
 
     def _push(self, features: FeatureSource, times: NDArray[np.int64] | None, job: Job) -> None:
-        shots = shots_of(features, times, self._flow.progress)
+        shots = shots_of(features, times, self._entry.state)
         with self._lock:
-            self._flow.progress.append(shots)
+            self._entry.state.append(shots)
         self._add(job)
 
     def _push_end(self, job: Job) -> None:
         with self._lock:
-            self._flow.progress.closed = True
+            self._entry.state.closed = True
         self._add(job)
 
     def _add(self, job: Job) -> None:
         with self._lock:
-            finished = self._flow.add(job)
+            finished = self._entry.add(job)
         self._scheduler.finish(finished)
         if not job.future.done():
-            self._scheduler.enqueue(self._flow)
+            self._scheduler.enqueue(self._entry)
 
     @property
     def _lock(self) -> threading.Lock:
-        """The flow's lock, which a forked child may have inherited as held."""
-        self._scheduler.admission.expect_own_process()
-        return self._flow.lock
+        """The entry's lock, which a forked child may have inherited as held."""
+        self._scheduler.admission.require_own_process()
+        return self._entry.lock
 
     @property
     def num_shots(self) -> int:
         """Shots that have come."""
-        return self._flow.progress.num_shots
+        return self._entry.state.num_shots
 
     @property
     def num_decided(self) -> int:
         """Shots whose decision is final."""
-        return self._flow.progress.decided
+        return self._entry.state.decided
 
     def segmentation(self) -> Segmentation:
         """As ``Stream.segmentation``."""
         with self._lock:
-            return segmentation_of(self._flow.progress)
+            return segmentation_of(self._entry.state)
 
     def acts(self) -> LiveActs:
         """As ``Stream.acts``; the act model runs in the caller's thread."""
         with self._lock:
-            ask = acts_of(self._flow.progress)
+            ask = acts_of(self._entry.state, self._acts)
         return ask()  # without the lock: the scheduler goes on
 
     def snapshot(self) -> bytes:
         """As ``Stream.snapshot``; events of pushes that are under way come again from the resumed stream."""
         with self._lock:
-            return write_snapshot(self._flow.progress)
+            return write_snapshot(self._entry.state)

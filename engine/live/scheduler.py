@@ -13,22 +13,21 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from megaseg.engine.inputs.features import FeatureSource, as_features
+from megaseg.engine.graph.sequences import Whole
+from megaseg.engine.inputs.feature_files import FeatureSource, as_features
 from megaseg.engine.live.admission import Admission, SchedulerStats
-from megaseg.engine.live.queue_entries import Finished, Flow, Job, RequestFlow, waited
+from megaseg.engine.live.queue_entries import Finished, Job, QueueEntry, RequestEntry, waited
 from megaseg.engine.live.scheduled_stream import ScheduledStream
-from megaseg.engine.live.snapshot import read_snapshot
-from megaseg.engine.live.stream import new_progress
+from megaseg.engine.live.segmenter import Segmenter
+from megaseg.engine.live.stream import new_state, resumed_state
 from megaseg.engine.results.segmentation import Segmentation
+from megaseg.engine.tasks.task import deciding_task
 from megaseg.errors import MegasegError, UnsupportedError
 
-if TYPE_CHECKING:
-    from megaseg.engine.engine import Engine
-
 __all__ = ["BatchReport", "ScheduledStream", "Scheduler", "SchedulerStats"]
-Share = tuple[Flow, int]  # and how many windows of it
+Share = tuple[QueueEntry, int]  # and how many windows of it
 _HOUR = 3_600_000_000  # us
 _log = logging.getLogger(__name__)
 
@@ -54,7 +53,7 @@ class Scheduler:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: Segmenter,
         *,
         max_batch_size: int = 64,
         max_queue_delay_us: int = 0,
@@ -64,7 +63,7 @@ class Scheduler:
         """Start the thread.
 
         Args:
-            max_batch_size: most windows (shots, for an act model) that run together; a batch in progress is what a new
+            max_batch_size: most windows (shots, for an act model) that run together; a batch in state is what a new
                 shot waits for, so that smaller ones answer sooner.
             max_queue_delay_us: how long a batch that is not full waits for more, an hour at most, but no longer than
                 half of the time that any of its requests has left; 0 runs what is there.
@@ -82,8 +81,8 @@ class Scheduler:
         self.admission = Admission(self.max_queue)
         self._lock = threading.RLock()  # taken itself: ``with`` of a Condition can be interrupted with the lock held
         self._changed = threading.Condition(self._lock)
-        self._flows: dict[Flow, float] = {}  # in line, and since when (monotonic seconds)
-        self._taken: list[Flow] = []  # those of the batch in progress
+        self._entries: dict[QueueEntry, float] = {}  # in line, and since when (monotonic seconds)
+        self._taken: list[QueueEntry] = []  # those of the batch in state
         self._closed = self._ended = False
         self._thread = threading.Thread(target=self._work, name="megaseg-scheduler", daemon=True)
         self._thread.start()
@@ -104,7 +103,8 @@ class Scheduler:
         Raises:
             OverloadedError: the queue is full, at once.
             DeadlineExceeded: no room within ``timeout``; from the future where the result comes too late.
-            FeatureError, UnsupportedError: as ``Engine.segment``; from the future what the decision does not allow.
+            FeatureError, UnsupportedError, TypeError: as ``Engine.segment``; from the future a decision that the
+                movie's length does not allow.
             UnsupportedError: the scheduler is closed; from the future where its thread has ended.
         """
         job = Job.within(timeout)
@@ -127,26 +127,26 @@ class Scheduler:
         result: Segmentation = await asyncio.wrap_future(job.future)
         return result
 
-    def stream(self, **options: Any) -> ScheduledStream:
+    def stream(self, *, acts: Segmenter | None = None, **options: Any) -> ScheduledStream:
         """A stream whose windows share batches with everybody's; ``options`` as ``Engine.stream``.
 
         Raises:
             UnsupportedError, FeatureError: as ``Engine.stream``.
         """
-        return ScheduledStream(self, new_progress(self.engine, **options))
+        return ScheduledStream(self, new_state(self.engine, acts=acts, **options), acts)
 
-    def resume(self, snapshot: bytes, *, acts: Engine | None = None) -> ScheduledStream:
+    def resume(self, snapshot: bytes, *, acts: Segmenter | None = None) -> ScheduledStream:
         """A stream that goes on where a snapshot was taken; raises as ``Engine.resume``."""
-        return ScheduledStream(self, read_snapshot(self.engine, snapshot, acts, new_progress))
+        return ScheduledStream(self, resumed_state(self.engine, snapshot, acts), acts)
 
-    def expect_room(self) -> None:
+    def require_room(self) -> None:
         """For callers with work to do before they submit: a full queue refuses here too, and counts it.
 
         Raises:
             OverloadedError: the queue is full.
             UnsupportedError: the scheduler is closed.
         """
-        self.admission.expect_room()
+        self.admission.require_room()
 
     @property
     def closed(self) -> bool:
@@ -179,11 +179,11 @@ class Scheduler:
 
     def _enter(self, features: FeatureSource, decision: dict[str, Any], job: Job) -> None:
         """Check a request that has its place, and have it run; a full queue refuses without looking at features."""
-        self.engine.expect_decisions("segment")
-        self.enqueue(RequestFlow(self.engine, as_features(features), decision, job))
+        given = deciding_task(self.engine.config.task, "segment").given(decision)
+        self.enqueue(RequestEntry(self.engine, as_features(features), given, job))
 
-    def enqueue(self, flow: Flow) -> None:
-        """Have a flow's jobs run; it may stand in line already.
+    def enqueue(self, entry: QueueEntry) -> None:
+        """Have a entry's jobs run; it may stand in line already.
 
         Raises:
             UnsupportedError: the thread has ended.
@@ -191,8 +191,8 @@ class Scheduler:
         with self._lock:
             if self._ended:
                 raise self.admission.closed()
-            if flow not in self._taken:
-                self._flows.setdefault(flow, time.monotonic())
+            if entry not in self._taken:
+                self._entries.setdefault(entry, time.monotonic())
                 self._changed.notify()
 
     def finish(self, finished: Sequence[Finished]) -> None:
@@ -225,17 +225,17 @@ class Scheduler:
     def _serve(self) -> bool:
         """Run one batch, once there is work; False when closed and nothing is in line."""
         with self._lock:
-            while not self._flows and not self._closed:
+            while not self._entries and not self._closed:
                 self._changed.wait()
-            if not self._flows:
+            if not self._entries:
                 self._ended = True  # in the same breath: nothing enters in between
                 return False
             self._gather()
             stale = self._drop_stale()
             shares = self._shares()
-            self._taken = [flow for flow, _ in shares]
-            for flow in self._taken:
-                del self._flows[flow]
+            self._taken = [entry for entry, _ in shares]
+            for entry in self._taken:
+                del self._entries[entry]
         self.finish(stale)
         if shares:
             self._run(shares)
@@ -244,7 +244,7 @@ class Scheduler:
     def _gather(self) -> None:
         """Wait for a full batch, as long as those in line may be kept waiting."""
         while self._delay and not self._closed:
-            waiting = sum(flow.wanted() for flow in itertools.islice(self._flows, self.max_batch_size))
+            waiting = sum(entry.wanted() for entry in itertools.islice(self._entries, self.max_batch_size))
             left = self._run_by() - time.monotonic()
             if left <= 0 or waiting >= self.max_batch_size:
                 return
@@ -254,34 +254,34 @@ class Scheduler:
         """Monotonic seconds: the delay after the first in line came, or half-way to the nearest deadline."""
         halves = (
             (since + job.deadline) / 2
-            for flow, since in self._flows.items()
-            for job in flow.jobs()
+            for entry, since in self._entries.items()
+            for job in entry.jobs()
             if job.deadline is not None
         )
-        return min(itertools.chain([next(iter(self._flows.values())) + self._delay], halves))
+        return min(itertools.chain([next(iter(self._entries.values())) + self._delay], halves))
 
     def _drop_stale(self) -> list[Finished]:
-        """End the jobs that were cancelled or are too late, and flows that nobody waits for any more."""
+        """End the jobs that were cancelled or are too late, and entries that nobody waits for any more."""
         finished = []
-        for flow in list(self._flows):
-            if stale := [job for job in flow.jobs() if job.stale()]:
-                finished += [job.settle() for job in flow.drop(stale)]
-            if not flow.jobs():
-                del self._flows[flow]
+        for entry in list(self._entries):
+            if stale := [job for job in entry.jobs() if job.stale()]:
+                finished += [job.settle() for job in entry.drop(stale)]
+            if not entry.jobs():
+                del self._entries[entry]
         return finished
 
     def _shares(self) -> list[Share]:
         """Flows of the next batch and how many windows each gets: equal shares, and what some leave to the others."""
-        first = list(itertools.islice(self._flows, self.max_batch_size))
+        first = list(itertools.islice(self._entries, self.max_batch_size))
         left = self.max_batch_size
-        if self.engine.config.task != "scene":
-            totals = itertools.accumulate(flow.wanted() for flow in first)
+        if isinstance(self.engine.config.sequences, Whole):
+            totals = itertools.accumulate(entry.wanted() for entry in first)
             fit = sum(total <= left for total in totals)
-            return [(flow, flow.wanted()) for flow in first[: max(1, fit)]]
+            return [(entry, entry.wanted()) for entry in first[: max(1, fit)]]
         shares = []
-        for index, flow in enumerate(sorted(first, key=lambda flow: flow.wanted())):
-            share = min(flow.wanted(), left // (len(first) - index))
-            shares.append((flow, share))
+        for index, entry in enumerate(sorted(first, key=lambda entry: entry.wanted())):
+            share = min(entry.wanted(), left // (len(first) - index))
+            shares.append((entry, share))
             left -= share
         return shares
 
@@ -292,7 +292,7 @@ class Scheduler:
         with self._lock:
             self._taken = []
             now = time.monotonic()
-            self._flows.update((flow, now) for flow, _ in shares if flow.jobs())
+            self._entries.update((entry, now) for entry, _ in shares if entry.jobs())
         queued = self.stats().queued - len(finished)
         self.finish(finished)
         if self._on_batch:
@@ -304,31 +304,31 @@ class Scheduler:
     def _try(self, shares: Sequence[Share], finished: list[Finished]) -> int:
         """Run a batch, or if that fails each of its parts alone: the others do not suffer for one."""
         try:
-            backend, work = self.engine.backend, [flow.take(share) for flow, share in shares]
+            backend, work = self.engine.backend, [entry.take(share) for entry, share in shares]
             logits = [rows for (rows,) in backend.run(list(itertools.chain.from_iterable(work)))]
             windows = sum(map(len, logits))
         except BaseException as error:  # noqa: BLE001 (whatever it is, it belongs to those whose work it was)
             if len(shares) > 1:
                 return sum(self._try([share], finished) for share in shares)
-            ((flow, _),) = shares
-            finished += _failed(flow, flow.jobs(), error)
+            ((entry, _),) = shares
+            finished += _failed(entry, entry.jobs(), error)
             return 0
         rest = iter(logits)
-        for (flow, _), own in zip(shares, work, strict=True):
-            jobs = flow.jobs()
+        for (entry, _), own in zip(shares, work, strict=True):
+            jobs = entry.jobs()
             try:
-                finished += flow.give(list(itertools.islice(rest, len(own))))
+                finished += entry.give(list(itertools.islice(rest, len(own))))
             except BaseException as error:  # noqa: BLE001 (a decision that cannot be: the caller's)
-                finished += _failed(flow, jobs, error)
+                finished += _failed(entry, jobs, error)
         return windows
 
 
-def _failed(flow: Flow, jobs: Sequence[Job], error: BaseException) -> list[Finished]:
-    """Jobs that end with an error; one that would end its caller's thread or event loop is told in a MegasegError."""
-    flow.drop(jobs)
+def _failed(entry: QueueEntry, jobs: Sequence[Job], error: BaseException) -> list[Finished]:
+    """Jobs that end with an error; one that would end its caller's thread or event loop becomes a MegasegError."""
+    entry.drop(jobs)
     if not isinstance(error, Exception):
-        told = MegasegError(f"batch: ended by {error!r}")
-        told.__cause__, error = error, told
+        ended = MegasegError(f"batch: ended by {error!r}")
+        ended.__cause__, error = error, ended
     return [job.settle(error=error) for job in jobs]
 
 

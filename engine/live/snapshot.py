@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import safetensors
@@ -14,41 +14,38 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from megaseg.engine.inputs.features import Features, check_times
-from megaseg.engine.live.state import Progress, Tail
+from megaseg.engine.live.state import ShotBuffer, StreamState
 from megaseg.engine.model.config import ModelConfig
 from megaseg.errors import FeatureError
-
-if TYPE_CHECKING:
-    from megaseg.engine.engine import Engine
 
 FORMAT = "megaseg.stream/2"
 
 
-def write_snapshot(progress: Progress) -> bytes:
+def write_snapshot(state: StreamState) -> bytes:
     """A stream whose next event is that of the first shot not delivered; docs/streaming.md has the format."""
-    begin = max(0, progress.delivered - progress.half)
-    tensors = _named("features", progress.engine.config, progress.features, begin, progress.num_shots)
-    if progress.acts:
-        tensors |= _named("acts", progress.acts.config, progress.whole, 0, progress.num_shots)
-    if progress.times.begin < progress.times.end:
-        tensors["times"] = progress.times.read(progress.times.begin, progress.num_shots)[0]
-    if progress.history:
-        scores = np.concatenate([np.empty(0, np.float32), *progress.scores])
-        tensors["scores"] = scores[: progress.delivered]
-    base = progress.time_base
-    state = {
-        "model": progress.engine.config.to_dict(),
-        "acts": progress.acts.config.to_dict() if progress.acts else None,
-        "num_shots": progress.num_shots,
-        "decided": progress.delivered,
-        "foretold": progress.foretold,
-        "closed": progress.closed,
-        "threshold": progress.threshold,
-        "provisional": progress.provisional,
-        "history": progress.history,
+    begin = max(0, state.delivered - state.half)
+    tensors = _named("features", state.config, state.features, begin, state.num_shots)
+    if state.acts:
+        tensors |= _named("acts", state.acts, state.act_features, 0, state.num_shots)
+    if state.times.begin < state.times.end:
+        tensors["times"] = state.times.read(state.times.begin, state.num_shots)[0]
+    if state.history:
+        scores = np.concatenate([np.empty(0, np.float32), *state.scores])
+        tensors["scores"] = scores[: state.delivered]
+    base = state.time_base
+    fields = {
+        "model": state.config.to_dict(),
+        "acts": state.acts.to_dict() if state.acts else None,
+        "num_shots": state.num_shots,
+        "decided": state.delivered,
+        "foretold": state.provisional_end,
+        "closed": state.closed,
+        "threshold": state.threshold,
+        "provisional": state.provisional,
+        "history": state.history,
         "time_base": None if base is None else list(base.as_integer_ratio()),
     }
-    stream = json.dumps(state)
+    stream = json.dumps(fields)
     return safetensors.numpy.save(tensors, {"format": FORMAT, "stream": stream, "sha256": checksum(stream, tensors)})
 
 
@@ -61,15 +58,19 @@ def checksum(stream: str, tensors: dict[str, NDArray[Any]]) -> str:
     return digest.hexdigest()
 
 
-def _named(kind: str, config: ModelConfig, tail: Tail, begin: int, end: int) -> dict[str, NDArray[Any]]:
+def _named(kind: str, config: ModelConfig, buffer: ShotBuffer, begin: int, end: int) -> dict[str, NDArray[Any]]:
     if begin >= end:
         return {}
     names = [f"{kind}.{modality.name}" for modality in config.modalities]
-    return dict(zip(names, map(np.ascontiguousarray, tail.read(begin, end)), strict=True))
+    return dict(zip(names, map(np.ascontiguousarray, buffer.read(begin, end)), strict=True))
 
 
-def read_snapshot(engine: Engine, data: bytes, acts: Engine | None, new: Callable[..., Progress]) -> Progress:
+def read_snapshot(
+    data: bytes, config: ModelConfig, acts: ModelConfig | None, new: Callable[..., StreamState]
+) -> StreamState:
     """The stream again, for the same model: its config is checked, whatever backend and compute type run it.
+
+    ``new`` makes the state of a new stream of the model, from its options.
 
     Raises:
         FeatureError: not a whole snapshot of this version, or one of another model.
@@ -81,62 +82,64 @@ def read_snapshot(engine: Engine, data: bytes, acts: Engine | None, new: Callabl
             raise FeatureError(f"snapshot: expected format {FORMAT!r}, got {metadata.get('format')!r}")
         if metadata["sha256"] != checksum(metadata["stream"], tensors):
             raise FeatureError("snapshot: expected a whole snapshot of a stream, got one unlike its checksum")
-        state = json.loads(metadata["stream"])
-        _expect_models(state, engine, acts)
-        options = {key: state[key] for key in ("provisional", "history")}
-        base = None if state["time_base"] is None else Fraction(*state["time_base"])
-        progress = new(engine, threshold=state["threshold"], time_base=base, acts=acts, **options)
-        _fill(progress, state, tensors)
-        return progress
+        fields = json.loads(metadata["stream"])
+        _require_models(fields, config, acts)
+        options = {key: fields[key] for key in ("provisional", "history")}
+        base = None if fields["time_base"] is None else Fraction(*fields["time_base"])
+        state = new(threshold=fields["threshold"], time_base=base, **options)
+        _fill(state, fields, tensors)
+        return state
     except FeatureError:
         raise
     except (safetensors.SafetensorError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
         raise FeatureError(f"snapshot: expected a whole snapshot of a stream, got: {error}") from error
 
 
-def _expect_models(state: dict[str, Any], engine: Engine, acts: Engine | None) -> None:
-    """The configs that the stream ran with; their thresholds do not matter, the stream has its own."""
-    for name, own, model in (("model", state["model"], engine), ("acts", state["acts"], acts)):
-        here = model.config.to_dict() if model else None
+def _require_models(fields: dict[str, Any], config: ModelConfig, acts: ModelConfig | None) -> None:
+    """Raises FeatureError for other configs than those that the stream ran with."""
+    for name, own, model in (("model", fields["model"], config), ("acts", fields["acts"], acts)):
+        here = model.to_dict() if model else None
         if json.loads(json.dumps(here)) != own:
             kind = "scene" if name == "model" else "act"
             raise FeatureError(f"snapshot: expected one of this {kind} model, got one of another ({name} differs)")
 
 
-def _fill(progress: Progress, state: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> None:
-    shots, decided, foretold = (int(state[key]) for key in ("num_shots", "decided", "foretold"))
-    if not 0 <= decided <= shots or not 0 <= foretold <= shots:
-        raise FeatureError(f"snapshot: expected decided and foretold shots of {shots}, got {decided} and {foretold}")
-    progress.num_shots, progress.closed = shots, bool(state["closed"])
-    progress.decided = progress.delivered = decided
-    progress.foretold = foretold
-    progress.features = _tail(progress.engine, "features", tensors, max(0, decided - progress.half), shots)
-    if progress.acts:
-        progress.whole = _tail(progress.acts, "acts", tensors, 0, shots)
+def _fill(state: StreamState, fields: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> None:
+    shots, decided, provisional_end = (int(fields[key]) for key in ("num_shots", "decided", "foretold"))
+    if not 0 <= decided <= shots or not 0 <= provisional_end <= shots:
+        raise FeatureError(
+            f"snapshot: expected decided and foretold shots of {shots}, got {decided} and {provisional_end}"
+        )
+    state.num_shots, state.closed = shots, bool(fields["closed"])
+    state.decided = state.delivered = decided
+    state.provisional_end = provisional_end
+    state.features = _buffer(state.config, "features", tensors, max(0, decided - state.half), shots)
+    if state.acts:
+        state.act_features = _buffer(state.acts, "acts", tensors, 0, shots)
     if "times" in tensors:
         times = tensors["times"]
-        begin = 0 if progress.history or progress.acts else shots - len(times)
+        begin = 0 if state.history or state.acts else shots - len(times)
         if not 0 <= begin <= decided:
             raise FeatureError(f"snapshot: expected times from shot {decided} or before, got them from {begin}")
-        check_times(times, progress.time_base, shots - begin)
-        progress.times = Tail(begin)
-        progress.times.append([times])
-    if progress.history:
+        check_times(times, state.time_base, shots - begin)
+        state.times = ShotBuffer(begin)
+        state.times.append([times])
+    if state.history:
         scores = tensors["scores"]
         if scores.shape != (decided,) or scores.dtype != np.float32 or not ((scores >= 0) & (scores <= 1)).all():
             raise FeatureError(
                 f"snapshot: expected {decided} float32 scores from 0 to 1, got {scores.dtype} {scores.shape}"
             )
-        progress.scores = [scores] if decided else []
+        state.scores = [scores] if decided else []
 
 
-def _tail(engine: Engine, kind: str, tensors: dict[str, NDArray[Any]], begin: int, end: int) -> Tail:
-    tail = Tail(begin)
+def _buffer(config: ModelConfig, kind: str, tensors: dict[str, NDArray[Any]], begin: int, end: int) -> ShotBuffer:
+    buffer = ShotBuffer(begin)
     if begin == end:
-        return tail
+        return buffer
     own = {name.removeprefix(f"{kind}."): array for name, array in tensors.items() if name.startswith(f"{kind}.")}
     features = Features(own)
     if features.num_shots != end - begin:
         raise FeatureError(f"snapshot: expected {kind} of {end - begin} shots, got {features.num_shots}")
-    tail.append(features.ordered_for(engine.config, part=True))
-    return tail
+    buffer.append(features.ordered_for(config.modalities, config.recipe))
+    return buffer

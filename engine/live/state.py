@@ -6,19 +6,17 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from megaseg.engine.backends.protocol import Excerpt
+from megaseg.engine.backends.protocol import Backend, Excerpt
 from megaseg.engine.graph.sequences import Windows
 from megaseg.engine.inputs.features import Features, check_times
-from megaseg.engine.tasks.decoding import softmax
+from megaseg.engine.model.config import ModelConfig
+from megaseg.engine.tasks.task import deciding_task
 from megaseg.errors import FeatureError
-
-if TYPE_CHECKING:
-    from megaseg.engine.engine import Engine
 
 Arrays = Sequence[NDArray[Any]]
 
@@ -40,7 +38,7 @@ class Event:
     end_ticks: int | None = None
 
 
-class Tail:
+class ShotBuffer:
     """The latest shots of several arrays, as they came; copies, since a caller may use its buffers again."""
 
     def __init__(self, begin: int = 0) -> None:
@@ -52,8 +50,8 @@ class Tail:
         self._chunks.append([np.array(array) for array in arrays])
         self.end += len(arrays[0])
 
-    def forget(self, before: int) -> None:
-        """Drop what came at once, where all of it is before this shot."""
+    def drop_before(self, before: int) -> None:
+        """Drop every chunk that came at once and lies before this shot."""
         while self._chunks and self.begin + len(self._chunks[0][0]) <= before:
             self.begin += len(self._chunks.popleft()[0])
 
@@ -70,7 +68,7 @@ class Tail:
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class StreamBatch:
     """What a stream runs next: the windows of shots that become final, and of those that get a provisional decision.
 
     ``excerpts`` has one for each of the two that is not empty; ``read`` is the end of the shots that the first sees.
@@ -82,32 +80,34 @@ class Turn:
     read: int
 
 
-class Progress:
-    """``append`` takes shots, ``turn`` says what to run, ``advance`` takes its logits and gives events.
+class StreamState:
+    """Where a stream stands: ``append`` takes shots, ``batch`` says what to run, ``advance`` gives its events.
 
     Not safe to share between threads.
     """
 
     def __init__(
         self,
-        engine: Engine,
+        config: ModelConfig,
+        backend: Backend,
         *,
         threshold: float,
         provisional: bool = False,
-        acts: Engine | None = None,
+        acts: ModelConfig | None = None,
         history: bool = True,
     ) -> None:
-        self.engine, self.acts = engine, acts
+        self.config, self.backend, self.acts = config, backend, acts
+        self.task = deciding_task(config.task, "stream")
         self.threshold, self.provisional, self.history = threshold, provisional, history
-        own = engine.config.sequences
+        own = config.sequences
         self.half = own.half if isinstance(own, Windows) else 0
-        self.num_shots = self.decided = self.delivered = self.foretold = 0
+        self.num_shots = self.decided = self.delivered = self.provisional_end = 0
         self.closed = False
         self.time_base: Fraction | None = None
-        self.features, self.times, self.whole = Tail(), Tail(), Tail()
+        self.features, self.times, self.act_features = ShotBuffer(), ShotBuffer(), ShotBuffer()
         self.scores: list[NDArray[np.float32]] = []  # of decided shots, with history
-        self._kept = engine.backend.new_cache()
-        self._read = 0  # end of the shots that ``_kept`` has seen
+        self._cache = backend.new_cache()
+        self._cached_end = 0  # end of the shots that ``_cache`` has seen
 
     def append(self, shots: Features) -> None:
         """Take the movie's next shots; an error takes none of them.
@@ -118,23 +118,23 @@ class Progress:
         """
         if self.closed:
             raise FeatureError("push: the stream is closed")
-        own = self._arrays(shots, self.engine)
-        whole = self._arrays(shots, self.acts) if self.acts else None
+        own = self._arrays(shots, self.config)
+        act_features = self._arrays(shots, self.acts) if self.acts else None
         if shots.times is not None or self.times.end:
             self._append_times(shots)
         self.features.append(own)
-        if whole:
-            self.whole.append(whole)
+        if act_features:
+            self.act_features.append(act_features)
         self.num_shots += shots.num_shots
 
-    def _arrays(self, shots: Features, engine: Engine) -> Arrays:
+    def _arrays(self, shots: Features, config: ModelConfig) -> Arrays:
         """The arrays for one of the models; together they take all."""
-        own = {modality.name for modality in engine.config.modalities}
-        others = {m.name for e in (self.engine, self.acts) if e for m in e.config.modalities} - own
+        own = {modality.name for modality in config.modalities}
+        others = {m.name for model in (self.config, self.acts) if model for m in model.modalities} - own
         modalities = {name: array for name, array in shots.modalities.items() if name not in others}
         if modalities.keys() != shots.modalities.keys():
             shots = Features(modalities, recipe=shots.recipe)
-        return shots.ordered_for(engine.config, part=True)
+        return shots.ordered_for(config.modalities, config.recipe)
 
     def _append_times(self, shots: Features) -> None:
         if shots.times is None or self.times.end != self.num_shots:
@@ -156,45 +156,45 @@ class Progress:
         """
         return self.num_shots if self.closed else max(self.decided, self.num_shots - max(1, self.half))
 
-    def _foretelling(self) -> range:
+    def _undecided(self) -> range:
         """New shots that get a provisional decision, on what has come so far."""
-        begin = max(self.ready, self.foretold)
+        begin = max(self.ready, self.provisional_end)
         return range(begin, self.num_shots if self.provisional and not self.closed else begin)
 
     def wanted(self) -> int:
         """Windows that can run."""
-        return self.ready - self.decided + len(self._foretelling())
+        return self.ready - self.decided + len(self._undecided())
 
-    def turn(self, most: int) -> Turn:
+    def batch(self, most: int) -> StreamBatch:
         """What to run next, at most this many final windows; provisional ones come with the last of these."""
         final = range(self.decided, min(self.ready, self.decided + most))
-        later = self._foretelling() if final.stop == self.ready else range(0)
+        later = self._undecided() if final.stop == self.ready else range(0)
         read = min(self.num_shots, final.stop + self.half)
         excerpts = []
         if final:
-            begin = self._read if self._kept and self._kept.shots else max(0, final.start - self.half)
-            excerpts.append(self._excerpt(begin, read, final, self._kept))
+            begin = self._cached_end if self._cache and self._cache.shots else max(0, final.start - self.half)
+            excerpts.append(self._excerpt(begin, read, final, self._cache))
         if later:
             excerpts.append(self._excerpt(max(0, later.start - self.half), self.num_shots, later))
-        return Turn(tuple(excerpts), final, later, read)
+        return StreamBatch(tuple(excerpts), final, later, read)
 
     def _excerpt(self, begin: int, end: int, windows: range, cache: Any = None) -> Excerpt:
         """Shots from ``begin`` to ``end`` after those that ``cache`` holds."""
-        rows: Arrays = [np.empty((0, m.feature_size), np.float32) for m in self.engine.config.modalities]
+        rows: Arrays = [np.empty((0, modality.feature_size), modality.type) for modality in self.config.modalities]
         rows = self.features.read(begin, end) if begin < end else rows
         first = begin - (cache.shots if cache else 0)
         return Excerpt(rows, windows.start - first, windows.stop - first, cache)
 
-    def advance(self, turn: Turn, logits: Sequence[NDArray[np.float32]]) -> tuple[list[Event], list[Event]]:
-        """Final and provisional events of a turn whose windows have run."""
-        scores = [softmax(rows, axis=1)[:, 1].astype(np.float32) for rows in logits]
-        final = self._events(turn.final, scores[0], True) if turn.final else []
-        later = self._events(turn.provisional, scores[-1], False) if turn.provisional else []
-        if turn.final:
-            self.decided, self._read = turn.final.stop, turn.read
+    def advance(self, batch: StreamBatch, logits: Sequence[NDArray[np.float32]]) -> tuple[list[Event], list[Event]]:
+        """Final and provisional events of a batch whose windows have run."""
+        scores = [self.task.scores(rows) for rows in logits]
+        final = self._events(batch.final, scores[0], True) if batch.final else []
+        later = self._events(batch.provisional, scores[-1], False) if batch.provisional else []
+        if batch.final:
+            self.decided, self._cached_end = batch.final.stop, batch.read
             if self.history:
                 self.scores.append(scores[0])
-        self.foretold = max(self.foretold, turn.provisional.stop)
+        self.provisional_end = max(self.provisional_end, batch.provisional.stop)
         return final, later
 
     def _events(self, shots: range, scores: NDArray[np.float32], final: bool) -> list[Event]:
@@ -207,8 +207,8 @@ class Progress:
         ]
 
     def deliver(self, end: int) -> None:
-        """The caller has the events of shots before ``end``: nobody asks for them again."""
+        """Forget what only the events of shots before ``end`` needed: the caller has them."""
         self.delivered = end
-        self.features.forget(end - self.half)
+        self.features.drop_before(end - self.half)
         if not self.history and not self.acts:
-            self.times.forget(end)
+            self.times.drop_before(end)

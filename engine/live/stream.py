@@ -6,21 +6,24 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from megaseg.engine.inputs.features import Features, FeatureSource, as_features, read_time_base
-from megaseg.engine.live.snapshot import write_snapshot
-from megaseg.engine.live.state import Event, Progress
-from megaseg.engine.results.segmentation import Decision, Segmentation
+from megaseg.engine.graph.sequences import Windows
+from megaseg.engine.inputs.feature_files import FeatureSource, as_features
+from megaseg.engine.inputs.features import Features, read_time_base
+from megaseg.engine.live.segmenter import Segmenter
+from megaseg.engine.live.snapshot import read_snapshot, write_snapshot
+from megaseg.engine.live.state import Event, StreamState
+from megaseg.engine.model.config import ModelConfig
+from megaseg.engine.results.segmentation import Segmentation
+from megaseg.engine.tasks.scene import SceneDecision
+from megaseg.engine.tasks.task import DecidingTask, deciding_tasks, task_of
 from megaseg.errors import FeatureError, UnsupportedError
 
-if TYPE_CHECKING:
-    from megaseg.engine.engine import Engine
-
-__all__ = ["Event", "LiveActs", "Stream", "new_progress"]
+__all__ = ["Event", "LiveActs", "Stream", "new_state", "resumed_state"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +41,9 @@ class Stream:
     Each costs one window; what neighbouring windows share is kept (on the native backend, others compute it again).
     """
 
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._turn = threading.Lock()
+    def __init__(self, state: StreamState, acts: Segmenter | None = None) -> None:
+        self._state, self._acts = state, acts
+        self._lock = threading.Lock()
 
     def push(self, features: FeatureSource, times: NDArray[np.int64] | None = None) -> tuple[Event, ...]:
         """The movie's next shots, one or more; gives the decisions that have become possible, in order.
@@ -54,36 +57,36 @@ class Stream:
         Raises:
             FeatureError: features or times that do not fit; the stream is as before.
         """
-        shots = shots_of(features, times, self._progress)
-        with self._turn:
-            self._progress.append(shots)
+        shots = shots_of(features, times, self._state)
+        with self._lock:
+            self._state.append(shots)
             return self._run()
 
     def close(self) -> tuple[Event, ...]:
         """The movie ends here: decisions on its last shots. Closing again gives none."""
-        with self._turn:
-            self._progress.closed = True
+        with self._lock:
+            self._state.closed = True
             return self._run()
 
     def _run(self) -> tuple[Event, ...]:
-        progress = self._progress
-        turn = progress.turn(progress.num_shots)
-        if not turn.excerpts:
+        state = self._state
+        batch = state.batch(state.num_shots)
+        if not batch.excerpts:
             return ()
-        logits = [rows for (rows,) in progress.engine.backend.run(turn.excerpts)]
-        final, provisional = progress.advance(turn, logits)
-        progress.deliver(progress.decided)
+        logits = [rows for (rows,) in state.backend.run(batch.excerpts)]
+        final, provisional = state.advance(batch, logits)
+        state.deliver(state.decided)
         return (*final, *provisional)
 
     @property
     def num_shots(self) -> int:
         """Shots that have come."""
-        return self._progress.num_shots
+        return self._state.num_shots
 
     @property
     def num_decided(self) -> int:
         """Shots whose decision is final."""
-        return self._progress.decided
+        return self._state.decided
 
     def segmentation(self) -> Segmentation:
         """Scenes of the shots decided so far; of a closed stream what ``Engine.segment`` gives for the movie.
@@ -91,8 +94,8 @@ class Stream:
         Raises:
             FeatureError: no shot is decided yet, or the stream was made without ``history``.
         """
-        with self._turn:
-            return segmentation_of(self._progress)
+        with self._lock:
+            return segmentation_of(self._state)
 
     def acts(self) -> LiveActs:
         """Turning points and acts of the shots so far, by the act model; final once the stream is closed.
@@ -101,8 +104,8 @@ class Stream:
             FeatureError: no shot has come, or more than the act model takes.
             UnsupportedError: the stream was made without an act model.
         """
-        with self._turn:
-            ask = acts_of(self._progress)
+        with self._lock:
+            ask = acts_of(self._state, self._acts)
         return ask()
 
     def snapshot(self) -> bytes:
@@ -110,70 +113,94 @@ class Stream:
 
         A safetensors file with what later decisions need (docs/streaming.md): the last shots' features, scores, times.
         """
-        with self._turn:
-            return write_snapshot(self._progress)
+        with self._lock:
+            return write_snapshot(self._state)
 
 
-def new_progress(
-    engine: Engine,
+def new_state(
+    engine: Segmenter,
     *,
     threshold: float | None = None,
     provisional: bool = False,
     time_base: Fraction | str | None = None,
-    acts: Engine | None = None,
+    acts: Segmenter | None = None,
     history: bool = True,
-) -> Progress:
+) -> StreamState:
     """A stream's state before its first shot; ``Engine.stream`` says what the arguments mean.
 
     Raises:
-        UnsupportedError: not a scene model, or ``acts`` that is no act model.
+        UnsupportedError: not a model of a task that streams, or ``acts`` that is no act model.
         FeatureError: a threshold outside [0, 1], or a time base that is none.
     """
-    if engine.config.task != "scene":
+    config = engine.config
+    task = task_of(config.task)
+    if not isinstance(task, DecidingTask) or not task.streams or not isinstance(config.sequences, Windows):
+        expected = " or ".join(own.name for own in deciding_tasks() if own.streams)
         raise UnsupportedError(
-            f"stream: expected a scene model, got task {engine.config.task!r}; an act model is given as acts="
+            f"stream: expected a {expected} model, got task {config.task!r}; an act model is given as acts="
         )
-    if acts is not None and acts.config.task != "act":
-        raise UnsupportedError(f"acts: expected an act model, got task {acts.config.task!r}")
     if threshold is None:
-        threshold = 0.5 if engine.config.threshold is None else engine.config.threshold
-    threshold = Decision(threshold).threshold
-    progress = Progress(engine, threshold=threshold, provisional=provisional, acts=acts, history=history)
-    progress.time_base = read_time_base(time_base)
-    return progress
+        threshold = 0.5 if config.threshold is None else config.threshold
+    state = StreamState(
+        config,
+        engine.backend,
+        threshold=SceneDecision(threshold).threshold,
+        provisional=provisional,
+        acts=_act_config(acts),
+        history=history,
+    )
+    state.time_base = read_time_base(time_base)
+    return state
 
 
-def shots_of(features: FeatureSource, times: NDArray[np.int64] | None, progress: Progress) -> Features:
+def _act_config(acts: Segmenter | None) -> ModelConfig | None:
+    if acts is None:
+        return None
+    if not isinstance(acts, Segmenter):
+        raise UnsupportedError(f"acts: expected the engine of an act model, got {type(acts).__name__}")
+    if acts.config.task != "act":
+        raise UnsupportedError(f"acts: expected an act model, got task {acts.config.task!r}")
+    return acts.config
+
+
+def resumed_state(engine: Segmenter, snapshot: bytes, acts: Segmenter | None = None) -> StreamState:
+    """The state that ``Stream.snapshot`` was taken of.
+
+    Raises:
+        UnsupportedError: as ``new_state``.
+        FeatureError: not a whole snapshot of this version, or one of another model.
+    """
+    return read_snapshot(snapshot, engine.config, _act_config(acts), partial(new_state, engine, acts=acts))
+
+
+def shots_of(features: FeatureSource, times: NDArray[np.int64] | None, state: StreamState) -> Features:
     """What was pushed, checked by itself."""
     if times is None:
         return as_features(features)
     source = as_features(features)
-    return Features(
-        source.modalities, np.asanyarray(times), source.time_base or progress.time_base, recipe=source.recipe
-    )
+    return Features(source.modalities, np.asanyarray(times), source.time_base or state.time_base, recipe=source.recipe)
 
 
-def segmentation_of(progress: Progress) -> Segmentation:
+def segmentation_of(state: StreamState) -> Segmentation:
     """``Stream.segmentation``."""
-    if not progress.history or not progress.scores:
-        why = "no shot is decided yet" if progress.history else "the stream was made with history=False"
+    if not state.history or not state.scores:
+        why = "no shot is decided yet" if state.history else "the stream was made with history=False"
         raise FeatureError(f"segmentation: {why}")
-    times = progress.times.read(0, progress.decided)[0] if progress.times.end else None
-    scores = np.concatenate(progress.scores)
-    base = None if times is None else progress.time_base
-    return Segmentation.from_scores("scene", scores, Decision(progress.threshold), times, base)
+    times = state.times.read(0, state.decided)[0] if state.times.end else None
+    scores = np.concatenate(state.scores)
+    base = None if times is None else state.time_base
+    return Segmentation.from_scores(state.task.name, scores, SceneDecision(state.threshold), times, base)
 
 
-def acts_of(progress: Progress) -> Callable[[], LiveActs]:
-    """``Stream.acts`` of the shots so far, to be called once the stream may go on."""
-    engine = progress.acts
+def acts_of(state: StreamState, engine: Segmenter | None) -> Callable[[], LiveActs]:
+    """``Stream.acts`` of the shots so far by the act model, to be called once the stream may go on."""
     if engine is None:
         raise UnsupportedError("acts: expected a stream made with an act model: engine.stream(acts=...)")
-    if not progress.num_shots:
+    if not state.num_shots:
         raise FeatureError("acts: no shot has come yet")
     names = [modality.name for modality in engine.config.modalities]
-    arrays = progress.whole.read(0, progress.num_shots)
-    times = progress.times.read(0, progress.num_shots)[0] if progress.times.end else None
-    base = None if times is None else progress.time_base
-    movie, provisional = Features(dict(zip(names, arrays, strict=True)), times, base), not progress.closed
+    arrays = state.act_features.read(0, state.num_shots)
+    times = state.times.read(0, state.num_shots)[0] if state.times.end else None
+    base = None if times is None else state.time_base
+    movie, provisional = Features(dict(zip(names, arrays, strict=True)), times, base), not state.closed
     return lambda: LiveActs(engine.segment(movie), provisional)

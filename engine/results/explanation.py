@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megaseg.engine.results.segmentation import Segmentation
+from megaseg.engine.tasks.task import deciding_task
 
 SCHEMA = "megaseg.explanation/1"
-CLASSES = ("no boundary", "boundary")  # of a scene model
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,9 @@ class Explanation:
     modality m's fusion output at the decision's shot and k its class. A row sums to 1, or is all zero where no modality
     speaks for the class: the head's bias alone decided.
 
-    ``shots`` (decisions,) and ``names`` say which decisions: in a scene model every shot with the larger of its two
-    logits (``boundary`` or ``no boundary``, whatever the segmentation's threshold), in an act model each turning point
-    at its decided shot.
+    ``shots`` (decisions,) and ``names`` say which decisions, as the model's task has it: in a scene model every shot
+    with the larger of its two logits (``boundary`` or ``no boundary``, whatever the segmentation's threshold), in an
+    act model each turning point at its decided shot.
     """
 
     segmentation: Segmentation
@@ -43,14 +43,8 @@ class Explanation:
         contributions: NDArray[np.float32],
     ) -> Explanation:
         """From logits (shots, N_c) and what each modality contributes to them (shots, M, N_c)."""
-        if segmentation.task == "scene":
-            shots = np.arange(len(logits))
-            classes = logits.argmax(axis=1)
-            names = tuple(CLASSES[k] for k in classes)
-        else:
-            shots = np.array([point.shot for point in segmentation.turning_points], dtype=np.int64)
-            classes = np.arange(len(shots))
-            names = tuple(point.name for point in segmentation.turning_points)
+        (track,) = segmentation.tracks.values()
+        shots, names, classes = deciding_task(track.task, "explain").explained(track, logits)
         return cls(segmentation, modalities, shots, names, importance(contributions[shots, :, classes]))
 
     def to_dict(self) -> dict[str, Any]:

@@ -7,7 +7,8 @@
 
 from megaseg._version import __version__ as __version__
 from megaseg.engine.engine import Engine
-from megaseg.engine.inputs.features import Features, load_features, save_features
+from megaseg.engine.inputs.feature_files import load_features, save_features
+from megaseg.engine.inputs.features import Features
 from megaseg.engine.model.checkpoint import Checkpoint, ModelConfig, load_checkpoint, save_checkpoint
 from megaseg.engine.results.segmentation import Segmentation
 from megaseg.errors import MegasegError

@@ -11,30 +11,30 @@ from typing import Any
 
 import numpy as np
 
-from megaseg.catalog.storage import read_features
-from megaseg.engine.engine import Engine
+from megaseg.catalog.storage import read_source
 from megaseg.engine.inputs.features import RESERVED, Features
-from megaseg.engine.results.movie import MovieSegmentation, check_same_features, check_together, joined
 from megaseg.engine.results.segmentation import Segmentation
 from megaseg.errors import FeatureError
+from megaseg.features.screenplay.screenplay import parse_screenplay
+from megaseg.pipelines.pipeline import Pipeline
+from megaseg.pipelines.sources import Source
 
 READERS = 8  # files of one batch that are read at once: storage answers late, and decompression lets others run
 
-Result = Segmentation | MovieSegmentation
-
 
 class Segmenter:
-    """Segments batches of titles: one engine, or a scene and an act engine, for each actor of ``map_batches``.
+    """Segments batches of titles: one pipeline for each actor of ``map_batches``.
 
     >>> titles = ray.data.read_parquet("titles.parquet")
     >>> options = {"checkpoint": "screenplay-scenes", "compute_type": "float32"}
     >>> actors = ray.data.ActorPoolStrategy(size=8)
     >>> results = titles.map_batches(Segmenter, fn_constructor_kwargs=options, compute=actors, batch_size=16)
 
-    Rows in: a column ``path`` of feature files (paths or URLs), or one column a modality of arrays (shots, width),
-    with ``times`` and the other keys of feature files as wanted. Rows out: the columns that are no features, and
-    ``result`` (JSON text of ``engine/results/result.schema.json``) or ``error`` (why there is none), the other being
-    empty. A title that cannot be segmented never ends its batch.
+    Rows in: a column ``path`` of feature files and screenplays (paths or URLs), a column ``screenplay`` of their text,
+    or one column a modality of arrays (shots, width), with ``times`` and the other keys of feature files as wanted.
+    Rows out: the columns that are neither text nor features, and ``result`` (JSON text of
+    ``engine/results/result.schema.json``) or ``error`` (why there is none), the other being empty. A title that cannot
+    be segmented never ends its batch.
     """
 
     def __init__(
@@ -42,75 +42,78 @@ class Segmenter:
         checkpoint: str | os.PathLike[str] | Sequence[str],
         *,
         column: str = "path",
+        text_column: str = "screenplay",
         decision: Mapping[str, Any] | None = None,
         num_threads: int | None = None,
         **options: Any,
     ) -> None:
-        """Load the checkpoint; ``options`` are those of ``Engine.from_checkpoint``, ``decision`` of ``Engine.segment``.
+        """Load the checkpoints; ``options`` are those of ``Pipeline.from_checkpoints``, ``decision`` of ``segment``.
 
         A checkpoint is compiled once a node and then mapped, so that actors share its pages. ``num_threads``: None
         takes as many as the actor has CPUs, outside Ray every core.
 
         Raises:
-            CheckpointError, UnsupportedError, ResourceLimitError: as ``Engine.from_checkpoint``.
-            FeatureError: checkpoints that do not go together.
+            CheckpointError, UnsupportedError, ResourceLimitError, FeatureError: as ``Pipeline.from_checkpoints``.
         """
         names = [checkpoint] if isinstance(checkpoint, (str, os.PathLike)) else list(checkpoint)
         threads = _own_cpus() if num_threads is None else num_threads
-        self._engines = [Engine.from_checkpoint(name, num_threads=threads, **options) for name in names]
-        configs = [engine.config for engine in self._engines]
-        check_together(configs, [str(name) for name in names])
-        check_same_features(configs, "catalog")
-        self._column = column
+        self._pipeline = Pipeline.from_checkpoints(names, num_threads=threads, **options)
+        self._column, self._text_column = column, text_column
+        configs = [engine.config for engine in self._pipeline.engines]
         self._features = {modality.name for config in configs for modality in config.modalities} | set(RESERVED)
         self._decision = dict(decision or {})
+        self._pipeline.options(self._decision)  # refused here, not by every title
 
     def describe(self) -> list[dict[str, Any]]:
-        """``Engine.describe`` of each engine."""
-        return [engine.describe() for engine in self._engines]
+        """``Engine.describe`` of each engine, with its model's ``recipe``."""
+        return [{**engine.describe(), "recipe": engine.config.recipe} for engine in self._pipeline.engines]
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """Columns of equal length in, columns out."""
-        others = {name: column for name, column in batch.items() if name not in self._features}
+        sources = {self._text_column, *self._features}
+        others = {name: column for name, column in batch.items() if name not in sources}
         if self._column not in batch and len(others) == len(batch):
             raise FeatureError(
-                f"batch: expected a column {self._column!r} of feature files, or one a modality of arrays, "
-                f"got {list(batch)}"
+                f"batch: expected a column {self._column!r} of files, {self._text_column!r} of text, or one a modality "
+                f"of arrays, got {list(batch)}"
             )
         rows = range(len(next(iter(batch.values()))))
         with ThreadPoolExecutor(READERS) as readers:
-            sources = list(readers.map(lambda row: _attempt(partial(self._read, batch, row)), rows))
-        results = self._segment(sources)
+            movies = list(readers.map(lambda row: _attempt(partial(self._read, batch, row)), rows))
+        results = self._segment(movies)
         texts = [None if isinstance(result, Exception) else result.to_json() for result in results]
         errors = [_reason(result) if isinstance(result, Exception) else None for result in results]
         return {**others, "result": np.array(texts, object), "error": np.array(errors, object)}
 
-    def _read(self, batch: Mapping[str, Any], row: int) -> Features:
+    def _read(self, batch: Mapping[str, Any], row: int) -> Features | Source:
         if self._column in batch:
-            return read_features(os.fspath(batch[self._column][row]))
+            return read_source(os.fspath(batch[self._column][row]))
+        if self._text_column in batch:
+            return parse_screenplay(batch[self._text_column][row], self._text_column)
         values = {name: batch[name][row] for name in self._features if name in batch}
         return Features.from_mapping({name: value for name, value in values.items() if value is not None})
 
-    def _segment(self, sources: list[Features | Exception]) -> list[Result | Exception]:
-        good = [source for source in sources if isinstance(source, Features)]
-        found = _attempt(partial(self._together, good))
+    def _segment(self, movies: list[Features | Source | Exception]) -> list[Segmentation | Exception]:
+        """A result or a reason for each; features run together, other sources one by one."""
+        features = [movie for movie in movies if isinstance(movie, Features)]
+        found = _attempt(partial(self._pipeline.segment_many, features, **self._decision)) if features else []
         if isinstance(found, Exception):  # of one title; each alone says which
-            found = [_attempt(partial(self._alone, source)) for source in good]
+            found = [self._alone(movie) for movie in features]
         rest = iter(found)
-        return [next(rest) if isinstance(source, Features) else source for source in sources]
+        return [
+            next(rest) if isinstance(movie, Features) else movie if isinstance(movie, Exception) else self._alone(movie)
+            for movie in movies
+        ]
 
-    def _together(self, movies: list[Features]) -> list[Result]:
-        parts = [engine.segment_many(movies, **self._decision) for engine in self._engines]
-        return [joined(part) for part in zip(*parts, strict=True)]
-
-    def _alone(self, movie: Features) -> Result:
-        return self._together([movie])[0]
+    def _alone(self, movie: Features | Source) -> Segmentation | Exception:
+        found: Segmentation | Exception = _attempt(partial(self._pipeline.segment, movie, **self._decision))
+        return found
 
 
 def _attempt(work: Callable[[], Any]) -> Any:
     try:
         return work()
-    except Exception as error:  # noqa: BLE001 (whatever ails one title is its reason, not the end of a million)
+    except Exception as error:  # noqa: BLE001 (one bad title must not stop the catalogue)
         return error
 
 

@@ -1,74 +1,30 @@
-"""Acts on the command line: a screenplay through a scene and an act model, and ``megaseg train act`` end to end."""
+"""Acts on the command line: two models and one screenplay, and ``megaseg train act`` end to end."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from support import Run, random_checkpoint, small_config
+from support import Run
 
-from megaseg import Engine, Features, load_checkpoint, save_features
-from megaseg.cli.segment import segment_screenplay
-from megaseg.engine.inputs.modality import Modality
-from megaseg.engine.results.movie import MovieSegmentation
-from megaseg.errors import FeatureError
-from megaseg.features import RECIPE, Screenplay, screenplay_features
-from megaseg.features.extractor import Extractor
-from megaseg.features.screenplay.scenes import RECIPE as SCENES
-from megaseg.features.screenplay.screenplay import ACTION, DIALOGUE, Block
-
-
-class ZeroExtractor(Extractor):
-    """Features of screenplays whose sentences all mean nothing."""
-
-    def vectors(self, play: Screenplay, advance: Callable[[int], None] = lambda blocks: None) -> Any:
-        return np.zeros((len(play.blocks), 384), np.float32)
-
-    def features(
-        self, play: Screenplay, unit: str = "block", advance: Callable[[int], None] = lambda blocks: None
-    ) -> Features:
-        return screenplay_features(play, self.vectors(play), np.zeros(len(play.blocks), np.float32))
-
-
-def engine(task: str, recipe: str, structure: int) -> Engine:
-    modalities = (Modality("description", 384), Modality("dialogue", 384), Modality("structure", structure))
-    config = small_config(task, modalities=modalities, recipe=recipe)
-    return Engine.from_checkpoint(random_checkpoint(config), compute_type="float32")
-
-
-def play(scenes: int = 9, blocks: int = 4, named: bool = True) -> Screenplay:
-    kinds = [ACTION if i % 2 else DIALOGUE for i in range(scenes * blocks)]
-    rows = tuple(Block(k, "" if k == ACTION else "ANNA", "word " * (1 + i % 7)) for i, k in enumerate(kinds))
-    numbers = np.arange(scenes * blocks) // blocks
-    return Screenplay("movie", rows, None, *((numbers, scenes) if named else ()))
-
-
-def test_acts_end_where_the_scene_model_found_scenes() -> None:
-    engines = [engine("act", SCENES, 35), engine("scene", RECIPE, 80)]
-    found = segment_screenplay(engines, play(named=False), ZeroExtractor(), num_scenes=8)
-    assert isinstance(found, MovieSegmentation)
-    assert found.num_shots == 36
-    assert len(found.acts) == 6
-    assert {act.last_shot for act in found.acts} <= {scene.last_shot for scene in found.scenes}
-
-
-def test_an_act_model_alone_reads_the_scenes_that_the_source_names() -> None:
-    found = segment_screenplay([engine("act", SCENES, 35)], play(), ZeroExtractor())
-    assert found.num_shots == 36
-    assert all(point.shot % 4 == 3 for point in found.turning_points)
-    with pytest.raises(FeatureError, match="--checkpoint screenplay-scenes"):
-        segment_screenplay([engine("act", SCENES, 35)], play(named=False), ZeroExtractor())
+from megaseg import Features, load_checkpoint, save_features
 
 
 def test_a_feature_file_cannot_serve_models_of_different_recipes(run: Run) -> None:
     code, _, err = run("segment", "sample", "-c", "screenplay-scenes", "-c", "screenplay-acts")
     assert code == 2
-    assert "give the screenplay itself, or one --checkpoint" in " ".join(err.split())
+    assert "give the screenplay itself, or one checkpoint" in " ".join(err.split())
+
+
+def test_an_act_model_needs_scenes_and_says_which_model_finds_them(run: Run, tmp_path: Path) -> None:
+    blocks = [["a", "", "He waits.", None], ["d", "BEN", "Hello.", None]]
+    (tmp_path / "one.jsonl").write_text(json.dumps({"name": "one", "blocks": blocks}))
+    code, _, err = run("segment", tmp_path / "one.jsonl", "-c", "screenplay-acts")
+    assert code == 2
+    assert "a model that finds scenes as well supplies them: --checkpoint screenplay-scenes" in " ".join(err.split())
 
 
 @pytest.fixture
@@ -125,7 +81,7 @@ def test_train_act_validates_one_fold_and_says_what_is_wrong(run: Run, data: lis
     assert json.loads((tmp_path / "run/run.json").read_text())["config"]["late_fusion"]
     code, _, err = run("train", "act", *data, "-o", tmp_path / "run", "--folds", "2")
     assert code == 2
-    assert "a run of the same config; choose another --output" in " ".join(err.split())
+    assert "a run of the same config; choose another folder" in " ".join(err.split())
     (tmp_path / "other.csv").write_text("name,tp1,tp2,tp3,tp4,tp5\nsomething,1,2,3,4,5\n")
     for extra, message in (
         (["--variant", "mega*"], "--silver"),
@@ -138,7 +94,6 @@ def test_train_act_validates_one_fold_and_says_what_is_wrong(run: Run, data: lis
 
 
 def test_the_shipped_configuration_is_valid() -> None:
-    from megaseg.cli.train_act import SETTINGS
-    from megaseg.training.act.config import ActConfig
+    from megaseg.training.recipes.act.config import SHIPPED, ActConfig
 
-    assert dataclasses.replace(ActConfig.read(SETTINGS), seed=3).text_modalities == ("description", "dialogue")
+    assert dataclasses.replace(ActConfig.read(SHIPPED), seed=3).text_modalities == ("description", "dialogue")

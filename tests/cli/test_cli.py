@@ -78,10 +78,11 @@ def test_a_screenplay_is_segmented_in_one_command(
     script = "INT. HOUSE - DAY\n\nAnna opens the door.\n\nANNA\nHello?\n\nEXT. ROAD - NIGHT\n\nRain.\n"
     (tmp_path / "mine.fountain").write_text(script)
 
-    def features(_: Any, play: Any) -> dict[str, Any]:
-        return random_features(CONFIG, len(play.blocks))
+    def features(_: Any, recipe: str, ends: Any) -> Features:
+        assert (recipe, ends) == ("screenplay-blocks/1", None)
+        return Features(random_features(CONFIG, 3))
 
-    monkeypatch.setattr("megaseg.features.extractor.Extractor.features", features)
+    monkeypatch.setattr("megaseg.features.screenplay.extractor.ScreenplayReading.features", features)
     code, out, _ = run("segment", tmp_path / "mine.fountain", "-c", scene_checkpoint, "--threshold", "0")
     assert code == 0
     assert "mine: 3 scenes in 3 shots" in out
@@ -125,7 +126,7 @@ def test_scenes_and_acts_come_in_one_result(
 def test_two_models_of_one_task_are_refused(run: Run, scene_checkpoint: Path, movie: Path) -> None:
     code, _, err = run("segment", movie, "-c", scene_checkpoint, "-c", scene_checkpoint)
     assert code == 2
-    assert "expected a scene and an act model" in err
+    assert "expected one model for each of the tasks scene and act" in " ".join(err.split())
 
 
 @pytest.mark.parametrize("name", ["scores.png", "scores.svg"])

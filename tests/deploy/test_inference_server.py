@@ -1,4 +1,4 @@
-"""The model repository for Triton: what it declares, what its files hold, and that none is ever half there."""
+"""The model repository of NVIDIA's inference server: tensors declared, files written, each whole or not at all."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import pytest
 from support import Run, random_checkpoint, random_features, small_config
 
 from megaseg import Engine, save_checkpoint
-from megaseg.deploy.inference_server import export_triton
+from megaseg.deploy.inference_server import export_inference_server
 from megaseg.engine.backends.native.artefact import compile_checkpoint
 from megaseg.engine.backends.tensorrt.plan import PlanInfo, Profile, write_plan
 from megaseg.errors import CheckpointError, UnsupportedError
@@ -46,11 +46,11 @@ def scene(tmp_path: Path) -> Path:
 
 
 def read_config(model: Path) -> Any:
-    """config.pbtxt as Triton's own message."""
+    """config.pbtxt as the inference server's own message."""
     messages = pytest.importorskip("tritonclient.grpc.model_config_pb2")
     from google.protobuf import text_format
 
-    return text_format.Parse((model / "config.pbtxt").read_text(encoding="utf-8"), messages.MegaConfig())
+    return text_format.Parse((model / "config.pbtxt").read_text(encoding="utf-8"), messages.ModelConfig())
 
 
 def declared(config: Any) -> tuple[dict[str, tuple[str, list[int]]], ...]:
@@ -64,7 +64,7 @@ def declared(config: Any) -> tuple[dict[str, tuple[str, list[int]]], ...]:
 
 
 class Tensor:
-    """An array with a name, as Triton's python backend hands it over."""
+    """An array with a name, as the inference server's python backend hands it over."""
 
     def __init__(self, name: str, array: np.ndarray) -> None:
         assert isinstance(array, np.ndarray)
@@ -97,7 +97,7 @@ class Response:
 
 @pytest.fixture
 def backend(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The module that Triton's python backend gives to a model."""
+    """The module that the inference server's python backend gives to a model."""
     module = ModuleType("triton_python_backend_utils")
     names = {
         "Tensor": Tensor,
@@ -145,7 +145,7 @@ def test_the_python_model_is_the_engine(compiled: bool, checkpoint: Path, backen
     if compiled:
         source = tmp_path / "model.mseg"
         compile_checkpoint(random_checkpoint(config), source, compute_type="float32")
-    export_triton(source, tmp_path / "models", name="m", kind="python", compute_type="float32")
+    export_inference_server(source, tmp_path / "models", name="m", kind="python", compute_type="float32")
     model = start(tmp_path / "models" / "m")
     engine = Engine.from_checkpoint(checkpoint, compute_type="float32")
     movies = [random_features(config, shots, seed=shots) for shots in (9, 6, 30)]
@@ -164,7 +164,7 @@ def test_the_python_model_is_the_engine(compiled: bool, checkpoint: Path, backen
 
 
 def test_a_request_that_fails_fails_alone(scene: Path, backend: ModuleType, tmp_path: Path) -> None:
-    export_triton(scene, tmp_path, kind="python", compute_type="float32")
+    export_inference_server(scene, tmp_path, kind="python", compute_type="float32")
     model = start(tmp_path / "scene")
     engine = Engine.from_checkpoint(scene, compute_type="float32")
     config = small_config()
@@ -189,7 +189,7 @@ def test_a_request_that_fails_fails_alone(scene: Path, backend: ModuleType, tmp_
 
 
 def test_the_server_gathers_movies_where_asked(checkpoint: Path, backend: ModuleType, tmp_path: Path) -> None:
-    export_triton(checkpoint, tmp_path, kind="python", compute_type="float32", max_batch_size=16)
+    export_inference_server(checkpoint, tmp_path, kind="python", compute_type="float32", max_batch_size=16)
     config = read_config(tmp_path / checkpoint.stem)
     assert config.max_batch_size == 16
     assert config.HasField("dynamic_batching")
@@ -217,7 +217,7 @@ def test_the_onnx_model_takes_what_is_declared(compiled: bool, checkpoint: Path,
 
         source = tmp_path / "m.onnx"
         export_checkpoint(random_checkpoint(small_config(task)), "float32", source)
-    made = export_triton(source, tmp_path / "models", name="m")
+    made = export_inference_server(source, tmp_path / "models", name="m")
     config = read_config(tmp_path / "models" / "m")
     assert (config.name, config.platform, config.max_batch_size) == ("m", "onnxruntime_onnx", 0)
     assert made.folder == tmp_path / "models" / "m" / "1"
@@ -250,7 +250,7 @@ def test_a_plan_gives_its_engine(tensorrt: str, index: str, tmp_path: Path) -> N
         config, passes=(), profile=Profile.of(config), tensorrt=tensorrt, metadata={}, **dict.fromkeys(names, "x")
     )
     write_plan(tmp_path / "m.plan", info, b"an engine")
-    made = export_triton(tmp_path / "m.plan", tmp_path / "models", kind="tensorrt")
+    made = export_inference_server(tmp_path / "m.plan", tmp_path / "models", kind="tensorrt")
     assert (made.folder / "model.plan").read_bytes() == b"an engine"
     own = read_config(tmp_path / "models" / "m")
     inputs, outputs = declared(own)
@@ -261,19 +261,19 @@ def test_a_plan_gives_its_engine(tensorrt: str, index: str, tmp_path: Path) -> N
 
 def test_versions_are_counted_and_the_users_changes_stay(scene: Path, tmp_path: Path) -> None:
     models = tmp_path / "models"
-    assert export_triton(scene, models, kind="python").folder == models / "scene" / "1"
+    assert export_inference_server(scene, models, kind="python").folder == models / "scene" / "1"
     config = models / "scene" / "config.pbtxt"
     changed = config.read_text() + "instance_group { kind: KIND_CPU count: 2 }\n"
     config.write_text(changed)
     (models / "scene" / "7").mkdir()
     (models / "scene" / "notes").mkdir()
-    assert export_triton(scene, models, kind="python").folder == models / "scene" / "8"
+    assert export_inference_server(scene, models, kind="python").folder == models / "scene" / "8"
     assert config.read_text() == changed
     wider = tmp_path / "wider.safetensors"
     save_checkpoint(wider, random_checkpoint(small_config(max_length=7)))
-    export_triton(scene, models, name="graph")
+    export_inference_server(scene, models, name="graph")
     with pytest.raises(UnsupportedError, match=r"graph/config.pbtxt: expected the inputs and outputs of this model"):
-        export_triton(wider, models, name="graph")  # rows of 7 indices, not of 5
+        export_inference_server(wider, models, name="graph")  # rows of 7 indices, not of 5
     assert sorted(entry.name for entry in (models / "graph").iterdir()) == ["1", "config.pbtxt"]
     for path in (models / "graph", models / "graph" / "1", models / "scene" / "8"):
         assert oct(path.stat().st_mode & 0o777) == oct(0o777 & ~umask())
@@ -287,7 +287,7 @@ def umask() -> int:
 
 def test_exports_at_once_are_versions_of_one_model(scene: Path, tmp_path: Path) -> None:
     with ThreadPoolExecutor(6) as pool:
-        made = list(pool.map(lambda _: export_triton(scene, tmp_path / "models", kind="python"), range(6)))
+        made = list(pool.map(lambda _: export_inference_server(scene, tmp_path / "models", kind="python"), range(6)))
     assert sorted(one.folder.name for one in made) == ["1", "2", "3", "4", "5", "6"]
     for one in made:
         assert sorted(path.name for path in one.folder.iterdir()) == ["model.py", "model.safetensors"]
@@ -304,7 +304,7 @@ def test_an_export_that_fails_leaves_nothing(scene: Path, tmp_path: Path, monkey
         "megaseg.deploy.inference_server.shutil", SimpleNamespace(copyfile=full, rmtree=__import__("shutil").rmtree)
     )
     with pytest.raises(OSError, match="No space left"):
-        export_triton(scene, tmp_path / "models", kind="python")
+        export_inference_server(scene, tmp_path / "models", kind="python")
     assert list((tmp_path / "models").iterdir()) == []
     assert sorted(tmp_path.iterdir()) == sorted([*before, tmp_path / "models"])
 
@@ -313,10 +313,10 @@ def test_an_export_that_fails_leaves_nothing(scene: Path, tmp_path: Path, monkey
 def test_a_process_killed_half_way_leaves_no_model(call: str, scene: Path, tmp_path: Path) -> None:
     code = f"""
         import os, shutil, signal, pathlib
-        from megaseg.deploy.inference_server import export_triton
+        from megaseg.deploy.inference_server import export_inference_server
         owner = shutil if {call!r} == "copyfile" else pathlib.Path
         setattr(owner, {call!r}, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
-        export_triton({str(scene)!r}, {str(tmp_path / "models")!r}, kind="python")
+        export_inference_server({str(scene)!r}, {str(tmp_path / "models")!r}, kind="python")
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=False)
     assert done.returncode == -signal.SIGKILL
@@ -326,7 +326,7 @@ def test_a_process_killed_half_way_leaves_no_model(call: str, scene: Path, tmp_p
 def test_what_cannot_be_exported_is_refused(scene: Path, tmp_path: Path) -> None:
     def refused(match: str, model: Any = scene, **options: Any) -> None:
         with pytest.raises((UnsupportedError, CheckpointError), match=match):
-            export_triton(model, tmp_path / "models", **options)
+            export_inference_server(model, tmp_path / "models", **options)
 
     refused(r"kind: expected one of onnx, python, tensorrt, got 'keras'", kind="keras")
     refused(r"name: expected .* got '../up'", name="../up")

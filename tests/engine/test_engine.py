@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support import random_checkpoint, random_features, small_config
+from toy import toy_checkpoint, toy_config, toy_features, toy_outputs
 
 import megaseg
 from megaseg import _C, Engine, Features, Segmentation, save_features
@@ -135,9 +136,85 @@ def test_what_is_not_there_is_refused_with_what_is(options: dict[str, str], mess
         Engine.from_checkpoint(random_checkpoint(CONFIG), **options)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("task", ["scene", "act", "synopsis"])
+def test_outputs_by_name(backend: str, task: str) -> None:
+    model = engine(backend, task=task, max_length=5 if task == "scene" else 39)
+    movie = random_features(CONFIG, 7)
+    got = model.outputs(movie)
+    assert list(got) == ["logits"]
+    assert np.array_equal(got["logits"], model.logits(movie))
+    both = model.outputs(movie, ["logits.parts", "logits"])
+    assert list(both) == ["logits.parts", "logits"]
+    assert both["logits.parts"].shape == (7, 2, model.config.num_classes)
+    with pytest.raises(UnsupportedError, match="outputs: expected some of logits, logits.parts, got 'embedding'"):
+        model.outputs(movie, ["embedding"])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("task", ["scene", "embedding"])
+def test_an_output_of_another_family_is_a_row_a_shot_or_one_in_all(backend: str, task: str) -> None:
+    config = toy_config(task, 5 if task == "scene" else 60)
+    checkpoint, movie = toy_checkpoint(config), toy_features(config, 8)
+    model = Engine.from_checkpoint(checkpoint, backend=backend, compute_type="float32")
+    got = model.outputs(movie)
+    assert list(got) == ["logits", "embedding"]
+    assert got["embedding"].shape == ((8, 7) if task == "scene" else (1, 7))
+    for rows, expected in zip(got.values(), toy_outputs(checkpoint, movie), strict=True):
+        np.testing.assert_allclose(rows, expected, atol=2e-5)
+    with pytest.raises(UnsupportedError, match="outputs: expected some of logits, embedding, got 'logits.parts'"):
+        model.outputs(movie, ["logits.parts"])
+    if task == "embedding":
+        with pytest.raises(UnsupportedError, match="segment: expected a scene or act model, got one of task embedding"):
+            model.segment(movie)
+
+
+def test_outputs_of_a_pooled_movie_have_a_row_a_shot() -> None:
+    model = Engine.from_checkpoint(random_checkpoint(small_config("act")), overflow="pool")
+    movie = random_features(CONFIG, 95)
+    got = model.outputs(movie, ["logits", "logits.parts"])
+    assert np.array_equal(got["logits"], model.logits(movie))
+    assert got["logits.parts"].shape == (95, 2, 5)
+
+
+@pytest.mark.parametrize(
+    ("task", "option", "taken"),
+    [
+        ("scene", {"ordered": True}, "threshold, min_scene_length, num_scenes"),
+        ("scene", {"ordered": False}, "threshold, min_scene_length, num_scenes"),
+        ("act", {"threshold": 0.5}, "ordered"),
+        ("act", {"min_scene_length": 1}, "ordered"),
+        ("act", {"num_scenes": 3}, "ordered"),
+    ],
+)
+def test_an_option_of_another_task_is_refused(task: str, option: dict[str, Any], taken: str) -> None:
+    model = engine(task=task, max_length=5 if task == "scene" else 39)
+    (name,) = option
+    for call in (model.segment, model.explain, lambda movie, **given: model.segment_many([movie], **given)):
+        with pytest.raises(FeatureError, match=rf"{name}: expected an option of task {task} \({taken}\), got"):
+            call(random_features(CONFIG, 9), **option)
+
+
+def test_a_keyword_of_no_task_is_refused_and_none_is_not_given() -> None:
+    model, movie = engine(), random_features(CONFIG, 9)
+    for call in (model.segment, model.explain, lambda movie, **given: model.segment_many([movie], **given)):
+        with pytest.raises(TypeError, match="'treshold'"):
+            call(movie, treshold=0.5)
+    nothing = {"threshold": None, "min_scene_length": None, "num_scenes": None, "ordered": None}
+    assert model.segment(movie, **nothing).to_json() == model.segment(movie).to_json()
+
+
+@pytest.mark.parametrize(
+    "movies", [None, 3, "sample", random_features(CONFIG, 3), Features(random_features(CONFIG, 3))]
+)
+def test_what_is_not_several_movies_is_refused(movies: Any) -> None:
+    with pytest.raises(FeatureError, match=f"movies: expected .* got {type(movies).__name__}"):
+        engine().segment_many(movies)
+
+
 def test_a_synopsis_model_has_nothing_to_segment() -> None:
     model = engine(task="synopsis", num_classes=5)
-    with pytest.raises(UnsupportedError, match="got a synopsis model; use logits"):
+    with pytest.raises(UnsupportedError, match="got one of task synopsis; use logits"):
         model.segment(random_features(CONFIG, 3))
 
 
@@ -168,10 +245,9 @@ def test_pooled_overflow_gives_each_shot_the_logits_of_its_group(backend: str) -
 def test_several_movies_at_once_are_each_segmented_as_alone(backend: str, task: str) -> None:
     model = engine(backend, task=task, max_length=39 if task == "act" else 5)
     movies = [random_features(CONFIG, shots, shots) for shots in (7, 1, 39, 12)]
-    together = model.segment_many(movies, threshold=0.3)
-    assert [result.to_json() for result in together] == [
-        model.segment(movie, threshold=0.3).to_json() for movie in movies
-    ]
+    options: dict[str, Any] = {"threshold": 0.3} if task == "scene" else {"ordered": False}
+    together = model.segment_many(movies, **options)
+    assert [result.to_json() for result in together] == [model.segment(movie, **options).to_json() for movie in movies]
 
 
 @pytest.mark.parametrize("task", ["scene", "act"])
@@ -180,8 +256,8 @@ def test_onnx_decides_on_several_movies_as_on_each_alone(task: str) -> None:
     pytest.importorskip("onnxruntime")
     model = engine("onnx", task=task, max_length=39 if task == "act" else 5)
     movies = [random_features(CONFIG, shots, shots) for shots in (7, 1, 39, 12)]
-    for together, movie in zip(model.segment_many(movies, threshold=0.3), movies, strict=True):
-        alone = model.segment(movie, threshold=0.3)
+    for together, movie in zip(model.segment_many(movies), movies, strict=True):
+        alone = model.segment(movie)
         np.testing.assert_allclose(together.scores, alone.scores, atol=1e-6)
         assert together.boundaries.tolist() == alone.boundaries.tolist()
 

@@ -5,22 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from screenplays import ZeroExtractor
 
 from megaseg import load_features
-from megaseg.engine.inputs.features import Features
 from megaseg.errors import FeatureError, UnsupportedError
-from megaseg.features import Screenplay, build_features, screenplay_features
-from megaseg.features.extractor import Extractor
-from megaseg.features.screenplay.scenes import scene_features
+from megaseg.features import Screenplay, ScreenplayExtractor, build_features
 
 SCRIPT = "INT. A - DAY\n\nHe waits.\n\nBEN\nHello.\n\nEXT. B - DAY\n\nRain falls.\n\nBEN\nBye.\n"
 
 
-class CountingExtractor(Extractor):
-    """Zero vectors for every block; counts its calls and can fail at one of them."""
+class CountingExtractor(ZeroExtractor):
+    """Counts the screenplays that it encodes, and can fail at one of them."""
 
     def __init__(self, identity: str = "test", fail_at: int | None = None) -> None:
         self.calls, self._identity, self._fail_at = 0, identity, fail_at
@@ -29,17 +28,11 @@ class CountingExtractor(Extractor):
     def identity(self) -> str:  # type: ignore[override]
         return self._identity
 
-    def features(
-        self, play: Screenplay, unit: str = "block", advance: Callable[[int], None] = lambda blocks: None
-    ) -> Features:
+    def vectors(self, play: Screenplay, advance: Callable[[int], None] = lambda count: None) -> Any:
         if self.calls == self._fail_at:
             raise KeyboardInterrupt
         self.calls += 1
-        advance(len(play.blocks))
-        n = len(play.blocks)
-        if unit == "scene" and play.scenes is not None:
-            return scene_features(play, np.zeros((n, 384), np.float32), play.scenes, play.num_scenes)
-        return screenplay_features(play, np.zeros((n, 384), np.float32), np.zeros(n, np.float32))
+        return super().vectors(play, advance)
 
 
 @pytest.fixture
@@ -107,7 +100,7 @@ def test_a_pack_row_without_blocks_is_reported_not_written(tmp_path: Path) -> No
 
 def test_a_missing_reader_is_named(tmp_path: Path, scripts: list[Path]) -> None:
     with pytest.raises(UnsupportedError, match="nowhere"):
-        build_features(scripts, tmp_path / "out", Extractor(reader=tmp_path / "nowhere"))
+        build_features(scripts, tmp_path / "out", ScreenplayExtractor(reader=tmp_path / "nowhere"))
 
 
 def test_rows_are_scenes_where_asked_for(tmp_path: Path, scripts: list[Path]) -> None:

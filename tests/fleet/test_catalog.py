@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 from fleet.titles import command, expected_results, make_titles, results_in, wait_for
 from jsonschema import Draft202012Validator
+from screenplays import SCRIPT, ZeroExtractor, save_models
 from support import Run, random_checkpoint, random_features, small_config
 
 import megaseg.engine.results.segmentation
-from megaseg import Engine, save_checkpoint
-from megaseg.engine.results.movie import MovieSegmentation
+from megaseg import Engine, Features, save_checkpoint, save_features
+from megaseg.engine.results.segmentation import joined
+from megaseg.pipelines import Pipeline
 
 CONFIG = small_config()
 SCHEMA = Path(megaseg.engine.results.segmentation.__file__).with_name("result.schema.json")
@@ -45,10 +47,35 @@ def test_each_title_has_the_result_of_segment(
     scene, act = (Engine.from_checkpoint(path) for path in (scene_checkpoint, act_checkpoint))
     for title in ("x", "s/x", "s/short"):
         movie = folder / f"{title}.npz"
-        expected = MovieSegmentation(scene.segment(movie, threshold=0.4), act.segment(movie, ordered=False))
+        expected = joined([scene.segment(movie, threshold=0.4), act.segment(movie, ordered=False)])
         text = (out / f"{title}.json").read_text()
         assert text == expected.to_json() + "\n"
         Draft202012Validator(json.loads(SCHEMA.read_text())).validate(json.loads(text))
+
+
+def test_screenplays_are_titles_beside_features(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("vectors", "log_odds"):
+        own = getattr(ZeroExtractor, name)
+        monkeypatch.setattr(f"megaseg.features.screenplay.extractor.ScreenplayExtractor.{name}", own)
+    files = save_models(tmp_path)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "movie.fountain").write_text(SCRIPT)
+    both = ("-c", files["scene"], "-c", files["act"], "--compute-type", "float32")
+    code, _, err = run("catalog", tmp_path / "in", "-o", tmp_path / "out", *both, "--num-scenes", "8")
+    assert code == 0, err
+    engines = [Engine.from_checkpoint(files[task], compute_type="float32") for task in ("scene", "act")]
+    expected = Pipeline(engines, extractors=[ZeroExtractor()]).segment(tmp_path / "in" / "movie.fountain", num_scenes=8)
+    assert (tmp_path / "out" / "movie.json").read_text() == expected.to_json() + "\n"
+    features = Features({"description": np.zeros((9, 384), np.float32)})
+    save_features(tmp_path / "in" / "b.npz", features)
+    code, _, err = run("catalog", tmp_path / "in", "-o", tmp_path / "new", *both)  # no feature file serves both
+    assert code == 2
+    assert "b.npz: the checkpoints read different features" in " ".join(err.split())
+    assert not (tmp_path / "new").exists()
+    options = ("-c", files["scene"], "--compute-type", "float32", "--json")
+    code, stdout, _ = run("catalog", tmp_path / "in", "-o", tmp_path / "new", *options)
+    assert code == 1  # of an unknown width; the screenplay is none the worse for it
+    assert {key: json.loads(stdout)[key] for key in ("titles", "results")} == {"titles": 2, "results": 1}
 
 
 def test_failures_are_listed_with_reasons_and_retried_on_request(
@@ -117,9 +144,13 @@ def test_a_run_with_other_settings_is_refused(
         (["in", "-o", "out", "--workers", "2"], "--workers: expected --ray with it"),
         (["none", "-o", "out"], "none: expected a folder"),
         (["in", "-o", "out", "-c", "none"], "none: expected a .safetensors file"),
-        (["in", "-o", "out", "--threshold", "2"], "threshold"),
+        (["in", "-o", "out", "--threshold", "2"], "threshold: expected a probability"),
+        (["in", "-o", "out", "--ordered"], "ordered: expected an option of task scene"),
         (["in", "-o", "out", "-c", "screenplay-scenes", "-c", "screenplay-acts"], "read different features"),
-        (["in", "-o", "out", "-c", "screenplay-acts", "-c", "screenplay-acts"], "expected a scene and an act model"),
+        (
+            ["in", "-o", "out", "-c", "screenplay-acts", "-c", "screenplay-acts"],
+            "expected one model for each of the tasks",
+        ),
     ],
 )
 def test_bad_usage_is_one_line_and_code_2(

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from megaseg import Features, save_features
-from megaseg.catalog.storage import read_features
+from megaseg.catalog.storage import read_source
 from megaseg.catalog.titles import find_titles
 from megaseg.errors import FeatureError, UnsupportedError
+from megaseg.features import Screenplay
 
 FEATURES = Features({"clip": np.ones((3, 2), np.float32)})
 
@@ -23,7 +24,7 @@ def folder(tmp_path: Path) -> Path:
     for name in ("b.npz", "series/1/a.npz", "series/2/a.npz", ".hidden/x.npz", "series/.b.npz.tmp1.npz"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         save_features(root / name, FEATURES)
-    (root / "notes.txt").write_text("no features")
+    (root / "notes.md").write_text("no features")
     return root
 
 
@@ -54,18 +55,31 @@ def test_storage_gives_the_titles_of_a_folder(folder: Path, bucket: Any) -> None
     bucket.put(str(folder), "/bucket/in", recursive=True)
     titles = find_titles(["memory://bucket/in"])
     assert list(titles) == list(find_titles([str(folder)]))
-    read = read_features(titles["series/2/a"])
+    read = read_source(titles["series/2/a"])
+    assert isinstance(read, Features)
     assert np.array_equal(read.modalities["clip"], FEATURES.modalities["clip"])
     assert list(find_titles(["memory://bucket/in/b.npz"])) == ["b"]
     assert find_titles([f"file://{folder}/series/1"]) == {"a": f"file://{folder}/series/1/a.npz"}
 
 
+def test_screenplays_are_titles_and_text_files_only_by_name(folder: Path, bucket: Any) -> None:
+    (folder / "series/c.fountain").write_text("INT. A - DAY\n\nHe waits.\n")
+    (folder / "series/c.txt").write_text("INT. A - DAY\n\nHe waits.\n")
+    assert find_titles([str(folder)])["series/c"] == str(folder / "series/c.fountain")
+    assert find_titles([str(folder / "series/c.txt")]) == {"c": str(folder / "series/c.txt")}
+    bucket.put(str(folder), "/bucket/in", recursive=True)
+    for path in (folder / "series/c.txt", "memory://bucket/in/series/c.fountain"):
+        play = read_source(str(path))
+        assert isinstance(play, Screenplay)
+        assert [block.text for block in play.blocks] == ["He waits."]
+
+
 def test_errors_in_storage_name_the_url(folder: Path, bucket: Any) -> None:
     bucket.pipe("/bucket/torn.npz", b"PK\x03\x04")
     with pytest.raises(FeatureError, match=r"^memory://bucket/torn\.npz: expected a readable \.npz"):
-        read_features("memory://bucket/torn.npz")
+        read_source("memory://bucket/torn.npz")
     with pytest.raises(FeatureError, match=r"^memory://bucket/none\.npz: expected a readable file"):
-        read_features("memory://bucket/none.npz")
+        read_source("memory://bucket/none.npz")
     with pytest.raises(FeatureError, match="memory://bucket/none: expected .npz"):
         find_titles(["memory://bucket/none"])
     with pytest.raises(FeatureError, match="nope://x: expected a URL that fsspec can open"):
@@ -107,7 +121,7 @@ def test_a_parquet_list_names_paths_and_titles(folder: Path, bucket: Any) -> Non
 
 def test_bad_parquet_lists_are_refused(folder: Path) -> None:
     listed = write_list(folder / "titles.parquet", file=["b.npz"], title=["x"])
-    with pytest.raises(FeatureError, match="titles.parquet: expected a column 'path' .*--path-column"):
+    with pytest.raises(FeatureError, match=r"titles.parquet: expected the column 'path' \(path_column\)"):
         find_titles([listed])
     listed = write_list(folder / "titles.parquet", path=[None, "b.npz"])
     with pytest.raises(FeatureError, match="expected paths and titles as text, got None"):
@@ -125,7 +139,7 @@ def test_a_title_that_leaves_the_results_folder_is_refused(folder: Path, title: 
 
 
 def test_two_files_of_one_title_are_refused(folder: Path) -> None:
-    with pytest.raises(FeatureError, match=r"title 'a': expected one feature file, got .*1/a\.npz and .*2/a\.npz"):
+    with pytest.raises(FeatureError, match=r"title 'a': expected one file, got .*1/a\.npz and .*2/a\.npz"):
         find_titles([str(folder / "series/1"), str(folder / "series/2")])
     save_features(folder / "b.npz", FEATURES)
     (folder / "b.safetensors").write_bytes(b"")
@@ -135,9 +149,9 @@ def test_two_files_of_one_title_are_refused(folder: Path) -> None:
 
 def test_an_input_of_no_titles_is_refused(folder: Path) -> None:
     (folder / "empty").mkdir()
-    with pytest.raises(FeatureError, match="empty: expected .npz or .safetensors feature files, got none"):
+    with pytest.raises(FeatureError, match="empty: expected .npz, .safetensors, .fountain files, got none"):
         find_titles([str(folder / "empty")])
-    with pytest.raises(FeatureError, match="none: expected a folder, a feature file or a Parquet list"):
+    with pytest.raises(FeatureError, match="none: expected a folder, a feature file, a screenplay or a Parquet list"):
         find_titles([str(folder / "none")])
-    with pytest.raises(FeatureError, match="notes.txt: expected a folder, or a .npz"):
-        find_titles([str(folder / "notes.txt")])
+    with pytest.raises(FeatureError, match="notes.md: expected a folder, or a .npz"):
+        find_titles([str(folder / "notes.md")])

@@ -11,7 +11,8 @@ from support import random_checkpoint, random_features
 
 from megaseg import Engine
 from megaseg.engine.model.config import FORMAT
-from megaseg.engine.results.segmentation import Decision, Segmentation
+from megaseg.engine.results.schema import Decision
+from megaseg.engine.results.segmentation import Segmentation
 
 
 def seeds(target: str) -> list[bytes]:

@@ -146,8 +146,8 @@ def test_a_decision_that_raises_anything_fails_its_request_only(
 ) -> None:
     decide = engine.decide
 
-    def picky(source: Any, logits: Any, **decision: Any) -> Any:
-        return raising(error)() if "min_scene_length" in decision else decide(source, logits, **decision)
+    def picky(source: Any, logits: Any, given: dict[str, Any]) -> Any:
+        return raising(error)() if "min_scene_length" in given else decide(source, logits, given)
 
     monkeypatch.setattr(engine, "decide", picky)
     with Scheduler(engine) as scheduler:
@@ -331,7 +331,7 @@ def test_nothing_hangs_in_a_child_forked_while_the_locks_are_held(engine: Engine
         stream.push(MOVIE)
         calls: list[Callable[[], Any]] = [
             scheduler.stats,
-            scheduler.expect_room,
+            scheduler.require_room,
             lambda: scheduler.submit(MOVIE),
             lambda: scheduler.segment(MOVIE, wait=True),
             lambda: stream.push(MOVIE),
@@ -343,7 +343,7 @@ def test_nothing_hangs_in_a_child_forked_while_the_locks_are_held(engine: Engine
         held, forked = threading.Event(), threading.Event()
 
         def hold() -> None:
-            with scheduler.admission._lock, scheduler._lock, stream._flow.lock:
+            with scheduler.admission._lock, scheduler._lock, stream._entry.lock:
                 held.set()
                 assert forked.wait(20)
 

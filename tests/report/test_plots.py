@@ -11,8 +11,9 @@ from support import random_checkpoint, random_features, small_config
 
 from megaseg import Engine
 from megaseg.engine.results.explanation import Explanation
+from megaseg.engine.results.segmentation import joined
 from megaseg.errors import FeatureError
-from megaseg.report.plots import plot_attention, plot_importance, plot_synchronisation
+from megaseg.report.plots import plot_attention, plot_importance, plot_segmentation, plot_synchronisation
 
 figures = pytest.importorskip("matplotlib.figure")
 
@@ -39,6 +40,27 @@ def explanation(task: str, shots: int = 60) -> Explanation:
 def bars(axes: Any) -> np.ndarray:
     """Widths (bars, modalities)."""
     return np.array([[bar.get_width() for bar in container] for container in axes.containers]).T
+
+
+def test_every_track_is_a_row_of_its_own(tmp_path: Path, drawn: list[Any]) -> None:
+    config = small_config("scene", max_length=5)
+    parts = [
+        Engine.from_checkpoint(random_checkpoint(small_config(task))).segment(random_features(config, 30))
+        for task in ("scene", "act")
+    ]
+    result = joined(parts)
+    plot_segmentation(result, tmp_path / "movie.png", title="a movie")
+    upper, lower = drawn[0].axes
+    assert (upper.get_title(), upper.get_xlabel(), lower.get_xlabel()) == ("a movie", "", "shot")
+    assert [axes.get_ylabel() for axes in (upper, lower)] == ["P(boundary)", "P(turning point)"]
+    names = [text.get_text() for text in lower.get_legend().texts]
+    assert names == [point.name for point in result.turning_points]
+    assert drawn[0].get_size_inches().tolist() == [11, 5.2]
+    for part, label in zip(parts, ("P(boundary)", "P(turning point)"), strict=True):
+        plot_segmentation(part, tmp_path / "one.png")
+        (axes,) = drawn[-1].axes
+        assert (axes.get_ylabel(), axes.get_xlabel()) == (label, "shot")
+        assert len(axes.patches) == len(next(iter(part.tracks.values())).segments)
 
 
 def test_bars_are_the_importance_of_turning_points(tmp_path: Path, drawn: list[Any]) -> None:

@@ -129,7 +129,7 @@ def test_what_it_refuses_to_start_with(run: Run, checkpoints: Any, tmp_path: Pat
     for arguments, told in (
         (["-c", scene, "--host", "0.0.0.0"], "--insecure"),
         (["-c", scene, "-c", scene], "expected different names, got 'scene'"),
-        (["-c", scene, "--token-file", str(token)], "--token-file"),
+        (["-c", scene, "--token-file", str(token)], "token: expected a token"),
         (["-c", scene, "--tls-key", str(token)], "both or neither"),
         (["-c", scene, "--device", "abacus"], "abacus"),
         (["-c", scene, "--idle-seconds", "0"], "idle_seconds"),
@@ -145,7 +145,7 @@ def test_what_it_refuses_to_start_with(run: Run, checkpoints: Any, tmp_path: Pat
 def test_a_port_that_is_taken_is_named(run: Run, service: Any, checkpoints: Any) -> None:
     code, _, err = run("serve", "-c", checkpoints["scene"], "--http-port", service.http_port, "--grpc-port", "0")
     assert code == 2
-    assert f"--http-port {service.http_port}" in err.splitlines()[-1]
+    assert f"HTTP cannot listen on 127.0.0.1:{service.http_port}" in err.splitlines()[-1]
     code, _, err = run("serve", "-c", checkpoints["scene"], "--http-port", "0", "--grpc-port", service.grpc_port)
     assert code == 2
     assert f":{service.grpc_port}" in err.splitlines()[-1]

@@ -1,4 +1,4 @@
-"""The gRPC service, with Triton's own client: what it answers, what it refuses, and how it ends."""
+"""The gRPC service, with NVIDIA's own client: what it answers, what it refuses, and how it ends."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def service() -> Iterator[Service]:
 
 
 def push(name: int | str, features: Arrays, begin: int, end: int) -> dict[str, Any]:
-    """Arguments of Triton's client for shots from ``begin`` to ``end`` of a movie."""
+    """Arguments of NVIDIA's client for shots from ``begin`` to ``end`` of a movie."""
     shots = len(features["clip"])
     return {
         "model_name": "scene",
@@ -125,7 +125,7 @@ def test_a_request_that_fails_does_not_end_the_stream(service: Service) -> None:
 
 
 def request_of(model_name: str, inputs: list[Any], request_id: str, **parameters: Any) -> bytes:
-    """A request's bytes, as Triton's client would send it."""
+    """A request's bytes, as NVIDIA's client would send it."""
     request = service_pb2.ModelInferRequest(model_name=model_name, id=request_id)
     for tensor in inputs:
         request.inputs.append(tensor._get_tensor())

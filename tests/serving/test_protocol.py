@@ -1,4 +1,4 @@
-"""The gRPC messages: wire-compatible with Triton's client, field by field, and exact about what they hold."""
+"""The gRPC messages: wire-compatible with NVIDIA's client, field by field, and exact about what they hold."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_every_message_is_there() -> None:
 
 
 def request(**inputs: np.ndarray) -> Any:
-    """A request with raw contents, as Triton's client makes it."""
+    """A request with raw contents, as NVIDIA's client makes it."""
     made = protocol.message("ModelInferRequest")(model_name="m", id="7")
     names = {dtype: name for name, dtype in DTYPES.items()}
     for name, array in inputs.items():

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from megaseg.engine.results.movie import MovieSegmentation
+from megaseg.engine.results.segmentation import joined
 
 TIMES = {"times": np.stack([np.arange(30), np.arange(1, 31)], axis=1), "time_base": np.array([1, 24])}
 
@@ -41,7 +41,7 @@ def test_one_model(service: Any, engines: Any, movie: Any, schema: Any, task: st
 def test_a_scene_and_an_act_model_give_one_result(service: Any, engines: Any, movie: Any, schema: Any) -> None:
     answer = service.http.post("/v1/segment", params={"model": ["act", "scene"]}, content=npz(**movie, **TIMES))
     parts = [engines[task].segment({**movie, **TIMES}) for task in ("scene", "act")]
-    assert answer.json() == MovieSegmentation(*parts).to_dict()
+    assert answer.json() == joined(parts).to_dict()
     schema.validate(answer.json())
 
 

@@ -14,14 +14,14 @@ from megaseg.errors import ResourceLimitError, UnsupportedError
 from megaseg.ray import Segmenter
 
 QUEUED = 2  # batches that a worker has at hand, so that it never waits for the driver
-DEATHS = 3  # of workers under one title, before the title is taken for the cause
-_PATIENCE = 30  # seconds without a single worker, before that is said
+DEATHS = 3  # workers that die while they run one title, before the title is taken for the cause
+_PATIENCE = 30  # seconds without a single worker, before a warning
 
 _log = logging.getLogger(__name__)
 
 
 class _Actor:
-    """What a worker runs: a segmenter that is made by a call, so that its errors come back as they are."""
+    """The actor of a worker. A call, not the constructor, makes the segmenter, so that errors keep their types."""
 
     def start(self, options: Mapping[str, Any]) -> list[dict[str, Any]]:
         self._segmenter = Segmenter(**options)
@@ -35,21 +35,21 @@ class _Actor:
 class _Worker:
     actor: Any
     ready: bool = False
-    alone: bool = False  # it runs a suspect, and nothing that could be taken for one
+    alone: bool = False  # runs one suspect title, and no other that could be taken for the cause
     jobs: dict[Any, Batch] = field(default_factory=dict)  # by the reference of their results; the first one runs
 
 
 class Fleet:
-    """Workers of a Ray cluster, any of which may die; a context, which lets them go.
+    """Workers of a Ray cluster, any of which may die; a context that ends them.
 
-    A worker whose process or node is gone is replaced, and what it had not delivered runs again. Titles that may have
-    run as it died run alone from then on; a title that has seen ``DEATHS`` workers die is a failure.
+    A worker whose process or node is gone is replaced, and the titles that it had not delivered run again. Titles that
+    may have run as it died run alone from then on; a title that has seen ``DEATHS`` workers die is a failure.
     """
 
     def __init__(
         self, address: str, options: Mapping[str, Any], *, workers: int = 0, cpus: int = 1, gpus: int = 0
     ) -> None:
-        """Connect, and start one worker: what it says of ``auto`` holds for all, and on its node it compiles for all.
+        """Connect, and start one worker, which settles ``auto`` for all and compiles the checkpoint on its node.
 
         Args:
             address: ``local`` starts a cluster on this machine; ``auto``, ``host:port`` and ``ray://host:port`` join
@@ -67,14 +67,14 @@ class Fleet:
         self._options = dict(options)
         self._actor = self._ray.remote(num_cpus=cpus, num_gpus=gpus, max_restarts=0, max_task_retries=0)(_Actor)
         self._workers: list[_Worker] = []
-        self._again: deque[Batch] = deque()
+        self._requeued: deque[Batch] = deque()
         self._suspects: deque[Batch] = deque()
         self._deaths: Counter[str] = Counter()
-        self._stillborn = 0
+        self._failed_starts = 0
         self.descriptions: list[dict[str, Any]] = []
         try:
             self._size = workers or _room(self._ray.cluster_resources(), cpus, gpus)
-            self._hire()
+            self._start_worker()
             while not self.descriptions:
                 list(self._collect())
         except BaseException:
@@ -88,7 +88,7 @@ class Fleet:
         self.close()
 
     def close(self) -> None:
-        """Let the workers go, and stop the cluster if it was started here."""
+        """End the workers, and the cluster if it was started here."""
         for worker in self._workers:
             self._ray.kill(worker.actor)
         self._workers.clear()
@@ -102,29 +102,29 @@ class Fleet:
             MegasegError: a later worker that cannot load the checkpoint, as when made.
         """
         while len(self._workers) < self._size:
-            self._hire()
+            self._start_worker()
         while self._fill(batches):
             yield from self._collect()
 
-    def _hire(self) -> None:
+    def _start_worker(self) -> None:
         worker = _Worker(self._actor.remote())
         worker.jobs[worker.actor.start.remote(self._options)] = ()
         self._workers.append(worker)
 
     def _fill(self, batches: Iterator[Batch]) -> bool:
-        """Give those workers that are ready their next batches; whether anything is left to wait for."""
+        """Give ready workers their next batches. Returns whether any outcome is still to come."""
         for depth in range(1, QUEUED + 1):  # one for each before a second for any
             for worker in self._workers:
                 if worker.ready and len(worker.jobs) < depth and not worker.alone:
                     worker.alone = bool(self._suspects) and not worker.jobs
-                    batch = self._suspects.popleft() if worker.alone else self._unharmed(batches)
+                    batch = self._suspects.popleft() if worker.alone else self._next_batch(batches)
                     if batch is not None:
                         worker.jobs[worker.actor.run.remote(batch)] = batch
         under_way = any(batch for worker in self._workers for batch in worker.jobs.values())
         return under_way or not any(worker.ready for worker in self._workers)
 
-    def _unharmed(self, batches: Iterator[Batch]) -> Batch | None:
-        return self._again.popleft() if self._again else next(batches, None)
+    def _next_batch(self, batches: Iterator[Batch]) -> Batch | None:
+        return self._requeued.popleft() if self._requeued else next(batches, None)
 
     def _collect(self) -> Iterator[Outcome]:
         """Wait for one call to end, and yield the outcomes that it brought."""
@@ -147,7 +147,7 @@ class Fleet:
         if worker.ready:
             yield from value
         else:
-            worker.ready, self._stillborn = True, 0
+            worker.ready, self._failed_starts = True, 0
             self._settle(value)
 
     def _settle(self, descriptions: list[dict[str, Any]]) -> None:
@@ -159,13 +159,13 @@ class Fleet:
                 self._options["compute_type"] = kinds.pop()
 
     def _replace(self, worker: _Worker, error: Exception) -> Iterator[Outcome]:
-        """A worker is gone: what it had delivered counts, what came next is suspect, what it had queued is not."""
+        """Replace a dead worker: delivered outcomes count, the batch that ran is suspect, queued ones are not."""
         self._ray.kill(worker.actor)
         self._workers.remove(worker)
         titles = sum(map(len, worker.jobs.values()))
         _log.warning("a worker died and is replaced; what it held of %d titles runs again", titles)
-        self._stillborn += not worker.ready
-        if self._stillborn == DEATHS:
+        self._failed_starts += not worker.ready
+        if self._failed_starts == DEATHS:
             raise ResourceLimitError(f"workers: expected them to start, {DEATHS} in a row died of: {error}")
         ran = True
         for call, batch in worker.jobs.items():
@@ -175,9 +175,9 @@ class Fleet:
                 if ran:
                     yield from self._suspect(batch)
                 else:
-                    self._again.append(batch)
+                    self._requeued.append(batch)
                 ran = False
-        self._hire()
+        self._start_worker()
 
     def _suspect(self, batch: Batch) -> Iterator[Outcome]:
         for title, path in batch:
@@ -194,7 +194,9 @@ def _connected(address: str) -> tuple[Any, bool]:
     try:
         import ray
     except ImportError as error:
-        raise UnsupportedError(f"--ray needs the extra fleet: pip install 'megaseg[fleet]' ({error})") from error
+        raise UnsupportedError(
+            f"a Ray cluster needs the extra fleet: pip install 'megaseg[fleet]' ({error})"
+        ) from error
     if ray.is_initialized():
         return ray, False
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
@@ -204,7 +206,7 @@ def _connected(address: str) -> tuple[Any, bool]:
     try:
         ray.init(address, **options)
     except (OSError, ValueError, RuntimeError) as error:
-        raise UnsupportedError(f"--ray {address}: expected auto, local or a running cluster, got: {error}") from error
+        raise UnsupportedError(f"{address}: expected auto, local or a running cluster, got: {error}") from error
     return ray, True
 
 

@@ -102,7 +102,7 @@ def _read_manifest(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
 
 
 def _settle(folder: Path, settings: Mapping[str, Any]) -> None:
-    """Keep a new run's settings, or hold a resumed one to those kept."""
+    """Write a new run's settings, or check a resumed run against those written."""
     path = folder / "catalog.json"
     if not path.is_file():
         if next(_scan(str(folder), ""), None) is not None:
@@ -124,5 +124,5 @@ def _settle(folder: Path, settings: Mapping[str, Any]) -> None:
     if changed:
         raise FeatureError(
             f"{folder}: its results were made with other settings: {'; '.join(changed)}. "
-            "Give these again to go on, or another --output"
+            "Give these again to go on, or another folder"
         )

@@ -1,16 +1,32 @@
-"""One run over a catalogue: what is left goes to the workers, what comes back to the results."""
+"""One run over a catalogue: titles without a result go to the workers, outcomes to the results."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
+from typing import Any
 
 from megaseg.catalog.results import Results
 from megaseg.catalog.workers import Batch, Workers
+from megaseg.pipelines.pipeline import check_same_features
+from megaseg.pipelines.sources import FEATURE_FILES
+
+
+def check_titles(titles: Mapping[str, str], descriptions: Sequence[Mapping[str, Any]]) -> None:
+    """Check before any work that the models can read feature files together, where a title is one.
+
+    ``descriptions`` are those of the workers.
+
+    Raises:
+        FeatureError: models of different recipes.
+    """
+    file = next((path for path in titles.values() if path.endswith(FEATURE_FILES)), None)
+    if file is not None:
+        check_same_features([description["recipe"] for description in descriptions], file)
 
 
 def titles_left(titles: Mapping[str, str], results: Results, *, retry_failed: bool = False) -> list[str]:
-    """Titles without a result; those that failed before only on request."""
+    """Titles without a result; titles that failed before only with ``retry_failed``."""
     skipped = results.done if retry_failed else results.done | results.failures.keys()
     return [title for title in titles if title not in skipped]
 

@@ -1,4 +1,4 @@
-"""Feature files by path or URL; URLs go through fsspec, whose storage packages (s3fs, gcsfs) are the user's own."""
+"""Movies by path or URL; URLs go through fsspec, whose storage packages (s3fs, gcsfs) are the user's own."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from megaseg.engine.inputs.features import Features, load_features
+from megaseg.engine.inputs.features import Features
 from megaseg.errors import FeatureError, UnsupportedError
+from megaseg.pipelines.sources import Source, open_source
 
 
 def is_url(path: str) -> bool:
@@ -35,23 +36,25 @@ def open_storage(url: str) -> tuple[Any, str]:
     return files, path
 
 
-def read_features(path: str) -> Features:
-    """Features of a file at a path or URL; one at a URL is copied beside the process first, and removed.
+def read_source(path: str) -> Features | Source:
+    """The movie of a file at a path or URL, ready for a pipeline: features or a screenplay.
+
+    A file at a URL is copied beside the process first, and removed.
 
     Raises:
         FeatureError: names the path or URL, and what in it is not as expected.
         UnsupportedError: as ``open_storage``.
     """
     if not is_url(path):
-        return load_features(path)
+        return open_source(path)
     files, source = open_storage(path)
     with tempfile.TemporaryDirectory(prefix="megaseg-") as folder:
-        copy = Path(folder) / f"features{Path(source).suffix}"
+        copy = Path(folder) / f"movie{Path(source).suffix}"
         try:
             files.get_file(source, str(copy))
         except Exception as error:
             raise FeatureError(f"{path}: expected a readable file, got: {error or type(error).__name__}") from error
         try:
-            return load_features(copy)
+            return open_source(copy)
         except FeatureError as error:
             raise FeatureError(str(error).replace(str(copy), path)) from error

@@ -1,4 +1,4 @@
-"""From inputs to titles: a folder, a feature file, a Parquet list, or the same in object storage. Paths only."""
+"""From inputs to titles: a folder, a file of one movie, a Parquet list, or the same in object storage. Paths only."""
 
 from __future__ import annotations
 
@@ -10,20 +10,22 @@ from typing import Any
 
 from megaseg.catalog.storage import is_url, open_storage
 from megaseg.errors import FeatureError, MegasegError, UnsupportedError
+from megaseg.pipelines.sources import FEATURE_FILES, IN_FOLDERS, SCREENPLAYS
 
-SUFFIXES = (".npz", ".safetensors")
+ONE_MOVIE = (*FEATURE_FILES, *SCREENPLAYS)
 _LONGEST = 220  # bytes of a name: its result has a suffix, and while it is written a prefix; file systems take 255
 
 
 def find_titles(inputs: Iterable[str], *, path_column: str = "path") -> dict[str, str]:
-    """Absolute path or URL of each title's feature file, by title.
+    """Absolute path or URL of each title's file, features or a screenplay, by title.
 
     A title is the file's path below its input without the suffix, so that equal names in two folders stay two titles.
     In a Parquet list it is the column ``title``; without one, a relative path (which starts at the list) without its
-    suffix, or a whole one without scheme and root too. In folders, names that start with a dot are left out.
+    suffix, or a whole one without scheme and root too. In folders, names that start with a dot are left out, and so are
+    ``.txt`` files, which may be anything.
 
     Raises:
-        FeatureError: an input that is not there or holds no feature file, a title twice, or one that cannot be the
+        FeatureError: an input that is not there or holds no movie, a title twice, or one that cannot be the
             name of a result.
         UnsupportedError: an extra or a storage package that is not there.
     """
@@ -34,10 +36,10 @@ def find_titles(inputs: Iterable[str], *, path_column: str = "path") -> dict[str
             for title, path in _titles(name, path_column):
                 _check(title, path)
                 if title in titles:
-                    raise FeatureError(f"title {title!r}: expected one feature file, got {titles[title]} and {path}")
+                    raise FeatureError(f"title {title!r}: expected one file, got {titles[title]} and {path}")
                 titles[title] = path
         if len(titles) == before:
-            raise FeatureError(f"{name}: expected .npz or .safetensors feature files, got none")
+            raise FeatureError(f"{name}: expected {', '.join(IN_FOLDERS)} files, got none")
     return titles
 
 
@@ -47,18 +49,20 @@ def _titles(name: str, path_column: str) -> Iterator[tuple[str, str]]:
     if name.endswith(".parquet") and is_file:
         yield from _from_parquet(name, files.open(path) if files else path, path_column)
     elif is_file:
-        if not name.endswith(SUFFIXES):
-            raise FeatureError(f"{name}: expected a folder, or a .npz, .safetensors or .parquet file")
+        if not name.endswith(ONE_MOVIE):
+            raise FeatureError(f"{name}: expected a folder, or a {', '.join(ONE_MOVIE)} or .parquet file")
         yield PurePosixPath(name).stem, name if files else os.path.abspath(name)
     elif files:
         for found in files.find(path):
             title = found[len(path) :].strip("/")
-            if found.endswith(SUFFIXES) and not any(part.startswith(".") for part in title.split("/")):
+            if found.endswith(IN_FOLDERS) and not any(part.startswith(".") for part in title.split("/")):
                 yield _without_suffix(title), files.unstrip_protocol(found)
     elif os.path.isdir(path):
         yield from _from_folder(os.path.abspath(path))
     else:
-        raise FeatureError(f"{name}: expected a folder, a feature file or a Parquet list, got none of that name")
+        raise FeatureError(
+            f"{name}: expected a folder, a feature file, a screenplay or a Parquet list, got none of that name"
+        )
 
 
 def _from_folder(root: str) -> Iterator[tuple[str, str]]:
@@ -68,7 +72,7 @@ def _from_folder(root: str) -> Iterator[tuple[str, str]]:
     for folder, folders, files in os.walk(root, onerror=refuse):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
-            if name.endswith(SUFFIXES) and not name.startswith("."):
+            if name.endswith(IN_FOLDERS) and not name.startswith("."):
                 path = os.path.join(folder, name)
                 yield _without_suffix(os.path.relpath(path, root)), path
 
@@ -84,8 +88,7 @@ def _from_parquet(name: str, source: Any, path_column: str) -> Iterator[tuple[st
         columns = [column for column in (path_column, "title") if column in table.schema_arrow.names]
         if path_column not in columns:
             raise FeatureError(
-                f"{name}: expected a column {path_column!r} of feature files, got {table.schema_arrow.names}; "
-                "--path-column names another"
+                f"{name}: expected the column {path_column!r} (path_column) of files, got {table.schema_arrow.names}"
             )
         for batch in table.iter_batches(columns=columns):
             for row in batch.to_pylist():
@@ -121,7 +124,7 @@ def _check(title: str, path: str) -> None:
 
 @contextmanager
 def _named(name: str) -> Iterator[None]:
-    """What a storage or Parquet raises says which input it was."""
+    """Errors of storage and Parquet, with the input's name."""
     try:
         yield
     except MegasegError:

@@ -20,7 +20,7 @@ class Outcome(NamedTuple):
 
 
 class Workers(Protocol):
-    """``descriptions`` are ``Engine.describe`` of each engine."""
+    """``descriptions`` are those of ``Segmenter.describe``."""
 
     descriptions: list[dict[str, Any]]
 
@@ -28,8 +28,8 @@ class Workers(Protocol):
         """One outcome a title, in any order."""
 
 
-class Here:
-    """This process; ``options`` and errors are those of ``Segmenter``."""
+class LocalWorkers:
+    """Workers that are this process; ``options`` and errors are those of ``Segmenter``."""
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self._segmenter = Segmenter(**options)

@@ -10,14 +10,15 @@ import typer
 from megaseg._version import __version__
 from megaseg.cli import (
     catalog,
-    checkpoint,
     compile,
+    convert,
     doctor,
     evaluate,
     explain,
-    export_triton,
+    export_inference_server,
     features,
-    reader,
+    info,
+    redecide,
     results,
     segment,
     serve,
@@ -34,16 +35,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("segment")(segment.segment)
-app.command("redecide")(segment.redecide)
+app.command("redecide")(redecide.redecide)
 app.command("catalog")(catalog.catalog)
 app.command("explain")(explain.explain)
 app.command("serve")(serve.serve)
-app.command("info")(checkpoint.info)
-app.command("convert")(checkpoint.convert)
+app.command("info")(info.info)
+app.command("convert")(convert.convert)
 app.command("compile")(compile.compile_model)
-app.command("export-triton")(export_triton.export_triton)
+app.command("export-triton")(export_inference_server.export_inference_server)
 app.add_typer(features.app, name="features")
-train.app.command("reader")(reader.reader)
 app.add_typer(train.app, name="train")
 app.add_typer(evaluate.app, name="eval")
 app.command("results")(results.results)

@@ -13,22 +13,27 @@ from typing import Annotated, Any
 import typer
 
 from megaseg.catalog.results import Results
-from megaseg.catalog.run import segment_titles, titles_left
+from megaseg.catalog.run import check_titles, segment_titles, titles_left
 from megaseg.catalog.storage import is_url
 from megaseg.catalog.titles import find_titles
-from megaseg.catalog.workers import Here, Workers
+from megaseg.catalog.workers import LocalWorkers, Workers
 from megaseg.cli.console import (
+    DEFAULT,
     BackendOption,
+    CheckpointsOption,
     ComputeTypeOption,
     DeviceOption,
     JsonOption,
+    LengthOption,
+    OrderedOption,
     OverflowOption,
+    ScenesOption,
     ThreadsOption,
+    ThresholdOption,
     output,
     print_json,
     progress,
 )
-from megaseg.cli.segment import OrderedOption
 from megaseg.engine.inputs.files import sha256
 from megaseg.engine.model.checkpoint import resolve_checkpoint
 from megaseg.errors import FeatureError
@@ -37,40 +42,28 @@ from megaseg.errors import FeatureError
 def catalog(
     inputs: Annotated[
         list[str],
-        typer.Argument(
-            help="Folders of feature files, feature files, Parquet lists; paths, or URLs of object storage."
-        ),
+        typer.Argument(help="Folders, feature files, screenplays, Parquet lists; paths, or URLs of object storage."),
     ],
     output_path: Annotated[
         str, typer.Option("--output", "-o", help="Folder of results: one JSON file a title, and failures.jsonl.")
     ],
-    checkpoint: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--checkpoint",
-            "-c",
-            help="A checkpoint, compiled model or shipped name; a scene and an act model together give one result.",
-            show_default="screenplay-scenes",
-        ),
-    ] = None,
+    checkpoint: CheckpointsOption = None,
     ray: Annotated[
         str | None,
         typer.Option(help="A Ray cluster: auto, local (starts one), host:port or ray://host:port; else this process."),
     ] = None,
     workers: Annotated[int, typer.Option(help="With --ray: workers; 0 is as many as there is room for.", min=0)] = 0,
     batch_size: Annotated[int, typer.Option(help="Titles that run together.", min=1)] = 8,
-    threshold: Annotated[
-        float | None, typer.Option(help="Least P(boundary) of a boundary; default: the checkpoint's own.", min=0, max=1)
-    ] = None,
-    min_scene_length: Annotated[int, typer.Option(help="Shortest scene, in shots.", min=1)] = 1,
-    num_scenes: Annotated[int | None, typer.Option(help="Exactly this many scenes.", min=1)] = None,
+    threshold: ThresholdOption = None,
+    min_scene_length: LengthOption = None,
+    num_scenes: ScenesOption = None,
     ordered: OrderedOption = None,
     device: DeviceOption = "auto",
     compute_type: ComputeTypeOption = "auto",
     overflow: OverflowOption = "error",
     backend: BackendOption = "auto",
     threads: ThreadsOption = 0,
-    path_column: Annotated[str, typer.Option(help="Column of a Parquet list that names the feature files.")] = "path",
+    path_column: Annotated[str, typer.Option(help="Column of a Parquet list that names the files.")] = "path",
     retry_failed: Annotated[bool, typer.Option(help="Run the titles of failures.jsonl again.")] = False,
     json: JsonOption = False,
 ) -> None:
@@ -84,7 +77,7 @@ def catalog(
         raise FeatureError(f"--output: expected a folder, got {output_path}; copy the results to storage afterwards")
     if workers and ray is None:
         raise FeatureError(f"--workers: expected --ray with it, got {workers} workers without a cluster")
-    names = [os.path.abspath(name) if os.path.isfile(name) else name for name in checkpoint or ["screenplay-scenes"]]
+    names = [os.path.abspath(name) if os.path.isfile(name) else name for name in checkpoint or [DEFAULT]]
     decision = {
         "threshold": threshold,
         "min_scene_length": min_scene_length,
@@ -104,7 +97,9 @@ def catalog(
             "compute_types": [description["compute_type"] for description in hands.descriptions],
             **model,
             **decision,
+            "min_scene_length": min_scene_length or 1,  # a run with the default goes on with 1
         }
+        check_titles(titles, hands.descriptions)
         with Results.opened(Path(output_path), settings) as results:
             left = titles_left(titles, results, retry_failed=retry_failed)
             with progress("segmenting", len(left), "titles") as bar:
@@ -120,7 +115,7 @@ def _workers(
     address: str | None, options: dict[str, Any], workers: int, threads: int, device: str
 ) -> AbstractContextManager[Workers]:
     if address is None:
-        return nullcontext(Here({**options, "num_threads": threads}))
+        return nullcontext(LocalWorkers({**options, "num_threads": threads}))
     from megaseg.catalog.fleet import Fleet
 
     return Fleet(address, options, workers=workers, cpus=threads or 1, gpus=int(device == "cuda"))

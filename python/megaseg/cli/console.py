@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -20,6 +21,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+DEFAULT = "screenplay-scenes"  # the shipped checkpoint of commands that are given none
 console = Console(stderr=True)
 output = Console()
 
@@ -38,6 +40,33 @@ OverflowOption = Annotated[
     typer.Option("--overflow", help="Movies longer than an act model takes: error, or pool neighbouring shots."),
 ]
 BackendOption = Annotated[str, typer.Option("--backend", help="auto, native, torch, onnx or tensorrt.")]
+CheckpointsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--checkpoint",
+        "-c",
+        help="A checkpoint, compiled model or shipped name; a scene and an act model together give one result.",
+        show_default=DEFAULT,
+    ),
+]
+ThresholdOption = Annotated[
+    float | None, typer.Option(help="Least P(boundary) of a boundary; default: the checkpoint's own.")
+]
+LengthOption = Annotated[int | None, typer.Option("--min-scene-length", help="Shortest scene, in shots.")]
+ScenesOption = Annotated[int | None, typer.Option("--num-scenes", help="Exactly this many scenes.")]
+OrderedOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--ordered/--unordered",
+        help="Acts: turning points in increasing order (default where the movie is long enough), or each on its own.",
+    ),
+]
+OutputOption = Annotated[
+    Path | None, typer.Option("--output", "-o", help="Where results go: a .json file, or a folder.")
+]
+PlotOption = Annotated[
+    Path | None, typer.Option("--plot", help="Picture of scores and boundaries (.png, .svg); extra plot.")
+]
 
 
 def print_json(value: Any) -> None:

@@ -12,7 +12,8 @@ from rich.table import Table
 
 from megaseg.cli.console import BackendOption, JsonOption, ThreadsOption, output, print_json, progress
 from megaseg.engine.engine import Engine
-from megaseg.engine.inputs.features import Features, load_features
+from megaseg.engine.inputs.feature_files import load_features
+from megaseg.engine.inputs.features import Features
 from megaseg.errors import FeatureError
 from megaseg.evaluation.act import (
     PRIOR,

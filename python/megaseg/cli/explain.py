@@ -13,15 +13,23 @@ from numpy.typing import NDArray
 from rich import box
 from rich.table import Table
 
-from megaseg.cli.console import BackendOption, CheckpointOption, JsonOption, ThreadsOption, output, print_json
-from megaseg.cli.segment import SCREENPLAYS, OrderedOption, ThresholdOption
-from megaseg.engine.engine import Engine
-from megaseg.engine.inputs.features import Features, load_features, resolve_features
+from megaseg.cli.console import (
+    BackendOption,
+    CheckpointOption,
+    JsonOption,
+    OrderedOption,
+    ThreadsOption,
+    ThresholdOption,
+    output,
+    print_json,
+)
+from megaseg.engine.inputs.feature_files import load_features
+from megaseg.engine.inputs.features import Features
 from megaseg.engine.inputs.files import atomic_write
 from megaseg.engine.results.explanation import Explanation
+from megaseg.engine.tasks.task import deciding_task
 from megaseg.errors import FeatureError, UnsupportedError
-from megaseg.features.extractor import UNITS, Extractor
-from megaseg.features.screenplay.screenplay import read_screenplays
+from megaseg.pipelines import Pipeline, find_source
 from megaseg.report.plots import plot_attention, plot_importance, plot_synchronisation
 
 
@@ -62,11 +70,14 @@ def explain(
     synopsis = _synopsis(synopsis_checkpoint, sentences, similarity)
     if shot is not None and not attention:
         raise FeatureError("--shot: expected with --attention")
-    engine = Engine.from_checkpoint(checkpoint, backend=backend, num_threads=threads, overflow=overflow)
-    name, movie = _movie(source, engine.config.recipe)
+    pipeline = Pipeline.from_checkpoints([checkpoint], backend=backend, num_threads=threads, overflow=overflow)
+    (engine,) = pipeline.engines
+    found = find_source(source)
+    name, movie = found.name, pipeline.features(found)
     result = engine.explain(movie, threshold=threshold, ordered=ordered)
-    if engine.config.task == "scene" and shot is None:
-        shot = int(result.segmentation.scores.argmax())
+    (track,) = result.segmentation.tracks.values()
+    if shot is None and deciding_task(track.task, "explain").streams:  # a model of windows
+        shot = int(track.scores.argmax())
     scores = inspection().attention_scores(checkpoint, movie, shot) if attention else None
     matrix = inspection().synchronisation(checkpoint, movie, *synopsis, band) if synopsis else None
     folder.mkdir(parents=True, exist_ok=True)
@@ -96,33 +107,23 @@ def _synopsis(
     return checkpoint, load_features(sentences), similarity
 
 
-def _movie(source: str, recipe: str | None) -> tuple[str, Features]:
-    """Name and features of the one movie behind the argument."""
-    if not source.endswith(SCREENPLAYS):
-        path = resolve_features(source)
-        return path.stem, load_features(path)
-    plays = list(read_screenplays(Path(source)))
-    if len(plays) != 1:
-        raise FeatureError(f"{source}: expected one movie, got {len(plays)}")
-    return plays[0].name, Extractor().features(plays[0], "scene" if recipe == UNITS["scene"] else "block")
-
-
 def _save(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     with atomic_write(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, **dict(arrays))  # type: ignore[arg-type]
 
 
 def _table(result: Explanation, name: str) -> Table:
-    """Importance of each turning point, or the means over a scene model's boundaries and other shots."""
+    """Importance for each point, or for a track without points the means over its boundaries and over other shots."""
+    (track,) = result.segmentation.tracks.values()
     table = Table(title=f"{name}: importance of the modalities", box=box.SIMPLE_HEAD)
     table.add_column("decision", no_wrap=True)
-    table.add_column("shot" if result.segmentation.task == "act" else "shots", justify="right", no_wrap=True)
+    table.add_column("shot" if track.points else "shots", justify="right", no_wrap=True)
     for modality in result.modalities:
         table.add_column(modality, justify="right", no_wrap=True)
     names = np.array(result.names)
     for decision in dict.fromkeys(result.names):
         own = names == decision
-        count = result.shots[own][0] if result.segmentation.task == "act" else own.sum()
+        count = result.shots[own][0] if track.points else own.sum()
         shares = result.importance[own].mean(axis=0)
         table.add_row(decision, str(count), *(f"{share:.0%}" for share in shares))
     return table

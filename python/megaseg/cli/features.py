@@ -10,9 +10,9 @@ import typer
 from rich.table import Table
 
 from megaseg.cli.console import JsonOption, output, print_json, progress
-from megaseg.engine.inputs.features import Features, save_features
-from megaseg.features import build_features
-from megaseg.features.extractor import Extractor
+from megaseg.engine.inputs.feature_files import save_features
+from megaseg.engine.inputs.features import Features
+from megaseg.features import ScreenplayExtractor, build_features
 from megaseg.features.text.synopsis import read_synopses
 
 app = typer.Typer(help="Turn sources into per-shot feature files.", no_args_is_help=True)
@@ -41,7 +41,7 @@ def screenplay(
         built = build_features(
             inputs,
             folder,
-            Extractor(minilm=encoder, reader=reader, compute_type=compute_type),
+            ScreenplayExtractor(minilm=encoder, reader=reader, compute_type=compute_type),
             unit=unit,
             advance=advance,
         )

@@ -11,7 +11,7 @@ import typer
 from megaseg.cli.console import BackendOption, ComputeTypeOption, DeviceOption, OverflowOption, ThreadsOption
 from megaseg.errors import UnsupportedError
 from megaseg.serving.security import read_token
-from megaseg.serving.settings import Limits, Settings, named
+from megaseg.serving.settings import Exposed, Limits, Settings, named
 
 _PEM = {"exists": True, "dir_okay": False}
 
@@ -45,25 +45,28 @@ def serve(
 
     Logs are JSON lines on stderr. SIGTERM finishes accepted work; a second one stops at once.
     """
-    settings = Settings(
-        checkpoints=named(checkpoint),
-        host=host,
-        http_port=http_port,
-        grpc_port=grpc_port,
-        device=device,
-        compute_type=compute_type,
-        backend=backend,
-        num_threads=threads,
-        overflow=overflow,
-        max_batch_size=max_batch_size,
-        max_queue_delay_us=max_queue_delay_us,
-        max_queue=max_queue,
-        limits=Limits(max_body_mib << 20, max_shots, max_streams, idle_seconds),
-        tls_certificate=tls_certificate,
-        tls_key=tls_key,
-        token=None if token_file is None else read_token(token_file),
-        insecure=insecure,
-    )
+    try:
+        settings = Settings(
+            checkpoints=named(checkpoint),
+            host=host,
+            http_port=http_port,
+            grpc_port=grpc_port,
+            device=device,
+            compute_type=compute_type,
+            backend=backend,
+            num_threads=threads,
+            overflow=overflow,
+            max_batch_size=max_batch_size,
+            max_queue_delay_us=max_queue_delay_us,
+            max_queue=max_queue,
+            limits=Limits(max_body_mib << 20, max_shots, max_streams, idle_seconds),
+            tls_certificate=tls_certificate,
+            tls_key=tls_key,
+            token=None if token_file is None else read_token(token_file),
+            insecure=insecure,
+        )
+    except Exposed as error:
+        raise Exposed(f"{error}: --tls-certificate and --tls-key, --token-file, or --insecure") from error
     try:
         from megaseg.serving import server
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""A model repository for NVIDIA's Triton Inference Server. docs/triton.md describes what is in it."""
+"""A model repository for NVIDIA's inference server, as docs/triton.md describes it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from megaseg.engine.backends.tensorrt.plan import PlanInfo, is_plan, read_plan
 from megaseg.engine.loading import require
 from megaseg.engine.model.checkpoint import Checkpoint, load_checkpoint, resolve_checkpoint
 from megaseg.engine.model.config import ModelConfig
-from megaseg.engine.model.family import structure_of, width_of
+from megaseg.engine.model.family import structure_of
+from megaseg.engine.tasks.task import DecidingTask, deciding_tasks, task_of
 from megaseg.errors import UnsupportedError
 
 KINDS = ("onnx", "python", "tensorrt")
@@ -39,7 +40,7 @@ class Exported:
     outputs: Tensors
 
 
-def export_triton(
+def export_inference_server(
     model: str | os.PathLike[str],
     repository: str | os.PathLike[str],
     *,
@@ -48,7 +49,7 @@ def export_triton(
     compute_type: str = "auto",
     max_batch_size: int = 0,
 ) -> Exported:
-    """Write a model into a Triton model repository, whole or not at all: a new model, or the next version of one.
+    """Write a model into a repository, whole or not at all: a new model, or the next version of one.
 
     Args:
         model: kind ``onnx``: a checkpoint, or a compiled ``.onnx``; kind ``python``: a checkpoint, ``.mseg`` or
@@ -97,7 +98,7 @@ def _onnx(source: Path, target: Path, compute_type: str) -> tuple[Settings, Tens
 def _tensorrt(source: Path, target: Path, compute_type: str) -> tuple[Settings, Tensors, Tensors]:
     """The engine of a plan file, which is all that TensorRT reads."""
     if not is_plan(source):
-        raise UnsupportedError(f"{source}: expected a .plan (megaseg compile --target tensorrt), got another file")
+        raise UnsupportedError(f"{source}: expected a .plan of megaseg compile, got another file")
     info, engine = read_plan(source)
     config = _compiled(source, info, compute_type)
     (target / "model.plan").write_bytes(engine)
@@ -114,15 +115,14 @@ def _python(source: Path, target: Path, compute_type: str) -> tuple[Settings, Te
         config = _compiled(source, info, compute_type)
     else:
         config = _checkpoint(source, "python", "a model file").config
-    if config.task == "synopsis":
-        raise UnsupportedError(f"{source}: expected a scene or act model, got a synopsis model; take kind onnx")
+    task = task_of(config.task)
+    if not isinstance(task, DecidingTask):
+        expected = " or ".join(own.name for own in deciding_tasks())
+        raise UnsupportedError(f"{source}: expected a {expected} model, got a {task.name} model; take kind onnx")
     shutil.copyfile(source, target / f"model{source.suffix}")
     shutil.copyfile(Path(__file__).with_name("inference_server_model.py"), target / "model.py")
     inputs: Tensors = [(m.name, "float32", (-1, m.feature_size)) for m in config.modalities]
-    scores = (-1,) if config.task == "scene" else (-1, width_of(config))
-    outputs: Tensors = [("scores", "float32", scores), ("boundaries", "bool", (-1,))]
-    if config.task == "act":
-        outputs.append(("turning_points", "int64", (width_of(config),)))
+    outputs: Tensors = list(task.tensor_specs(config))
     parameters = {"device": "auto", "compute_type": compute_type, "num_threads": "0", "overflow": "error"}
     return {"backend": "python", "parameters": parameters}, inputs, outputs
 
@@ -170,7 +170,7 @@ def _signature(config: str) -> set[str]:
 
 @contextmanager
 def _beside(repository: Path) -> Iterator[Path]:
-    """A new folder beside a repository, outside what a server polls; what is left of it goes afterwards."""
+    """A new folder beside a repository, where no server polls; removed at the end unless it was moved."""
     folder = Path(tempfile.mkdtemp(prefix=f".{repository.name}.", dir=repository.absolute().parent))
     try:
         yield folder
@@ -179,7 +179,7 @@ def _beside(repository: Path) -> Iterator[Path]:
 
 
 def _placed(folder: Path, target: Path, config: str) -> Path:
-    """Move a whole model, or its version if there are others, to where it belongs; the version's new folder."""
+    """Move a new model, or a new version of one, into the repository. Returns the version's folder."""
     _settle(folder)
     if not target.exists():
         try:

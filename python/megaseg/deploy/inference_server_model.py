@@ -1,4 +1,4 @@
-"""A model of Triton's python backend: features in, scenes or acts out. Exported as ``model.py`` beside the model file.
+"""A model of the inference server's python backend: features in, a track's tensors out; ``model.py`` where exported.
 
 It runs inside the server, which has the module ``triton_python_backend_utils``; megaseg must be installed there.
 """
@@ -13,6 +13,7 @@ import numpy as np
 import triton_python_backend_utils as pb_utils  # type: ignore[import-not-found, unused-ignore]
 
 from megaseg import Engine, MegasegError, Segmentation
+from megaseg.engine.tasks.task import deciding_task
 from megaseg.errors import FeatureError
 
 Result = list[Segmentation] | MegasegError  # of a request: a segmentation for each of its movies
@@ -87,10 +88,6 @@ class TritonPythonModel:
 
 
 def _outputs(result: Segmentation) -> dict[str, Any]:
-    """``scores`` and ``boundaries``, one a shot; of an act model ``turning_points``, too."""
-    boundaries = np.zeros(len(result.scores), bool)
-    boundaries[result.boundaries] = True
-    outputs: dict[str, Any] = {"scores": result.scores, "boundaries": boundaries}
-    if result.task == "act":
-        outputs["turning_points"] = np.array([point.shot for point in result.turning_points], np.int64)
-    return outputs
+    """The tensors of config.pbtxt, as the model's task has them."""
+    (track,) = result.tracks.values()
+    return deciding_task(track.task, "model").tensors(track)

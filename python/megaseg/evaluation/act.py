@@ -12,7 +12,7 @@ import numpy as np
 from megaseg.engine.engine import Engine
 from megaseg.engine.inputs.features import Features
 from megaseg.engine.model.family import width_of
-from megaseg.engine.results.segmentation import TURNING_POINTS
+from megaseg.engine.tasks.act import TURNING_POINTS
 from megaseg.errors import CheckpointError, FeatureError
 
 COUNT = len(TURNING_POINTS)
@@ -86,7 +86,7 @@ def _check(name: str, points: Sequence[Sequence[int]], peaks: Peaks, num_scenes:
 
 
 def at_positions(positions: Sequence[float], scenes: int) -> list[int]:
-    """The scene at each share of the movie: floor(share * scenes), what a content-free baseline predicts."""
+    """The scene at each share of the movie, floor(share * scenes): the prediction of a content-free baseline."""
     return [min(int(share * scenes), scenes - 1) for share in positions]
 
 

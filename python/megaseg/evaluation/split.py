@@ -1,4 +1,4 @@
-"""Splits by movie: a movie's fold depends on its name alone, so it never moves when others come or go."""
+"""Splits by movie: the fold of a movie depends on its name alone, not on the other movies."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from megaseg.engine.inputs.features import Features, load_features
+from megaseg.engine.inputs.feature_files import load_features
+from megaseg.engine.inputs.features import Features
 from megaseg.errors import FeatureError
 
 

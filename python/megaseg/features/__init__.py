@@ -1,7 +1,29 @@
-"""Feature extraction: what ``megaseg features`` runs. Sentence vectors need the extra ``megaseg[text]``."""
+"""Features of sources: what ``megaseg features`` writes, and what a pipeline makes of a screenplay before its models.
+
+``RECIPES`` is the table of recipes and their extractors; a checkpoint names the recipe that its model reads.
+``ScreenplayExtractor`` makes the two of screenplays (extra ``megaseg[text]``), ``build_features`` a folder of files.
+
+>>> (play,) = read_screenplays("lighthouse.fountain")
+>>> features = ScreenplayExtractor().read(play).features("screenplay-blocks/1")
+"""
 
 from megaseg.features.build import Built, build_features
-from megaseg.features.recipe import RECIPE, screenplay_features
-from megaseg.features.screenplay.screenplay import Block, Screenplay, read_screenplays
+from megaseg.features.extractor import Extractor, Reading
+from megaseg.features.recipe import RECIPES, Recipe, recipe_for
+from megaseg.features.screenplay.extractor import ScreenplayExtractor
+from megaseg.features.screenplay.screenplay import Block, Screenplay, parse_screenplay, read_screenplays
 
-__all__ = ["RECIPE", "Block", "Built", "Screenplay", "build_features", "read_screenplays", "screenplay_features"]
+__all__ = [
+    "RECIPES",
+    "Block",
+    "Built",
+    "Extractor",
+    "Reading",
+    "Recipe",
+    "Screenplay",
+    "ScreenplayExtractor",
+    "build_features",
+    "parse_screenplay",
+    "read_screenplays",
+    "recipe_for",
+]

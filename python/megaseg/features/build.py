@@ -11,10 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from megaseg.engine.inputs.features import save_features
+from megaseg.engine.inputs.feature_files import save_features
 from megaseg.engine.inputs.files import atomic_write
 from megaseg.errors import FeatureError, UnsupportedError
-from megaseg.features.extractor import UNITS, Extractor
+from megaseg.features.screenplay.extractor import UNITS, ScreenplayExtractor
 from megaseg.features.screenplay.screenplay import Screenplay, read_screenplays
 
 INDEX = "index.json"
@@ -37,7 +37,7 @@ class Built:
 def build_features(
     inputs: Sequence[str | Path],
     folder: str | Path,
-    extractor: Extractor,
+    extractor: ScreenplayExtractor,
     *,
     unit: str = "block",
     advance: Callable[[str, int], None] = lambda name, blocks: None,
@@ -69,7 +69,8 @@ def build_features(
         scenes = play.num_scenes if unit == "scene" else None if play.labels is None else int(play.labels.sum())
         current = index.get(file) == digest and (folder / file).is_file()
         if not current:
-            save_features(folder / file, extractor.features(play, unit, partial(advance, play.name)))
+            reading = extractor.read(play, partial(advance, play.name))
+            save_features(folder / file, reading.features(UNITS[unit]))
             index[file] = digest
             with atomic_write(folder / INDEX) as temporary:
                 temporary.write_text(json.dumps(index, indent=0, sort_keys=True))

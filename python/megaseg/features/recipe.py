@@ -1,62 +1,47 @@
-"""The recipe ``screenplay-blocks/1``: which arrays a screenplay becomes, one row per block.
-
-=========== ===== ===================================================================================
-modality    width row i
-=========== ===== ===================================================================================
-description   384 sentence vector of an action block, zeros for a speech
-dialogue      384 sentence vector of a speech, zeros for an action block
-structure      80 form and word cues of block i; turnover of the cast and cohesion at the gap after it;
-                  the reader's log-odds that a scene ends there, over 3 (see reader.py)
-=========== ===== ===================================================================================
-
-Lengths count as ranks within the movie and cosines are standardised within it, so that rows of movies whose scripts
-are laid out differently stay comparable.
-"""
+"""The table of recipes: the extractor of each, and the unit that a row of its features is."""
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from dataclasses import dataclass
+from typing import Any
 
-from megaseg.engine.inputs.features import Features
-from megaseg.features.screenplay import cast, rhythm
-from megaseg.features.screenplay.cues import cues
-from megaseg.features.screenplay.screenplay import ACTION, Screenplay
-
-RECIPE = "screenplay-blocks/1"
+from megaseg.errors import FeatureError
+from megaseg.features.extractor import Extractor
+from megaseg.features.screenplay import blocks, scenes
+from megaseg.features.screenplay.extractor import ScreenplayExtractor
 
 
-def structure(
-    screenplay: Screenplay, vectors: NDArray[np.float32], log_odds: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """(blocks, 80) from the blocks, their sentence vectors (blocks, 384) and the reader's log-odds (blocks,)."""
-    blocks = screenplay.blocks
-    present = cast.presence(blocks)
-    columns = [
-        rhythm.form(blocks),
-        cast.turnover(present),
-        cast.ages(present),
-        cast.conversation(blocks),
-        rhythm.cohesion(blocks, vectors),
-        cues(blocks),
-        np.asarray(log_odds[:, None] / 3, np.float32),
-    ]
-    return np.concatenate(columns, axis=1)
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """One recipe, by the name that feature files and checkpoints bear.
+
+    ``units`` is the track whose segments are the rows, such as ``scenes``; None where a row is a shot of the source.
+    """
+
+    name: str
+    extractor: type[Extractor]
+    units: str | None = None
 
 
-def screenplay_features(
-    screenplay: Screenplay, vectors: NDArray[np.float32], log_odds: NDArray[np.float32]
-) -> Features:
-    """Features of one screenplay from its blocks, their sentence vectors (blocks, 384) and log-odds (blocks,)."""
-    action = np.array([[block.kind == ACTION] for block in screenplay.blocks])
-    modalities = {
-        "description": np.where(action, vectors, 0).astype(np.float32),
-        "dialogue": np.where(action, 0, vectors).astype(np.float32),
-        "structure": structure(screenplay, vectors, log_odds),
-    }
-    return Features(modalities, labels=screenplay.labels, recipe=RECIPE)
+# Of each kind of source, the recipe of a model that names none comes first.
+RECIPES = {
+    recipe.name: recipe
+    for recipe in (
+        Recipe(blocks.RECIPE, ScreenplayExtractor),
+        Recipe(scenes.RECIPE, ScreenplayExtractor, units="scenes"),
+    )
+}
 
 
-def sentence_vectors(features: Features) -> NDArray[np.float32]:
-    """The sentence vectors (blocks, 384) of features of this recipe."""
-    return np.asarray(features.modalities["description"] + features.modalities["dialogue"], np.float32)
+def recipe_for(source: Any, wanted: str | None) -> Recipe:
+    """The recipe by which a model whose config names the recipe ``wanted`` reads a source, such as a screenplay.
+
+    Raises:
+        FeatureError: no extractor makes that recipe of such a source.
+    """
+    own = [recipe for recipe in RECIPES.values() if isinstance(source, recipe.extractor.reads)]
+    found = next((recipe for recipe in own if wanted in (None, recipe.name)), None)
+    if found is None:
+        names = " or ".join(recipe.name for recipe in own)
+        raise FeatureError(f"recipe: the checkpoint expects {wanted!r}, {source.name} gives {names}")
+    return found

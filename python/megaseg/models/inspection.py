@@ -1,29 +1,29 @@
-"""What a model computes on its way, as arrays: fusion attention, embeddings, the synchronisation of two models.
+"""Inner values of a model as arrays: fusion attention, embeddings, the synchronisation of two models (extra ``train``).
 
-All of it runs in torch (extra train): the native engine never forms an attention matrix.
+The torch backend computes them: the native engine never forms an attention matrix.
 """
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from megaseg.engine.backends.native.artefact import is_artefact
 from megaseg.engine.backends.protocol import LOGITS
+from megaseg.engine.backends.torch.backend import TorchBackend
 from megaseg.engine.graph.graph import Node
-from megaseg.engine.inputs.features import FeatureSource, as_features
+from megaseg.engine.graph.passes import PASSES
+from megaseg.engine.graph.sequences import Whole
+from megaseg.engine.inputs.feature_files import FeatureSource, as_features
 from megaseg.engine.model.checkpoint import Checkpoint, load_checkpoint
+from megaseg.engine.model.config import ModelConfig
 from megaseg.engine.model.family import structure_of
 from megaseg.engine.model.mega import MegaConfig
 from megaseg.engine.tasks.decoding import softmax
 from megaseg.errors import FeatureError, UnsupportedError
 from megaseg.kernels.banded_estep import banded_estep, density_threshold
-
-if TYPE_CHECKING:
-    from megaseg.engine.backends.torch.backend import TorchBackend
 
 _DENSITY = 0.03
 CheckpointSource = Checkpoint | str | os.PathLike[str]
@@ -39,15 +39,16 @@ def attention_scores(
     repeated (scene), or the movie's shots (act: 43 MB a modality for 3,000 of them).
 
     Raises:
-        UnsupportedError: a model without fusion layers; torch is not there.
-        FeatureError: features that do not fit the model, or a ``shot`` that is missing, not there, or not asked for.
+        UnsupportedError: a compiled model, or one without fusion layers.
+        FeatureError: features that do not fit the model, or a ``shot`` that is missing, outside the movie, or given to
+            a model of whole movies.
     """
     model = _loaded(checkpoint)
     config = model.config
     if not isinstance(config, MegaConfig) or not config.num_fusion_layers:
         raise UnsupportedError("attention_scores: expected a model with fusion layers, got num_fusion_layers 0")
     backend = _backend(model, passes=False)
-    movie = as_features(features).ordered_for(config)
+    movie = _arrays(config, features)
     if config.task != "scene" and shot is not None:
         raise FeatureError(f"shot: expected none for a model of task {config.task}, got {shot}")
     if config.task == "scene" and (shot is None or not 0 <= shot < len(movie[0])):
@@ -59,6 +60,12 @@ def attention_scores(
         modality.name: _scores(next(rows)[node.prefix :], next(rows), node.attributes["heads"])
         for modality, node in zip(config.modalities, nodes, strict=True)
     }
+
+
+def _arrays(config: ModelConfig, features: FeatureSource) -> list[NDArray[np.float32]]:
+    own = config.sequences
+    most = own.most if isinstance(own, Whole) else None
+    return as_features(features).ordered_for(config.modalities, config.recipe, most)
 
 
 def _last_attention(node: Node) -> Node:
@@ -81,11 +88,11 @@ def fused_rows(checkpoint: CheckpointSource, features: FeatureSource) -> NDArray
     """A model's embeddings u_i (or v_j) of Eq. 5: the rows before its head, float32 (shots, M C).
 
     Raises:
-        UnsupportedError: torch is not there. FeatureError: features that do not fit the model.
+        UnsupportedError: a compiled model. FeatureError: features that do not fit the model.
     """
     model = _loaded(checkpoint)
     backend = _backend(model, passes=True)
-    movie = as_features(features).ordered_for(model.config)
+    movie = _arrays(model.config, features)
     parts = [contribution.inputs[0] for contribution in backend.graph.output(LOGITS).parts]
     return np.concatenate(backend.rows(parts, movie), axis=1)
 
@@ -105,7 +112,7 @@ def synchronisation(
     pairs inside the band.
 
     Raises:
-        UnsupportedError: models of other tasks, or with embeddings of different width; torch is not there.
+        UnsupportedError: compiled models, models of other tasks, or embeddings of different width.
         FeatureError: features that do not fit their model, or a band or threshold that ``banded_estep`` refuses.
     """
     act, synopsis = _loaded(act_checkpoint), _loaded(synopsis_checkpoint)
@@ -140,7 +147,4 @@ def _loaded(checkpoint: CheckpointSource) -> Checkpoint:
 
 
 def _backend(checkpoint: Checkpoint, *, passes: bool) -> TorchBackend:
-    from megaseg.engine.backends.torch.backend import TorchBackend
-    from megaseg.engine.graph.passes import PASSES
-
     return TorchBackend(checkpoint, passes=tuple(PASSES) if passes else ())

@@ -1,4 +1,4 @@
-"""Pictures of results: scores and segments, modality importance, attention, and the synchronisation of a synopsis."""
+"""Pictures of results: tracks, modality importance, attention, and the synchronisation of two sequences."""
 
 from __future__ import annotations
 
@@ -12,25 +12,28 @@ from numpy.typing import NDArray
 
 from megaseg.engine.results.explanation import Explanation
 from megaseg.engine.results.segmentation import Segmentation
+from megaseg.engine.tasks.track import Track
 from megaseg.errors import FeatureError, UnsupportedError
 
 # Told apart with any colour vision (Okabe and Ito).
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999")
 HEAT = "viridis"
-# Decisions of a scene model in one picture: nine, as in the paper's Figure 3.
+# Decisions on single shots in one picture: nine, as in the paper's Figure 3.
 SUREST, CLOSEST = 5, 4
 
 
 def plot_segmentation(result: Segmentation, path: str | os.PathLike[str], *, title: str = "") -> None:
-    """Write a .png, .svg or .pdf of the scores, with scenes (or acts) as bands and the threshold as a line.
+    """Write a .png, .svg or .pdf of every track, one above the other: scores and decisions, over segments as bands.
 
     Raises:
         UnsupportedError: matplotlib is not installed. FeatureError: a suffix that is not a picture's.
     """
-    figure = new_figure(path, 11, 2.8)
-    axes = figure.add_subplot()
-    draw_segmentation(axes, result)
-    axes.set_title(title)
+    figure = new_figure(path, 11, 0.4 + 2.4 * len(result.tracks))
+    rows = figure.subplots(len(result.tracks), 1, sharex=True, squeeze=False)[:, 0]
+    for axes, track in zip(rows, result.tracks.values(), strict=True):
+        draw_track(axes, track)
+    rows[0].set_title(title)
+    rows[-1].set_xlabel("shot")
     figure.savefig(path, dpi=150)
 
 
@@ -43,7 +46,7 @@ def plot_importance(
 ) -> None:
     """Write each modality's share in decisions as stacked bars (as the pies of the supplementary's Figures 3 and 4).
 
-    Act model: the turning points. Scene model: the means of all boundaries and of all other shots, then the given
+    Of a track with points: those. Of one without: the means of all boundaries and of all other shots, then the given
     ``shots``, by default the five most probable boundaries and the four shots that were the closest calls.
 
     Raises:
@@ -86,7 +89,7 @@ def plot_attention(
 ) -> None:
     """Write ``attention_scores`` as one heat map a modality, each over its largest score (Figures 6 and 7).
 
-    ``shot`` is the middle of the window that a scene model's scores are of; None for a whole movie.
+    ``shot`` is the middle of the window that the scores are of; None for a whole movie.
 
     Raises:
         UnsupportedError: matplotlib is not installed. FeatureError: a suffix that is not a picture's.
@@ -153,27 +156,25 @@ def new_figure(path: str | os.PathLike[str], width: float, height: float) -> Any
     return figure
 
 
-def draw_segmentation(axes: Any, result: Segmentation) -> None:
-    """Draw the scores, the threshold, and scenes or acts as bands on matplotlib axes."""
-    shots = np.arange(result.num_shots)
-    segments = result.scenes or result.acts
-    for number, segment in enumerate(segments):
+def draw_track(axes: Any, track: Track) -> None:
+    """Draw a track on matplotlib axes: P(boundary) and the threshold, or one curve a point; segments as bands."""
+    shots = np.arange(len(track.scores))
+    for number, segment in enumerate(track.segments):
         colour = "#dbe9f6" if number % 2 else "#f6efe0"
         axes.axvspan(segment.first_shot - 0.5, segment.last_shot + 0.5, color=colour, linewidth=0)
-    if result.task == "scene":
-        axes.vlines(shots, 0, result.scores, color="#5a6b7b", linewidth=0.8)
-        found = result.boundaries
-        axes.vlines(found, 0, result.scores[found], color="#c0392b", linewidth=1.2, label="boundary")
-        axes.axhline(result.decision.threshold, color="#333333", linewidth=0.8, linestyle="--", label="threshold")
-        axes.set_ylabel("P(boundary)")
-        axes.set_ylim(0, 1)
-    else:
-        for k, point in enumerate(result.turning_points):
-            axes.plot(shots, result.scores[:, k], linewidth=1, label=point.name)
+    if track.points:
+        for k, point in enumerate(track.points):
+            axes.plot(shots, track.scores[:, k], linewidth=1, label=point.name)
             axes.axvline(point.shot, color="#333333", linewidth=0.6)
         axes.set_ylabel("P(turning point)")
-    axes.set_xlim(-0.5, result.num_shots - 0.5)
-    axes.set_xlabel("shot")
+    else:
+        axes.vlines(shots, 0, track.scores, color="#5a6b7b", linewidth=0.8)
+        found = track.boundaries
+        axes.vlines(found, 0, track.scores[found], color="#c0392b", linewidth=1.2, label="boundary")
+        axes.axhline(track.decision.threshold, color="#333333", linewidth=0.8, linestyle="--", label="threshold")
+        axes.set_ylabel("P(boundary)")
+        axes.set_ylim(0, 1)
+    axes.set_xlim(-0.5, len(shots) - 0.5)
     axes.legend(loc="upper right", fontsize="small", framealpha=0.9)
 
 
@@ -185,10 +186,11 @@ class _Bar(NamedTuple):
 
 def _bars(explanation: Explanation, shots: Sequence[int] | None) -> list[_Bar]:
     result, shares = explanation.segmentation, explanation.importance
-    if result.task == "act":
+    (track,) = result.tracks.values()
+    if track.points:
         if shots is not None:
             raise FeatureError(f"shots: expected none with turning points, got {list(shots)}")
-        points = zip(result.turning_points, shares, strict=True)
+        points = zip(track.points, shares, strict=True)
         return [_Bar(0, f"{point.name}\nshot {point.shot}, P {point.score:.3f}", own) for point, own in points]
     boundary = np.array([name == "boundary" for name in explanation.names])
     bars = [

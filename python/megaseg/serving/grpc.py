@@ -1,4 +1,4 @@
-"""The Open Inference Protocol over gRPC: its calls, the bearer token, and the server."""
+"""The Open Inference Protocol over gRPC: calls, the bearer token, and the server."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from megaseg.serving.stream import Stream
 Call = Callable[[Any, Any], Awaitable[Any]]
 _OPEN = {f"/{protocol.SERVICE}/{name}" for name in ("ServerLive", "ServerReady")}  # without a token, for probes
 _STREAM = "ModelStreamInfer"
-_PAUSE = 0.1  # seconds for what is under way between the server and its clients to arrive
-EXTENSIONS = ("model_repository", "parameters", "sequence")  # of Triton's
+_PAUSE = 0.1  # seconds for messages in transit between the server and its clients to arrive
+EXTENSIONS = ("model_repository", "parameters", "sequence")  # of NVIDIA's inference server
 
 
 class Calls:
-    """Calls under way. Where the server's end cuts one off, it fails as UNAVAILABLE; CANCELLED is the client's own."""
+    """Calls in flight. A call that the server's end cuts off fails as UNAVAILABLE; CANCELLED is the client's own."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any] | None] = set()
@@ -131,7 +131,7 @@ class Service:
             await _abort(context, STATUSES[ModelNotReady], ENDING)
 
     def end_streams(self) -> None:
-        """Read no more requests from any stream: each ends when those that it has read are answered."""
+        """Read no more requests from any stream: each stream ends when the requests already read are answered."""
         for stream in self._streams:
             stream.stop()
 
@@ -154,7 +154,7 @@ class Service:
 
 
 def _answered(call: Call, kind: Any, calls: Calls) -> Call:
-    """A call over bytes, its errors as the statuses that ``serving.status`` has for them."""
+    """A call over bytes, with errors as the statuses of ``serving.status``."""
 
     async def answer(data: bytes, context: Any) -> bytes:
         failure: Exception | None = None
@@ -181,12 +181,12 @@ async def _abort(context: Any, status: Status, message: str) -> NoReturn:
 
 
 def _until(seconds: float | None, parameters: dict[str, Any]) -> dict[str, Any]:
-    """Parameters with the call's own deadline, in ``seconds`` from now, where it is the nearer one."""
+    """Parameters with the nearer deadline: their own, or that of the call in ``seconds`` from now."""
     if seconds is None:
         return parameters
     left = max(1, int(seconds * 1e6))
     given = parameters.get("timeout", 0) or left  # 0 is none
-    # Of another type, it is refused where all parameters are.
+    # A timeout of another type is refused where all parameters are checked.
     return {**parameters, "timeout": min(given, left) if type(given) is int else given}
 
 
@@ -195,7 +195,7 @@ def _described(tensors: Iterable[Tensor]) -> list[dict[str, Any]]:
 
 
 def _expect_repository(request: Any, *parameters: str) -> None:
-    """Raises RequestError for what a client would have to say about files: the service knows its own, and no others."""
+    """Raises RequestError for a repository or parameters that name files: a client never names a file."""
     if request.repository_name:
         raise RequestError(f"repository_name: expected none, got {request.repository_name!r:.80}")
     if parameters:

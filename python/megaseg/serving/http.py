@@ -1,4 +1,4 @@
-"""The service over HTTP: the Open Inference Protocol, feature files to results, metrics."""
+"""The service over HTTP: the Open Inference Protocol, feature files and screenplays to results, metrics."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from megaseg._version import __version__
-from megaseg.engine.inputs.features import read_features
-from megaseg.errors import MegasegError
+from megaseg.engine.inputs.feature_files import read_features
+from megaseg.engine.inputs.features import Features
+from megaseg.errors import MegasegError, ResourceLimitError
+from megaseg.features.screenplay.screenplay import Screenplay, parse_screenplay
 from megaseg.serving import http_tensors, openapi
 from megaseg.serving.errors import ModelNotReady, RequestError, Unauthorized
 from megaseg.serving.http_body import Room, read_body, unless_gone
@@ -32,17 +34,17 @@ from megaseg.serving.status import message_of, status_of
 
 EXTENSIONS = ("binary_tensor_data", "model_repository", "parameters", "sequence")
 _SMALL_BODY = 1 << 16  # bytes of a request that has no tensors
+# Of a screenplay, whose parsing holds Python's interpreter lock.
+_MOST_TEXT, _LONGEST_LINE = 4 << 20, 10_000
 _HEADER = "Inference-Header-Content-Length"
 
 
 class SegmentQuery(BaseModel, extra="forbid", allow_inf_nan=False):
-    """Query of ``POST /v1/segment``; what is not given is the engine's default."""
+    """Query of ``POST /v1/segment``; None takes the engine's default."""
 
-    model: list[str] = Field(
-        [], max_length=2, description="A model, or a scene and an act model; default: the only one."
-    )
+    model: list[str] = Field([], max_length=8, description="A model, or one for each task; default: the only one.")
     threshold: float | None = Field(None, ge=0, le=1, description="Least P(boundary) of a boundary.")
-    min_scene_length: int = Field(1, ge=1, description="Shortest scene, in shots.")
+    min_scene_length: int | None = Field(None, ge=1, description="Shortest scene, in shots.")
     num_scenes: int | None = Field(None, ge=1, description="Exactly this many scenes.")
     ordered: bool | None = Field(None, description="Turning points in increasing order.")
     timeout: float | None = Field(None, gt=0, description="Seconds until the answer is no longer wanted.")
@@ -99,20 +101,24 @@ class _Routes:
         names = query.model or list(self._models.names())
         with ExitStack() as held, self._inference.metrics.request("http", self._known(*names)) as seen:
             if len(names) > 1 and not query.model:
-                raise RequestError(f"model: expected one or two of {', '.join(names)}, got none")
+                raise RequestError(f"model: expected one or several of {', '.join(names)}, got none")
             self._inference.expect_room(*names)
             content = await self._body(request, held)
-            # In a thread however small it is: it may unpack to a thousand times as much.
-            features = await asyncio.to_thread(read_features, content, "body", max_bytes=self._limit)
+            # In a thread even where the body is small: it may unpack to a thousand times as much.
+            source = await asyncio.to_thread(_source, content, request.headers.get("content-type", ""), self._limit)
             del content
-            seen["shots"] = features.num_shots
+            seen["shots"] = source.num_shots
             decision = query.model_dump(exclude={"model"})
-            result = await unless_gone(request, self._inference.segment(names, features, **decision))
+            result = await unless_gone(request, self._inference.segment(names, source, **decision))
             text = await off_loop(1000 * result.num_shots, result.to_json)  # some 300 to 1,000 bytes a shot
         return Response(text, media_type="application/json")
 
     async def _body(self, request: Request, held: ExitStack) -> bytes:
-        """The body of a request for work, whose room is kept until ``held`` ends; not read once nothing is accepted."""
+        """The body of a request, whose room is kept until ``held`` ends.
+
+        Raises:
+            ModelNotReady: the service is shutting down; nothing is read.
+        """
         self._inference.expect_ready()
         held.enter_context(self._room.taken(request))
         return await read_body(request, self._limit, self._patience)
@@ -137,7 +143,7 @@ class _Routes:
 
     async def _change(self, request: Request, change: Callable[[str], Awaitable[None]]) -> None:
         values = http_tensors.parse_json(await read_body(request, _SMALL_BODY, self._patience))
-        # Triton takes a configuration or files here; the checkpoints of this service are its operator's choice.
+        # NVIDIA's server takes a configuration or files here; this service has its operator's checkpoints only.
         if values.get("parameters", {}) not in ({}, {"unload_dependents": False}, {"unload_dependents": True}):
             raise RequestError(f"parameters: expected none but unload_dependents, got {values['parameters']!r:.80}")
         await change(_named(request)[0])
@@ -215,6 +221,22 @@ class _Gate:
         except Unauthorized as error:
             return await _error(error)(scope, receive, send)
         return await self._app(scope, receive, send)
+
+
+def _source(content: bytes, media_type: str, limit: int) -> Features | Screenplay:
+    """The movie of a body: plain text is a screenplay, all else the bytes of a feature file.
+
+    Raises:
+        FeatureError: neither. ResourceLimitError: it would unpack to more than ``limit`` bytes, or too much text.
+    """
+    if media_type.partition(";")[0].strip().lower() != "text/plain":
+        return read_features(content, "body", max_bytes=limit)
+    if len(content) > _MOST_TEXT:
+        raise ResourceLimitError(f"body: expected a screenplay of up to {_MOST_TEXT} bytes, got {len(content)}")
+    longest = max(map(len, content.splitlines()), default=0)
+    if longest > _LONGEST_LINE:
+        raise ResourceLimitError(f"body: expected lines of up to {_LONGEST_LINE} bytes, got one of {longest}")
+    return parse_screenplay(content, "body")
 
 
 def _named(request: Request) -> tuple[str, str]:

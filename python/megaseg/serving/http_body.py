@@ -19,14 +19,14 @@ _BODIES = 4
 
 
 class Room:
-    """Bytes of bodies that are being read or worked on: those of ``_BODIES`` of the largest size, all together."""
+    """A limit on all bodies that are being read or worked on: the bytes of ``_BODIES`` bodies of the largest size."""
 
     def __init__(self, limit: int) -> None:
         self._limit, self._taken = limit, 0
 
     @contextmanager
     def taken(self, request: Request) -> Iterator[None]:
-        """Room for a request's body, as large as it says, or as the limit where it does not.
+        """Take room for a request's body: its declared length, or the limit where none is declared.
 
         Raises:
             OverloadedError: there is none.

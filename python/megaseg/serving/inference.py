@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -12,10 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megaseg.engine.inputs.features import Features
-from megaseg.engine.results.movie import MovieSegmentation
-from megaseg.engine.results.segmentation import Segmentation
+from megaseg.engine.results.segmentation import Segmentation, joined
+from megaseg.engine.tasks.together import check_together, options_for_each
 from megaseg.errors import ResourceLimitError, UnsupportedError
+from megaseg.features.extractor import Extractor
+from megaseg.features.screenplay.screenplay import Screenplay
+from megaseg.pipelines.pipeline import Passage
 from megaseg.serving.errors import ModelNotReady, RequestError
+from megaseg.serving.extraction import Deadline, Extraction
 from megaseg.serving.models import Model, Models
 from megaseg.serving.offload import submitted
 from megaseg.serving.parameters import Parameters
@@ -56,9 +60,13 @@ class Response:
 class Inference:
     """The service behind both protocols; its methods run on one event loop, which they never block."""
 
-    def __init__(self, models: Models, *, limits: Limits, metrics: Metrics) -> None:
+    def __init__(
+        self, models: Models, *, limits: Limits, metrics: Metrics, extractors: Iterable[Extractor] = ()
+    ) -> None:
+        """``extractors`` are those of ``Pipeline``."""
         self.models, self.limits, self.metrics = models, limits, metrics
         self._sequences = Sequences(limits)
+        self._extraction = Extraction(extractors)
         self._draining = False
         self._running = 0
         self._done = asyncio.Event()  # set when nothing runs and nothing more may
@@ -82,22 +90,36 @@ class Inference:
             arrays = {**request.inputs, **base}
             if parameters.sequence_id is None:
                 result = await _segmented(model, arrays, parameters.timeout, parameters.decision)
-                return _answer(request, _segmentation_outputs(result))
+                return _answer(request, _result_outputs(model, result))
             seen["sequence"] = parameters.sequence_id
             events = await self._sequences.push(model, parameters.sequence_id, parameters, arrays if shots else None)
             return _answer(request, _event_outputs(events), sequence_id=parameters.sequence_id)
 
     async def segment(
-        self, names: Sequence[str], features: Features, *, timeout: float | None = None, **decision: Any
-    ) -> Segmentation | MovieSegmentation:
-        """The result of one model, or of a scene and an act model over the same shots; errors as of ``infer``."""
+        self, names: Sequence[str], source: Features | Screenplay, *, timeout: float | None = None, **decision: Any
+    ) -> Segmentation:
+        """The result of models, one for each task, over one movie's shots; errors as of ``infer``.
+
+        A screenplay goes through its extractor first, and then from model to model.
+
+        Raises:
+            UnsupportedError: an extra that the extractor needs and that is missing.
+        """
         with self._accepted(*((name, "") for name in names)) as models:
-            if len(models) > 1 and sorted(model.engine.config.task for model in models) != ["act", "scene"]:
-                raise RequestError(f"model: expected one, or a scene and an act model, got {', '.join(names):.200}")
-            self._expect_shots(features.num_shots)
-            work = [_segmented(model, features, timeout, decision) for model in models]
-            results = {result.task: result for result in await _all(work)}
-        return MovieSegmentation(results["scene"], results["act"]) if len(models) > 1 else results.popitem()[1]
+            configs = [model.engine.config for model in models]
+            check_together(configs, names)
+            options = options_for_each([model.task.name for model in models], decision)
+            self._expect_shots(source.num_shots)
+            if isinstance(source, Features):
+                parts = zip(models, options, strict=True)
+                return joined(await _all([_segmented(model, source, timeout, own) for model, own in parts]))
+            passage = Passage(configs, source, self._extraction.extractors)
+            deadline = Deadline(timeout)
+            for place in passage.order:
+                features = await self._extraction.run(passage.features, place, timeout=deadline.left())
+                result = await _segmented(models[place], features, deadline.left(), options[place])
+                passage.add(place, result)
+            return passage.result()
 
     async def load(self, name: str) -> None:
         """``Models.load`` off the event loop; sequences of the model before it end.
@@ -135,7 +157,7 @@ class Inference:
         """
         with self._accepted(*((name, "") for name in names)) as models:
             for model in models:
-                model.scheduler.expect_room()
+                model.scheduler.require_room()
 
     def drain(self) -> None:
         """Refuse new work from now on; what is accepted is still answered."""
@@ -144,9 +166,10 @@ class Inference:
             self._done.set()
 
     async def close(self) -> None:
-        """Finish accepted work and let every model go."""
+        """Finish accepted work and unload every model."""
         self.drain()
         await self._done.wait()
+        self._extraction.close()
         await asyncio.to_thread(self.models.close)
         self._sequences.drop_others(())
 
@@ -162,7 +185,7 @@ class Inference:
         self._running += 1
         try:
             yield found
-        except UnsupportedError as error:  # what a closed scheduler says
+        except UnsupportedError as error:  # raised by a closed scheduler
             if any(model.scheduler.closed for model in found):
                 why = "it was unloaded or loaded anew just now, or failed: the log says why"
                 raise ModelNotReady(f"model: its scheduler is closed, {why}; try again or load it") from error
@@ -204,7 +227,7 @@ class Inference:
 async def _segmented(
     model: Model, features: Features | Mapping[str, Any], timeout: float | None, decision: Mapping[str, Any]
 ) -> Segmentation:
-    model.scheduler.expect_room()  # before the features are looked at
+    model.scheduler.require_room()  # before the features are looked at
     return await asyncio.wrap_future(await submitted(model.scheduler.submit, features, timeout=timeout, **decision))
 
 
@@ -218,14 +241,13 @@ async def _all(work: Sequence[Coroutine[Any, Any, Segmentation]]) -> list[Segmen
             task.cancel()
 
 
-def _segmentation_outputs(result: Segmentation) -> dict[str, NDArray[Any]]:
-    boundaries = np.zeros(result.num_shots, np.bool_)
-    boundaries[result.boundaries] = True
-    if result.task == "scene":
+def _result_outputs(model: Model, result: Segmentation) -> dict[str, NDArray[Any]]:
+    (track,) = result.tracks.values()
+    outputs = model.task.tensors(track)
+    if model.task.streams:
         shots = np.arange(result.num_shots, dtype=np.int64)
-        return {"scores": result.scores, "boundaries": boundaries, "shot": shots, "final": np.ones_like(boundaries)}
-    points = np.array([point.shot for point in result.turning_points], np.int64)
-    return {"scores": result.scores, "turning_points": points, "boundaries": boundaries}
+        outputs |= {"shot": shots, "final": np.ones(result.num_shots, np.bool_)}
+    return outputs
 
 
 def _event_outputs(events: Sequence[Event]) -> dict[str, NDArray[Any]]:

@@ -1,4 +1,4 @@
-"""What a service counts and logs: one registry of its own, and one log line a request."""
+"""Metrics and logs of a service: one registry, and one log line a request."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Metrics:
         )
 
     def batches(self, model: str) -> Callable[[BatchReport], None]:
-        """What a model's scheduler calls after each batch, from its own thread."""
+        """A callback for a model's scheduler, called after each batch from the scheduler's thread."""
         windows, seconds = self._windows.labels(model), self._batch_seconds.labels(model)
 
         def report(batch: BatchReport) -> None:
@@ -72,7 +72,7 @@ class Metrics:
 
     @contextmanager
     def request(self, protocol: str, model: str, **fields: Any) -> Iterator[dict[str, Any]]:
-        """Count, time and log what happens inside as one request; ``model`` is a known name or empty.
+        """Count, time and log the work inside as one request; ``model`` is a known name or empty.
 
         Fields added to the dictionary that it yields are logged too.
         """

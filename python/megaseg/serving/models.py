@@ -7,14 +7,14 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from megaseg.engine.engine import Engine
-from megaseg.engine.model.family import width_of
-from megaseg.errors import UnsupportedError
+from megaseg.engine.tasks.task import deciding_task
 from megaseg.serving.errors import ModelNotFound, ModelNotReady
 
 if TYPE_CHECKING:
     from megaseg.engine.live.scheduler import Scheduler
 
 VERSION = "1"  # the only version of every model
+_DATATYPES = {"float32": "FP32", "int64": "INT64", "bool": "BOOL"}  # the protocol's, by NumPy's names
 
 
 class Tensor(NamedTuple):
@@ -27,21 +27,22 @@ class Tensor(NamedTuple):
 
 
 class Model:
-    """A loaded model: its engine, the scheduler that batches its callers, and its tensors."""
+    """A loaded model: its engine, the scheduler that batches its callers, its task and its tensors.
+
+    Raises:
+        UnsupportedError: a model of a task that decides nothing.
+    """
 
     def __init__(self, name: str, engine: Engine, scheduler: Scheduler) -> None:
         config = engine.config
         self.name, self.engine, self.scheduler = name, engine, scheduler
+        self.task = deciding_task(config.task, f"model {name!r}")
         features = (Tensor(modality.name, "FP32", (-1, modality.feature_size)) for modality in config.modalities)
         self.inputs: tuple[Tensor, ...] = (*features, Tensor("times", "INT64", (-1, 2), optional=True))
-        boundaries = Tensor("boundaries", "BOOL", (-1,))
-        if config.task == "scene":
-            # A request has a row for each of its shots, a push to a sequence one for each of its events.
-            shot, final = Tensor("shot", "INT64", (-1,)), Tensor("final", "BOOL", (-1,))
-            self.outputs: tuple[Tensor, ...] = (Tensor("scores", "FP32", (-1,)), boundaries, shot, final)
-        else:
-            scores = Tensor("scores", "FP32", (-1, width_of(config)))
-            self.outputs = (scores, Tensor("turning_points", "INT64", (width_of(config),)), boundaries)
+        specs = self.task.tensor_specs(config)
+        self.outputs: tuple[Tensor, ...] = tuple(Tensor(spec.name, _DATATYPES[spec.type], spec.shape) for spec in specs)
+        if self.task.streams:  # a request has a row for each of its shots, a push to a sequence one for each event
+            self.outputs += (Tensor("shot", "INT64", (-1,)), Tensor("final", "BOOL", (-1,)))
 
 
 class Entry(NamedTuple):
@@ -103,9 +104,9 @@ class Models:
         return model
 
     def load(self, name: str) -> Model:
-        """Load a model; one that is loaded is read anew, serves until then, and finishes its accepted work.
+        """Load a model. A loaded one is read anew, serves until the new one is ready, and finishes its accepted work.
 
-        Takes as long as loading does: off the event loop, ``Inference.load``.
+        Blocks while the model loads; on the event loop use ``Inference.load``.
 
         Raises:
             ModelNotFound: an unknown name.
@@ -117,8 +118,6 @@ class Models:
             self._states[name] = ("LOADING", "")
             try:
                 engine = self._open(self._sources[name])
-                if engine.config.task not in ("scene", "act"):
-                    raise UnsupportedError(f"model {name!r}: expected a scene or act model, got {engine.config.task}")
                 model = Model(name, engine, self._scheduler(name, engine))
             except BaseException as error:
                 self._states[name] = before if name in self._loaded else ("UNAVAILABLE", str(error))
@@ -130,9 +129,9 @@ class Models:
             return model
 
     def unload(self, name: str) -> None:
-        """Stop taking a model's requests, finish those accepted, and let it go; nothing if it is not loaded.
+        """Stop taking a model's requests, finish those accepted, and release the model. No-op if it is not loaded.
 
-        Takes as long as the accepted work does: off the event loop, ``Inference.unload``.
+        Blocks until the accepted work is done; on the event loop use ``Inference.unload``.
 
         Raises:
             ModelNotFound: an unknown name.

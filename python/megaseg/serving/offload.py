@@ -1,15 +1,19 @@
-"""Work that grows with its input, off the event loop where it would hold everybody up."""
+"""Work that grows with the input, moved off the event loop so that other requests are not delayed."""
 
 from __future__ import annotations
 
 import asyncio
+import os
+import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, ParamSpec, TypeVar
 
 from megaseg.engine.inputs.features import Features
 
 _LARGE = 1 << 18  # bytes: a quarter of a MiB is checked or decoded in well under a millisecond
+
+_NICE = 10
 
 _Given = ParamSpec("_Given")
 _Result = TypeVar("_Result")
@@ -40,6 +44,19 @@ async def submitted(
     except asyncio.CancelledError:
         call.add_done_callback(_cancel)
         raise
+
+
+def low_priority_thread() -> ThreadPoolExecutor:
+    """One thread that computes at a lower priority than the event loop, as do the threads that its work starts.
+
+    Threads inherit the nice value of the one that starts them. Answers, refusals and health checks then do not wait
+    for a core that computes.
+    """
+
+    def lower() -> None:
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+
+    return ThreadPoolExecutor(1, initializer=lower)
 
 
 def _cancel(call: asyncio.Future[Future[Any]]) -> None:

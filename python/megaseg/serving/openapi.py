@@ -12,6 +12,7 @@ import megaseg.engine
 
 Schema = dict[str, Any]
 _BINARY: Schema = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+_PLAIN: Schema = {"text/plain": {"schema": {"type": "string"}}}
 _MEANINGS = {
     400: "A request that is malformed, or that the model does not take.",
     401: "No bearer token, or a wrong one.",
@@ -152,7 +153,9 @@ OPERATIONS: dict[str, Schema] = {
     "index": _operation("Known models.", _json("index"), (400, 413), _json("index_request"), optional=True),
     "load": _operation("Load a known model, or read it anew.", {}, _CHANGE, _json("change_request"), optional=True),
     "unload": _operation("Unload a model.", {}, _CHANGE, _json("change_request"), optional=True),
-    "segment": _operation("Scenes, acts or both of a feature file.", _json("result"), _INFERENCE, _BINARY),
+    "segment": _operation(
+        "Tracks of a feature file or a screenplay.", _json("result"), _INFERENCE, {**_BINARY, **_PLAIN}
+    ),
     "metrics": _operation("Prometheus metrics.", {"text/plain": {"schema": {"type": "string"}}}),
     "openapi": {"include_in_schema": False},
 }

@@ -41,7 +41,7 @@ class Parameters:
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Parameters:
-        """Check a request's parameters; names that begin with ``triton_`` are hints between Triton's own parts.
+        """Check a request's parameters; names that begin with ``triton_`` are hints for other servers.
 
         Raises:
             RequestError: names the parameter, what was expected and what came.
@@ -49,7 +49,7 @@ class Parameters:
         given = {name: value for name, value in values.items() if not name.startswith("triton_")}
         for name, value in given.items():
             _check(name, value)
-        sequence = given.get("sequence_id") or None  # 0 and "" are Triton's "no sequence"
+        sequence = given.get("sequence_id") or None  # 0 and "" are the protocol's "no sequence"
         allowed = _DECISION if sequence is None else _STREAM if given.get("sequence_start") else ()
         decision = {name: given[name] for name in (*_DECISION, "provisional") if name in given}
         misplaced = [name for name in decision if name not in allowed]

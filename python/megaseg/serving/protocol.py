@@ -1,4 +1,4 @@
-"""The Open Inference Protocol (KServe v2, with Triton's parameters) over gRPC: its messages, and what arrays they hold.
+"""Messages of the Open Inference Protocol (KServe v2, with parameters of NVIDIA's server) over gRPC, and their arrays.
 
 Names, types and numbers are the public protocol's, package ``inference``. They are a table here, built into a
 descriptor pool of its own: no generated file, and no clash with a client's own copy in the same process.
@@ -164,7 +164,7 @@ def parameters(entries: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def sequence_id(request: Any) -> int | str:
-    """The sequence that a ``ModelInferRequest`` is of: 0 or empty for none, as in Triton."""
+    """The sequence that a ``ModelInferRequest`` is of: 0 or empty for none."""
     entry = request.parameters.get("sequence_id")
     return 0 if entry is None else entry.int64_param or entry.string_param
 

@@ -28,5 +28,5 @@ def read_token(path: Path) -> str:
     """
     token = path.read_text(encoding="utf-8").strip()
     if not token or not token.isascii() or not token.isprintable() or " " in token:
-        raise UnsupportedError(f"--token-file {path}: expected one line of printable ASCII without spaces")
+        raise UnsupportedError(f"{path}: expected a token, one line of printable ASCII without spaces")
     return token

@@ -1,4 +1,4 @@
-"""Sequences: streams of shots that clients push by Triton's convention of sequence id, start and end."""
+"""Sequences: streams of shots that clients push under a sequence id, from a start to an end."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from megaseg.engine.tasks.task import deciding_tasks
 from megaseg.errors import FeatureError, OverloadedError, UnsupportedError
 from megaseg.serving.errors import RequestError, SequenceError
 from megaseg.serving.logs import log
@@ -47,11 +48,11 @@ class Sequences:
     async def push(
         self, model: Model, sequence_id: int | str, parameters: Parameters, arrays: Arrays | None
     ) -> tuple[Event, ...]:
-        """Push shots, if any, to a sequence, starting and ending it where asked; its events that are new.
+        """Push shots, if any, to a sequence; start and end the sequence where asked. Returns the new events.
 
-        A start under the id of an open sequence ends that one, as in Triton. A push that is refused (a full queue, bad
-        features) leaves the sequence as it was; the events of one that is cancelled or late come with the next one, or
-        with the end asked for again.
+        A start under the id of an open sequence ends the open one. A push that is refused (a full queue, bad features)
+        leaves the sequence as it was; the events of a push that is cancelled or late come with the next push, or with
+        the end asked for again.
 
         Raises:
             SequenceError: the sequence is not open. RequestError: no shots and no end.
@@ -101,8 +102,11 @@ class Sequences:
         return tuple(event for events in answers for event in events)
 
     def _start(self, key: Key, model: Model, decision: dict[str, Any]) -> None:
-        if model.engine.config.task != "scene":
-            raise UnsupportedError(f"sequence_id: expected a scene model, got {model.name!r} of task act")
+        if not model.task.streams:
+            expected = " or ".join(task.name for task in deciding_tasks() if task.streams)
+            raise UnsupportedError(
+                f"sequence_id: expected a {expected} model, got {model.name!r} of task {model.task.name}"
+            )
         if (old := self._open.get(key)) is not None:
             self._drop(key, old, "restarted")
         if len(self._open) >= self._limits.max_streams:
@@ -117,7 +121,7 @@ class Sequences:
 
     @contextmanager
     def _in_flight(self, key: Key, sequence: _Sequence) -> Iterator[None]:
-        """No sequence is idle while a push of it is under way."""
+        """Count a push in flight: a sequence with one is not idle."""
         if sequence.idle is not None:
             sequence.idle.cancel()
         sequence.pushes += 1

@@ -5,13 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import os
 import signal
 import socket
 import ssl
-import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
 
@@ -27,10 +24,10 @@ from megaseg.serving.inference import Inference
 from megaseg.serving.logs import log, log_to_stderr
 from megaseg.serving.metrics import Metrics
 from megaseg.serving.models import Models
+from megaseg.serving.offload import low_priority_thread
 from megaseg.serving.settings import Settings
 
 T = TypeVar("T")
-_NICE = 10
 _GRACE = 10.0  # seconds for clients to take their answers once all accepted work is done
 
 
@@ -144,16 +141,8 @@ def _models(settings: Settings, metrics: Metrics) -> Models:
 
 
 def _in_background(make: Callable[[], T]) -> T:
-    """Make what starts threads of its own so that they compute at a lower priority than the event loop.
-
-    Threads inherit the nice value of the one that starts them. Answers, refusals and health checks then do not wait
-    for a core that computes.
-    """
-
-    def lower() -> None:
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
-
-    with ThreadPoolExecutor(1, initializer=lower) as thread:
+    """Make what starts threads of its own, in a thread of low priority."""
+    with low_priority_thread() as thread:
         return thread.submit(make).result()
 
 
@@ -200,7 +189,7 @@ def _listen(host: str, port: int) -> socket.socket:
             listener.close()
             raise
     except OSError as error:
-        raise OSError(f"--host {host} --http-port {port}: {error.strerror}") from error
+        raise OSError(f"HTTP cannot listen on {_address(host, port)}: {error.strerror}") from error
     return listener
 
 
@@ -216,5 +205,5 @@ def _tls(settings: Settings) -> tuple[bytes, bytes] | tuple[None, None]:
         ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(settings.tls_certificate, settings.tls_key)
         return settings.tls_certificate.read_bytes(), settings.tls_key.read_bytes()
     except (OSError, ValueError) as error:
-        pair = f"--tls-certificate {settings.tls_certificate} --tls-key {settings.tls_key}"
+        pair = f"tls_certificate {settings.tls_certificate}, tls_key {settings.tls_key}"
         raise UnsupportedError(f"{pair}: expected a certificate and its key in PEM, got: {error}") from error

@@ -11,6 +11,10 @@ from pathlib import Path
 from megaseg.errors import UnsupportedError
 
 
+class Exposed(UnsupportedError):
+    """A service that other machines could reach without TLS or a token."""
+
+
 @dataclass(frozen=True)
 class Limits:
     """What one client may ask for.
@@ -62,16 +66,16 @@ class Settings:
 
     def __post_init__(self) -> None:
         if not self.checkpoints:
-            raise UnsupportedError("--checkpoint: expected at least one, got none")
+            raise UnsupportedError("checkpoints: expected at least one, got none")
         for name in self.checkpoints:
             if not re.fullmatch(r"[\w.-]+", name, re.ASCII):
-                raise UnsupportedError(f"--checkpoint: expected a name of letters, digits, . _ and -, got {name!r}")
+                raise UnsupportedError(f"checkpoints: expected a name of letters, digits, . _ and -, got {name!r}")
         if (self.tls_certificate is None) != (self.tls_key is None):
-            raise UnsupportedError("--tls-certificate and --tls-key: expected both or neither, got one")
+            raise UnsupportedError("tls_certificate and tls_key: expected both or neither, got one")
         if not (self.insecure or self.token or self.tls_certificate or is_loopback(self.host)):
-            raise UnsupportedError(
-                f"--host {self.host}: other machines can reach it; expected --tls-certificate and --tls-key, or "
-                "--token-file, or --insecure where something else keeps strangers out"
+            raise Exposed(
+                f"host {self.host}: other machines can reach it; expected a TLS certificate and key, or a token, or "
+                "insecure where something else keeps strangers out"
             )
 
 
@@ -88,7 +92,7 @@ def named(checkpoints: Sequence[str]) -> dict[str, str]:
             name, path = Path(given).stem, given
         if name in sources:
             raise UnsupportedError(
-                f"--checkpoint: expected different names, got {name!r} for {sources[name]} and {path}; give name=path"
+                f"checkpoints: expected different names, got {name!r} for {sources[name]} and {path}; give name=path"
             )
         sources[name] = path
     return sources

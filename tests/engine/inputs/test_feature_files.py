@@ -13,7 +13,8 @@ import pytest
 import safetensors.numpy
 from support import random_features, small_config
 
-from megaseg.engine.inputs.features import Features, load_features, read_features, save_features
+from megaseg.engine.inputs.feature_files import load_features, read_features, save_features
+from megaseg.engine.inputs.features import Features
 from megaseg.errors import FeatureError, ResourceLimitError
 
 

@@ -12,7 +12,8 @@ import safetensors.numpy
 from support import random_features, small_config
 
 from megaseg import Features, load_features, save_features
-from megaseg.engine.inputs.features import as_features
+from megaseg.engine.inputs.feature_files import as_features
+from megaseg.engine.inputs.modality import Modality
 from megaseg.errors import FeatureError
 
 CONFIG = small_config()
@@ -47,7 +48,7 @@ def test_safetensors_file(tmp_path: Path) -> None:
 def test_strided_and_half_precision_arrays_are_taken_exactly() -> None:
     wide = np.random.default_rng(0).standard_normal((12, 26)).astype(np.float16)
     source = as_features(features(clip=wide[::2, ::2]))
-    clip, audio = source.ordered_for(CONFIG)
+    clip, audio = source.ordered_for(CONFIG.modalities)
     assert clip.dtype == np.float32
     assert clip.flags.c_contiguous
     np.testing.assert_array_equal(clip, wide[::2, ::2].astype(np.float32))
@@ -58,7 +59,7 @@ def test_strided_and_half_precision_arrays_are_taken_exactly() -> None:
     ("changes", "message"),
     [
         ({"clip": np.zeros((6, 13))}, "clip: expected float32 or float16, got float64"),
-        ({"clip": np.zeros((6, 13), np.int32)}, "clip: expected float32 or float16, got int32"),
+        ({"clip": np.zeros((6, 13), np.int64)}, "clip: expected float32 or float16, got int64"),
         ({"clip": [[0.0] * 13] * 6}, "clip: expected a NumPy array .* got list"),
         ({"clip": np.zeros(13, np.float32)}, r"clip: expected \(shots, feature_size\).*got \(13,\)"),
         ({"clip": np.zeros((0, 13), np.float32)}, r"got \(0, 13\)"),
@@ -87,14 +88,15 @@ def test_features_that_do_not_fit_the_model() -> None:
         (features(video=np.zeros((6, 2), np.float32)), r"expected the modalities \['clip', 'audio'\]"),
         ({"clip": features()["clip"]}, r"got \['clip'\]"),
         (features(clip=np.zeros((6, 12), np.float32)), "clip: expected 13 features a shot, got 12"),
+        (features(clip=np.zeros((6, 13), np.int32)), "clip: expected float32 or float16, got int32"),
     ):
         with pytest.raises(FeatureError, match=message):
-            as_features(arrays).ordered_for(CONFIG)
+            as_features(arrays).ordered_for(CONFIG.modalities)
     act = small_config("act")
     with pytest.raises(FeatureError, match="takes up to 40 shots, got 41"):
-        as_features(random_features(act, 41)).ordered_for(act)
+        as_features(random_features(act, 41)).ordered_for(act.modalities, most=40)
     with pytest.raises(FeatureError, match="recipe: the checkpoint expects 'a/1', the features are 'b/1'"):
-        as_features(features(recipe="b/1")).ordered_for(small_config(recipe="a/1"))
+        as_features(features(recipe="b/1")).ordered_for(CONFIG.modalities, "a/1")
 
 
 def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
@@ -127,3 +129,23 @@ def test_what_is_no_archive_is_said_to_be_none(tmp_path: Path, data: bytes) -> N
     with pytest.raises(FeatureError, match=r"movie\.npz: .*zip") as refused:
         load_features(path)
     assert "pickle" not in str(refused.value)
+
+
+def test_ids_are_taken_as_they_are_where_the_model_asks_for_them() -> None:
+    ids = np.arange(12, dtype=np.int32).reshape(12, 1)
+    words = Modality("words", 1, "int32")
+    (taken,) = Features({"words": ids[::2]}).ordered_for([words])
+    assert taken.dtype == np.int32
+    assert taken.flags.c_contiguous
+    assert taken.tolist() == ids[::2].tolist()
+    with pytest.raises(FeatureError, match="words: expected int32 ids, got float32; cast with .astype.'int32'"):
+        Features({"words": ids.astype(np.float32)}).ordered_for([words])
+    with pytest.raises(FeatureError, match="words: expected float32 or float16 to average"):
+        Features({"words": ids}).pooled(2)
+
+
+@pytest.mark.parametrize("name", ["labels", "words", "times"])
+def test_the_class_names_what_is_no_array(name: str) -> None:
+    own: dict[str, Any] = {name: [0] * 6}
+    with pytest.raises(FeatureError, match=f"{name}: expected a NumPy array, got list"):
+        Features(random_features(CONFIG, 6), **own)

@@ -204,7 +204,7 @@ def test_closing_tells_those_in_line() -> None:
     asyncio.run(main())
     with pytest.raises(UnsupportedError, match="scheduler: closed"):
         waiting.result(20)
-    for refused in (lambda: admission.admit(Job(), nothing), admission.expect_room):
+    for refused in (lambda: admission.admit(Job(), nothing), admission.require_room):
         with pytest.raises(UnsupportedError, match="scheduler: closed"):
             refused()
     assert counts(admission) == (1, 0, 1)

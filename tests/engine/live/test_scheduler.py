@@ -13,9 +13,9 @@ import pytest
 from support import random_checkpoint, random_features, small_config
 
 from megaseg import Engine, Features
-from megaseg.engine.live.queue_entries import Job, StreamFlow
+from megaseg.engine.live.queue_entries import Job, StreamEntry
 from megaseg.engine.live.scheduler import BatchReport, Scheduler
-from megaseg.engine.live.stream import new_progress
+from megaseg.engine.live.stream import new_state
 from megaseg.errors import DeadlineExceeded, FeatureError, MegasegError, OverloadedError, UnsupportedError
 
 
@@ -70,10 +70,11 @@ def held() -> Iterator[tuple[Scheduler, Gate, Future[Any]]]:
 def test_requests_get_what_they_get_alone(task: str, size: int) -> None:
     engine = Engine.from_checkpoint(random_checkpoint(small_config(task)))
     movies = [movie(engine, 1 + 7 * i % 40, i) for i in range(30)]
+    decision: dict[str, Any] = {"threshold": 0.4} if task == "scene" else {"ordered": False}
     with Scheduler(engine, max_batch_size=size) as scheduler:
-        futures = [scheduler.submit(own, threshold=0.4) for own in movies]
+        futures = [scheduler.submit(own, **decision) for own in movies]
         for own, future in zip(movies, futures, strict=True):
-            assert future.result(20).to_json() == engine.segment(own, threshold=0.4).to_json()
+            assert future.result(20).to_json() == engine.segment(own, **decision).to_json()
         stats = scheduler.stats()
         assert (stats.accepted, stats.completed, stats.queued) == (30, 30, 0)
         assert scheduler.segment(movies[3]).to_json() == engine.segment(movies[3]).to_json()
@@ -208,17 +209,17 @@ def test_events_of_a_push_that_was_given_up_come_with_the_next(held: Any) -> Non
 def test_a_push_that_its_caller_completed_is_not_dropped_again() -> None:
     """The scheduler's thread may have seen it wait, and be late, a moment before."""
     engine = Engine.from_checkpoint(random_checkpoint(small_config()))
-    flow, job = StreamFlow(new_progress(engine)), Job.within(1e-9)
-    flow.progress.append(Features(movie(engine, 1)))
-    with flow.lock:
-        assert [end.ending for end in flow.add(job)] == ["expired"]
-    assert flow.drop([job]) == []
+    entry, job = StreamEntry(new_state(engine)), Job.within(1e-9)
+    entry.state.append(Features(movie(engine, 1)))
+    with entry.lock:
+        assert [end.ending for end in entry.add(job)] == ["expired"]
+    assert entry.drop([job]) == []
     waits = Job()
-    flow.progress.append(Features(movie(engine, 9)))
-    with flow.lock:
-        assert flow.add(waits) == []
-    assert flow.drop([job, waits]) == [waits]
-    assert flow.jobs() == []
+    entry.state.append(Features(movie(engine, 9)))
+    with entry.lock:
+        assert entry.add(waits) == []
+    assert entry.drop([job, waits]) == [waits]
+    assert entry.jobs() == []
 
 
 def test_the_scheduler_goes_on_while_a_stream_asks_for_its_acts() -> None:
@@ -390,3 +391,26 @@ def test_misuse() -> None:
             stream.push({"clip": np.zeros((3, 1), np.float32)})
         stats = scheduler.stats()
         assert (stats.accepted, stats.queued) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("task", "decision", "error"),
+    [
+        ("scene", {"treshold": 0.5}, TypeError),
+        ("scene", {"treshold": None}, TypeError),
+        ("scene", {"ordered": True}, FeatureError),
+        ("scene", {"threshold": 2.0}, FeatureError),
+        ("act", {"num_scenes": 3}, FeatureError),
+    ],
+)
+def test_a_decision_that_cannot_be_is_refused_at_once(
+    task: str, decision: dict[str, Any], error: type[Exception]
+) -> None:
+    engine, gate = gated(small_config(task))
+    with Scheduler(engine) as scheduler:
+        (name,) = decision
+        with pytest.raises(error, match=name):
+            scheduler.submit(movie(engine, 3), **decision)
+        assert gate.runs == []
+        assert scheduler.stats().queued == 0
+        assert scheduler.segment(movie(engine, 3)).num_shots == 3

@@ -195,6 +195,11 @@ def test_misuse() -> None:
         act.stream()
     with pytest.raises(UnsupportedError, match="act model"):
         scene.stream(acts=scene)
+    snapshot = scene.stream().snapshot()
+    for none in (1, "screenplay-acts", act.config):
+        for call in (scene.stream, lambda acts: scene.resume(snapshot, acts=acts)):
+            with pytest.raises(UnsupportedError, match=f"acts: expected the engine .* got {type(none).__name__}"):
+                call(acts=none)
     with pytest.raises(UnsupportedError, match="act model"):
         scene.stream().acts()
     for threshold in (1.5, float("nan"), "0.5"):

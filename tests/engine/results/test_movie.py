@@ -10,8 +10,8 @@ import jsonschema
 import numpy as np
 import pytest
 
-from megaseg.engine.results.movie import MovieSegmentation, on_shots, read_result
-from megaseg.engine.results.segmentation import Decision, Segmentation
+from megaseg.engine.results.schema import Decision
+from megaseg.engine.results.segmentation import Segmentation, joined, on_shots
 from megaseg.engine.tasks.decoding import softmax
 from megaseg.errors import FeatureError
 
@@ -28,52 +28,103 @@ def act(units: int = SHOTS, ordered: bool = True, seed: int = 1) -> Segmentation
     return Segmentation.from_scores("act", scores, Decision(ordered=ordered))
 
 
-def test_both_parts_are_in_one_result_that_reads_back() -> None:
-    result = MovieSegmentation(scene(), act())
+def schema() -> Any:
+    return json.loads(resources.files("megaseg.engine.results").joinpath("result.schema.json").read_text())
+
+
+def test_both_tracks_are_in_one_result_that_reads_back() -> None:
+    result = joined([act(), scene()])
+    assert list(result.tracks) == ["scenes", "acts"]
     assert (len(result.scenes), len(result.turning_points), len(result.acts)) == (3, 5, 6)
     values = json.loads(result.to_json())
-    schema = json.loads(resources.files("megaseg.engine.results").joinpath("result.schema.json").read_text())
-    jsonschema.Draft202012Validator(schema).validate(values)
-    for wrong in ({"schema": "megaseg.segmentation/1"}, {"task": "scene"}):
+    jsonschema.Draft202012Validator(schema()).validate(values)
+    for wrong in ({"schema": "megaseg.segmentation/2"}, {"task": "scene"}):
         with pytest.raises(jsonschema.ValidationError):
-            jsonschema.validate({**values, **wrong}, schema)
+            jsonschema.validate({**values, **wrong}, schema())
     assert values["act_boundaries"] == [point.shot for point in result.turning_points]
-    back = read_result(result.to_json())
-    assert isinstance(back, MovieSegmentation)
-    assert back.to_dict() == values
-    assert isinstance(read_result(scene().to_json()), Segmentation)
+    assert Segmentation.from_json(result.to_json()).to_dict() == values
+    assert Segmentation.from_json(json.dumps(values, sort_keys=True)).to_dict() == values
 
 
-def test_each_part_is_decided_again_with_what_is_its_own() -> None:
-    result = MovieSegmentation(scene(), act()).redecide(num_scenes=4, ordered=False)
+def test_the_attributes_of_a_movie_are_those_of_its_tracks() -> None:
+    result, alone = joined([scene(), act()]), (scene(), act())
+    assert result.task == "movie"
+    assert result.num_shots == SHOTS
+    assert result.boundaries.tolist() == alone[0].boundaries.tolist()
+    assert np.array_equal(result.scores, alone[0].scores)
+    assert result.decision == Decision(num_scenes=3, ordered=True)
+    assert result.scenes == alone[0].scenes
+    assert (result.acts, result.turning_points) == (alone[1].acts, alone[1].turning_points)
+
+
+def test_the_json_of_a_movie_has_no_array_twice() -> None:
+    values = joined([scene(), act()]).to_dict()
+    assert set(values["tracks"]["scenes"]) == {"kind", "decision", "boundaries", "segments", "points"}
+    assert set(values["tracks"]["acts"]) == {"kind", "decision", "boundaries", "segments", "points"}
+    assert values["tracks"]["acts"]["kind"] == "act"
+    assert values["tracks"]["acts"]["decision"] == {"ordered": True}
+    assert values["tracks"]["acts"]["segments"] == values["acts"]
+    assert values["tracks"]["acts"]["points"] == values["turning_points"]
+    assert values["tracks"]["scenes"]["boundaries"] == values["boundaries"]
+
+
+def test_each_track_is_decided_again_with_what_is_its_own() -> None:
+    result = joined([scene(), act()]).redecide(num_scenes=4, ordered=False)
     assert len(result.scenes) == 4
-    assert [point.shot for point in result.turning_points] == result.act.scores.argmax(axis=0).tolist()
+    assert [point.shot for point in result.turning_points] == result.tracks["acts"].scores.argmax(axis=0).tolist()
     assert (result.decision.num_scenes, result.decision.ordered) == (4, False)
 
 
 @pytest.mark.parametrize(
-    ("parts", "message"),
+    ("results", "message"),
     [
-        ((act(), scene()), "got act and scene"),
-        ((scene(), act(11)), "the same shots, got 12 and 11"),
+        ((act(), act()), "got two of acts"),
+        ((scene(), act(11)), "scenes and acts over the same shots, got 12 and 11"),
         ((scene(times=np.arange(24).reshape(12, 2)), act()), "the same times"),
     ],
 )
-def test_parts_that_do_not_fit_are_refused(parts: tuple[Segmentation, Segmentation], message: str) -> None:
+def test_results_that_do_not_fit_are_refused(results: tuple[Segmentation, Segmentation], message: str) -> None:
     with pytest.raises(FeatureError, match=message):
-        MovieSegmentation(*parts)
+        joined(results)
+
+
+def test_a_result_without_tracks_is_refused() -> None:
+    with pytest.raises(FeatureError, match="tracks: expected at least one"):
+        Segmentation({})
 
 
 @pytest.mark.parametrize(
-    "changes", [{"task": "scene"}, {"act_scores": [[2.0]]}, {"act_scores": [[0.5] * 5]}, {"decision": []}]
+    "changes",
+    [
+        {"task": "scene"},
+        {"act_scores": [[2.0]]},
+        {"act_scores": [[0.5] * 5]},
+        {"decision": []},
+        {"decision": {"threshold": 0.25, "min_scene_length": 1, "num_scenes": 3, "ordered": True}},
+        {"tracks": {}},
+        {"tracks": []},
+        {"tracks": {"scenes": {"kind": "synopsis"}}},
+        {"tracks": {"scenes": {"kind": "scene", "decision": {"threshold": 2.0}}}},
+        {"tracks": {"scenes": {"kind": "scene", "decision": {"loudness": 2.0}}}},
+    ],
+    ids=str,
 )
 def test_a_damaged_result_is_refused(changes: dict[str, Any]) -> None:
-    with pytest.raises(FeatureError):
-        read_result(json.dumps({**MovieSegmentation(scene(), act()).to_dict(), **changes}))
-    values = MovieSegmentation(scene(), act()).to_dict()
+    with pytest.raises(FeatureError, match="result: expected"):
+        Segmentation.from_json(json.dumps({**joined([scene(), act()]).to_dict(), **changes}))
+
+
+def test_a_missing_array_is_named() -> None:
+    values = joined([scene(), act()]).to_dict()
     del values["act_scores"]
     with pytest.raises(FeatureError, match="act_scores"):
-        read_result(json.dumps(values))
+        Segmentation.from_dict(values)
+
+
+def test_a_track_under_another_name_is_refused() -> None:
+    values = scene().to_dict()
+    with pytest.raises(FeatureError, match="tracks chapters"):
+        Segmentation.from_dict({**values, "tracks": {"chapters": values["tracks"]["scenes"]}})
 
 
 @pytest.mark.parametrize("ordered", [False, True])
@@ -96,12 +147,11 @@ def test_acts_over_units_keep_their_logits_in_a_movie_that_reads_back(ordered: b
     """Nothing but the logits tells shots apart that lie hundreds of nats below the maximum."""
     logits = np.random.default_rng(seed).normal(0, 1000, (7, 5)).astype(np.float32)
     units, ends = Segmentation.from_logits("act", logits, Decision(ordered=ordered)), np.array([0, 3, 4, 9, 10, 15, 20])
-    result = MovieSegmentation(scene(21), on_shots(units, ends))
+    result = joined([scene(21), on_shots(units, ends)])
     values = json.loads(result.to_json())
-    schema = json.loads(resources.files("megaseg.engine.results").joinpath("result.schema.json").read_text())
-    jsonschema.Draft202012Validator(schema).validate(values)
+    jsonschema.Draft202012Validator(schema()).validate(values)
     assert values["act_logits"][1] == [None] * 5
-    back = read_result(result.to_json())
+    back = Segmentation.from_json(result.to_json())
     assert back.to_dict() == values
     for own in (result, back):
         assert [point.shot for point in own.turning_points] == ends[[p.shot for p in units.turning_points]].tolist()
@@ -115,3 +165,8 @@ def test_acts_over_units_keep_their_logits_in_a_movie_that_reads_back(ordered: b
 def test_ends_that_do_not_fit_the_units_are_refused(ends: list[int]) -> None:
     with pytest.raises(FeatureError, match="last shots of 7 units"):
         on_shots(act(7), np.array(ends))
+
+
+def test_scenes_are_not_acts_over_units() -> None:
+    with pytest.raises(FeatureError, match="units of an act result"):
+        on_shots(scene(), np.arange(12))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from megaseg import Segmentation
-from megaseg.engine.results.segmentation import Decision
+from megaseg.engine.results.schema import Decision
 from megaseg.errors import FeatureError
 
 SCORES = np.array([0.1, 0.9, 0.2, 0.6, 0.1, 0.3], dtype=np.float32)

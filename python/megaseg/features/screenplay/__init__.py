@@ -1,1 +1,1 @@
-"""Screenplays: parsing, blocks, and what their text says beyond its words."""
+"""Screenplays: parsing, blocks, and features of their text, cast and rhythm."""

@@ -48,6 +48,11 @@ class Screenplay:
     scenes: NDArray[np.int64] | None = None
     num_scenes: int = 0
 
+    @property
+    def num_shots(self) -> int:
+        """Number of blocks, the shots of a screenplay."""
+        return len(self.blocks)
+
 
 def read_screenplays(path: str | Path) -> Iterator[Screenplay]:
     """Screenplays of one file: ``.jsonl``/``.jsonl.gz`` packs hold many, any other suffix is one script in text form.
@@ -60,19 +65,32 @@ def read_screenplays(path: str | Path) -> Iterator[Screenplay]:
         yield from _read_pack(path)
         return
     try:
-        text = path.read_bytes().decode("utf-8-sig", errors="replace")
+        content = path.read_bytes()
     except OSError as error:
         raise FeatureError(f"{path}: expected a readable screenplay, got {error.strerror}") from error
+    yield parse_screenplay(content, path.stem, str(path))
+
+
+def parse_screenplay(content: bytes | str, name: str, where: str | None = None) -> Screenplay:
+    """A screenplay from its text (bytes: UTF-8), Fountain or plain; its headings say where scenes begin.
+
+    ``where`` stands for the screenplay in messages; None takes its name.
+
+    Raises:
+        FeatureError: binary data, or a text without action and dialogue.
+    """
+    where = name if where is None else where
+    text = content if isinstance(content, str) else content.decode("utf-8-sig", errors="replace")
     if "\0" in text:
-        raise FeatureError(f"{path}: expected a text screenplay (Fountain or plain), got binary data")
+        raise FeatureError(f"{where}: expected a text screenplay (Fountain or plain), got binary data")
     parsed = parse_script(text)
     if not parsed:
-        raise FeatureError(f"{path}: expected a screenplay, found no action or dialogue")
+        raise FeatureError(f"{where}: expected a screenplay, found no action or dialogue")
     blocks = tuple(Block(DIALOGUE if speaker else ACTION, speaker, words) for _, speaker, words in parsed)
     numbers = np.array([scene for scene, _, _ in parsed])
     scenes = np.cumsum(np.diff(numbers, prepend=numbers[0]) > 0, dtype=np.int64)  # a heading without blocks is no scene
     labels = _last_of_scene(numbers.tolist(), blocks)
-    yield Screenplay(path.stem, blocks, labels, scenes, int(scenes[-1]) + 1)
+    return Screenplay(name, blocks, labels, scenes, int(scenes[-1]) + 1)
 
 
 def _read_pack(path: Path) -> Iterator[Screenplay]:

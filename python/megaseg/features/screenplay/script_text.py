@@ -19,7 +19,9 @@ _FURNITURE = re.compile(
 _CUE = re.compile(r"^(?=.*[A-Z])[^a-z:!?]{1,40}$")
 _EXTENSION = re.compile(r"\s*\((?:[^)]*)\)?|\s*\^$")
 _EMPHASIS = re.compile(r"(?<!\\)(\*{1,3}|_)(?=\S)(.+?)(?<=\S)\1")
-_DROPPED = re.compile(r"/\*.*?\*/|\[\[.*?\]\]", re.DOTALL)
+_NOTE = re.compile(r"/\*|\[\[")
+_CLOSING = {"/*": "*/", "[[": "]]"}
+_MOST_STEPS = 10_000_000  # of a search for emphasis, which is quadratic where it is never closed
 _TITLE_PAGE = re.compile(r"\A\s*(?:[A-Z][\w ]*:[^\n]*\n(?:[ \t]+\S[^\n]*\n)*)+\s*\n", re.IGNORECASE)
 
 Parsed = list[tuple[int, str, str]]
@@ -30,7 +32,7 @@ def parse_script(text: str) -> Parsed:
 
     Scene numbers grow by one at each heading; a scene without blocks vanishes. A script without headings has one scene.
     """
-    text = _DROPPED.sub("", text.expandtabs().replace("\r\n", "\n").replace("\r", "\n").replace("\f", "\n\n"))
+    text = _without_notes(text.expandtabs().replace("\r\n", "\n").replace("\r", "\n").replace("\f", "\n\n"))
     if re.match(r"\s*(?:Title|Credit|Author|Source)\s*:", text, re.IGNORECASE):
         text = _TITLE_PAGE.sub("", text)
     parsed: Parsed = []
@@ -43,6 +45,19 @@ def parse_script(text: str) -> Parsed:
             if words:
                 parsed.append((scene, speaker, words))
     return _rejoin(parsed)
+
+
+def _without_notes(text: str) -> str:
+    """Text without ``/* */`` and ``[[ ]]``, in time that grows with its length whatever is in it."""
+    last = {opening: text.rfind(closing) for opening, closing in _CLOSING.items()}
+    kept, begin, place = [], 0, 0
+    while note := _NOTE.search(text, place):
+        if last[note[0]] < note.end():
+            place = note.start() + 1
+            continue
+        kept.append(text[begin : note.start()])
+        begin = place = text.find(_CLOSING[note[0]], note.end()) + 2
+    return "".join([*kept, text[begin:]])
 
 
 def _is_furniture(line: str) -> bool:
@@ -82,7 +97,9 @@ def _speech(lines: list[str]) -> tuple[str, str]:
 def _clean(lines: list[str]) -> str:
     words = " ".join(line.lstrip("!~").strip("><").strip() for line in lines)
     words = re.sub(r"\(\s*(?:CONT'?D|CONTINUED|MORE)\s*\)", "", words, flags=re.IGNORECASE)
-    return " ".join(_EMPHASIS.sub(r"\2", words).split())
+    if (words.count("*") + words.count("_")) * len(words) <= _MOST_STEPS:
+        words = _EMPHASIS.sub(r"\2", words)
+    return " ".join(words.split())
 
 
 def _rejoin(parsed: Parsed) -> Parsed:

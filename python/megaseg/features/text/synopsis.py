@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from megaseg.engine.results.segmentation import TURNING_POINTS
+from megaseg.engine.tasks.act import TURNING_POINTS
 from megaseg.errors import FeatureError
 from megaseg.features.build import file_name
 

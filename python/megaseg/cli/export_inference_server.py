@@ -10,7 +10,7 @@ import typer
 from megaseg.cli.console import JsonOption, output, print_json
 
 
-def export_triton(
+def export_inference_server(
     model: Annotated[str, typer.Argument(help="A checkpoint or compiled model, or the name of a shipped checkpoint.")],
     repository: Annotated[Path, typer.Option("--output", "-o", help="The repository: a folder of models.")],
     kind: Annotated[
@@ -25,10 +25,12 @@ def export_triton(
     ] = 0,
     json: JsonOption = False,
 ) -> None:
-    """Write a model into a Triton model repository: a new one, or its next version. The files are docs/triton.md's."""
-    from megaseg.deploy.inference_server import export_triton as export
+    """Write a model, or its next version, into a repository of Triton Inference Server (docs/triton.md)."""
+    from megaseg.deploy import inference_server
 
-    made = export(model, repository, name=name, kind=kind, compute_type=compute_type, max_batch_size=max_batch_size)
+    made = inference_server.export_inference_server(
+        model, repository, name=name, kind=kind, compute_type=compute_type, max_batch_size=max_batch_size
+    )
     if json:
         print_json({"folder": str(made.folder), "inputs": _tensors(made.inputs), "outputs": _tensors(made.outputs)})
         return

@@ -1,4 +1,4 @@
-"""``megaseg info`` and ``megaseg convert``: look into a checkpoint, or make one from a torch state dict."""
+"""``megaseg info``: what is in a checkpoint or compiled model."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from megaseg.cli.console import JsonOption, console, output, print_json
+from megaseg.cli.console import JsonOption, output, print_json
 from megaseg.engine.backends.native.artefact import is_artefact
 from megaseg.engine.backends.onnx.file import is_onnx, load
 from megaseg.engine.backends.tensorrt.plan import is_plan, read_plan
 from megaseg.engine.model.checkpoint import load_checkpoint, resolve_checkpoint
-from megaseg.errors import CheckpointError
 
 
 def info(
@@ -27,7 +26,7 @@ def info(
     if is_artefact(path) or is_onnx(path):
         report = _describe_compiled(path)
     else:
-        report = _describe_plan(path) if is_plan(path) else _describe(path)
+        report = _describe_plan(path) if is_plan(path) else describe_checkpoint(path)
     if json:
         print_json(report)
         return
@@ -48,7 +47,8 @@ def info(
     output.print(table)
 
 
-def _describe(path: Path) -> dict[str, Any]:
+def describe_checkpoint(path: Path) -> dict[str, Any]:
+    """Config, sizes, checksums and metadata of a checkpoint file."""
     checkpoint = load_checkpoint(path)
     return {
         "file": str(path),
@@ -100,39 +100,3 @@ def _decoded(text: str) -> Any:
         return json_module.loads(text)
     except ValueError:
         return text
-
-
-def convert(
-    source: Annotated[Path, typer.Argument(help="A torch file with a state dict.", exists=True, dir_okay=False)],
-    target: Annotated[Path, typer.Argument(help="The .safetensors checkpoint to write.")],
-    config: Annotated[Path, typer.Option(help="JSON file with the model's config.", exists=True, dir_okay=False)],
-    prefix: Annotated[str, typer.Option(help="Prefix to strip from every name, besides module. and its like.")] = "",
-    storage: Annotated[str, typer.Option(help="F32 or F16: how weights are stored.")] = "F32",
-    json: JsonOption = False,
-) -> None:
-    """Make a checkpoint from a torch state dict (read with weights_only, so no code of the file ever runs)."""
-    from megaseg.deploy.convert import NamesError, convert_state_dict
-
-    if target.suffix != ".safetensors":
-        raise CheckpointError(f"{target}: expected a name that ends in .safetensors")
-    if storage not in ("F32", "F16"):
-        raise CheckpointError(f"--storage: expected F32 or F16, got {storage!r}")
-    try:
-        convert_state_dict(source, target, config, prefix=prefix, storage=storage)
-    except NamesError as error:
-        _print_names(error)
-        raise
-    report = _describe(target)
-    if json:
-        print_json(report)
-    else:
-        console.print(f"{target}: {report['parameters']:,} parameters, sha256 {report['sha256'][:16]}", highlight=False)
-
-
-def _print_names(error: Any) -> None:
-    table = Table(title="names that do not fit the config")
-    for column in ("tensor", "expected", "got"):
-        table.add_column(column)
-    for name, expected, got in error.rows:
-        table.add_row(name, expected, got)
-    console.print(table)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from megaseg.features import Block, Screenplay, screenplay_features
+from megaseg.features import Block, Screenplay
+from megaseg.features.screenplay.blocks import block_features
 from megaseg.features.screenplay.cast import WINDOWS, ages, conversation, mentions, presence, speaker_name, turnover
 from megaseg.features.screenplay.cues import cues
 from megaseg.features.screenplay.rhythm import cohesion, form
@@ -101,7 +102,7 @@ def test_recipe_gives_finite_features_of_any_length(count: int) -> None:
     rng = np.random.default_rng(0)
     vectors = rng.standard_normal((count, 384)).astype(np.float32)
     log_odds = rng.standard_normal(count).astype(np.float32)
-    features = screenplay_features(Screenplay("x", blocks, None), vectors, log_odds)
+    features = block_features(Screenplay("x", blocks, None), vectors, log_odds)
     assert {name: array.shape for name, array in features.modalities.items()} == {
         "description": (count, 384),
         "dialogue": (count, 384),
@@ -116,7 +117,7 @@ def test_recipe_gives_finite_features_of_any_length(count: int) -> None:
 
 def test_a_script_without_speeches_or_without_words_is_still_a_script() -> None:
     for blocks in ([action("He waits.")] * 3, [action("")] * 3, [speech("")] * 3):
-        features = screenplay_features(
+        features = block_features(
             Screenplay("x", tuple(blocks), None), np.zeros((3, 384), np.float32), np.zeros(3, np.float32)
         )
         assert np.isfinite(features.modalities["structure"]).all()

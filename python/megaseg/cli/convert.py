@@ -1,0 +1,49 @@
+"""``megaseg convert``: a torch state dict to a checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from megaseg.cli.console import JsonOption, console, print_json
+from megaseg.cli.info import describe_checkpoint
+from megaseg.errors import CheckpointError
+
+
+def convert(
+    source: Annotated[Path, typer.Argument(help="A torch file with a state dict.", exists=True, dir_okay=False)],
+    target: Annotated[Path, typer.Argument(help="The .safetensors checkpoint to write.")],
+    config: Annotated[Path, typer.Option(help="JSON file with the model's config.", exists=True, dir_okay=False)],
+    prefix: Annotated[str, typer.Option(help="Prefix to strip from every name, besides module. and its like.")] = "",
+    storage: Annotated[str, typer.Option(help="F32 or F16: how weights are stored.")] = "F32",
+    json: JsonOption = False,
+) -> None:
+    """Make a checkpoint from a torch state dict (read with weights_only, so no code of the file ever runs)."""
+    from megaseg.deploy.convert import NamesError, convert_state_dict
+
+    if target.suffix != ".safetensors":
+        raise CheckpointError(f"{target}: expected a name that ends in .safetensors")
+    if storage not in ("F32", "F16"):
+        raise CheckpointError(f"--storage: expected F32 or F16, got {storage!r}")
+    try:
+        convert_state_dict(source, target, config, prefix=prefix, storage=storage)
+    except NamesError as error:
+        _print_names(error)
+        raise
+    report = describe_checkpoint(target)
+    if json:
+        print_json(report)
+    else:
+        console.print(f"{target}: {report['parameters']:,} parameters, sha256 {report['sha256'][:16]}", highlight=False)
+
+
+def _print_names(error: Any) -> None:
+    table = Table(title="names that do not fit the config")
+    for column in ("tensor", "expected", "got"):
+        table.add_column(column)
+    for name, expected, got in error.rows:
+        table.add_row(name, expected, got)
+    console.print(table)

@@ -1,0 +1,93 @@
+"""Where results go: files, pictures, JSON lines and tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich import box
+from rich.table import Table
+
+from megaseg.cli.console import output, print_json
+from megaseg.engine.inputs.files import atomic_write
+from megaseg.engine.results.segmentation import Segmentation
+from megaseg.engine.tasks.track import Track
+from megaseg.errors import FeatureError
+from megaseg.features import Screenplay
+from megaseg.pipelines.sources import Source
+
+
+def targets(names: list[str], output_path: Path | None, plot: Path | None) -> list[Path | None]:
+    """The JSON file of each movie: the given one, or one a movie in the given folder; settled before any work.
+
+    Raises:
+        FeatureError: one file or picture for several movies, or two movies of one name.
+    """
+    if plot is not None and len(names) > 1:
+        raise FeatureError(f"--plot: expected one movie, got {len(names)}")
+    if output_path is None:
+        return [None] * len(names)
+    if output_path.suffix == ".json":
+        if len(names) > 1:
+            raise FeatureError(f"{output_path}: expected a folder for {len(names)} movies, got a .json file")
+        return [output_path]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise FeatureError(f"{output_path}: expected movies of different names, got two of {', '.join(twice)}")
+    return [output_path / f"{name.replace('/', '_')}.json" for name in names]
+
+
+def deliver(
+    result: Segmentation,
+    name: str,
+    target: Path | None,
+    plot: Path | None,
+    json: bool,
+    source: Source | None = None,
+) -> None:
+    """Write a movie's result and picture where they are wanted, and print a line of JSON or tables."""
+    if target is not None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(target) as temporary:
+            temporary.write_text(result.to_json(indent=1) + "\n", encoding="utf-8")
+    if plot is not None:
+        from megaseg.report.plots import plot_segmentation
+
+        plot_segmentation(result, plot, title=name)
+    if json:
+        print_json(result.to_dict())
+        return
+    for track in result.tracks.values():
+        output.print(_table(result, track, name, source))
+
+
+def _table(result: Segmentation, track: Track, name: str, source: Source | None) -> Table:
+    """A row a segment, with its text where there is some, else its score as a bar; then a row a point."""
+    table = Table(title=f"{name}: {len(track.segments)} {track.name} in {result.num_shots} shots", box=box.SIMPLE_HEAD)
+    table.add_column(track.task, no_wrap=True)
+    for column in ["first", "last", "shots"] + ["start", "end"] * (result.times is not None) + ["score"]:
+        table.add_column(column, justify="right", no_wrap=True)
+    play = source if isinstance(source, Screenplay) else None
+    if play:
+        table.add_column("begins", no_wrap=True)
+    elif not track.points:
+        table.add_column("", style="cyan", no_wrap=True)
+    letters, bar = (20, 6) if track.points else (32, 12)
+    for number, part in enumerate(track.segments, start=1):
+        shots = (part.first_shot, part.last_shot, part.last_shot - part.first_shot + 1)
+        clocks = _clocks(result, part.start_ticks, part.end_ticks)
+        last = play.blocks[part.first_shot].text[:letters] if play else "━" * round(bar * part.score)
+        table.add_row(str(number), *map(str, shots), *clocks, f"{part.score:.3f}", last)
+    for point in track.points:
+        start = None if result.times is None else int(result.times[point.shot, 0])
+        clock = [*_clocks(result, start), ""] if result.times is not None else []
+        table.add_row(point.name, str(point.shot), "", "", *clock, f"{point.score:.3f}", style="bold")
+    return table
+
+
+def _clocks(result: Segmentation, *ticks: int | None) -> list[str]:
+    return [_clock(result.seconds(tick)) for tick in ticks if tick is not None]
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(seconds, 60)
+    return f"{int(minutes // 60)}:{int(minutes % 60):02}:{rest:04.1f}"

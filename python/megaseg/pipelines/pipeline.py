@@ -1,0 +1,194 @@
+"""``Pipeline``: models made ready once, and the way of each movie through them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from megaseg.engine.engine import Engine
+from megaseg.engine.inputs.features import Features
+from megaseg.engine.model.config import ModelConfig
+from megaseg.engine.results.segmentation import Segmentation, joined, on_shots
+from megaseg.engine.tasks.task import deciding_task
+from megaseg.engine.tasks.together import check_together, options_for_each
+from megaseg.errors import FeatureError
+from megaseg.features.extractor import Extractor, Reading, UnnamedUnits
+from megaseg.features.recipe import recipe_for
+from megaseg.pipelines.sources import Source, location, open_source
+
+
+class Extractors:
+    """Extractors by the kind of source that they read, each made when the first such source comes."""
+
+    def __init__(self, given: Iterable[Extractor] = ()) -> None:
+        """``given`` take the place of those that the table of recipes would make."""
+        self._made: dict[type[Any], Extractor] = {extractor.reads: extractor for extractor in given}
+
+    def read(self, source: Source) -> Reading:
+        """A source as its extractor reads it; nothing is computed yet.
+
+        Raises:
+            FeatureError: no extractor reads such a source.
+        """
+        kind = recipe_for(source, None).extractor
+        if kind.reads not in self._made:
+            self._made[kind.reads] = kind()
+        return self._made[kind.reads].read(source)
+
+
+class Passage:
+    """One source on its way through the models: which model is next, what that reads, and what was found.
+
+    A model whose rows are longer than a shot, such as an act model of scenes, comes after the one that finds them; its
+    rows are the segments found, else those that the source names.
+
+    Raises:
+        FeatureError: a model whose recipe no extractor makes of such a source.
+    """
+
+    def __init__(self, configs: Sequence[ModelConfig], source: Source, extractors: Extractors) -> None:
+        self._reading = extractors.read(source)
+        self._recipes = [recipe_for(source, config.recipe) for config in configs]
+        self._ends: list[NDArray[np.int64] | None] = [None] * len(configs)
+        self._found: list[Segmentation] = []
+        self.order: list[int] = sorted(range(len(configs)), key=lambda model: self._recipes[model].units is not None)
+
+    def features(self, model: int) -> Features:
+        """Features that the model of this number reads; those before it in ``order`` have been added.
+
+        Raises:
+            FeatureError: a model of longer units, which no other model has found and the source does not name.
+            UnsupportedError: a missing extra.
+        """
+        recipe = self._recipes[model]
+        if recipe.units is not None:
+            self._ends[model] = self._unit_ends(recipe.units)
+        return self._reading.features(recipe.name, self._ends[model])
+
+    def add(self, model: int, result: Segmentation) -> None:
+        """Take the result of a model, over the features that it was given."""
+        ends = self._ends[model]
+        self._found.append(result if ends is None else on_shots(result, ends))
+
+    def result(self) -> Segmentation:
+        """The result of all models together."""
+        return joined(self._found)
+
+    def _unit_ends(self, units: str) -> NDArray[np.int64]:
+        """Last shot (units,) of each segment of a track that was found, else of those that the source names."""
+        for result in self._found:
+            if units in result.tracks:
+                return np.array([segment.last_shot for segment in result.tracks[units].segments])
+        try:
+            return self._reading.named_ends()
+        except UnnamedUnits as error:
+            raise UnnamedUnits(f"{error}; a model that finds {units} as well supplies them") from error
+
+
+class Pipeline:
+    """Models, one for each task, and everything from a source to their result. Made once.
+
+    Args:
+        engines: of the models.
+        extractors: to use in place of those of ``features.RECIPES``, such as one with models of its own.
+
+    Raises:
+        FeatureError: models that do not go together.
+    """
+
+    def __init__(self, engines: Sequence[Engine], *, extractors: Iterable[Extractor] = ()) -> None:
+        self.engines = tuple(engines)
+        self._configs = [engine.config for engine in self.engines]
+        check_together(self._configs, [f"model {number}" for number in range(1, len(self.engines) + 1)])
+        self._extractors = Extractors(extractors)
+
+    @classmethod
+    def from_checkpoints(
+        cls,
+        checkpoints: Sequence[str | os.PathLike[str]],
+        *,
+        extractors: Iterable[Extractor] = (),
+        **options: Any,
+    ) -> Pipeline:
+        """Load each checkpoint with the same ``options``, those of ``Engine.from_checkpoint``.
+
+        Raises:
+            CheckpointError, UnsupportedError, ResourceLimitError: as ``Engine.from_checkpoint``.
+            FeatureError: models that do not go together.
+        """
+        engines = [Engine.from_checkpoint(given, **options) for given in checkpoints]
+        check_together([engine.config for engine in engines], [os.fspath(given) for given in checkpoints])
+        return cls(engines, extractors=extractors)
+
+    def segment(self, source: Any, **decision: Any) -> Segmentation:
+        """The result of one movie, with what every model finds.
+
+        Args:
+            source: features, a feature file, a screenplay or its file, as ``open_source`` takes them.
+            decision: keywords of ``Engine.segment``, each of which goes to the models whose task takes it.
+
+        Raises:
+            FeatureError: a source or features that do not fit the models, or as ``Engine.segment``.
+            UnsupportedError: a missing extra.
+        """
+        options = self.options(decision)
+        opened = open_source(source)
+        if isinstance(opened, Features):
+            check_same_features([config.recipe for config in self._configs], location(source))
+            parts = zip(self.engines, options, strict=True)
+            return joined([engine.segment(opened, **own) for engine, own in parts])
+        passage = Passage(self._configs, opened, self._extractors)
+        for model in passage.order:
+            passage.add(model, self.engines[model].segment(passage.features(model), **options[model]))
+        return passage.result()
+
+    def segment_many(self, movies: Sequence[Features], **decision: Any) -> list[Segmentation]:
+        """``segment`` for the features of several movies, which each model runs together.
+
+        Raises:
+            FeatureError, UnsupportedError: as ``segment``.
+        """
+        check_same_features([config.recipe for config in self._configs], "features")
+        both = zip(self.engines, self.options(decision), strict=True)
+        parts = [engine.segment_many(movies, **own) for engine, own in both]
+        return [joined(part) for part in zip(*parts, strict=True)]
+
+    def features(self, source: Any, model: int = 0) -> Features:
+        """Features of a movie as the model of this number reads them without any other.
+
+        Raises:
+            FeatureError, UnsupportedError: as ``segment``.
+        """
+        opened = open_source(source)
+        if isinstance(opened, Features):
+            return opened
+        recipe = recipe_for(opened, self._configs[model].recipe)
+        return self._extractors.read(opened).features(recipe.name)
+
+    def options(self, decision: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Of the keywords of ``segment``, those that each model's task takes.
+
+        Raises:
+            FeatureError: an option that no model takes, or a value that no movie allows.
+        """
+        tasks = [config.task for config in self._configs]
+        parts = zip(tasks, options_for_each(tasks, decision), strict=True)
+        return [deciding_task(task, "segment").given(own) for task, own in parts]
+
+
+def check_same_features(recipes: Iterable[str | None], source: str) -> None:
+    """Check that models of these recipes can read one movie's feature file together.
+
+    Raises:
+        FeatureError: different recipes.
+    """
+    named = sorted({recipe for recipe in recipes if recipe})
+    if len(named) > 1:
+        raise FeatureError(
+            f"{source}: the checkpoints read different features, {' and '.join(named)}; "
+            "give the screenplay itself, or one checkpoint"
+        )

@@ -1,0 +1,91 @@
+"""Sources of movies: what a name, a path or an object in memory is."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from megaseg.engine.inputs.feature_files import as_features, load_features, resolve_features
+from megaseg.engine.inputs.features import Features
+from megaseg.errors import FeatureError
+from megaseg.features.screenplay.screenplay import Screenplay, read_screenplays
+
+FEATURE_FILES = (".npz", ".safetensors")
+PACKS = (".jsonl", ".jsonl.gz")  # of many screenplays
+SCREENPLAYS = (".fountain", ".txt")
+# What a folder is searched for: a .txt in it may be anything.
+IN_FOLDERS = (*FEATURE_FILES, ".fountain")
+
+
+class Source(Protocol):
+    """One movie that is not read yet, or that some extractor reads (``features.RECIPES``): it has a name."""
+
+    @property
+    def name(self) -> str:
+        """The movie's name, for messages and results."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureFile:
+    """A feature file, opened when its movie is segmented."""
+
+    name: str
+    path: Path
+
+
+def find_sources(name: str | os.PathLike[str]) -> list[Source]:
+    """Every movie behind a name: a feature file or shipped sample, a screenplay, a pack of them, or a folder.
+
+    Raises:
+        FeatureError: nothing of that name, a folder without movies, or a screenplay that cannot be read.
+    """
+    path = Path(name)
+    if path.is_dir():
+        files = sorted(file for file in path.iterdir() if file.suffix in IN_FOLDERS)
+        if not files:
+            raise FeatureError(f"{path}: expected {', '.join(IN_FOLDERS)} files in the folder, got none")
+        return [source for file in files for source in find_sources(file)]
+    if str(name).endswith((*SCREENPLAYS, *PACKS)):
+        return list(read_screenplays(path))
+    file = resolve_features(name)
+    return [FeatureFile(file.stem, file)]
+
+
+def find_source(name: str | os.PathLike[str]) -> Source:
+    """The one movie behind a name.
+
+    Raises:
+        FeatureError: several movies, or as ``find_sources``.
+    """
+    found = find_sources(name)
+    if len(found) != 1:
+        raise FeatureError(f"{os.fspath(name)}: expected one movie, got {len(found)}")
+    return found[0]
+
+
+def open_source(source: Any) -> Features | Source:
+    """One movie ready for a pipeline: its features, or a source that some extractor reads.
+
+    ``source`` is a name or path as ``find_source`` takes it, what that gave, ``Features``, or a mapping of modality to
+    array.
+
+    Raises:
+        FeatureError: no movie, several movies, or features that cannot be read.
+    """
+    if isinstance(source, (str, os.PathLike)):
+        source = find_source(source)
+    if isinstance(source, FeatureFile):
+        return load_features(source.path)
+    if isinstance(source, Screenplay):
+        return source
+    return as_features(source)
+
+
+def location(source: Any) -> str:
+    """What messages call a source of features: its path, or what it was given as."""
+    if isinstance(source, FeatureFile):
+        return str(source.path)
+    return os.fspath(source) if isinstance(source, (str, os.PathLike)) else "features"
