@@ -105,8 +105,10 @@ class Lowering:
 
     def _inputs(self, node: Node, product: str) -> tuple[int, ...]:
         """The values that a step reads, in types that its kernel takes."""
-        read = node.op in READ_FEATURES
-        inputs = [self._index[x] if read and x is node.inputs[0] else self._copied(x) for x in node.inputs]
+        inputs = [
+            self._index[source] if at == 0 and node.op in READ_FEATURES else self._copied(source)
+            for at, source in enumerate(node.inputs)
+        ]
         if product:
             inputs[0] = self._cast(inputs[0], product)
         elif node.op in READ_EXACT:
