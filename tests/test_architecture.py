@@ -62,11 +62,7 @@ NOT_YET: dict[str, dict[str, str]] = {  # by guard, the beginning of a name and 
     },
     "words": {"csrc/core/": "cpp", "engine/backends/": "lead"},
     "flags": {
-        "catalog/": "pipes",
-        "deploy/": "pipes",
         "engine/": "lead",
-        "features/text/minilm.py": "pipes",
-        "serving/": "pipes",
         "training/act/run.py": "training",
     },
     "files": {"engine/backends/onnx/lowering.py": "lead"},
@@ -77,9 +73,6 @@ NOT_YET: dict[str, dict[str, str]] = {  # by guard, the beginning of a name and 
         "engine/backends/tensorrt/api.py::build": "lead",
         "engine/backends/torch/evaluation.py::Evaluation._evaluate": "lead",
         "engine/engine.py::Engine.from_checkpoint": "lead",
-        "python/megaseg/deploy/inference_server.py::export_triton": "pipes",
-        "python/megaseg/features/build.py::build_features": "pipes",
-        "python/megaseg/report/plots.py::plot_importance": "tasks",
         "python/megaseg/training/": "training",
     },
 }
