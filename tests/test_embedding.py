@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from programs import Program
 from support import random_checkpoint, random_features, small_config
 
 from megaseg import Engine
@@ -122,6 +123,40 @@ def test_a_file_that_is_written_to_while_it_is_open_is_a_bad_model(example: Path
     library.megaseg_close(model)
 
 
+@pytest.mark.parametrize(
+    ("properties", "message"),
+    [
+        ([("task", "scene"), ("threshold", "high")], b"expected a threshold from 0 to 1, got high"),
+        ([("threshold", "1.5")], b"expected a threshold from 0 to 1, got 1.5"),
+        ([("threshold", "nan")], b"expected a threshold from 0 to 1, got nan"),
+        ([("task", "scene")], b"expected a scene model of 2 classes"),
+        ([("task", "act")], None),
+        ([("task", "caption")], None),
+    ],
+)
+def test_properties_that_do_not_fit_are_a_bad_model(
+    example: Path, tmp_path: Path, properties: list[tuple[str, str]], message: bytes | None
+) -> None:
+    program = Program()
+    program.properties = properties
+    program.output("logits", program.read("x", 3))
+    program.write(tmp_path / "model.mseg")
+    library = ctypes.CDLL(str(BUILD / "libmegaseg.so"))
+    library.megaseg_error_message.restype = ctypes.c_char_p
+    library.megaseg_model_threshold.restype = ctypes.c_float
+    model, error = ctypes.c_void_p(), ctypes.c_void_p()
+    status = library.megaseg_open(str(tmp_path / "model.mseg").encode(), None, ctypes.byref(model), ctypes.byref(error))
+    if message is None:
+        assert status == 0
+        assert library.megaseg_model_threshold(model) == 0.5
+        assert library.megaseg_model_task(model) == (1 if properties[0][1] == "act" else 3)
+        library.megaseg_close(model)
+    else:
+        assert status == 2  # MEGASEG_BAD_MODEL
+        assert message in library.megaseg_error_message(error)
+        library.megaseg_error_free(error)
+
+
 @pytest.mark.skipif(not shutil.which("nm"), reason="nm is not installed")
 def test_the_library_exports_its_c_functions_and_nothing_else(example: Path) -> None:
     listing = call("nm", "--dynamic", "--defined-only", BUILD / "libmegaseg.so")
@@ -133,7 +168,7 @@ def test_the_library_exports_its_c_functions_and_nothing_else(example: Path) -> 
 
 
 def test_the_data_of_the_cpp_test_is_what_the_code_writes(tmp_path: Path) -> None:
-    folders = [str(ROOT / "tests"), str(ROOT / "tests" / "cpp")]
+    folders = [str(ROOT / "tests" / folder) for folder in ("", "cpp", "engine/backends/native")]
     code = f"import pathlib, sys; sys.path += {folders}; import make_data; "
     call(sys.executable, "-c", code + f"make_data.write(pathlib.Path({str(tmp_path)!r}))")
     for path in sorted((ROOT / "tests" / "cpp" / "data").iterdir()):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from megaseg.engine.backends.protocol import Backend, Excerpt
 from megaseg.engine.graph.graph import Graph, Output, Weight
 from megaseg.engine.graph.layers import layer_shapes, pre_norm_layer
 from megaseg.engine.graph.ops import (
@@ -33,6 +34,8 @@ from megaseg.engine.model.config import ModelConfig
 HEADS = (2, 3)
 ACTIVATIONS = ("gelu", "relu")
 EPS = 1e-5
+OUTPUTS = ("logits", "embedding")
+SHOTS = (1, 2, 7, 40)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +131,20 @@ def toy_outputs(checkpoint: Checkpoint, movie: dict[str, np.ndarray]) -> tuple[n
     pooled = np.tanh(h.mean(axis=1) @ w["pooled"].T)
     embedding = pooled / np.maximum(np.linalg.norm(pooled, axis=1, keepdims=True), 1e-12)
     return read @ w["head.weight"].T + w["head.bias"], embedding
+
+
+def worst(backend: Backend, checkpoint: Checkpoint) -> float:
+    """The largest error of both outputs over movies of several lengths, run together and alone."""
+    movies = [toy_features(checkpoint.config, shots, shots) for shots in SHOTS]
+    excerpts = [Excerpt.whole(list(movie.values())) for movie in movies]
+    together, alone = backend.run(excerpts, OUTPUTS), [backend.run([excerpt], OUTPUTS)[0] for excerpt in excerpts]
+    found = 0.0
+    for movie, *runs in zip(movies, together, alone, strict=True):
+        for got in runs:
+            for rows, expected in zip(got, toy_outputs(checkpoint, movie), strict=True):
+                assert rows.shape == expected.shape
+                found = max(found, float(np.abs(rows - expected).max()))
+    return found
 
 
 def _norm(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:

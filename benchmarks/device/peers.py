@@ -32,7 +32,7 @@ class Peer:
         arrays = [torch.from_numpy(array).to(self._device, self._dtype) for array in features]
         if self._config.task == "scene":
             length, shots = self._config.max_length, len(features[0])
-            windows = (np.arange(batch)[:, None] + np.arange(length) - length // 2).clip(0, shots - 1)
+            rows = windows(0, batch, length, shots)
             rows = torch.from_numpy(windows).to(self._device)
             return {name: array[rows] for name, array in zip(names, arrays, strict=True)}
         return {name: array.expand(batch, -1, -1).contiguous() for name, array in zip(names, arrays, strict=True)}

@@ -81,7 +81,7 @@ def test_train_act_validates_one_fold_and_says_what_is_wrong(run: Run, data: lis
     assert json.loads((tmp_path / "run/run.json").read_text())["config"]["late_fusion"]
     code, _, err = run("train", "act", *data, "-o", tmp_path / "run", "--folds", "2")
     assert code == 2
-    assert "a run of the same config; choose another --output" in " ".join(err.split())
+    assert "a run of the same config; choose another folder" in " ".join(err.split())
     (tmp_path / "other.csv").write_text("name,tp1,tp2,tp3,tp4,tp5\nsomething,1,2,3,4,5\n")
     for extra, message in (
         (["--variant", "mega*"], "--silver"),
@@ -94,7 +94,6 @@ def test_train_act_validates_one_fold_and_says_what_is_wrong(run: Run, data: lis
 
 
 def test_the_shipped_configuration_is_valid() -> None:
-    from megaseg.cli.train_act import SETTINGS
-    from megaseg.training.act.config import ActConfig
+    from megaseg.training.recipes.act.config import SHIPPED, ActConfig
 
-    assert dataclasses.replace(ActConfig.read(SETTINGS), seed=3).text_modalities == ("description", "dialogue")
+    assert dataclasses.replace(ActConfig.read(SHIPPED), seed=3).text_modalities == ("description", "dialogue")

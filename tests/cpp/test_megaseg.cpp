@@ -1,5 +1,6 @@
 // libmegaseg against known logits: values, errors as values, many threads on one model. Run by CTest, and again under
 // ThreadSanitizer.
+#include <algorithm>
 #include <atomic>
 #include <climits>
 #include <cmath>
@@ -64,6 +65,94 @@ void test_contributions(const Model& model, const Features& features, const std:
     same = same && clip == audio;
   }
   CHECK(!same);
+}
+
+// The same results by name, in one run.
+void test_outputs(const Model& model, const Features& features, const std::vector<float>& logits) {
+  CHECK((model.outputs() == std::vector<std::string>{"logits"}));
+  auto own = model.output("logits", features, kShots);
+  auto parts = model.parts("logits", features, kShots);
+  auto expected = model.contributions(features, kShots);
+  CHECK(own && own->size() == logits.size() && *own == *model.logits(features, kShots));
+  CHECK(parts && expected && *parts == *expected);
+  const megaseg_model* one = model.get();
+  CHECK(megaseg_model_outputs(one) == 1 && std::string(megaseg_model_output(one, 0)) == "logits");
+  CHECK(megaseg_model_output_width(one, 0) == 2 && megaseg_model_output_parts(one, 0) == 2);
+  CHECK(megaseg_model_output_rows(one, 0, kShots) == kShots);
+  CHECK(megaseg_model_feature_type(one, 0) == MEGASEG_FLOAT32);
+  for (const int output : {-1, 1}) {
+    CHECK(!megaseg_model_output(one, output) && megaseg_model_output_width(one, output) == 0);
+    CHECK(megaseg_model_output_parts(one, output) == 0 && megaseg_model_output_rows(one, output, kShots) == 0);
+  }
+  const float* pointers[] = {features[0].data(), features[1].data()};
+  const megaseg_movie movies[] = {{pointers, kShots}, {pointers, 3}};
+  const char* const names[] = {"logits", "logits"};
+  std::vector<float> rows(2 * (kShots + 3)), split(2 * rows.size());
+  float* const wanted[] = {rows.data(), nullptr};
+  float* const wanted_parts[] = {nullptr, split.data()};
+  CHECK(megaseg_outputs(model.get(), movies, 2, names, 2, wanted, wanted_parts, nullptr) == MEGASEG_OK);
+  CHECK(std::equal(own->begin(), own->end(), rows.begin()) && std::equal(parts->begin(), parts->end(), split.begin()));
+}
+
+// Every refusal of megaseg_outputs names what it refuses.
+void test_output_errors(const Model& model, const Features& features) {
+  const float* pointers[] = {features[0].data(), features[1].data()};
+  const megaseg_movie movie{pointers, kShots};
+  std::vector<float> rows(4 * kShots);
+  const char* const good[] = {"logits"};
+  const char* const unknown[] = {"embedding"};
+  const char* const none[] = {nullptr};
+  float* const out[] = {rows.data()};
+  float* const no_out[] = {nullptr};
+  const auto refused = [&](const char* const* names, int wanted, float* const* outputs, const char* expected) {
+    megaseg_error* error = nullptr;
+    const megaseg_status status = megaseg_outputs(model.get(), &movie, 1, names, wanted, outputs, nullptr, &error);
+    const bool told = error && std::strstr(megaseg_error_message(error), expected);
+    megaseg_error_free(error);
+    return status == MEGASEG_BAD_ARGUMENT && told;
+  };
+  CHECK(refused(unknown, 1, out, "names: expected outputs of the model, got embedding"));
+  CHECK(refused(none, 1, out, "names: expected texts, got NULL"));
+  CHECK(refused(nullptr, 1, out, "model, names and outputs: expected, got NULL"));
+  CHECK(refused(good, 1, nullptr, "model, names and outputs: expected, got NULL"));
+  CHECK(refused(good, 0, out, "wanted: expected 1 or more, got 0"));
+  CHECK(refused(good, 1, no_out, "logits: expected an array for the output or its parts, got NULL"));
+  CHECK(megaseg_outputs(nullptr, &movie, 1, good, 1, out, nullptr, nullptr) == MEGASEG_BAD_ARGUMENT);
+  CHECK(megaseg_outputs(model.get(), nullptr, 1, good, 1, out, nullptr, nullptr) == MEGASEG_BAD_ARGUMENT);
+  CHECK(model.output("embedding", features, kShots).error().status == MEGASEG_BAD_ARGUMENT);
+  CHECK(model.parts("logits", features, 0).error().message == "shots: expected at least 1, got 0");
+}
+
+// A model of another task, with ids among its inputs: a row a movie, and a row a shot.
+void test_other_model(const std::string& folder) {
+  auto model = Model::open(folder + "/other.mseg");
+  CHECK(model && model->task() == MEGASEG_OTHER && model->classes() == 0);
+  CHECK((model->outputs() == std::vector<std::string>{"embedding", "rows"}));
+  CHECK(megaseg_model_output_rows(model->get(), 0, 3) == 1 && megaseg_model_output_rows(model->get(), 1, 3) == 3);
+  CHECK(megaseg_model_feature_type(model->get(), 0) == MEGASEG_INT32 &&
+        megaseg_model_output_parts(model->get(), 0) == 0);
+  std::int32_t ids[] = {2, 0, 1};
+  const float* pointers[] = {reinterpret_cast<const float*>(ids)};
+  const megaseg_movie movie{pointers, 3};
+  const char* const names[] = {"rows", "embedding"};
+  float rows[6], embedding[2], parts[6];
+  float* const out[] = {rows, embedding};
+  float* const bad_parts[] = {parts, nullptr};
+  CHECK(megaseg_outputs(model->get(), &movie, 1, names, 2, out, nullptr, nullptr) == MEGASEG_OK);
+  const float expected[] = {4, 5, 0, 1, 2, 3};
+  CHECK(std::equal(rows, rows + 6, expected) && embedding[0] == 2 && embedding[1] == 3);
+  CHECK(megaseg_outputs(model->get(), &movie, 1, names, 2, out, bad_parts, nullptr) == MEGASEG_BAD_ARGUMENT);
+  CHECK(megaseg_logits(model->get(), &movie, 1, rows, nullptr) == MEGASEG_BAD_ARGUMENT);
+  CHECK(megaseg_contributions(model->get(), &movie, rows, parts, nullptr) == MEGASEG_BAD_ARGUMENT);
+  CHECK(megaseg_scores(model->get(), &movie, rows, nullptr) == MEGASEG_BAD_ARGUMENT);
+  CHECK(model->output("rows", {{1.0F, 2.0F, 3.0F}}, 3).error().message ==
+        "ids: expected ids, which the C functions take");
+  ids[1] = 3;
+  megaseg_error* error = nullptr;
+  CHECK(megaseg_outputs(model->get(), &movie, 1, names, 2, out, nullptr, &error) == MEGASEG_BAD_ARGUMENT);
+  CHECK(error && std::string(megaseg_error_message(error)) ==
+                     "features of movie 0: expected ids from 0 to 2 in ids, got 3 in row 1");
+  megaseg_error_free(error);
 }
 
 void test_errors(const std::string& folder, const Model& model, const Features& features) {
@@ -163,6 +252,9 @@ int main(int argc, char** argv) {
   CHECK(expected.size() == 2 * kShots);
   test_values(*model, features, expected);
   test_contributions(*model, features, expected);
+  test_outputs(*model, features, expected);
+  test_output_errors(*model, features);
+  test_other_model(folder);
   test_errors(folder, *model, features);
   test_packed(*model, features);
   test_threads(*model, features);

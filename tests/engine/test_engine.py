@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support import random_checkpoint, random_features, small_config
+from toy import toy_checkpoint, toy_config, toy_features, toy_outputs
 
 import megaseg
 from megaseg import _C, Engine, Features, Segmentation, save_features
@@ -150,6 +151,24 @@ def test_outputs_by_name(backend: str, task: str) -> None:
         model.outputs(movie, ["embedding"])
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("task", ["scene", "embedding"])
+def test_an_output_of_another_family_is_a_row_a_shot_or_one_in_all(backend: str, task: str) -> None:
+    config = toy_config(task, 5 if task == "scene" else 60)
+    checkpoint, movie = toy_checkpoint(config), toy_features(config, 8)
+    model = Engine.from_checkpoint(checkpoint, backend=backend, compute_type="float32")
+    got = model.outputs(movie)
+    assert list(got) == ["logits", "embedding"]
+    assert got["embedding"].shape == ((8, 7) if task == "scene" else (1, 7))
+    for rows, expected in zip(got.values(), toy_outputs(checkpoint, movie), strict=True):
+        np.testing.assert_allclose(rows, expected, atol=2e-5)
+    with pytest.raises(UnsupportedError, match="outputs: expected some of logits, embedding, got 'logits.parts'"):
+        model.outputs(movie, ["logits.parts"])
+    if task == "embedding":
+        with pytest.raises(UnsupportedError, match="segment: expected a scene or act model, got one of task embedding"):
+            model.segment(movie)
+
+
 def test_outputs_of_a_pooled_movie_have_a_row_a_shot() -> None:
     model = Engine.from_checkpoint(random_checkpoint(small_config("act")), overflow="pool")
     movie = random_features(CONFIG, 95)
@@ -195,7 +214,7 @@ def test_what_is_not_several_movies_is_refused(movies: Any) -> None:
 
 def test_a_synopsis_model_has_nothing_to_segment() -> None:
     model = engine(task="synopsis", num_classes=5)
-    with pytest.raises(UnsupportedError, match="got a synopsis model; use logits"):
+    with pytest.raises(UnsupportedError, match="got one of task synopsis; use logits"):
         model.segment(random_features(CONFIG, 3))
 
 

@@ -7,37 +7,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-from toy import ToyConfig, toy_checkpoint, toy_config, toy_features, toy_outputs
+from toy import ToyConfig, toy_checkpoint, toy_config, toy_features, worst
 
 from megaseg import Engine, load_checkpoint, save_checkpoint
 from megaseg.engine.backends.native.backend import NativeBackend
 from megaseg.engine.backends.native.extension import extension
-from megaseg.engine.backends.protocol import Backend, Excerpt
-from megaseg.engine.model.checkpoint import Checkpoint
 from megaseg.engine.model.config import ModelConfig
 from megaseg.errors import CheckpointError, FeatureError
 
 TASKS = ("scene", "embedding")
-OUTPUTS = ("logits", "embedding")
-SHOTS = (1, 2, 7, 40)
 
 
 def config_of(task: str) -> ToyConfig:
     return toy_config(task, 5 if task == "scene" else 60)
-
-
-def worst(backend: Backend, checkpoint: Checkpoint) -> float:
-    """The largest error of both outputs over movies of several lengths, run together and alone."""
-    movies = [toy_features(checkpoint.config, shots, shots) for shots in SHOTS]
-    excerpts = [Excerpt.whole(list(movie.values())) for movie in movies]
-    together, alone = backend.run(excerpts, OUTPUTS), [backend.run([excerpt], OUTPUTS)[0] for excerpt in excerpts]
-    found = 0.0
-    for movie, *runs in zip(movies, together, alone, strict=True):
-        for got in runs:
-            for rows, expected in zip(got, toy_outputs(checkpoint, movie), strict=True):
-                assert rows.shape == expected.shape
-                found = max(found, float(np.abs(rows - expected).max()))
-    return found
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -70,23 +52,6 @@ def test_onnx(task: str, passes: bool) -> None:
     checkpoint = toy_checkpoint(config_of(task), 2)
     engine = Engine.from_checkpoint(checkpoint, backend="onnx", passes=passes)
     assert worst(engine.backend, checkpoint) < 2e-5
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize("passes", [True, False])
-def test_packed_rows_of_a_device(task: str, passes: bool) -> None:
-    pytest.importorskip("torch")
-    pytest.importorskip("triton")
-    from host import device
-
-    from megaseg.engine.backends.cuda.backend import CudaBackend
-    from megaseg.engine.graph.passes import PASSES
-
-    checkpoint = toy_checkpoint(config_of(task), 3)
-    names = tuple(PASSES) if passes else ()
-    backend = CudaBackend(checkpoint, compute_type="float32", passes=names, device=device())
-    assert worst(backend, checkpoint) < 2e-5
 
 
 def test_a_stream_is_the_whole_movie() -> None:

@@ -12,7 +12,7 @@ import pytest
 from megaseg.cli.results import BEGIN, END, results
 from megaseg.errors import FeatureError
 from megaseg.evaluation.report import report
-from megaseg.training.act.config import ActConfig
+from megaseg.training.recipes.act.config import ActConfig
 
 
 def write_run(folder: Path, figures: list[tuple[float, float, float]], labels: int = 40, **config: Any) -> Path:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from host import device
 from support import explained, logits_of, odd_config, random_checkpoint, random_features, small_config
+from toy import toy_checkpoint, toy_config, worst
 
 from megaseg import Engine
 from megaseg.engine.backends.cuda.backend import KEPT_SHAPES, CudaBackend
@@ -89,6 +90,14 @@ def test_movies_of_any_lengths_in_batches_of_few_shapes(task: str) -> None:
     assert {id(slot) for slots in backend._slots.values() for slot in slots} == slots
     assert len(backend._slots) <= KEPT_SHAPES
     assert all(len(slots) <= 2 for slots in backend._slots.values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("passes", [tuple(PASSES), ()])
+@pytest.mark.parametrize("task", ["scene", "embedding"])
+def test_a_family_without_prefix_tokens(task: str, passes: tuple[str, ...]) -> None:
+    checkpoint = toy_checkpoint(toy_config(task, 5 if task == "scene" else 60), 3)
+    assert worst(CudaBackend(checkpoint, compute_type="float32", passes=passes, device=device()), checkpoint) < 2e-5
 
 
 def test_contributions_add_up_to_the_logits() -> None:

@@ -9,9 +9,9 @@ from support import random_checkpoint, random_features, small_config
 from megaseg.engine.inputs.modality import Modality
 from megaseg.engine.model.checkpoint import Checkpoint
 from megaseg.errors import FeatureError, UnsupportedError
-from megaseg.models.inspection import attention_scores, fused_rows, synchronisation
 
 torch = pytest.importorskip("torch")
+from megaseg.models.inspection import attention_scores, fused_rows, synchronisation  # noqa: E402
 
 SHOTS = 21
 

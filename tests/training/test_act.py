@@ -17,12 +17,14 @@ from megaseg.engine.model.checkpoint import load_checkpoint
 from megaseg.errors import CheckpointError, FeatureError
 from megaseg.features.text.synopsis import read_synopses
 from megaseg.models import from_checkpoint
-from megaseg.training.act import phases
-from megaseg.training.act.config import ActConfig
-from megaseg.training.act.data import ActMovie, labels_of, load_movies, read_silver, resample
-from megaseg.training.act.model import shot_model
-from megaseg.training.act.order import ordered_attention
-from megaseg.training.act.run import ActRun, Task, silver_gold
+from megaseg.training.objectives import synchronisation
+from megaseg.training.objectives.distillation import transferred
+from megaseg.training.objectives.order import ordered_attention
+from megaseg.training.recipes.act.config import ActConfig
+from megaseg.training.recipes.act.data import ActMovie, labels_of, load_movies, read_silver, resample, silver_gold
+from megaseg.training.recipes.act.embeddings import batch
+from megaseg.training.recipes.act.model import shot_model
+from megaseg.training.recipes.act.run import ActRun, Task
 
 WIDTH = 12
 SMALL = ActConfig(
@@ -158,7 +160,7 @@ def test_mega_star_learns_from_the_teacher_alone(tmp_path: Path) -> None:
     assert result["validation"]["pa"] > result["prior"]["pa"] + 20
     assert not (tmp_path / "synopsis.safetensors").exists()
     without = dataclasses.replace(task().train[0], silver=None)
-    with pytest.raises(FeatureError, match="--silver"):
+    with pytest.raises(FeatureError, match="expected silver distributions of every movie, got none of m0"):
         ActRun(config, Task([without], [], {}, None, {}), tmp_path / "none")
 
 
@@ -168,7 +170,7 @@ def test_ablated_models_are_ordinary_checkpoints(shots: bool, bottlenecks: bool)
     config = dataclasses.replace(SMALL, align_in_shots=shots, align_in_bottlenecks=bottlenecks)
     torch.manual_seed(0)
     model = shot_model(config, {"clip": WIDTH, "flag": 3}, None).eval()
-    scenes = phases.batch(movie("a", 0).scenes)
+    scenes = batch(movie("a", 0).scenes)
     with torch.inference_mode():
         torch.testing.assert_close(model(scenes), from_checkpoint(model.checkpoint())(scenes), rtol=1e-5, atol=1e-5)
     if not shots and not bottlenecks:
@@ -179,7 +181,7 @@ def test_late_fusion_lets_no_modality_see_another() -> None:
     torch.manual_seed(0)
     for late, sees in ((True, False), (False, True)):
         model = shot_model(dataclasses.replace(SMALL, late_fusion=late), {"clip": WIDTH, "flag": 3}, None).eval()
-        scenes = phases.batch(movie("a", 0).scenes)
+        scenes = batch(movie("a", 0).scenes)
         with torch.inference_mode():
             rows = model.fused(scenes)[..., :16]
             other = model.fused({**scenes, "flag": scenes["flag"] + 1})[..., :16]
@@ -200,27 +202,27 @@ def test_the_reading_order_settles_what_sentences_leave_open() -> None:
 
 
 def test_knowledge_transfer_is_as_printed_without_order() -> None:
-    config = dataclasses.replace(SMALL, ordered=False, smoothing=0.0, sharpness=1.0, temperature=0.5)
     rng = torch.Generator().manual_seed(0)
     u, v, q = torch.randn(7, 4, generator=rng), torch.randn(6, 4, generator=rng), torch.rand(6, 5, generator=rng)
     a = ((u @ v.T) / 0.5).exp()
     a = a / a.sum(1, keepdim=True)
     p = (a @ q).exp()
-    torch.testing.assert_close(phases.transferred(u, v, q, config), p / p.sum(0))
+    found = transferred(u @ v.T / 0.5, q, ordered=False, sharpness=1.0, smoothing=0.0)
+    torch.testing.assert_close(found, p / p.sum(0))
 
 
 def test_an_all_zero_matrix_has_no_loss_and_never_a_nan() -> None:
     u, v = torch.randn(5, 4), torch.randn(6, 4)
-    assert phases.contrastive(u, v, torch.zeros(5, 6, dtype=torch.bool), 0.1) is None
+    assert synchronisation.contrastive(u, v, torch.zeros(5, 6, dtype=torch.bool), 0.1) is None
     some = torch.zeros(5, 6, dtype=torch.bool)
     some[2, 3] = True
-    loss = phases.contrastive(u, v, some, 0.1)
+    loss = synchronisation.contrastive(u, v, some, 0.1)
     assert loss is not None
     assert loss.isfinite()
 
 
 def test_no_pair_at_all_is_an_error_that_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(phases, "density_threshold", lambda *_: 1e9)
+    monkeypatch.setattr(synchronisation, "density_threshold", lambda *_: 1e9)
     with pytest.raises(FeatureError, match="no pair inside the band 0.3"):
         run(SMALL, tmp_path)
 

@@ -16,10 +16,10 @@ from megaseg.errors import CheckpointError, FeatureError
 
 torch = pytest.importorskip("torch")
 from megaseg.evaluation.act import act_metrics, predicted_scenes  # noqa: E402
-from megaseg.training.act import phases  # noqa: E402
-from megaseg.training.act.config import ActConfig  # noqa: E402
-from megaseg.training.act.data import ActMovie, read_silver  # noqa: E402
-from megaseg.training.act.run import ActRun, Task  # noqa: E402
+from megaseg.training.objectives import synchronisation  # noqa: E402
+from megaseg.training.recipes.act.config import ActConfig  # noqa: E402
+from megaseg.training.recipes.act.data import ActMovie, read_silver  # noqa: E402
+from megaseg.training.recipes.act.run import ActRun, Task  # noqa: E402
 
 SENTENCES, WIDTH = 14, 24
 CONFIG = ActConfig(
@@ -129,19 +129,19 @@ def test_all_movies_need_no_validation(tmp_path: Path) -> None:
 def test_a_silent_movie_is_named_in_the_log_and_a_silent_corpus_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = phases.expectation
+    whole = synchronisation.expectation
 
-    def silenced(pairs: Any, config: ActConfig) -> Any:
-        threshold, positives = whole(pairs, config)
+    def silenced(*args: Any) -> Any:
+        threshold, positives = whole(*args)
         return threshold, [w & (number > 0) for number, w in enumerate(positives)]
 
-    monkeypatch.setattr(phases, "expectation", silenced)
+    monkeypatch.setattr(synchronisation, "expectation", silenced)
     ActRun(dataclasses.replace(SHORT, rounds=1), TASK, tmp_path / "a").run()
     events = [json.loads(line) for line in (tmp_path / "a" / "log.jsonl").read_text().splitlines()]
     (found,) = [event for event in events if "lambda" in event]
     assert found["movies_without_pairs"] == ["toy 0"]
-    monkeypatch.setattr(phases, "density_threshold", lambda *_: 1e9)
-    monkeypatch.setattr(phases, "expectation", whole)
+    monkeypatch.setattr(synchronisation, "density_threshold", lambda *_: 1e9)
+    monkeypatch.setattr(synchronisation, "expectation", whole)
     with pytest.raises(FeatureError, match=r"no pair inside the band .* reaches lambda"):
         ActRun(SHORT, TASK, tmp_path / "b").run()
 
@@ -149,14 +149,12 @@ def test_a_silent_movie_is_named_in_the_log_and_a_silent_corpus_is_an_error(
 def test_the_threshold_keeps_the_density_asked_for() -> None:
     rng = torch.Generator().manual_seed(0)
     pairs = [(torch.randn(n, 6, generator=rng), torch.randn(m, 6, generator=rng)) for n, m in ((31, 12), (50, 9))]
-    config = dataclasses.replace(CONFIG, density=0.2)
-    _, kept = phases.expectation(pairs, config)
-    _, band = phases.expectation(pairs, dataclasses.replace(config, density=1.0))
+    _, kept = synchronisation.expectation(pairs, 0.2, 0.3)
+    _, band = synchronisation.expectation(pairs, 1.0, 0.3)
     share = sum(int(w.sum()) for w in kept) / sum(int(w.sum()) for w in band)
     assert share == pytest.approx(0.2, abs=0.01)
     assert not any((w & ~inside).any() for w, inside in zip(kept, band, strict=True))
-    narrow = dataclasses.replace(config, band=1e-6)  # nothing but the diagonal is left
-    assert np.isfinite(phases.expectation(pairs, narrow)[0])
+    assert np.isfinite(synchronisation.expectation(pairs, 0.2, 1e-6)[0])  # nothing but the diagonal is left
 
 
 @pytest.mark.parametrize(

@@ -20,12 +20,12 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("sklearn")
 from megaseg.evaluation.baselines import baselines  # noqa: E402
 from megaseg.evaluation.scene import boundary_scores, evaluate_scenes  # noqa: E402
-from megaseg.training.config import TrainingConfig  # noqa: E402
 from megaseg.training.corpus import Corpus  # noqa: E402
-from megaseg.training.loop import Trainer  # noqa: E402
+from megaseg.training.recipes.scene.config import SceneConfig  # noqa: E402
+from megaseg.training.recipes.scene.trainer import SceneTrainer  # noqa: E402
 from megaseg.training.scaling import fit_scalings  # noqa: E402
 
-CONFIG = TrainingConfig(
+CONFIG = SceneConfig(
     max_length=5, hidden_size=16, ffn_size=16, num_heads=2, dropout=0.1, epochs=3, batch_size=8, window_stride=5,
     learning_rate=5e-3, block_dropout=0.05,
 )  # fmt: skip
@@ -48,8 +48,8 @@ TRAIN = {name: MOVIES[name] for name in list(MOVIES)[:6]}
 VALIDATION = {name: MOVIES[name] for name in list(MOVIES)[6:]}
 
 
-def trainer(state: Path, config: TrainingConfig = CONFIG, train: dict[str, Features] = TRAIN) -> Trainer:
-    return Trainer(config, Corpus.from_movies(train), Corpus.from_movies(VALIDATION), state)
+def trainer(state: Path, config: SceneConfig = CONFIG, train: dict[str, Features] = TRAIN) -> SceneTrainer:
+    return SceneTrainer(config, Corpus.from_movies(train), Corpus.from_movies(VALIDATION), state)
 
 
 def test_it_learns_and_the_engine_agrees_with_the_trainer(tmp_path: Path) -> None:
@@ -135,11 +135,10 @@ def test_early_stopping_keeps_the_best_epoch(tmp_path: Path) -> None:
 
 def test_windows_of_an_epoch_cover_every_shot_and_know_their_labels() -> None:
     corpus = Corpus.from_movies(TRAIN)
-    plain = dataclasses.replace(CONFIG, block_dropout=0.0)
     generator = torch.Generator().manual_seed(0)
     cue = torch.zeros(len(corpus.labels))
     seen, positives = 0, 0
-    for features, labels, counts in corpus.training_windows(plain, generator):
+    for features, labels, counts in corpus.training_windows(5, 5, 8, generator):
         assert features["clip"].shape == (len(labels), 5, 6)
         seen += int(counts.sum())
         positives += int(labels[counts].sum())
@@ -150,8 +149,8 @@ def test_windows_of_an_epoch_cover_every_shot_and_know_their_labels() -> None:
 
 def test_a_left_out_boundary_moves_to_the_block_before() -> None:
     corpus = Corpus.from_movies(TRAIN)
-    config = dataclasses.replace(CONFIG, block_dropout=0.5)
-    index, labels, _ = corpus._rows_of(torch.tensor([0]), torch.tensor([0]), config, torch.Generator().manual_seed(1))
+    generator = torch.Generator().manual_seed(1)
+    index, labels, _ = corpus._rows_of(torch.tensor([0]), torch.tensor([0]), 5, generator, block_dropout=0.5)
     rows = [*index[0].tolist(), int(index[0, -1]) + 1]
     assert rows != list(range(6))
     expected = [int(corpus.labels[a:b].any()) for a, b in itertools.pairwise(rows)]
@@ -172,7 +171,7 @@ def test_a_bad_config_is_named(tmp_path: Path, values: Any) -> None:
     path = tmp_path / "config.json"
     path.write_text(values if isinstance(values, str) else json.dumps(values))
     with pytest.raises(CheckpointError, match=r"config\.json"):
-        TrainingConfig.read(path)
+        SceneConfig.read(path)
 
 
 def test_scores_need_a_scene_model_and_fitting_features(act_checkpoint: Path, scene_checkpoint: Path) -> None:

@@ -105,9 +105,8 @@ class Lowering:
 
     def _inputs(self, node: Node, product: str) -> tuple[int, ...]:
         """The values that a step reads, in types that its kernel takes."""
-        inputs = [self._copied(source) for source in node.inputs]
-        if node.op in READ_FEATURES:
-            inputs[0] = self._index[node.inputs[0]]
+        read = node.op in READ_FEATURES
+        inputs = [self._index[x] if read and x is node.inputs[0] else self._copied(x) for x in node.inputs]
         if product:
             inputs[0] = self._cast(inputs[0], product)
         elif node.op in READ_EXACT:
@@ -155,7 +154,8 @@ class Lowering:
         if op.moves or node.op in LIKE_INPUT:
             return self.values[inputs[0]].type
         if node.op == "features":
-            return self._graph.inputs[node.attributes["modality"]].type
+            modality: int = node.attributes["modality"]
+            return self._graph.inputs[modality].type
         if op.exact or node.space == "shots" or node in self._results:
             return "float32"
         readers = self._users[node]

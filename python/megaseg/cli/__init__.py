@@ -18,7 +18,6 @@ from megaseg.cli import (
     export_inference_server,
     features,
     info,
-    reader,
     redecide,
     results,
     segment,
@@ -45,7 +44,6 @@ app.command("convert")(convert.convert)
 app.command("compile")(compile.compile_model)
 app.command("export-triton")(export_inference_server.export_inference_server)
 app.add_typer(features.app, name="features")
-train.app.command("reader")(reader.reader)
 app.add_typer(train.app, name="train")
 app.add_typer(evaluate.app, name="eval")
 app.command("results")(results.results)

@@ -86,7 +86,7 @@ def _check(name: str, points: Sequence[Sequence[int]], peaks: Peaks, num_scenes:
 
 
 def at_positions(positions: Sequence[float], scenes: int) -> list[int]:
-    """The scene at each share of the movie: floor(share * scenes), what a content-free baseline predicts."""
+    """The scene at each share of the movie, floor(share * scenes): the prediction of a content-free baseline."""
     return [min(int(share * scenes), scenes - 1) for share in positions]
 
 

@@ -11,7 +11,7 @@ from megaseg.engine.inputs.features import Features
 from megaseg.errors import FeatureError, UnsupportedError
 from megaseg.evaluation.metrics import SceneMetrics, best_threshold, scene_metrics
 
-# Of ``structure``: form; then cast turnover, ages and conversation, which know names but no other word.
+# Columns of ``structure``: form; then cast turnover, ages and conversation, made from names and no other word.
 _FORM_COLUMNS, _NO_TEXT_COLUMNS = 14, 48
 _HOLD_OUT_EVERY = 5  # every fifth training movie chooses the threshold
 

@@ -1,4 +1,4 @@
-"""Metrics of scene segmentation, as BaSSL and LGSS report them. A movie's last shot is never scored."""
+"""Metrics of scene segmentation in the definitions of BaSSL and LGSS. A movie's last shot is never scored."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from megaseg.errors import FeatureError, UnsupportedError
 
 @dataclass(frozen=True, slots=True)
 class SceneMetrics:
-    """Percentages are left to the printer: every figure here lies in [0, 1].
+    """Figures of a scene model over ``movies`` movies, each figure in [0, 1].
 
     ``ap`` and the F1 figures pool the shots of all movies; ``map`` and ``miou`` are means over movies. ``f1`` and
-    ``miou`` are taken at ``threshold``, ``f1_at_half`` at the paper's 0.5.
+    ``miou`` are those at ``threshold``, ``f1_at_half`` is F1 at the paper's threshold of 0.5.
     """
 
     movies: int
@@ -81,7 +81,7 @@ def _precision_recall_f1(truth: NDArray[np.uint8], found: NDArray[np.bool_]) -> 
 def best_threshold(truth: NDArray[np.uint8], scores: NDArray[np.float32]) -> float:
     """The threshold of highest F1, half-way between neighbouring scores; in (0, 1) for float32 scores in [0, 1].
 
-    A score of 0 reaches no such threshold: it is no boundary, whatever its label.
+    A score of 0 is below every such threshold, whatever its label.
 
     Raises:
         FeatureError: no shot or no boundary to choose by.
@@ -93,15 +93,15 @@ def best_threshold(truth: NDArray[np.uint8], scores: NDArray[np.float32]) -> flo
     claimed = np.arange(1, len(ranked) + 1)
     f1 = 2 * np.cumsum(truth[order]) / (claimed + truth.sum())
     following = np.append(ranked[1:], 0.0)
-    f1[ranked == following] = -1  # equal scores cannot be parted
+    f1[ranked == following] = -1  # no threshold lies between equal scores
     best = int(np.argmax(f1))
     return float(ranked[best] + following[best]) / 2 or 0.5  # where every score is 0, any threshold finds nothing
 
 
 def mean_iou(labels: ArrayLike, boundaries: ArrayLike) -> float:
-    """Mean best intersection over union of true with predicted scenes, averaged with the same the other way round.
+    """Mean best intersection over union of true with predicted scenes, averaged with that of predicted with true ones.
 
-    Both arguments mark the last shot of each scene, (shots,); the movie's last shot ends a scene whatever it says.
+    Both arguments mark the last shot of each scene, (shots,); the movie's last shot ends a scene, marked or not.
     """
     true, found = _edges(labels), _edges(boundaries)
     starts = np.maximum(true[:-1, None], found[None, :-1])
@@ -113,7 +113,7 @@ def mean_iou(labels: ArrayLike, boundaries: ArrayLike) -> float:
 
 
 def _edges(last: ArrayLike) -> NDArray[np.int64]:
-    """Marks of last shots -> first shot of each scene and, at the end, the number of shots."""
+    """First shot of each scene and, at the end, the number of shots, from marks of last shots."""
     marks = np.asarray(last).astype(bool)
     inner = np.flatnonzero(marks[:-1]) + 1
     return np.concatenate([[0], inner, [len(marks)]]).astype(np.int64)

@@ -45,13 +45,13 @@ class Run:
 
     @property
     def config(self) -> dict[str, Any]:
-        """The configuration."""
+        """Fields of ``ActConfig``."""
         own: dict[str, Any] = self.about["config"]
         return own
 
     @property
     def ablation(self) -> str | None:
-        """What the run leaves out; None for the whole model."""
+        """Name of the part that the run leaves out; None for the whole model."""
         return next((title for title, left_out in ABLATIONS.items() if left_out(self.config)), None)
 
     def figures(self, row: str = "validation") -> Row:

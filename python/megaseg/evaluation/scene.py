@@ -1,4 +1,4 @@
-"""Run a scene model over labelled movies through the Engine, and score it."""
+"""Scores and metrics of a scene model on labelled movies, computed by the engine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Splits by movie: a movie's fold depends on its name alone, so it never moves when others come or go."""
+"""Splits by movie: the fold of a movie depends on its name alone, not on the other movies."""
 
 from __future__ import annotations
 

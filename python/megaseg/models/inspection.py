@@ -1,19 +1,20 @@
-"""What a model computes on its way, as arrays: fusion attention, embeddings, the synchronisation of two models.
+"""Inner values of a model as arrays: fusion attention, embeddings, the synchronisation of two models (extra ``train``).
 
-All of it runs in torch (extra train): the native engine never forms an attention matrix.
+The torch backend computes them: the native engine never forms an attention matrix.
 """
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from megaseg.engine.backends.native.artefact import is_artefact
 from megaseg.engine.backends.protocol import LOGITS
+from megaseg.engine.backends.torch.backend import TorchBackend
 from megaseg.engine.graph.graph import Node
+from megaseg.engine.graph.passes import PASSES
 from megaseg.engine.graph.sequences import Whole
 from megaseg.engine.inputs.feature_files import FeatureSource, as_features
 from megaseg.engine.model.checkpoint import Checkpoint, load_checkpoint
@@ -23,9 +24,6 @@ from megaseg.engine.model.mega import MegaConfig
 from megaseg.engine.tasks.decoding import softmax
 from megaseg.errors import FeatureError, UnsupportedError
 from megaseg.kernels.banded_estep import banded_estep, density_threshold
-
-if TYPE_CHECKING:
-    from megaseg.engine.backends.torch.backend import TorchBackend
 
 _DENSITY = 0.03
 CheckpointSource = Checkpoint | str | os.PathLike[str]
@@ -41,8 +39,9 @@ def attention_scores(
     repeated (scene), or the movie's shots (act: 43 MB a modality for 3,000 of them).
 
     Raises:
-        UnsupportedError: a model without fusion layers; torch is not there.
-        FeatureError: features that do not fit the model, or a ``shot`` that is missing, not there, or not asked for.
+        UnsupportedError: a compiled model, or one without fusion layers.
+        FeatureError: features that do not fit the model, or a ``shot`` that is missing, outside the movie, or given to
+            a model of whole movies.
     """
     model = _loaded(checkpoint)
     config = model.config
@@ -89,7 +88,7 @@ def fused_rows(checkpoint: CheckpointSource, features: FeatureSource) -> NDArray
     """A model's embeddings u_i (or v_j) of Eq. 5: the rows before its head, float32 (shots, M C).
 
     Raises:
-        UnsupportedError: torch is not there. FeatureError: features that do not fit the model.
+        UnsupportedError: a compiled model. FeatureError: features that do not fit the model.
     """
     model = _loaded(checkpoint)
     backend = _backend(model, passes=True)
@@ -113,7 +112,7 @@ def synchronisation(
     pairs inside the band.
 
     Raises:
-        UnsupportedError: models of other tasks, or with embeddings of different width; torch is not there.
+        UnsupportedError: compiled models, models of other tasks, or embeddings of different width.
         FeatureError: features that do not fit their model, or a band or threshold that ``banded_estep`` refuses.
     """
     act, synopsis = _loaded(act_checkpoint), _loaded(synopsis_checkpoint)
@@ -148,7 +147,4 @@ def _loaded(checkpoint: CheckpointSource) -> Checkpoint:
 
 
 def _backend(checkpoint: Checkpoint, *, passes: bool) -> TorchBackend:
-    from megaseg.engine.backends.torch.backend import TorchBackend
-    from megaseg.engine.graph.passes import PASSES
-
     return TorchBackend(checkpoint, passes=tuple(PASSES) if passes else ())

@@ -1,4 +1,4 @@
-"""MEGA in torch: multimodal alignment and aggregation (supplementary, Table 1a). The oracle of every other backend."""
+"""MEGA in torch: multimodal alignment and aggregation (supplementary, Table 1a); the reference of every backend."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from megaseg.engine.graph.sequences import alignment_slots
 from megaseg.engine.model.checkpoint import Checkpoint
 from megaseg.engine.model.mega import MegaConfig
 from megaseg.errors import CheckpointError
@@ -37,8 +38,7 @@ class ModalityEncoder(nn.Module):
         batch, n, _ = features.shape
         tokens = align.shape[0]
         shots = align if shots is None else shots
-        # slot(i) = floor(i L_n / n): the shot's progress through its movie (or window).
-        slots = torch.arange(n, device=features.device) * tokens // n
+        slots = torch.from_numpy(alignment_slots(n, tokens)).to(features.device)
         latents = self.proj(features) + self.position.weight[:n] + shots[slots]
         latents = self.dropout(self.norm(latents))
         hidden = torch.cat([(self.bottleneck + align).expand(batch, -1, -1), latents], dim=1)
@@ -68,6 +68,12 @@ class Mega(nn.Module):
         self.modalities = nn.ModuleDict({m.name: ModalityEncoder(config, m.feature_size) for m in config.modalities})
         self.head = nn.Linear(len(config.modalities) * config.hidden_size, config.num_classes)
         nn.init.normal_(self.align.weight, std=0.02)
+
+    def spread_positions(self, std: float) -> None:
+        """Draw every position table anew, with standard deviation ``std``."""
+        for name, parameter in self.named_parameters():
+            if name.endswith("position.weight"):
+                nn.init.normal_(parameter, std=std)
 
     def fused(self, features: Mapping[str, Tensor]) -> Tensor:
         """Features, each (batch, n, D_m), to fused rows before the head (batch, n, M C): the embeddings of Eq. 5."""
@@ -110,6 +116,6 @@ def from_checkpoint(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32) 
 
 
 def to_checkpoint(model: Mega, metadata: Mapping[str, str] | None = None) -> Checkpoint:
-    """The checkpoint of a model: its weights as they are now, copied."""
+    """The checkpoint of a model, with a copy of its weights."""
     tensors = {name: tensor.detach().cpu().float().numpy().copy() for name, tensor in model.state_dict().items()}
     return Checkpoint(model.config, tensors, dict(metadata or {}))

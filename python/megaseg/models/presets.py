@@ -1,4 +1,8 @@
-"""The paper's three models (supplementary, Table 1b); head counts, which it does not print, are chosen here."""
+"""Published configurations of all families by name; a family adds its own to ``PRESETS``.
+
+Family ``mega``: the paper's three models (supplementary, Table 1b); their numbers of heads, which the paper does not
+print, are chosen here.
+"""
 
 from __future__ import annotations
 

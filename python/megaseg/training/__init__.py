@@ -1,1 +1,5 @@
-"""Training of scene models and, in ``act``, of act models: what ``megaseg train`` runs. Needs ``megaseg[train]``."""
+"""Training, what ``megaseg train`` runs (extra ``train``).
+
+``loop`` is the one training loop; ``objectives`` holds the losses, one module each; ``recipes`` says what is trained
+with them, one module or folder a command. ``corpus``, ``scaling``, ``state`` and ``config`` are what recipes share.
+"""

@@ -1,23 +1,31 @@
-"""Labelled movies as one long run of rows in memory, and the windows that training draws from it."""
+"""Labelled movies, joined row by row in memory, and the windows of rows that training and validation take."""
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from megaseg.engine.graph.sequences import windows
 from megaseg.engine.inputs.features import Features
 from megaseg.engine.inputs.modality import Modality
 from megaseg.errors import FeatureError
-from megaseg.training.config import TrainingConfig
 from megaseg.training.scaling import Scaling
 
-Batch = tuple[dict[str, Tensor], Tensor, Tensor]
+
+class WindowBatch(NamedTuple):
+    """Training windows: ``features``, each (batch, L, D_m), ``labels`` (batch, L), and which rows count (batch, L)."""
+
+    features: dict[str, Tensor]
+    labels: Tensor
+    counts: Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,17 +76,20 @@ class Corpus:
         return dataclasses.replace(self, rows={name: scalings[name](rows) for name, rows in self.rows.items()})
 
     def centred_windows(self, length: int, batch: int) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
-        """Features and centres of every shot's window, edge shots repeated, as the engine does."""
-        owner = torch.bucketize(torch.arange(len(self.labels)), self.edges, right=True) - 1
-        offsets = torch.arange(length) - length // 2
-        for centres in torch.split(torch.arange(len(self.labels)), batch):
-            low, high = self.edges[owner[centres]], self.edges[owner[centres] + 1] - 1
-            index = (centres[:, None] + offsets).clamp(low[:, None], high[:, None])
-            yield {name: rows[index] for name, rows in self.rows.items()}, centres
+        """Features (batch, L, D_m) of the windows around all shots, as the engine takes them, and their centres."""
+        edges = self.edges.tolist()
+        own = [low + windows(0, high - low, length, high - low) for low, high in itertools.pairwise(edges)]
+        index, centres = torch.from_numpy(np.concatenate(own)), torch.arange(edges[-1])
+        for rows_of, middle in zip(torch.split(index, batch), torch.split(centres, batch), strict=True):
+            yield {name: rows[rows_of] for name, rows in self.rows.items()}, middle
 
-    def training_windows(self, config: TrainingConfig, generator: torch.Generator) -> Iterator[Batch]:
-        """One epoch in random order: features, labels (batch, L) and which rows count (batch, L)."""
-        stride = config.window_stride
+    def training_windows(
+        self, length: int, stride: int, batch: int, generator: torch.Generator, block_dropout: float = 0.0
+    ) -> Iterator[WindowBatch]:
+        """One epoch in random order, windows of ``length`` rows every ``stride`` rows from a random phase.
+
+        ``block_dropout`` is the share of rows left out of a window; a row outside the movie does not count.
+        """
         starts, owners = [], []
         for movie in range(len(self.names)):
             low, high = int(self.edges[movie]), int(self.edges[movie + 1])
@@ -86,17 +97,17 @@ class Corpus:
             starts.append(torch.arange(low - phase, high, stride))
             owners.append(torch.full_like(starts[-1], movie))
         start, owner = torch.cat(starts), torch.cat(owners)
-        for chosen in torch.split(torch.randperm(len(start), generator=generator), config.batch_size):
-            index, labels, counts = self._rows_of(start[chosen], owner[chosen], config, generator)
-            yield {name: rows[index] for name, rows in self.rows.items()}, labels, counts
+        for chosen in torch.split(torch.randperm(len(start), generator=generator), batch):
+            index, labels, counts = self._rows_of(start[chosen], owner[chosen], length, generator, block_dropout)
+            yield WindowBatch({name: rows[index] for name, rows in self.rows.items()}, labels, counts)
 
     def _rows_of(
-        self, start: Tensor, owner: Tensor, config: TrainingConfig, generator: torch.Generator
+        self, start: Tensor, owner: Tensor, length: int, generator: torch.Generator, block_dropout: float
     ) -> tuple[Tensor, Tensor, Tensor]:
         low, high = self.edges[owner][:, None], self.edges[owner + 1][:, None] - 1
-        skipped = torch.rand(len(start), config.max_length, generator=generator) < config.block_dropout
+        skipped = torch.rand(len(start), length, generator=generator) < block_dropout
         skipped[:, 0] = False
-        raw = start[:, None] + torch.arange(config.max_length) + skipped.long().cumsum(1)
+        raw = start[:, None] + torch.arange(length) + skipped.long().cumsum(1)
         index = raw.clamp(low, high)
         # A boundary among left-out blocks moves to the last block before them.
         boundaries = functional.pad(self.labels.cumsum(0), (1, 0))  # boundaries before each row

@@ -1,4 +1,4 @@
-"""Linear maps from raw features to what training sees; afterwards they become part of the model's projections."""
+"""Linear scalings of raw features for training, folded into the model's projections afterwards."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from megaseg.engine.inputs.modality import Modality
+from megaseg.engine.model.checkpoint import Checkpoint
 from megaseg.errors import CheckpointError
 
 
@@ -29,9 +31,9 @@ class Scaling:
 
 
 def fit_scalings(rows: Mapping[str, Tensor], components: Mapping[str, int]) -> dict[str, Scaling]:
-    """Unit spread for every feature; a modality in ``components`` keeps only that many principal directions.
+    """Scalings to unit spread by modality; a modality in ``components`` keeps only that many principal directions.
 
-    Wide modalities need this: a few dozen movies are learnt by heart through hundreds of features.
+    Fewer directions keep a model from memorising a few dozen movies through hundreds of features.
 
     Raises:
         CheckpointError: ``components`` names no modality, or more directions than it has features.
@@ -46,12 +48,25 @@ def fit_scalings(rows: Mapping[str, Tensor], components: Mapping[str, int]) -> d
     }
 
 
+def unscaled(checkpoint: Checkpoint, scalings: Mapping[str, Scaling]) -> Checkpoint:
+    """A checkpoint of scaled features as one of raw features."""
+    tensors = dict(checkpoint.tensors)
+    modalities = []
+    for name in (modality.name for modality in checkpoint.config.modalities):
+        keys = f"modalities.{name}.proj.weight", f"modalities.{name}.proj.bias"
+        folded = scalings[name].folded(*(torch.from_numpy(tensors[key]) for key in keys))
+        tensors |= {key: tensor.numpy() for key, tensor in zip(keys, folded, strict=True)}
+        modalities.append(Modality(name, len(scalings[name].mean)))
+    config = checkpoint.config.replaced(modalities=tuple(modalities))
+    return Checkpoint(config, tensors, dict(checkpoint.metadata))
+
+
 def _standard(rows: Tensor) -> Scaling:
     return Scaling(rows.mean(0), torch.diag(1 / rows.std(0).clamp_min(1e-3)))
 
 
 def _principal(rows: Tensor, count: int) -> Scaling:
-    """Directions of the largest second moment over the rows that say anything; rows of zeros stay zero."""
+    """Scaling to the directions of largest second moment over the rows that are not zero; zeros stay zero."""
     said = rows[rows.any(1)].double()
     vectors = torch.linalg.eigh(said.T @ said)[1][:, -count:]
     basis = vectors / (said @ vectors).std(0).clamp_min(1e-6)

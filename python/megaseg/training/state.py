@@ -1,8 +1,10 @@
-"""Training state on disk: safetensors and JSON, nothing pickled, whole or not at all."""
+"""Training state on disk: safetensors and JSON, nothing pickled; a file is written whole or not at all."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,38 @@ from megaseg.engine.inputs.files import atomic_write
 from megaseg.errors import CheckpointError
 
 Groups = dict[str, dict[str, Tensor]]
+
+
+class StateFile:
+    """The file of a run's state, which only a run of the same configuration and movies reads back."""
+
+    def __init__(self, path: Path, config: Any, movies: Sequence[Sequence[str]]) -> None:
+        self._path = path
+        self._identity = json.loads(json.dumps({"config": dataclasses.asdict(config), "movies": movies}))
+
+    def save(self, groups: Groups, progress: dict[str, Any]) -> None:
+        """Write named groups of tensors and a JSON object."""
+        save_state(self._path, groups, {**self._identity, **progress})
+
+    def load(self) -> tuple[Groups, dict[str, Any]] | None:
+        """Groups and progress as they were saved; None without a file.
+
+        Raises:
+            CheckpointError: an unreadable file, or the state of another configuration or other movies.
+        """
+        if not self._path.exists():
+            return None
+        groups, progress = load_state(self._path)
+        if any(progress.pop(key, None) != value for key, value in self._identity.items()):
+            raise CheckpointError(
+                f"{self._path}: expected the state of this configuration and these movies, got another run's; "
+                "remove it to start afresh"
+            )
+        return groups, progress
+
+    def remove(self) -> None:
+        """Delete the file of a run that has finished."""
+        self._path.unlink(missing_ok=True)
 
 
 def save_state(path: Path, groups: Groups, progress: dict[str, Any]) -> None:

@@ -35,7 +35,7 @@ def test_the_tasks_that_there_are() -> None:
     assert [task.name for task in tasks()] == ["scene", "act", "synopsis", "embedding"]
     with pytest.raises(UnsupportedError, match="task: expected one of scene, act, synopsis, embedding, got 'plot'"):
         task_of("plot")
-    with pytest.raises(UnsupportedError, match="call: expected a scene or act model, got a embedding model"):
+    with pytest.raises(UnsupportedError, match="call: expected a scene or act model, got one of task embedding"):
         deciding_task("embedding", "call")
     with pytest.raises(ValueError, match="'scene' is there already"):
         register(Scenes("scene"))

@@ -20,7 +20,7 @@ from megaseg.features.screenplay import reader as reader_module  # noqa: E402
 from megaseg.features.screenplay.reader import UNREAD, Reader, read_gaps  # noqa: E402
 from megaseg.features.screenplay.screenplay import ACTION, DIALOGUE, Block, Screenplay  # noqa: E402
 from megaseg.features.text.minilm import hidden_states, load_minilm, pad  # noqa: E402
-from megaseg.training.reader import ReaderConfig, train_reader  # noqa: E402
+from megaseg.training.recipes.reader import ReaderConfig, train_reader  # noqa: E402
 
 WORDS = ["night", "house", "door", "opens", "walks", "street", "morning", "says", "hello", "goodbye", "looks"]
 

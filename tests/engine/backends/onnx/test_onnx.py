@@ -19,7 +19,7 @@ torch = pytest.importorskip("torch")
 from megaseg import Checkpoint, Engine, load_checkpoint, models  # noqa: E402
 from megaseg.engine.backends.onnx.backend import OnnxBackend  # noqa: E402
 from megaseg.engine.backends.onnx.file import COMPUTE_TYPES, export, export_checkpoint, load  # noqa: E402
-from megaseg.engine.backends.onnx.lowering import TYPES  # noqa: E402
+from megaseg.engine.backends.onnx.writer import TYPES  # noqa: E402
 from megaseg.engine.backends.torch.backend import TorchBackend  # noqa: E402
 from megaseg.engine.graph.passes import PASSES  # noqa: E402
 from megaseg.engine.inputs.modality import Modality  # noqa: E402

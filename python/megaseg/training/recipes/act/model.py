@@ -1,11 +1,11 @@
-"""The two models of act training, their ablations, and what becomes of them as ordinary checkpoints."""
+"""The two models of act training, the ablations of the act model, and its export as an ordinary checkpoint."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from megaseg.engine.inputs.modality import Modality
 from megaseg.engine.model.checkpoint import Checkpoint
@@ -13,21 +13,20 @@ from megaseg.engine.model.mega import MegaConfig
 from megaseg.evaluation.act import COUNT
 from megaseg.models import Mega, to_checkpoint
 from megaseg.models.mega import ModalityEncoder
-from megaseg.training.act.config import ActConfig
-from megaseg.training.scaling import Scaling
+from megaseg.training.recipes.act.config import ActConfig
 
 SENTENCE = "sentence"
 
 
 class ShotModel(Mega):
-    """MEGA with the ablations of the paper's Tables 2a and 2b, which change what is learnt and not what can be run."""
+    """MEGA with the ablations of the paper's Tables 2a and 2b; ``checkpoint`` gives an ablated model as plain MEGA."""
 
     def __init__(self, config: MegaConfig, *, align_in_shots: bool = True, align_in_bottlenecks: bool = True) -> None:
         super().__init__(config)
         self.align_in_shots, self.align_in_bottlenecks = align_in_shots, align_in_bottlenecks
 
     def fused(self, features: Mapping[str, Tensor]) -> Tensor:
-        """As ``Mega.fused``, with alignment encoding only where the ablation leaves it."""
+        """Fused rows as of ``Mega.fused``, with alignment encoding only where the ablation leaves it."""
         align = self.align.weight
         none = torch.zeros_like(align)
         tokens, shots = (align if on else none for on in (self.align_in_bottlenecks, self.align_in_shots))
@@ -37,7 +36,10 @@ class ShotModel(Mega):
         return torch.cat([encoders[name].fuse(bottlenecks, own) for name, (_, own) in encoded.items()], dim=2)
 
     def checkpoint(self) -> Checkpoint:
-        """The same function as an ordinary checkpoint, which adds the table to both: what is off goes elsewhere."""
+        """The same function as an ordinary checkpoint, whose table is added to shots and bottleneck tokens alike.
+
+        Where one of them is off, the bottleneck tokens and the table hold the difference.
+        """
         plain = to_checkpoint(self)
         tensors = dict(plain.tensors)
         align = tensors["align.weight"]
@@ -51,7 +53,7 @@ class ShotModel(Mega):
 
 
 def shot_model(config: ActConfig, widths: Mapping[str, int], recipe: str | None) -> ShotModel:
-    """The act model; late fusion spends the fusion layers before the bottleneck, which then carries nothing across."""
+    """The act model; late fusion makes its fusion layers unimodal, so that modalities meet in the head alone."""
     layers, fusion = config.num_unimodal_layers, config.num_fusion_layers
     model = ShotModel(
         MegaConfig(
@@ -71,7 +73,7 @@ def shot_model(config: ActConfig, widths: Mapping[str, int], recipe: str | None)
         align_in_shots=config.align_in_shots,
         align_in_bottlenecks=config.align_in_bottlenecks,
     )
-    _spread_positions(model, config.position_std)
+    model.spread_positions(config.position_std)
     return model
 
 
@@ -93,24 +95,5 @@ def synopsis_model(config: ActConfig, width: int, modalities: int, longest: int)
             dropout=config.synopsis_dropout,
         )
     )
-    _spread_positions(model, config.position_std)
+    model.spread_positions(config.position_std)
     return model
-
-
-def _spread_positions(model: Mega, std: float) -> None:
-    for name, parameter in model.named_parameters():
-        if name.endswith("position.weight"):
-            nn.init.normal_(parameter, std=std)
-
-
-def unscaled(
-    checkpoint: Checkpoint, scalings: Mapping[str, Scaling], modalities: Sequence[Modality], metadata: Mapping[str, str]
-) -> Checkpoint:
-    """A checkpoint of scaled features as one of raw features."""
-    tensors = dict(checkpoint.tensors)
-    for name, scaling in scalings.items():
-        keys = f"modalities.{name}.proj.weight", f"modalities.{name}.proj.bias"
-        folded = scaling.folded(*(torch.from_numpy(tensors[key]) for key in keys))
-        tensors |= {key: tensor.numpy() for key, tensor in zip(keys, folded, strict=True)}
-    config = checkpoint.config.replaced(modalities=tuple(modalities))
-    return Checkpoint(config, tensors, dict(metadata))

@@ -1,9 +1,10 @@
-"""Training of the screenplay reader: one adapter a fold of movies, side by side, one thread each."""
+"""Training of the screenplay reader: one adapter a fold of movies, each in a process of one thread."""
 
 from __future__ import annotations
 
+import math
 import multiprocessing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 import safetensors.torch
 import torch
 from sklearn.metrics import average_precision_score
-from torch.nn import functional
+from torch import Tensor
 
 from megaseg.engine.inputs.files import atomic_write
 from megaseg.errors import FeatureError
@@ -22,11 +23,13 @@ from megaseg.evaluation.split import fold_of
 from megaseg.features.screenplay.reader import Adapter, Gap, base_weights, read_gaps, save_reader
 from megaseg.features.screenplay.screenplay import Screenplay
 from megaseg.features.text.minilm import batches, load_minilm
+from megaseg.training.loop import Loop, Settings, Work, linear
+from megaseg.training.objectives.boundary import log_odds_cross_entropy
 
 
 @dataclass(frozen=True, slots=True)
 class ReaderConfig:
-    """``negatives``: share of the gaps without a boundary that an epoch draws, afresh each time."""
+    """Folds and optimisation; every epoch draws the share ``negatives`` of the gaps without a boundary anew."""
 
     folds: int = 3
     epochs: int = 2
@@ -48,10 +51,12 @@ def train_reader(
     *,
     minilm: Path | None = None,
     advance: Callable[[int], None] = lambda gaps: None,
+    notes: Mapping[str, Any] | None = None,
 ) -> list[float]:
     """Train and write a reader; returns the AP of each fold over the read gaps of the movies that it held out.
 
-    A fold that finished waits in ``OUTPUT.folds/`` until all have, so an interrupted run goes on where it was.
+    Finished folds are kept in ``OUTPUT.folds/`` until all have finished: an interrupted run trains the others only.
+    ``notes`` go before the rest of the file's metadata on its training.
 
     Raises:
         FeatureError: no labelled screenplay outside or inside one of the folds.
@@ -61,8 +66,7 @@ def train_reader(
     if set(folds.values()) != set(range(config.folds)) or config.folds < 2:
         raise FeatureError(f"expected labelled screenplays in each of {config.folds} folds, got {len(labelled)} in all")
     _, tokenizer = load_minilm(minilm)
-    gaps = {p.name: [(gap, int(p.labels[gap.row])) for gap in read_gaps(p.blocks, tokenizer)] for p in labelled
-            if p.labels is not None}  # fmt: skip
+    gaps = {play.name: _labelled(play, tokenizer) for play in labelled}
     folder = output.with_name(f"{output.name}.folds")
     folder.mkdir(parents=True, exist_ok=True)
     context = multiprocessing.get_context("spawn")
@@ -75,16 +79,23 @@ def train_reader(
             path = folder / f"{fold}.safetensors"
             jobs.append(pool.submit(_train_fold, train, held_out, path, config, fold, minilm, queue))
         precisions = _gather(jobs, queue, advance)
-    adapters = []
-    for fold in range(config.folds):
-        adapters.append(Adapter())
-        adapters[-1].load_state_dict(safetensors.torch.load_file(folder / f"{fold}.safetensors"))
-    training = {"command": f"megaseg train reader SCREENPLAYS -o {output.name}", "config": asdict(config),
-                "movies": len(labelled), "held_out_ap": precisions}  # fmt: skip
-    save_reader(output, adapters, folds, training)
+    training = {**(notes or {}), "config": asdict(config), "movies": len(labelled), "held_out_ap": precisions}
+    save_reader(output, [_finished(folder / f"{fold}.safetensors") for fold in range(config.folds)], folds, training)
     for path in (*folder.iterdir(), folder):
         path.rmdir() if path.is_dir() else path.unlink()
     return precisions
+
+
+def _labelled(play: Screenplay, tokenizer: Any) -> Labelled:
+    labels = play.labels
+    return [] if labels is None else [(gap, int(labels[gap.row])) for gap in read_gaps(play.blocks, tokenizer)]
+
+
+def _finished(path: Path) -> Adapter:
+    """The adapter of a finished fold."""
+    adapter = Adapter()
+    adapter.load_state_dict(safetensors.torch.load_file(path))
+    return adapter
 
 
 def _gather(jobs: list[Future[float]], queue: Any, advance: Callable[[int], None]) -> list[float]:
@@ -102,11 +113,10 @@ def _train_fold(
     torch.set_num_threads(1)
     torch.manual_seed(config.seed + fold)
     weights = base_weights(load_minilm(minilm)[0])
-    adapter = Adapter()
     if path.is_file():
-        adapter.load_state_dict(safetensors.torch.load_file(path))
+        adapter = _finished(path)
     else:
-        _fit(adapter, weights, train, config, fold, queue.put)
+        adapter = _loop(Adapter(), weights, train, config, fold).run(on_batch=lambda batch: queue.put(len(batch[0])))
         with atomic_write(path) as temporary:
             safetensors.torch.save_file(adapter.state_dict(), temporary)
     adapter.eval()
@@ -117,25 +127,30 @@ def _train_fold(
     return float(average_precision_score([label for _, label in held_out], scores))
 
 
-def _fit(
-    adapter: Adapter, weights: Any, train: Labelled, config: ReaderConfig, fold: int, advance: Callable[[int], None]
-) -> None:
+def _loop(
+    adapter: Adapter, weights: Mapping[str, Tensor], train: Labelled, config: ReaderConfig, fold: int
+) -> Loop[Adapter, list[int], None]:
+    """The loop of a fold; an example is a mini-batch of gaps, which MiniLM reads together."""
     rng = np.random.default_rng((config.seed, fold))
-    plan = [batch for _ in range(config.epochs) for batch in _epoch(train, config, rng)]
-    optimizer = torch.optim.AdamW(adapter.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-    for step, rows in enumerate(plan):
-        # Linear warm-up, then linear decay to nothing.
-        scale = min(1.0, (step + 1) / config.warmup_steps) * (1 - step / len(plan))
-        for group in optimizer.param_groups:
-            group["lr"] = config.learning_rate * scale
-        logits = adapter(weights, [train[row][0] for row in rows])
+    positives = sum(label for _, label in train)
+    steps = math.ceil((positives + int(config.negatives * (len(train) - positives))) / config.batch_size)
+
+    def loss(model: Adapter, rows: list[int]) -> Tensor:
         labels = torch.tensor([float(train[row][1]) for row in rows])
-        loss = functional.binary_cross_entropy_with_logits(logits, labels)
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(adapter.parameters(), 1.0)
-        optimizer.step()
-        advance(len(rows))
+        return log_odds_cross_entropy(model(weights, [train[row][0] for row in rows]), labels)
+
+    def batches(epoch: int) -> Iterator[tuple[list[int]]]:
+        return ((rows,) for rows in _epoch(train, config, rng))
+
+    settings = Settings(
+        config.epochs,
+        config.learning_rate,
+        linear(config.warmup_steps),
+        config.weight_decay,
+        config.seed + fold,
+        betas=(0.9, 0.999),
+    )
+    return Loop(adapter, Work(batches, steps, loss), settings)
 
 
 def _epoch(train: Labelled, config: ReaderConfig, rng: np.random.Generator) -> Iterator[list[int]]:

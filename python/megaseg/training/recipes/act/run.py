@@ -1,4 +1,4 @@
-"""One seed of act training, from data to two checkpoints; interrupted, it goes on after the last phase or round."""
+"""One seed of act training, from movies to checkpoints; an interrupted run goes on after its last phase or round."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from megaseg.engine.inputs.files import atomic_write
-from megaseg.engine.inputs.modality import Modality
-from megaseg.engine.model.checkpoint import load_checkpoint, save_checkpoint
-from megaseg.errors import CheckpointError, FeatureError
-from megaseg.evaluation.act import COUNT, PRIOR, THEORY, ActMetrics, act_metrics, content_free
+from megaseg.engine.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from megaseg.errors import FeatureError
+from megaseg.evaluation.act import PRIOR, THEORY, ActMetrics, act_metrics, content_free
 from megaseg.models import Mega, to_checkpoint
-from megaseg.training.act import phases
-from megaseg.training.act.config import ActConfig
-from megaseg.training.act.data import ActMovie, joined
-from megaseg.training.act.model import SENTENCE, ShotModel, shot_model, synopsis_model, unscaled
-from megaseg.training.scaling import fit_scalings
-from megaseg.training.state import Groups, load_state, save_state
+from megaseg.training.loop import Epoch
+from megaseg.training.objectives import distillation, synchronisation
+from megaseg.training.recipes.act import phases
+from megaseg.training.recipes.act.config import ActConfig
+from megaseg.training.recipes.act.data import ActMovie, joined
+from megaseg.training.recipes.act.embeddings import Pair, batch, embeddings, text_embeddings
+from megaseg.training.recipes.act.model import SENTENCE, ShotModel, shot_model, synopsis_model
+from megaseg.training.scaling import fit_scalings, unscaled
+from megaseg.training.state import Groups, StateFile
 
 Advance = Callable[[str], None]
 
@@ -45,18 +46,19 @@ class ActRun:
     """One seed: ``run`` leaves act.safetensors, synchronised.safetensors, synopsis.safetensors and log.jsonl."""
 
     def __init__(self, config: ActConfig, task: Task, folder: Path, advance: Advance = lambda phase: None) -> None:
-        if config.variant == "mega*" and any(movie.silver is None for movie in (*task.train, *task.validation)):
-            raise FeatureError("mega*: expected silver distributions of every movie; give --silver")
+        lacking = [movie.name for movie in (*task.train, *task.validation) if movie.silver is None]
+        if config.variant == "mega*" and lacking:
+            raise FeatureError(f"mega*: expected silver distributions of every movie, got none of {lacking[0]}")
         self._config, self._task, self._folder, self._advance = config, task, folder, advance
         rows = {**joined(list(task.train)), SENTENCE: torch.cat([movie.sentences for movie in task.train])}
-        self._widths = {name: own.shape[1] for name, own in rows.items()}
         self._scalings = fit_scalings(rows, config.components)
         self._train, self._validation = ([self._scaled(m) for m in part] for part in (task.train, task.validation))
         names = config.text_modalities
-        self._texts = {m.name: phases.text_embeddings(m, names) for m in (*task.train, *task.validation) if names}
+        self._texts = {m.name: text_embeddings(m, names) for m in (*task.train, *task.validation) if names}
         self._events: list[dict[str, Any]] = []
         self._started = time.monotonic()
-        self._state = folder / "state.safetensors"
+        movies = [[movie.name for movie in part] for part in (task.train, task.validation)]
+        self._state = StateFile(folder / "state.safetensors", config, movies)
 
     def _scaled(self, movie: ActMovie) -> ActMovie:
         scenes = {name: self._scalings[name](rows) for name, rows in movie.scenes.items()}
@@ -74,17 +76,17 @@ class ActRun:
         if done:
             shots.load_state_dict(groups["shots"])
             synopsis.load_state_dict(groups["synopsis"])
-        pair = phases.Pair(shots, synopsis)
+        pair = Pair(shots, synopsis)
         if self._config.variant == "mega":
             pair = self._synchronise(pair, done)
         student = self._distil(pair)
         result = self._deliver(student)
-        self._state.unlink(missing_ok=True)
+        self._state.remove()
         return result
 
     def _models(self) -> tuple[ShotModel, Mega]:
         torch.manual_seed(self._config.seed)
-        widths = {name: self._scalings[name].basis.shape[1] for name in self._widths}
+        widths = {name: scaling.basis.shape[1] for name, scaling in self._scalings.items()}
         sentence = widths.pop(SENTENCE)
         movies = (*self._train, *self._validation)
         longest = max(len(movie.sentences) for movie in movies)
@@ -98,14 +100,14 @@ class ActRun:
             synopsis_model(self._config, sentence, len(widths), max(60, longest)),
         )
 
-    def _synchronise(self, pair: phases.Pair, done: int) -> phases.Pair:
-        """Phases 1 and 2; ``done`` counts the synopsis model and the rounds that are behind us."""
+    def _synchronise(self, pair: Pair, done: int) -> Pair:
+        """Phases 1 and 2; ``done`` counts the synopsis model and the rounds that an earlier run finished."""
         seed = 1000 * self._config.seed
         if done == 0:
             synopsis = phases.train_synopsis(
                 pair.synopsis, self._train, self._validation, self._config, seed + 1, self._report("synopsis")
             )
-            pair = phases.Pair(pair.shots, synopsis)
+            pair = Pair(pair.shots, synopsis)
             self._save(pair, 1)
         for number in range(max(0, done - 1), self._config.rounds):
             positives = self._expectation(pair, number)
@@ -115,11 +117,11 @@ class ActRun:
             self._save(pair, number + 2)
         return pair
 
-    def _expectation(self, pair: phases.Pair, number: int) -> list[Tensor]:
-        """W of every training movie. A movie without a pair above lambda sits this round out, and the log says so."""
+    def _expectation(self, pair: Pair, number: int) -> list[Tensor]:
+        """W of every training movie; the log names movies without a pair above lambda, which the round leaves out."""
         config = self._config
         pairs = self._pairs(None if number == 0 and self._texts else pair, self._train)
-        threshold, positives = phases.expectation(pairs, config)
+        threshold, positives = synchronisation.expectation(pairs, config.density, config.band)
         if not any(bool(w.any()) for w in positives):
             raise FeatureError(f"synchronisation: no pair inside the band {config.band} reaches lambda {threshold:.3f}")
         self._events.append(
@@ -134,15 +136,15 @@ class ActRun:
         )
         return positives
 
-    def _pairs(self, pair: phases.Pair | None, movies: Sequence[ActMovie]) -> list[tuple[Tensor, Tensor]]:
+    def _pairs(self, pair: Pair | None, movies: Sequence[ActMovie]) -> list[tuple[Tensor, Tensor]]:
         """Embeddings of scenes and sentences; without a pair those of the text alone."""
         if not self._texts:
             nothing = torch.zeros(1, 1)
             texts = [(nothing.expand(m.num_scenes, 1), nothing.expand(len(m.sentences), 1)) for m in movies]
-            return phases.embeddings(pair, movies, texts, 0.0)
-        return phases.embeddings(pair, movies, [self._texts[m.name] for m in movies], self._config.text_share)
+            return embeddings(pair, movies, texts, 0.0)
+        return embeddings(pair, movies, [self._texts[m.name] for m in movies], self._config.text_share)
 
-    def _targets(self, pair: phases.Pair | None, movies: Sequence[ActMovie]) -> list[Tensor]:
+    def _targets(self, pair: Pair | None, movies: Sequence[ActMovie]) -> list[Tensor]:
         """p of Eq. 6 by movie, or the teacher's distributions."""
         if self._config.variant == "mega*":
             return [movie.silver for movie in movies if movie.silver is not None]
@@ -152,50 +154,47 @@ class ActRun:
                 movie.labels if pair is None or self._config.labels else self._said(pair.synopsis, movie)
                 for movie in movies
             ]
-            return [phases.transferred(u, v, q, self._config) for (u, v), q in zip(pairs, qs, strict=True)]
+            return [self._transferred(u, v, q) for (u, v), q in zip(pairs, qs, strict=True)]
+
+    def _transferred(self, u: Tensor, v: Tensor, q: Tensor) -> Tensor:
+        config = self._config
+        return distillation.transferred(
+            u @ v.T / config.temperature,
+            q,
+            ordered=config.ordered,
+            sharpness=config.sharpness,
+            smoothing=config.smoothing,
+        )
 
     @staticmethod
     def _said(synopsis: Mega, movie: ActMovie) -> Tensor:
         own: Tensor = synopsis({SENTENCE: movie.sentences[None]})[0].softmax(0)
         return own
 
-    def _aligned(self, pair: phases.Pair | None) -> dict[str, float] | None:
-        """How well p alone finds the gold scenes of the validation movies: it has read their synopses."""
+    def _aligned(self, pair: Pair | None) -> dict[str, float] | None:
+        """Figures of p itself on the validation movies, whose synopses p is made from; None without gold scenes."""
         if not self._task.gold or not self._validation:
             return None
         targets = self._targets(pair, self._validation)
         peaks = {m.name: p.argmax(0).tolist() for m, p in zip(self._validation, targets, strict=True)}
         return _figures(act_metrics(self._task.gold, peaks, self._lengths()))
 
-    def _distil(self, pair: phases.Pair) -> ShotModel:
+    def _distil(self, pair: Pair) -> ShotModel:
         """Phase 3, from the synchronised model, or from a new one for mega*."""
         config = self._config
-        held_out = self._targets(pair, self._validation)
-
-        @torch.inference_mode()
-        def judge(net: nn.Module) -> float:
-            losses = [
-                phases.cross_entropy(net(phases.batch(movie.scenes))[0], target).item()
-                for movie, target in zip(self._validation, held_out, strict=True)
-            ]
-            return float(np.mean(losses))
-
+        held_out = list(zip(self._validation, self._targets(pair, self._validation), strict=True))
         if config.variant == "mega":
             self._events.append({"event": "synchronised", "aligned": self._aligned(pair)})
             self._deliver_synchronised(pair)
-        return phases.distil(
-            pair.shots,
-            self._train,
-            [target.clone() for target in self._targets(pair, self._train)],
-            judge if self._validation else None,
-            config,
-            1000 * config.seed + 500,
-            self._report("epoch"),
-        )
+        targets = [target.clone() for target in self._targets(pair, self._train)]
+        train = list(zip(self._train, targets, strict=True))
+        return phases.distil(pair.shots, train, held_out, config, 1000 * config.seed + 500, self._report("epoch"))
 
     def _report(self, event: str) -> phases.Report:
-        def report(epoch: int, loss: float, figure: float | None) -> None:
-            self._events.append({"event": event, "epoch": epoch, "loss": loss, "validation_loss": figure})
+        def report(epoch: Epoch[float]) -> None:
+            self._events.append(
+                {"event": event, "epoch": epoch.number, "loss": epoch.loss, "validation_loss": epoch.validation}
+            )
             self._advance(event)
 
         return report
@@ -203,20 +202,23 @@ class ActRun:
     def _lengths(self) -> dict[str, int]:
         return {movie.name: movie.num_scenes for movie in self._validation}
 
-    def _deliver_synchronised(self, pair: phases.Pair) -> None:
-        """The two models whose embeddings EM has brought together, before the act model learns to do without."""
-        metadata = {"training": json.dumps({**self._task.notes, "config": dataclasses.asdict(self._config)})}
-        kept = (("synchronised", pair.shots.checkpoint()), ("synopsis", to_checkpoint(pair.synopsis)))
-        for name, checkpoint in kept:
-            own = {m.name: self._scalings[m.name] for m in checkpoint.config.modalities}
-            raw = [Modality(modality, self._widths[modality]) for modality in own]
-            save_checkpoint(self._folder / f"{name}.safetensors", unscaled(checkpoint, own, raw, metadata))
+    def _deliver_synchronised(self, pair: Pair) -> None:
+        """Save the act and the synopsis model as the EM rounds left them, before the distillation."""
+        self._deliver_model("synchronised", pair.shots.checkpoint(), {})
+        self._deliver_model("synopsis", to_checkpoint(pair.synopsis), {})
+
+    def _deliver_model(self, name: str, checkpoint: Checkpoint, result: Mapping[str, Any]) -> None:
+        """Save a model of raw features; its metadata holds the run's notes, the configuration and the result."""
+        plain = unscaled(checkpoint, self._scalings)
+        training = {**self._task.notes, "config": dataclasses.asdict(self._config), **result}
+        metadata = {"training": json.dumps(training)}
+        save_checkpoint(self._folder / f"{name}.safetensors", Checkpoint(plain.config, plain.tensors, metadata))
 
     def _deliver(self, student: ShotModel) -> dict[str, Any]:
         result: dict[str, Any] = {"event": "result", "movies": len(self._validation)}
         if self._task.gold and self._validation:
             with torch.inference_mode():
-                peaks = {m.name: student(phases.batch(m.scenes))[0].argmax(0).tolist() for m in self._validation}
+                peaks = {m.name: student(batch(m.scenes))[0].argmax(0).tolist() for m in self._validation}
             lengths = self._lengths()
             found = act_metrics(self._task.gold, peaks, lengths)
             result |= {"scored": found.movies, "events": found.events, "labels": found.labels}
@@ -226,10 +228,7 @@ class ActRun:
         losses = [event["validation_loss"] for event in self._events if event["event"] == "epoch"]
         result["epochs"] = 1 + (losses.index(min(losses)) if self._validation else len(losses) - 1)
         result["seconds"] = round(time.monotonic() - self._started, 1)
-        metadata = {"training": json.dumps({**self._task.notes, "config": dataclasses.asdict(self._config), **result})}
-        own = {name: scaling for name, scaling in self._scalings.items() if name != SENTENCE}
-        modalities = [Modality(name, self._widths[name]) for name in own]
-        save_checkpoint(self._folder / "act.safetensors", unscaled(student.checkpoint(), own, modalities, metadata))
+        self._deliver_model("act", student.checkpoint(), result)
         self._events.append(result)
         self._write_log()
         return result
@@ -238,32 +237,22 @@ class ActRun:
         with atomic_write(self._folder / "log.jsonl") as temporary:
             temporary.write_text("".join(json.dumps(event) + "\n" for event in self._events), encoding="utf-8")
 
-    def _identity(self) -> dict[str, Any]:
-        """What a state must share with this run to be its continuation."""
-        movies = [[movie.name for movie in part] for part in (self._train, self._validation)]
-        return json.loads(json.dumps({"config": dataclasses.asdict(self._config), "movies": movies}))  # type: ignore[no-any-return]
-
-    def _save(self, pair: phases.Pair, done: int) -> None:
+    def _save(self, pair: Pair, done: int) -> None:
         groups = {"shots": pair.shots.state_dict(), "synopsis": pair.synopsis.state_dict()}
-        save_state(self._state, groups, {**self._identity(), "done": done, "events": self._events})
+        self._state.save(groups, {"done": done, "events": self._events})
         self._write_log()
 
     def _resume(self) -> tuple[Groups, int]:
-        if not self._state.exists():
+        found = self._state.load()
+        if found is None:
             return {}, 0
-        groups, progress = load_state(self._state)
-        events, done = progress.pop("events"), progress.pop("done")
-        if progress != self._identity():
-            raise CheckpointError(
-                f"{self._state}: expected the state of this configuration and these movies, got another run's; "
-                "remove it to start afresh"
-            )
-        self._events = events
-        return groups, done
+        groups, progress = found
+        self._events = progress["events"]
+        return groups, progress["done"]
 
 
 def finished(folder: Path, config: ActConfig, task: Task) -> dict[str, Any] | None:
-    """The result of a run of the same configuration and movies that is done already, else None."""
+    """The result of a finished run of the same configuration and movies, else None."""
     log, kept = folder / "log.jsonl", folder / "act.safetensors"
     if not kept.is_file() or (folder / "state.safetensors").exists():
         return None
@@ -277,25 +266,3 @@ def finished(folder: Path, config: ActConfig, task: Task) -> dict[str, Any] | No
 
 def _figures(metrics: ActMetrics) -> dict[str, float]:
     return {key: round(getattr(metrics, key), 4) for key in ("ta", "pa", "d")}
-
-
-def pooled(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Results of folds as one, over all their movies: what ``act_metrics`` of the movies together would say."""
-    scored = [result for result in results if "validation" in result]
-    whole: dict[str, Any] = {"movies": sum(result["movies"] for result in results)}
-    if not scored:
-        return whole
-    counts = {key: np.array([result[key] for result in scored]) for key in ("scored", "events", "labels")}
-    whole |= {key: int(count.sum()) for key, count in counts.items()}
-    for row in ("validation", "theory", "prior"):
-        weights = {"ta": counts["labels"], "pa": counts["events"], "d": counts["events"]}
-        whole[row] = {
-            key: round(float(np.average([result[row][key] for result in scored], weights=weight)), 4)
-            for key, weight in weights.items()
-        }
-    return whole
-
-
-def silver_gold(movies: Sequence[ActMovie]) -> dict[str, list[list[int]]]:
-    """Stand-in for gold scenes: the arg-max scene of the teacher's distribution, for the movies that have one."""
-    return {m.name: [[int(m.silver[:, k].argmax())] for k in range(COUNT)] for m in movies if m.silver is not None}

@@ -1,4 +1,4 @@
-"""Sentences of a synopsis follow each other in the movie: alignment by forward and backward passes over scenes."""
+"""Alignment of a synopsis whose sentences follow each other in the movie: forward and backward passes over scenes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Everything that fixes an act training run, besides its data."""
+"""The configuration of an act run: everything that fixes it, besides its data."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from pathlib import Path
 from megaseg.errors import CheckpointError
 from megaseg.training.config import read_config
 
+SHIPPED = Path(__file__).with_name("screenplay-acts.json")  # the configuration of the checkpoint that ships
 VARIANTS = ("mega", "mega*")
 
 
 @dataclass(frozen=True, slots=True)
 class ActConfig:
-    """Model sizes (see ``ModelConfig``), the three phases and the ablations.
+    """Model sizes (see ``MegaConfig``), the three phases and the ablations.
 
     ``variant``: ``mega`` synchronises synopsis and movie, ``mega*`` distils the teacher's silver distributions instead.
     ``density`` is the share of the pairs inside the band that the lambda of each round keeps; ``band`` is xi (Eq. 2),
     ``temperature`` tau. ``text`` names modalities, with commas, of the sentences' width: their plain similarity to the
     sentences gives the first W and keeps ``text_share`` of every m_ij after; without any, the models are on their own.
-    ``sharpness`` is a factor inside the exponential of Eq. 6, 1 as printed; ``ordered`` replaces Eqs. 5 and 6 (see
-    ``phases.transferred``), and ``smoothing`` of a scene's share goes to each of its neighbours.
+    ``ordered``, ``sharpness``, ``smoothing`` and ``reverse`` are those of ``objectives.distillation``.
     ``labels``: q of Eq. 6 is the annotators' where they labelled, else (False) the synopsis model's.
     ``components``: principal directions that a modality keeps; ``noise`` is added to scaled features, ``scene_dropout``
     is the share of scenes left out, as augmentation.

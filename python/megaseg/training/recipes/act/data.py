@@ -143,3 +143,8 @@ def _movie(
 def joined(movies: Sequence[ActMovie]) -> dict[str, Tensor]:
     """All movies' rows, modality to (all scenes, D_m)."""
     return {name: torch.cat([movie.scenes[name] for movie in movies]) for name in movies[0].scenes}
+
+
+def silver_gold(movies: Sequence[ActMovie]) -> dict[str, list[list[int]]]:
+    """The arg-max scenes of the teacher's distributions in place of gold scenes, for the movies that have them."""
+    return {m.name: [[int(m.silver[:, k].argmax())] for k in range(COUNT)] for m in movies if m.silver is not None}

@@ -21,19 +21,21 @@ def reader(
     encoder: Annotated[Path | None, typer.Option(help="Folder of all-MiniLM-L6-v2; default: its wheel.")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Train the text model that reads across gaps, one adapter a fold, so that no movie is read by what has seen it.
+    """Train the text model that reads the gaps between blocks, one adapter a fold of movies.
 
-    Interrupted, it keeps the folds that have finished.
+    A training movie is read by the adapter of the fold that held the movie out. An interrupted run keeps the folds that
+    have finished.
     """
     try:
-        from megaseg.training.reader import ReaderConfig, train_reader
+        from megaseg.training.recipes.reader import ReaderConfig, train_reader
     except ImportError as error:
         raise UnsupportedError(f"training needs {error.name}: pip install 'megaseg[train,text]'") from error
     plays = [play for path in inputs for play in read_screenplays(path)]
     config = ReaderConfig(folds=folds, epochs=epochs, seed=seed)
+    notes = {"command": f"megaseg train reader SCREENPLAYS -o {output.name}"}
     with progress("Training the reader (gaps)", None) as bar:
         precisions = train_reader(
-            plays, output, config, minilm=encoder, advance=lambda gaps: bar.advance(bar.task_ids[0], gaps)
+            plays, output, config, minilm=encoder, advance=lambda gaps: bar.advance(bar.task_ids[0], gaps), notes=notes
         )
     if json:
         print_json({"reader": str(output), "held_out_ap": precisions})

@@ -1,1 +1,0 @@
-"""Training of the act task: synopsis model, synchronisation by EM, and knowledge transfer (supplementary, 4 and 5)."""

@@ -1,0 +1,1 @@
+"""Recipes: configuration, data, models, objectives and the order of training them; one module or folder a command."""
