@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks.inputs import Checkpoint
+from megaseg.engine.graph.sequences import windows
 from megaseg.models import from_checkpoint
 
 Features = Sequence[NDArray[np.float32]]
@@ -32,8 +33,7 @@ class Peer:
         arrays = [torch.from_numpy(array).to(self._device, self._dtype) for array in features]
         if self._config.task == "scene":
             length, shots = self._config.max_length, len(features[0])
-            rows = windows(0, batch, length, shots)
-            rows = torch.from_numpy(windows).to(self._device)
+            rows = torch.from_numpy(windows(0, batch, length, shots)).to(self._device)
             return {name: array[rows] for name, array in zip(names, arrays, strict=True)}
         return {name: array.expand(batch, -1, -1).contiguous() for name, array in zip(names, arrays, strict=True)}
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from megaseg.engine.graph.sequences import windows
 from megaseg.engine.model.checkpoint import load_checkpoint
 
 
@@ -48,8 +49,7 @@ class Peer:
         """
         config, rows = self.checkpoint.config, np.arange(self.shots)[None]
         if config.task == "scene":
-            offsets = np.arange(config.max_length) - config.max_length // 2
-            rows = (np.arange(start, start + self.batch)[:, None] + offsets).clip(0, self.shots - 1)
+            rows = windows(start, start + self.batch, config.max_length, self.shots)
         self.inputs = {name: array[rows] for name, array in self.features.items()}
 
     def run(self) -> np.ndarray:

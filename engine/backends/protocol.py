@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from megaseg.engine.graph.graph import Graph
 from megaseg.errors import FeatureError
 
 LOGITS = "logits"
@@ -65,6 +66,26 @@ class Backend(Protocol):
 def logits_of(backend: Backend, movies: Sequence[Sequence[NDArray[Any]]]) -> list[NDArray[np.float32]]:
     """Logits (shots, N_c) of whole movies, each given as its features (shots, D_m)."""
     return [rows for (rows,) in backend.run([Excerpt.whole(movie) for movie in movies])]
+
+
+def require_ids(graph: Graph, excerpts: Sequence[Excerpt]) -> None:
+    """Refuse ids that name no row of the table that a graph gathers from.
+
+    Raises:
+        FeatureError: names the movie, the modality, the row and the id.
+    """
+    for node in graph.nodes():
+        if node.op != "gather" or node.inputs[0].op != "features":
+            continue
+        index, rows = node.inputs[0].attributes["modality"], node.weights["table"].shape[0]
+        for movie, excerpt in enumerate(excerpts):
+            ids = excerpt.features[index][:, 0]
+            wrong = np.flatnonzero((ids < 0) | (ids >= rows))
+            if wrong.size:
+                raise FeatureError(
+                    f"features of movie {movie}: {graph.inputs[index].name}: expected ids from 0 to {rows - 1}, got "
+                    f"{ids[wrong[0]]} in row {wrong[0]}"
+                )
 
 
 def require_finite(logits: Sequence[NDArray[np.floating]], compute_type: str) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from megaseg.engine.backends.batches import Batch, Batches, Shape
 from megaseg.engine.backends.cuda.packed import DeviceBatch, PackedGraph
-from megaseg.engine.backends.protocol import LOGITS, PARTS, Excerpt, Rows, require_finite
+from megaseg.engine.backends.protocol import LOGITS, PARTS, Excerpt, Rows, require_finite, require_ids
 from megaseg.engine.graph.passes import PASSES, rewrite
 from megaseg.engine.graph.sequences import Windows
 from megaseg.engine.model.checkpoint import Checkpoint
@@ -181,6 +181,7 @@ class CudaBackend:
             FeatureError: values beyond the range of float16.
             UnsupportedError: in a process forked after the model was loaded.
         """
+        require_ids(self._graph.graph, excerpts)
         results = self._rows(excerpts)
         indices = [self._index[name.removesuffix(PARTS)] for name in outputs]
         for index in indices:

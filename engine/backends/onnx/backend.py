@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from megaseg.engine.backends.batches import Batches
 from megaseg.engine.backends.native.artefact import ArtefactInfo
 from megaseg.engine.backends.onnx.file import export_checkpoint, load, needs_extra, read_info
-from megaseg.engine.backends.protocol import LOGITS, PARTS, Excerpt, Rows, require_finite
+from megaseg.engine.backends.protocol import LOGITS, PARTS, Excerpt, Rows, require_finite, require_ids
 from megaseg.engine.graph.passes import PASSES
 from megaseg.engine.graph.sequences import Whole
 from megaseg.engine.model.checkpoint import Checkpoint
@@ -110,6 +110,7 @@ class OnnxBackend:
         Raises:
             FeatureError: features that overflow the compute type.
         """
+        require_ids(self._graph, excerpts)
         if isinstance(self._graph.sequences, Whole):
             results = [self._whole(excerpt, outputs) for excerpt in excerpts]
         else:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megaseg.engine.backends.native.artefact import cache_folder
-from megaseg.engine.backends.protocol import LOGITS, Excerpt, Rows, require_finite
+from megaseg.engine.backends.protocol import LOGITS, Excerpt, Rows, require_finite, require_ids
 from megaseg.engine.backends.tensorrt.api import Context, LoadedEngine, build, chosen_type, tensorrt
 from megaseg.engine.backends.tensorrt.batches import (
     Movie,
@@ -244,6 +244,7 @@ class TensorRTBackend:
         """
         if os.getpid() != self._process:
             raise UnsupportedError("backend 'tensorrt': a process forked after the model was loaded must load its own")
+        require_ids(self._graph, excerpts)
         movies = [excerpt.features for excerpt in excerpts]
         wanted = [range(excerpt.first, excerpt.last) for excerpt in excerpts]
         lengths = [len(movie[0]) for movie in movies]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from megaseg.engine.backends.protocol import LOGITS, PARTS, Excerpt, Rows, require_finite
+from megaseg.engine.backends.protocol import LOGITS, PARTS, Excerpt, Rows, require_finite, require_ids
 from megaseg.engine.graph.graph import Node
 from megaseg.engine.graph.passes import PASSES, rewrite
 from megaseg.engine.graph.sequences import Whole, windows
@@ -72,6 +72,7 @@ class TorchBackend:
         Raises:
             FeatureError: features that overflow the compute type.
         """
+        require_ids(self.graph, excerpts)
         wanted = [self._nodes_of(name) for name in outputs]
         results = []
         for excerpt in excerpts:

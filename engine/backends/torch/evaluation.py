@@ -53,10 +53,7 @@ def _windows(node: Node, shots: Tensor, x: list[Tensor], weights: Mapping[str, T
 
 
 def _gather(node: Node, shots: Tensor, x: list[Tensor], weights: Mapping[str, Tensor]) -> Tensor:
-    ids, table = x[0][..., 0].long(), weights["table"]
-    outside = (ids < 0) | (ids >= len(table))
-    rows: Tensor = table[ids.masked_fill(outside, 0)]
-    return rows.masked_fill(outside[..., None], torch.nan)
+    return weights["table"][x[0][..., 0].long()]
 
 
 def _linear(node: Node, shots: Tensor, x: list[Tensor], weights: Mapping[str, Tensor]) -> Tensor:
