@@ -74,10 +74,9 @@ def export_inference_server(
     repository = Path(repository)
     repository.mkdir(parents=True, exist_ok=True)
     with _beside(repository) as folder:
-        version = folder / "1"
-        version.mkdir()
+        (folder / "1").mkdir()
         write = {"onnx": _onnx, "python": _python, "tensorrt": _tensorrt}[kind]
-        settings, inputs, outputs = write(source, version, compute_type)
+        settings, inputs, outputs = write(source, folder / "1", compute_type)
         config = _config(name, {**settings, "max_batch_size": max_batch_size}, inputs, outputs)
         (folder / "config.pbtxt").write_text(config, encoding="utf-8")
         return Exported(_placed(folder, repository / name, config), inputs, outputs)

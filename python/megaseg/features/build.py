@@ -45,7 +45,6 @@ def build_features(
     """Write features of every screenplay of ``inputs`` to ``folder``, one row per ``unit`` (``block`` or ``scene``).
 
     Each file appears whole or not at all. A folder holds one unit: the other's files in it are written anew.
-
     ``advance(name, blocks)`` is called as blocks are done.
 
     Raises:
@@ -62,27 +61,40 @@ def build_features(
         file = file_name(play.name)
         if file in built:
             raise FeatureError(f"{play.name}: expected screenplays of different names, got two for {file}")
-        if not play.blocks or (unit == "scene" and play.num_scenes < 2):
-            built[file] = Built(play.name, None, "no scenes" if play.blocks else "empty", len(play.blocks), None)
+        if status := _unusable(play, unit):
+            built[file] = _built(play, None, unit, status)
             continue
         digest = _digest(play, extractor.identity, unit)
-        scenes = play.num_scenes if unit == "scene" else None if play.labels is None else int(play.labels.sum())
         current = index.get(file) == digest and (folder / file).is_file()
-        if not current:
-            reading = extractor.read(play, partial(advance, play.name))
-            save_features(folder / file, reading.features(UNITS[unit]))
-            index[file] = digest
-            with atomic_write(folder / INDEX) as temporary:
-                temporary.write_text(json.dumps(index, indent=0, sort_keys=True))
-        else:
+        if current:
             advance(play.name, len(play.blocks))
-        built[file] = Built(play.name, file, "kept" if current else "written", len(play.blocks), scenes)
+        else:
+            save_features(folder / file, extractor.read(play, partial(advance, play.name)).features(UNITS[unit]))
+            index[file] = digest
+            _write_index(folder / INDEX, index)
+        built[file] = _built(play, file, unit, "kept" if current else "written")
     return list(built.values())
 
 
 def file_name(name: str) -> str:
     """A file name that every system takes: letters, digits, dot, dash and underscore."""
     return (re.sub(r"[^\w.-]+", "_", name).strip("._") or "screenplay") + ".npz"
+
+
+def _unusable(play: Screenplay, unit: str) -> str:
+    """The status of a screenplay that gives no rows; empty where it gives some."""
+    if not play.blocks:
+        return "empty"
+    return "no scenes" if unit == "scene" and play.num_scenes < 2 else ""
+
+
+def _built(play: Screenplay, file: str | None, unit: str, status: str) -> Built:
+    scenes = None
+    if file is not None and unit == "scene":
+        scenes = play.num_scenes
+    elif file is not None and play.labels is not None:
+        scenes = int(play.labels.sum())
+    return Built(play.name, file, status, len(play.blocks), scenes)
 
 
 def _digest(play: Screenplay, identity: str, unit: str) -> str:
@@ -103,3 +115,8 @@ def _read_index(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}  # no index or a damaged one: every file is rebuilt
     return index if isinstance(index, dict) else {}
+
+
+def _write_index(path: Path, index: dict[str, Any]) -> None:
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(index, indent=0, sort_keys=True))

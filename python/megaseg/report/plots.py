@@ -70,11 +70,7 @@ def plot_importance(
         axes.text(0.01, height, "no modality speaks for it", va="center", fontsize=8, style="italic", color="#666666")
     axes.set_yticks(heights, [bar.label for bar in bars])
     axes.set_ylim(heights[-1] + 0.5, -0.5)
-    axes.set_xlim(0, 1)
-    axes.xaxis.set_major_formatter("{x:.0%}")
-    axes.set_xlabel("importance of the modality for the decision")
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.tick_params(axis="y", length=0)
+    _style_shares(axes)
     figure.legend(loc="outside lower center", ncols=min(6, len(explanation.modalities)), frameon=False)
     figure.suptitle(title or "modality importance")
     figure.savefig(path, dpi=150)
@@ -176,6 +172,15 @@ def draw_track(axes: Any, track: Track) -> None:
         axes.set_ylim(0, 1)
     axes.set_xlim(-0.5, len(shots) - 0.5)
     axes.legend(loc="upper right", fontsize="small", framealpha=0.9)
+
+
+def _style_shares(axes: Any) -> None:
+    """A share from 0 to 1 along x, and no frame around the bars."""
+    axes.set_xlim(0, 1)
+    axes.xaxis.set_major_formatter("{x:.0%}")
+    axes.set_xlabel("importance of the modality for the decision")
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.tick_params(axis="y", length=0)
 
 
 class _Bar(NamedTuple):
