@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from megaseg.engine.backends.native.extension import extension, native_compute_type, native_target
-from megaseg.engine.backends.native.lowering import Lowering, properties_of, sequence_words
+from megaseg.engine.backends.native.lowering import Lowering, Packed, properties_of, sequence_words
 from megaseg.engine.graph.graph import Graph
 from megaseg.engine.graph.passes import PASSES, rewrite
 from megaseg.engine.graph.sequences import Windows
@@ -155,13 +155,24 @@ def _write(checkpoint: Checkpoint, path: Path, compute_type: str, target: str, p
         lambda kind, weight, bias: native.linear_pack(kind, weight, bias, target=target),
         lambda kind, n, k: int(native.linear_packed_size(kind, n, k, target=target)),
     )
-    program, weights, weights_size = lowering.words(target, properties_of(checkpoint.config))
     info = ArtefactInfo(checkpoint.config, target, compute_type, passes, dict(checkpoint.metadata))
+    _write_sections(path, info, *lowering.words(target, properties_of(checkpoint.config)))
+    try:
+        native.seal_artefact(os.fsencode(path))
+    except CheckpointError as error:  # of the file system: full, or without maps
+        raise OSError(str(error)) from error
+    return info
+
+
+def _write_sections(
+    path: Path, info: ArtefactInfo, program: bytes, weights: Iterable[tuple[int, Packed]], weights_size: int
+) -> None:
+    """Everything but the checksum; weights are at offsets among themselves."""
     described = {
-        "config": checkpoint.config.to_dict(),
-        "target": target,
-        "compute_type": compute_type,
-        "passes": list(passes),
+        "config": info.config.to_dict(),
+        "target": info.target,
+        "compute_type": info.compute_type,
+        "passes": list(info.passes),
         "metadata": info.metadata,
     }
     metadata = json.dumps(described).encode()
@@ -178,11 +189,6 @@ def _write(checkpoint: Checkpoint, path: Path, compute_type: str, target: str, p
             for part in packed.read():
                 file.write(part.data)
         file.truncate(weights_at + weights_size)
-    try:
-        native.seal_artefact(os.fsencode(path))
-    except CheckpointError as error:  # of the file system: full, or without maps
-        raise OSError(str(error)) from error
-    return info
 
 
 def _check_size(graph: Graph) -> None:
