@@ -201,7 +201,8 @@ def test_another_version_or_gpu_asks_to_compile_again(
 ) -> None:
     other = Machine(**here).install(monkeypatch)
     other.broken = "deserialize"  # it must not come to that
-    with pytest.raises(UnsupportedError, match=r"expected a plan for .*Fake.*got one for .*compile the checkpoint again"):
+    refusal = r"expected a plan for .*Fake.*got one for .*compile the checkpoint again"
+    with pytest.raises(UnsupportedError, match=refusal):
         Engine.from_checkpoint(plan)
 
 
