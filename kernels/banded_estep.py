@@ -45,7 +45,7 @@ def banded_estep(
     *,
     threshold: float,
     band: float = ...,
-    packed: bool = ...,
+    as_bits: bool = ...,
     target: str = ...,
     num_threads: int = ...,
 ) -> Assignment: ...
@@ -56,17 +56,17 @@ def banded_estep(
     *,
     threshold: float,
     band: float = ...,
-    packed: bool = ...,
+    as_bits: bool = ...,
     target: str = ...,
     num_threads: int = ...,
 ) -> list[Assignment]: ...
 @overload
 def banded_estep(
-    shots: Tensor, sentences: Tensor, *, threshold: float, band: float = ..., packed: bool = ...
+    shots: Tensor, sentences: Tensor, *, threshold: float, band: float = ..., as_bits: bool = ...
 ) -> Tensor: ...
 @overload
 def banded_estep(
-    shots: Sequence[Tensor], sentences: Sequence[Tensor], *, threshold: float, band: float = ..., packed: bool = ...
+    shots: Sequence[Tensor], sentences: Sequence[Tensor], *, threshold: float, band: float = ..., as_bits: bool = ...
 ) -> list[Tensor]: ...
 def banded_estep(
     shots: Any,
@@ -74,7 +74,7 @@ def banded_estep(
     *,
     threshold: float,
     band: float = 0.3,
-    packed: bool = False,
+    as_bits: bool = False,
     target: str = "",
     num_threads: int = 1,
 ) -> Any:
@@ -83,7 +83,7 @@ def banded_estep(
     The band (i, j from 0): ``j < i L_syn / L_sh + xi L_syn`` and ``i < j L_sh / L_syn + xi L_sh``, xi = ``band``,
     decided exactly. shots u (L_sh, C) and sentences v (L_syn, C), as they are: normalise them for a cosine. float32, or
     bfloat16 as uint16 bits, which is multiplied as such with float32 sums. Result: booleans (L_sh, L_syn), or
-    ``packed`` bits (L_sh, ceil(L_syn / 8)), as ``numpy.packbits(w, axis=1, bitorder="little")``. An empty band, or no
+    ``as_bits`` bits (L_sh, ceil(L_syn / 8)), as ``numpy.packbits(w, axis=1, bitorder="little")``. An empty band, or no
     similarity that reaches the threshold, is zeros. The batch shares ``num_threads``; 0 takes every core. Torch tensors
     run on their GPU, all movies in one launch, and give torch tensors there: float16, bfloat16 or float32.
 
@@ -98,17 +98,17 @@ def banded_estep(
     if not us:
         return []
     if not isinstance(us[0], np.ndarray):
-        on_device = _on_device(us, vs, threshold, band, packed)
+        on_device = _on_device(us, vs, threshold, band, as_bits)
         return on_device[0] if single else on_device
     sizes = [(len(u), len(v)) for u, v in zip(us, vs, strict=True)]
-    out = [np.empty((rows, -(-columns // 8) if packed else columns), np.uint8) for rows, columns in sizes]
+    out = [np.empty((rows, -(-columns // 8) if as_bits else columns), np.uint8) for rows, columns in sizes]
     run = implementation("banded_estep", us[0])
     reaches = [reach(*size, band) for size in sizes]
-    options = {"reach": reaches, "threshold": threshold, "packed": packed}
+    options = {"reach": reaches, "threshold": threshold, "as_bits": as_bits}
     bad = run(us, vs, out, **options, target=target, num_threads=threads(num_threads))
     if bad:
         raise _not_finite("" if single else f" of movie {bad[0]}")
-    result: list[Assignment] = [w if packed else w.view(np.bool_) for w in out]
+    result: list[Assignment] = [w if as_bits else w.view(np.bool_) for w in out]
     return result[0] if single else result
 
 
@@ -116,7 +116,7 @@ def _not_finite(where: str) -> FeatureError:
     return FeatureError(f"shots, sentences{where}: expected finite similarities, got some that are not")
 
 
-def _on_device(us: list[Tensor], vs: list[Tensor], threshold: float, band: float, packed: bool) -> list[Tensor]:
+def _on_device(us: list[Tensor], vs: list[Tensor], threshold: float, band: float, as_bits: bool) -> list[Tensor]:
     import torch
 
     from megaseg.kernels import torch_ops  # noqa: F401  (registers the op)
@@ -132,7 +132,7 @@ def _on_device(us: list[Tensor], vs: list[Tensor], threshold: float, band: float
     if bad.any():
         raise _not_finite(f" of movie {int(bad.nonzero()[0])}")
     result = [w.view(n, -1) for w, n in zip(bits.split(bytes_of), shots, strict=True)]
-    if packed:
+    if as_bits:
         return result
     lanes = torch.arange(8, dtype=torch.uint8, device=device)
     return [((w[:, :, None] >> lanes) & 1).flatten(1)[:, :m].bool() for w, m in zip(result, sentences, strict=True)]

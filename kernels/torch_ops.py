@@ -1,6 +1,6 @@
 """The ops on a GPU as torch custom ops, ``torch.ops.megaseg.*``: torch.compile and CUDA graphs work around them.
 
-Each does what the op of its name does on the CPU, for torch tensors: ask the registry, run. Rows are packed as
+Each does what the op of its name does on the CPU, for torch tensors: ask the registry, run. Rows lie as
 everywhere: every sequence's bottleneck tokens first, then every sequence's latents. Activations are float16,
 bfloat16 or float32, sums float32.
 """

@@ -28,7 +28,7 @@ MAY_NAME_TASKS = ("engine/model/mega.py", "engine/tasks/", "python/megaseg/train
 TASKS = {"scene", "act", "synopsis"}
 TASK_NAMES = re.compile(r'"(?:scene|act|synopsis)"|\bTask::\w+|\benum class Task\b|\bMEGASEG_(?:SCENE|ACT|SYNOPSIS)\b')
 EXAMPLES = {
-    "op": r"inverse_?(?:std|sigma)|InverseS(?:td|igma)",  # renamed on the way: one op by both names
+    "op": r"l2_normalise|L2Normalise",
     "task": r"[\"']act[\"']|\bTask::act\b|\bMEGASEG_ACT\b",
     "family": r"\b(?:Mega(?:Config)?|mega)\b(?!\.)",
 }

@@ -116,7 +116,7 @@ def ours(groups: list[Group]) -> dict[str, Callable[[], Any]]:
     us, vs = [list(x) for x in zip(*((array(u), array(v)) for u, v in movies_of(groups)), strict=True)]
     options: dict[str, Any] = {"threshold": THRESHOLD, "num_threads": THREADS}
     return {
-        f"{OURS}": lambda: kernels.banded_estep(us, vs, packed=True, **options),
+        f"{OURS}": lambda: kernels.banded_estep(us, vs, as_bits=True, **options),
         f"{OURS}, booleans": lambda: kernels.banded_estep(us, vs, **options),
     }
 

@@ -339,7 +339,7 @@ py::array query_attention(const Floats& query, const py::array& bottleneck_rows,
 // Writes out[m]; returns the movies with a similarity that is not finite.
 std::vector<int> banded_estep(const std::vector<py::array>& shots, const std::vector<py::array>& sentences,
                               std::vector<py::array> out, const std::vector<std::int64_t>& reach, float threshold,
-                              bool packed, const std::string& target, int num_threads) {
+                              bool as_bits, const std::string& target, int num_threads) {
   const std::size_t count = shots.size();
   check(sentences.size() == count && out.size() == count && reach.size() == count, "banded_estep: lists of one length");
   std::vector<megaseg::cpu::BandedEstepArgs> movies;
@@ -348,7 +348,7 @@ std::vector<int> banded_estep(const std::vector<py::array>& shots, const std::ve
     const ConstRows v = rows_of(sentences[m], "banded_estep: sentences (L_syn, size) with contiguous rows");
     const py::ssize_t rows = shots[m].shape(0);
     const py::ssize_t columns = sentences[m].shape(0);
-    const py::ssize_t bytes = packed ? (columns + 7) / 8 : columns;
+    const py::ssize_t bytes = as_bits ? (columns + 7) / 8 : columns;
     check(shots[m].ndim() == 2 && sentences[m].ndim() == 2 && shots[m].shape(1) == sentences[m].shape(1) &&
               u.type == v.type && reach[m] > 0 && reach[m] <= rows * columns,
           "banded_estep: one width and type, reach in [1, L_sh L_syn]");
@@ -356,7 +356,7 @@ std::vector<int> banded_estep(const std::vector<py::array>& shots, const std::ve
               out[m].shape(0) == rows && out[m].shape(1) == bytes,
           "banded_estep: out (L_sh, L_syn) or (L_sh, ceil(L_syn / 8)) contiguous bytes");
     movies.push_back({u, v, static_cast<std::uint8_t*>(out[m].mutable_data()), bytes, static_cast<int>(rows),
-                      static_cast<int>(columns), size_of(shots[m], 1), reach[m], threshold, packed});
+                      static_cast<int>(columns), size_of(shots[m], 1), reach[m], threshold, as_bits});
   }
   // Threads that stay: to start them would take as long as a movie. By process, since a fork leaves them behind.
   static std::mutex mutex;
@@ -394,5 +394,5 @@ void bind_ops(py::module_& m) {
   m.def("query_attention", query_attention, "query"_a, "bottleneck_rows"_a, "latent_rows"_a, py::kw_only(), "scale"_a,
         "out"_a = none, "target"_a = "");
   m.def("banded_estep", banded_estep, "shots"_a, "sentences"_a, "out"_a, py::kw_only(), "reach"_a, "threshold"_a,
-        "packed"_a = false, "target"_a = "", "num_threads"_a = 1);
+        "as_bits"_a = false, "target"_a = "", "num_threads"_a = 1);
 }

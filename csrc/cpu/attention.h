@@ -159,9 +159,9 @@ struct Head {
         padded(round_up(head_size, kDepth > kLanes ? kDepth : kLanes)) {}
 };
 
-// Packed keys: [keys / kPanel, depth / kStep, kPanel, kStep], then values: [keys / kStep, padded, kStep].
+// Keys in panels: [keys / kPanel, depth / kStep, kPanel, kStep], then values: [keys / kStep, padded, kStep].
 template <typename Product>
-struct Packed {
+struct Panels {
   using T = typename Product::Element;
   T* keys;
   T* values;
@@ -172,7 +172,7 @@ struct Packed {
     return sizeof(T) * static_cast<std::size_t>(round_up(key_count, kPanel)) *
            static_cast<std::size_t>(head.depth + head.padded);
   }
-  Packed(void* memory, int key_count, int head_size)
+  Panels(void* memory, int key_count, int head_size)
       : keys(static_cast<T*>(memory)),
         values(keys + static_cast<ptrdiff_t>(round_up(key_count, kPanel)) * round_up(head_size, Head<Product>::kDepth)),
         head(head_size) {}
@@ -192,11 +192,11 @@ MEGASEG_INLINE void store_words(void* to, Vec words) { __builtin_memcpy(to, &wor
 // Keys begin to end: key(token) and value(token) are rows, row(i) a vector of the head's elements from i, zeros past
 // it. `begin` is a multiple of kPanel. What lies past the last key becomes zeros: scores are finite, values harmless.
 template <typename Product, typename Key, typename Value>
-MEGASEG_INLINE void pack(const Key& key, const Value& value, int begin, int end, const Packed<Product>& packed) {
+MEGASEG_INLINE void fill_panels(const Key& key, const Value& value, int begin, int end, const Panels<Product>& panels) {
   constexpr int kStep = Product::kStep;
-  const Head<Product> head = packed.head;
+  const Head<Product> head = panels.head;
   for (int token = begin; token < end; token += kLanes) {
-    auto* panel = packed.keys + static_cast<ptrdiff_t>(token / kPanel) * kPanel * head.depth + token % kPanel * kStep;
+    auto* panel = panels.keys + static_cast<ptrdiff_t>(token / kPanel) * kPanel * head.depth + token % kPanel * kStep;
     const int count = end - token < kLanes ? end - token : kLanes;
     decltype(key(token)) rows[kLanes];
     for (int t = 0; t < count; ++t) rows[t] = key(token + t);
@@ -212,7 +212,7 @@ MEGASEG_INLINE void pack(const Key& key, const Value& value, int begin, int end,
     }
   }
   for (int token = begin; token < round_up(end, head.kDepth); token += kStep) {
-    auto* to = packed.values + static_cast<ptrdiff_t>(token) * head.padded;
+    auto* to = panels.values + static_cast<ptrdiff_t>(token) * head.padded;
     const auto row = value(token < end ? token : end - 1);
     [[maybe_unused]] const auto next = value(token + 1 < end ? token + 1 : end - 1);
     for (int i = 0; i < head.padded; i += kLanes) {
@@ -323,18 +323,18 @@ MEGASEG_INLINE int panel_vecs(int begin, int end) {
 // block.out = softmax(query keys^T) values, unnormalised, for the first `rows` queries of the block.
 template <typename Product>
 [[gnu::noinline]] void attend(Products<Product>& products, QueryBlock<Product>& block, int rows, int keys,
-                              const Packed<Product>& packed) {
-  const Head<Product> head = packed.head;
+                              const Panels<Product>& panels) {
+  const Head<Product> head = panels.head;
   for (int begin = 0; begin < keys; begin += kKeyBlock) {
     const int count = keys - begin < kKeyBlock ? keys - begin : kKeyBlock;
     for (int key = 0; key < count; key += kPanel) {
-      const auto* panel = packed.keys + static_cast<ptrdiff_t>(begin + key) * head.depth;
+      const auto* panel = panels.keys + static_cast<ptrdiff_t>(begin + key) * head.depth;
       products.run(block.query, head.padded, panel, kPanel * Product::kStep, head.depth, block.scores + key, kKeyBlock,
                    false, rows, panel_vecs(key, count));
     }
     raise_maximum(block, rows, count, begin == 0);
     soften(block, rows, count);
-    const auto* values = packed.values + static_cast<ptrdiff_t>(begin) * head.padded;
+    const auto* values = panels.values + static_cast<ptrdiff_t>(begin) * head.padded;
     for (int i = 0; i < head.padded; i += kPanel) {
       products.run(block.weights, kKeyBlock, values + i * Product::kStep, head.padded * Product::kStep,
                    round_up(count, head.kDepth), block.out + i, head.padded, begin > 0, rows,
@@ -355,11 +355,11 @@ struct HeadRow {
   }
 };
 
-// Attention of `queries` rows in blocks: query(r) is a row as in pack(), out(r) is where its result goes.
+// Attention of `queries` rows in blocks: query(r) is a row as in fill_panels(), out(r) is where its result goes.
 template <typename Product, typename Query, typename Out>
 MEGASEG_INLINE void attend_all(const Query& query, const Out& out, int queries, int keys, float scale,
-                               const Packed<Product>& packed, void* scratch) {
-  const Head<Product> head = packed.head;
+                               const Panels<Product>& panels, void* scratch) {
+  const Head<Product> head = panels.head;
   Products<Product> products;
   QueryBlock<Product> block(scratch, head.size, scale);
   for (int begin = 0; begin < queries; begin += block.kRows) {
@@ -368,7 +368,7 @@ MEGASEG_INLINE void attend_all(const Query& query, const Out& out, int queries, 
       const auto row = query(begin + r);
       for (int i = 0; i < head.padded; i += kLanes) store(block.query + r * head.padded + i, row(i));
     }
-    attend(products, block, rows, keys, packed);
+    attend(products, block, rows, keys, panels);
     for (int r = 0; r < rows; ++r) {
       auto* to = out(begin + r);
       const float share = 1.0F / sum(block.total[r]);

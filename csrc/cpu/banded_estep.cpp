@@ -146,7 +146,7 @@ MEGASEG_INLINE bool decide(const BandedEstepArgs& args, int shot, int column, co
   const int left = args.sentence_count - column;
   const int count = left < kColumns ? left : kColumns;
   std::uint8_t* row = args.out + shot * args.out_stride;
-  if (args.packed) {
+  if (args.as_bits) {
     std::uint8_t bytes[kColumns / 8];
     for (int i = 0; i < kColumns / 8; ++i) bytes[i] = static_cast<std::uint8_t>(ones >> 8 * i);
     __builtin_memcpy(row + column / 8, bytes, static_cast<std::size_t>((count + 7) / 8));
@@ -184,7 +184,7 @@ MEGASEG_INLINE bool block(const BandedEstepArgs& args, int shot, int next, float
 template <typename Product>
 bool run(const BandedEstepArgs& args, int begin, int end) {
   float similarity[kTileShots * kRow] = {};
-  const int bytes = args.packed ? (args.sentence_count + 7) / 8 : args.sentence_count;
+  const int bytes = args.as_bits ? (args.sentence_count + 7) / 8 : args.sentence_count;
   for (int i = begin; i < end; ++i) {
     __builtin_memset(args.out + i * args.out_stride, 0, static_cast<std::size_t>(bytes));
   }

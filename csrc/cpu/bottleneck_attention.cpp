@@ -14,9 +14,9 @@ MEGASEG_INLINE ptrdiff_t token_row(int batch, int b, int t, int prefix, const in
 
 namespace megaseg::cpu::MEGASEG_TARGET {
 
-std::size_t attention_packed_size(Type type, int keys, int head_size) {
+std::size_t attention_panels_size(Type type, int keys, int head_size) {
   std::size_t bytes = 0;
-  with_product(type, [&]<typename Product>(Product) { bytes = Packed<Product>::bytes(keys, head_size); });
+  with_product(type, [&]<typename Product>(Product) { bytes = Panels<Product>::bytes(keys, head_size); });
   return bytes;
 }
 
@@ -26,7 +26,7 @@ std::size_t attention_scratch_size(Type type, int head_size) {
   return bytes;
 }
 
-void attention_pack(const AttentionArgs& args, int batch, int head, int key_begin, int key_end, void* packed) {
+void attention_panels(const AttentionArgs& args, int batch, int head, int key_begin, int key_end, void* panels) {
   const ptrdiff_t column = static_cast<ptrdiff_t>(head) * args.head_size;
   with_product(args.k.type, [&]<typename Product>(Product) {
     using T = typename Product::Element;
@@ -36,12 +36,12 @@ void attention_pack(const AttentionArgs& args, int batch, int head, int key_begi
         return HeadRow<T>{row_of<T>(rows, row) + column, args.head_size};
       };
     };
-    pack(part_of(args.k), part_of(args.v), key_begin, key_end,
-         Packed<Product>(packed, args.keys(batch), args.head_size));
+    fill_panels(part_of(args.k), part_of(args.v), key_begin, key_end,
+                Panels<Product>(panels, args.keys(batch), args.head_size));
   });
 }
 
-void attention(const AttentionArgs& args, int batch, int head, int query_begin, int query_end, const void* packed,
+void attention(const AttentionArgs& args, int batch, int head, int query_begin, int query_end, const void* panels,
                void* scratch) {
   const ptrdiff_t column = static_cast<ptrdiff_t>(head) * args.head_size;
   const auto at = [&](int r) {
@@ -51,7 +51,7 @@ void attention(const AttentionArgs& args, int batch, int head, int query_begin, 
     using T = typename Product::Element;
     attend_all([&](int r) { return HeadRow<T>{row_of<T>(args.q, at(r)) + column, args.head_size}; },
                [&](int r) { return row_of<T>(args.out, at(r)) + column; }, query_end - query_begin, args.keys(batch),
-               args.scale, Packed<Product>(const_cast<void*>(packed), args.keys(batch), args.head_size), scratch);
+               args.scale, Panels<Product>(const_cast<void*>(panels), args.keys(batch), args.head_size), scratch);
   });
 }
 

@@ -191,7 +191,7 @@ struct BandedEstepArgs {
   int size;
   std::int64_t reach;  // in [1, L_sh L_syn]
   float threshold;
-  bool packed;
+  bool as_bits;
 };
 
 struct KernelTable {
@@ -213,12 +213,13 @@ struct KernelTable {
   void (*l2_normalise)(const L2NormaliseArgs&, int begin, int end);
   void (*gather)(const GatherArgs&, int begin, int end);
 
-  // Keys and values of one sequence and head are packed once, then read by every block of queries. Sizes in bytes.
-  std::size_t (*attention_packed_size)(Type, int keys, int head_size);
+  // Keys and values of one sequence and head are laid out in panels once, then read by every block of queries. Sizes in
+  // bytes.
+  std::size_t (*attention_panels_size)(Type, int keys, int head_size);
   std::size_t (*attention_scratch_size)(Type, int head_size);
-  // key_begin is a multiple of kPackedKeys.
-  void (*attention_pack)(const AttentionArgs&, int batch, int head, int key_begin, int key_end, void* packed);
-  void (*attention)(const AttentionArgs&, int batch, int head, int query_begin, int query_end, const void* packed,
+  // key_begin is a multiple of kPanelKeys.
+  void (*attention_panels)(const AttentionArgs&, int batch, int head, int key_begin, int key_end, void* panels);
+  void (*attention)(const AttentionArgs&, int batch, int head, int query_begin, int query_end, const void* panels,
                     void* scratch);
   std::size_t (*window_attention_scratch_size)(Type, int tokens, int head_size);
   void (*window_attention)(const WindowAttentionArgs&, int window, int head, void* scratch);
@@ -227,8 +228,8 @@ struct KernelTable {
   bool (*banded_estep)(const BandedEstepArgs&, int begin, int end);  // false: a similarity in the band is not finite
 };
 
-// Keys that a packing task takes are a multiple of this on every target.
-inline constexpr int kPackedKeys = 512;
+// Keys that a task lays out are a multiple of this on every target.
+inline constexpr int kPanelKeys = 512;
 
 // One per target, defined by csrc/cpu/table.cpp.
 namespace portable {

@@ -40,10 +40,10 @@ void add(const AddArgs& args, int begin, int end);
 void pool(const PoolArgs& args, int begin, int end);
 void l2_normalise(const L2NormaliseArgs& args, int begin, int end);
 void gather(const GatherArgs& args, int begin, int end);
-std::size_t attention_packed_size(Type type, int keys, int head_size);
+std::size_t attention_panels_size(Type type, int keys, int head_size);
 std::size_t attention_scratch_size(Type type, int head_size);
-void attention_pack(const AttentionArgs& args, int batch, int head, int key_begin, int key_end, void* packed);
-void attention(const AttentionArgs& args, int batch, int head, int query_begin, int query_end, const void* packed,
+void attention_panels(const AttentionArgs& args, int batch, int head, int key_begin, int key_end, void* panels);
+void attention(const AttentionArgs& args, int batch, int head, int query_begin, int query_end, const void* panels,
                void* scratch);
 std::size_t window_attention_scratch_size(Type type, int tokens, int head_size);
 void window_attention(const WindowAttentionArgs& args, int window, int head, void* scratch);

@@ -1,5 +1,5 @@
 // The first layer's attention of one window and head: queries, keys and values are evaluated from tables as they are
-// packed.
+// panels.
 #include "cpu/attention.h"
 #include "cpu/ops.h"
 
@@ -63,7 +63,7 @@ struct Window {
 namespace megaseg::cpu::MEGASEG_TARGET {
 
 std::size_t window_attention_scratch_size(Type type, int tokens, int head_size) {
-  return attention_packed_size(type, tokens, head_size) + attention_scratch_size(type, head_size);
+  return attention_panels_size(type, tokens, head_size) + attention_scratch_size(type, head_size);
 }
 
 void window_attention(const WindowAttentionArgs& args, int window, int head, void* scratch) {
@@ -71,13 +71,13 @@ void window_attention(const WindowAttentionArgs& args, int window, int head, voi
   const Window from(args, window, head);
   const auto part = [&](Part which) { return [&, which](int t) { return from.part(which, t); }; };
   with_product(args.out.type, [&]<typename Product>(Product) {
-    const Packed<Product> packed(scratch, tokens, args.head_size);
-    pack(part(key), part(value), 0, tokens, packed);
+    const Panels<Product> panels(scratch, tokens, args.head_size);
+    fill_panels(part(key), part(value), 0, tokens, panels);
     attend_all(
         part(query),
         [&](int t) { return row_of<typename Product::Element>(args.out, from.out_row(window, t)) + from.column; },
-        tokens, tokens, args.scale, packed,
-        static_cast<std::byte*>(scratch) + Packed<Product>::bytes(tokens, args.head_size));
+        tokens, tokens, args.scale, panels,
+        static_cast<std::byte*>(scratch) + Panels<Product>::bytes(tokens, args.head_size));
   });
 }
 

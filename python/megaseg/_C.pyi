@@ -126,7 +126,7 @@ def banded_estep(
     *,
     reach: list[int],
     threshold: float,
-    packed: bool = False,
+    as_bits: bool = False,
     target: str = "",
     num_threads: int = 1,
 ) -> list[int]: ...

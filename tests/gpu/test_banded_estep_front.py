@@ -22,14 +22,14 @@ def movies(rng: np.random.Generator) -> tuple[list[np.ndarray], list[np.ndarray]
     return us, vs
 
 
-@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("as_bits", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
-def test_as_on_arrays(dtype: torch.dtype, packed: bool, rng: np.random.Generator) -> None:
+def test_as_on_arrays(dtype: torch.dtype, as_bits: bool, rng: np.random.Generator) -> None:
     us, vs = movies(rng)
-    expected = banded_estep(us, vs, threshold=2.0, packed=packed)
+    expected = banded_estep(us, vs, threshold=2.0, as_bits=as_bits)
     tensors = ([torch.from_numpy(x).to(DEVICE, dtype) for x in part] for part in (us, vs))
-    got = banded_estep(*tensors, threshold=2.0, packed=packed)
-    assert [w.dtype for w in got] == [torch.uint8 if packed else torch.bool] * len(SIZES)
+    got = banded_estep(*tensors, threshold=2.0, as_bits=as_bits)
+    assert [w.dtype for w in got] == [torch.uint8 if as_bits else torch.bool] * len(SIZES)
     for w, want in zip(got, expected, strict=True):
         assert np.array_equal(w.cpu().numpy(), want)
     assert any(w.any() for w in expected)

@@ -1,4 +1,4 @@
-"""The device's executor on Triton's interpreter: packed batches of the rewritten graph against the model in float64."""
+"""The device's executor on Triton's interpreter: full batches of the rewritten graph against the model in float64."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def test_any_size(target, storage, rng, size):
         threshold = float(np.float32(rng.normal() / np.sqrt(size) / 2))
         w = kernels.banded_estep(u, v, threshold=threshold, target=target)
         assert_same(w, u, v, threshold)
-        bits = kernels.banded_estep(u, v, threshold=threshold, packed=True, target=target)
+        bits = kernels.banded_estep(u, v, threshold=threshold, as_bits=True, target=target)
         assert bits.dtype == np.uint8
         assert np.array_equal(bits, np.packbits(w, axis=1, bitorder="little"))
 
@@ -104,8 +104,8 @@ def test_a_similarity_that_equals_the_threshold_is_one(target, storage):
 def test_all_zeros_is_a_result(target, storage, rng):
     u, v = movie(rng, 30, 9, 20, storage)
     for threshold in (1e30, np.inf):
-        for packed in (False, True):
-            w = kernels.banded_estep(u, v, threshold=threshold, packed=packed, target=target)
+        for as_bits in (False, True):
+            w = kernels.banded_estep(u, v, threshold=threshold, as_bits=as_bits, target=target)
             assert not w.any()
     zero = stored(np.zeros((5, 20), np.float32), storage)
     assert not kernels.banded_estep(zero, v, threshold=0.1, target=target).any()
@@ -114,8 +114,8 @@ def test_all_zeros_is_a_result(target, storage, rng):
 def test_a_batch_is_its_movies_on_any_number_of_threads(target, storage, rng):
     movies = [movie(rng, *lengths, 65, storage) for lengths in (*LENGTHS, (900, 21))]
     us, vs = [list(arrays) for arrays in zip(*movies, strict=True)]
-    for packed in (False, True):
-        options = {"threshold": 0.03, "packed": packed, "target": target}
+    for as_bits in (False, True):
+        options = {"threshold": 0.03, "as_bits": as_bits, "target": target}
         one_by_one = [kernels.banded_estep(u, v, **options) for u, v in movies]
         for threads in (1, 2, 3, 7):
             batch = kernels.banded_estep(us, vs, num_threads=threads, **options)
@@ -234,16 +234,16 @@ def test_numbers_of_threads_that_cannot_be_are_refused_by_every_op(threads, rng)
 
 
 def test_memory_is_that_of_the_bits(rng):
-    """W of 40,000 x 2,000 would be 320 MB as similarities; packed it is 10 MB, and little else is taken."""
+    """W of 40,000 x 2,000 would be 320 MB as similarities; as bits it is 10 MB, and little else is taken."""
 
     def peak():
         with open("/proc/self/status") as file:
             return next(int(line.split()[1]) for line in file if line.startswith("VmHWM")) / 1024
 
     u, v = normal(rng, 40_000, 4), normal(rng, 2000, 4)
-    kernels.banded_estep(u[:9], v[:9], threshold=0.5, packed=True)
+    kernels.banded_estep(u[:9], v[:9], threshold=0.5, as_bits=True)
     before = peak()
-    kernels.banded_estep(u, v, threshold=0.5, packed=True)
+    kernels.banded_estep(u, v, threshold=0.5, as_bits=True)
     assert peak() - before < 30
 
 

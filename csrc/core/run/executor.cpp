@@ -51,7 +51,7 @@ Layout Executor::layout_of(const Shape& shape) const {
   return {program_, lifetimes_, shape, Index::ints(shape, slot_counts_.size()), scratch_bytes(program_, ops_, shape)};
 }
 
-// Smaller values do not always pack into less: then they lie as the largest chunk's do.
+// Smaller values do not always fit into less: then they lie as the largest chunk's do.
 Layout Executor::layout(const Shape& shape) const {
   Layout own = layout_of(shape);
   return own.bytes <= most_.bytes ? own : most_;

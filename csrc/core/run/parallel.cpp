@@ -116,29 +116,30 @@ void Ops::copy(const cpu::ConstRows& in, const cpu::Rows& out, int rows, int col
 
 std::size_t Ops::attention_scratch(cpu::Type type, int batch, int heads, int head_size, int prefix, int longest,
                                    int latents) const {
-  const auto packed = [&](int keys) { return whole_lines(kernels_.attention_packed_size(type, keys, head_size)); };
+  const auto size_of = [&](int keys) { return whole_lines(kernels_.attention_panels_size(type, keys, head_size)); };
   const std::size_t one = whole_lines(kernels_.attention_scratch_size(type, head_size));
-  const std::size_t by_thread = count_of(threads()) * (packed(prefix + longest) + one);
+  const std::size_t by_thread = count_of(threads()) * (size_of(prefix + longest) + one);
   if (prefix + longest <= kQueriesPerTask) return by_thread;
-  // Sequences packed one by one need at most a last panel each more than all of them as one.
-  const std::size_t all = packed(batch * prefix + latents) + count_of(batch) * (packed(1) + kLine);
+  // Sequences one by one need at most a last panel each more than all of them as one.
+  const std::size_t all = size_of(batch * prefix + latents) + count_of(batch) * (size_of(1) + kLine);
   return std::max(by_thread, count_of(heads) * all + count_of(threads()) * one);
 }
 
-// Short sequences are packed by the task that attends to them; long ones once, and then read by many tasks.
+// Keys and values of short sequences are laid out by the task that attends to them; those of long ones once, and then
+// read by many tasks.
 void Ops::attention(const cpu::AttentionArgs& args, void* scratch) {
   auto* const base = static_cast<std::byte*>(scratch);
-  const auto packed = [&](int b) {
-    return whole_lines(kernels_.attention_packed_size(args.q.type, args.keys(b), args.head_size));
+  const auto size_of = [&](int b) {
+    return whole_lines(kernels_.attention_panels_size(args.q.type, args.keys(b), args.head_size));
   };
   const std::size_t one = whole_lines(kernels_.attention_scratch_size(args.q.type, args.head_size));
   int queries = 0;
   std::size_t largest = 0;
-  std::vector<std::size_t> at{0};  // of a sequence's heads, packed
+  std::vector<std::size_t> at{0};  // of a sequence's heads
   for (int b = 0; b < args.batch; ++b) {
     queries = std::max(queries, args.queries(b));
-    largest = std::max(largest, packed(b));
-    at.push_back(at.back() + count_of(args.heads) * packed(b));
+    largest = std::max(largest, size_of(b));
+    at.push_back(at.back() + count_of(args.heads) * size_of(b));
   }
   if (queries <= kQueriesPerTask && args.batch * args.heads >= threads()) {
     const int together = args.batch < kTasksPerThread * threads() ? 1 : args.heads;
@@ -148,22 +149,22 @@ void Ops::attention(const cpu::AttentionArgs& args, void* scratch) {
       const int b = task / parts;
       for (int i = 0; i < together; ++i) {
         const int head = task % parts * together + i;
-        kernels_.attention_pack(args, b, head, 0, args.keys(b), mine);
+        kernels_.attention_panels(args, b, head, 0, args.keys(b), mine);
         kernels_.attention(args, b, head, 0, args.queries(b), mine, mine + largest);
       }
     });
     return;
   }
-  const auto place = [&](int b, int head) { return base + at[count_of(b)] + count_of(head) * packed(b); };
+  const auto place = [&](int b, int head) { return base + at[count_of(b)] + count_of(head) * size_of(b); };
   const auto share_out = [&](const std::vector<Piece>& pieces, const auto& kernel) {
     const int count = static_cast<int>(pieces.size());  // pieces of a head in turn: its keys stay in the cache
     pool_.run(count * args.heads,
               [&](int task, int thread) { kernel(pieces[count_of(task % count)], task / count, thread); });
   };
-  share_out(pieces_of(args.batch, cpu::kPackedKeys, [&](int b) { return args.keys(b); }),
-            [&](const Piece& piece, int head, int) {
-              kernels_.attention_pack(args, piece.sequence, head, piece.begin, piece.end, place(piece.sequence, head));
-            });
+  share_out(pieces_of(args.batch, cpu::kPanelKeys, [&](int b) { return args.keys(b); }), [&](const Piece& piece,
+                                                                                             int head, int) {
+    kernels_.attention_panels(args, piece.sequence, head, piece.begin, piece.end, place(piece.sequence, head));
+  });
   share_out(pieces_of(args.batch, kQueriesPerTask, [&](int b) { return args.queries(b); }),
             [&](const Piece& piece, int head, int thread) {
               kernels_.attention(args, piece.sequence, head, piece.begin, piece.end, place(piece.sequence, head),

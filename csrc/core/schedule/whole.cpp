@@ -1,4 +1,4 @@
-// Whole movies, packed into batches of no more rows than the longest movie may have.
+// Whole movies, gathered into batches of no more rows than the longest movie may have.
 #include <algorithm>
 
 #include "core/schedule/schedule.h"

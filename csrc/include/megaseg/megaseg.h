@@ -85,7 +85,8 @@ MEGASEG_API megaseg_status megaseg_outputs(megaseg_model* model, const megaseg_m
                                            const char* const* names, int wanted, float* const* outputs,
                                            float* const* parts, megaseg_error** error);
 
-/* logits: [shots of all movies, classes], movie after movie. Movies run packed together; each gets what it gets alone.
+/* logits: [shots of all movies, classes], movie after movie. Movies run together in full batches; each gets what it
+ * gets alone.
  */
 MEGASEG_API megaseg_status megaseg_logits(megaseg_model* model, const megaseg_movie* movies, int count, float* logits,
                                           megaseg_error** error);

@@ -1,1 +1,1 @@
-"""The graph on packed rows of a CUDA device."""
+"""The graph on ragged rows of a CUDA device."""

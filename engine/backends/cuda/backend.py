@@ -15,7 +15,7 @@ from torch import Tensor
 
 from megaseg.engine.backends.batches import Batch, Batches, Shape
 from megaseg.engine.backends.checks import require_finite, require_ids
-from megaseg.engine.backends.cuda.packed import DeviceBatch, PackedGraph
+from megaseg.engine.backends.cuda.ragged import DeviceBatch, RaggedGraph
 from megaseg.engine.backends.protocol import LOGITS, PARTS, Excerpt, Rows
 from megaseg.engine.graph.passes import PASSES, rewrite
 from megaseg.engine.graph.sequences import Windows
@@ -31,7 +31,7 @@ Keep = Callable[[int, int, slice, NDArray[np.float32]], None]  # output, movie, 
 
 
 class Device(Protocol):
-    """Where a packed graph runs, and how work gets there; tests put the host in place of a GPU."""
+    """Where a ragged graph runs, and how work gets there; tests put the host in place of a GPU."""
 
     torch_device: torch.device
 
@@ -88,7 +88,7 @@ class CudaDevice:
 class Slot:
     """Buffers of one batch shape on the host and on the device, and the work on them ready to replay."""
 
-    def __init__(self, graph: PackedGraph, shape: Shape, dtype: torch.dtype, device: Device) -> None:
+    def __init__(self, graph: RaggedGraph, shape: Shape, dtype: torch.dtype, device: Device) -> None:
         own = graph.graph
         counts = [shape.latents, shape.latents, shape.latents, shape.sequences + 1]
         types = {"float32": dtype, "int32": torch.int32}
@@ -170,13 +170,13 @@ class CudaBackend:
         self._compute_type, self._passes = chosen, tuple(passes)
         graph = rewrite(graph_of(checkpoint), self._passes)
         self._batches = Batches(graph.sequences, graph.slots, batch)
-        self._graph = PackedGraph(graph, getattr(torch, chosen), self._device.torch_device)
+        self._graph = RaggedGraph(graph, getattr(torch, chosen), self._device.torch_device)
         self._index = {output.name: index for index, output in enumerate(graph.outputs)}
         self._slots: OrderedDict[Shape, deque[Slot]] = OrderedDict()
         self._lock, self._process = threading.Lock(), os.getpid()
 
     def run(self, excerpts: Sequence[Excerpt], outputs: Sequence[str] = (LOGITS,)) -> list[Rows]:
-        """Outputs of each excerpt, packed into full batches.
+        """Outputs of each excerpt, gathered into full batches.
 
         Raises:
             FeatureError: values beyond the range of float16.
@@ -246,7 +246,7 @@ class CudaBackend:
         return slots[-1]
 
     def describe(self) -> dict[str, Any]:
-        """Backend, device, target, compute_type, passes, num_threads (that pack batches), weight_bytes."""
+        """Backend, device, target, compute_type, passes, num_threads (that fill batches), weight_bytes."""
         device = self._device.torch_device
         name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
         return {

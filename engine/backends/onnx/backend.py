@@ -104,7 +104,7 @@ class OnnxBackend:
     def run(self, excerpts: Sequence[Excerpt], outputs: Sequence[str] = (LOGITS,)) -> list[Rows]:
         """Outputs of each excerpt.
 
-        Windows of all excerpts are packed into full batches, so that a movie's rows may differ in their last bits from
+        Windows of all excerpts share full batches, so that a movie's rows may differ in their last bits from
         those of a run of its own: ONNX Runtime's products depend on their number of rows. Whole sequences run one at a
         time.
 

@@ -1,4 +1,4 @@
-"""A TensorRT engine behind the engine's protocol: packed batches, buffers made once, CUDA graphs by shape."""
+"""A TensorRT engine behind the engine's protocol: full batches, buffers made once, CUDA graphs by shape."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Torch by device: packed rows and our kernels on CUDA, plain torch elsewhere."""
+"""Torch by device: ragged rows and our kernels on CUDA, plain torch elsewhere."""
 
 from __future__ import annotations
 

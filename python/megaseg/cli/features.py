@@ -20,7 +20,7 @@ app = typer.Typer(help="Turn sources into per-shot feature files.", no_args_is_h
 
 @app.command("screenplay")
 def screenplay(
-    inputs: Annotated[list[Path], typer.Argument(help="JSONL packs (.jsonl, .jsonl.gz), Fountain or plain text.")],
+    inputs: Annotated[list[Path], typer.Argument(help="JSONL files (.jsonl, .jsonl.gz), Fountain or plain text.")],
     folder: Annotated[Path, typer.Option("--output", "-o", help="Folder for one .npz a movie.")],
     unit: Annotated[str, typer.Option(help="What a row is: block (for scenes) or scene (for acts).")] = "block",
     encoder: Annotated[Path | None, typer.Option(help="Folder of all-MiniLM-L6-v2; default: its wheel.")] = None,

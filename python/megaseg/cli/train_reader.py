@@ -13,7 +13,7 @@ from megaseg.features.screenplay.screenplay import read_screenplays
 
 
 def reader(
-    inputs: Annotated[list[Path], typer.Argument(help="Labelled screenplays: JSONL packs, Fountain or plain text.")],
+    inputs: Annotated[list[Path], typer.Argument(help="Labelled screenplays: JSONL files, Fountain or plain text.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Reader to write (.safetensors).")],
     folds: Annotated[int, typer.Option(help="Folds by movie name, trained side by side.", min=2)] = 3,
     epochs: Annotated[int, typer.Option(help="Passes over the boundaries.", min=1)] = 2,

@@ -13,7 +13,7 @@ from megaseg.errors import FeatureError
 from megaseg.features.screenplay.screenplay import Screenplay, read_screenplays
 
 FEATURE_FILES = (".npz", ".safetensors")
-PACKS = (".jsonl", ".jsonl.gz")  # of many screenplays
+COLLECTIONS = (".jsonl", ".jsonl.gz")  # of many screenplays
 SCREENPLAYS = (".fountain", ".txt")
 # What a folder is searched for: a .txt in it may be anything.
 IN_FOLDERS = (*FEATURE_FILES, ".fountain")
@@ -37,7 +37,7 @@ class FeatureFile:
 
 
 def find_sources(name: str | os.PathLike[str]) -> list[Source]:
-    """Every movie behind a name: a feature file or shipped sample, a screenplay, a pack of them, or a folder.
+    """Every movie behind a name: a feature file or shipped sample, a screenplay, a file of them, or a folder.
 
     Raises:
         FeatureError: nothing of that name, a folder without movies, or a screenplay that cannot be read.
@@ -48,7 +48,7 @@ def find_sources(name: str | os.PathLike[str]) -> list[Source]:
         if not files:
             raise FeatureError(f"{path}: expected {', '.join(IN_FOLDERS)} files in the folder, got none")
         return [source for file in files for source in find_sources(file)]
-    if str(name).endswith((*SCREENPLAYS, *PACKS)):
+    if str(name).endswith((*SCREENPLAYS, *COLLECTIONS)):
         return list(read_screenplays(path))
     file = resolve_features(name)
     return [FeatureFile(file.stem, file)]

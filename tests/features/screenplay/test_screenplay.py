@@ -1,4 +1,4 @@
-"""Reading screenplays: the JSONL pack, its faults, Fountain and plain text."""
+"""Reading screenplays: the JSONL file, its faults, Fountain and plain text."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ PLAIN = """\
 """
 
 
-def write_pack(path: Path, *rows: Any) -> Path:
+def write_jsonl(path: Path, *rows: Any) -> Path:
     text = "\n".join(row if isinstance(row, str) else json.dumps(row) for row in rows)
     path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
     return path
@@ -163,7 +163,7 @@ def test_any_text_parses(text: str) -> None:
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".jsonl.gz"])
 def test_pack(tmp_path: Path, suffix: str) -> None:
-    play, other = read_screenplays(write_pack(tmp_path / f"pack{suffix}", row(), "", row("B", (3, 3, 3, 3))))
+    play, other = read_screenplays(write_jsonl(tmp_path / f"pack{suffix}", row(), "", row("B", (3, 3, 3, 3))))
     assert play.blocks[1] == Block("dialogue", "BEN", "text 1")
     assert play.labels is not None
     np.testing.assert_array_equal(play.labels, [0, 1, 0, 1])
@@ -175,14 +175,14 @@ def test_scenes_that_cannot_be_trusted_give_no_labels(tmp_path: Path) -> None:
     silent["blocks"] = [["a", "", "x", None, i // 10] for i in range(100)]
     merged = row("Merged", tuple(i // 60 for i in range(120)))
     unnumbered = row("Unnumbered", (0, None, 1, 1))
-    plays = read_screenplays(write_pack(tmp_path / "pack.jsonl", silent, merged, unnumbered))
+    plays = read_screenplays(write_jsonl(tmp_path / "pack.jsonl", silent, merged, unnumbered))
     assert [play.labels for play in plays] == [None, None, None]
 
 
 def test_movies_json_beside_the_pack_rules_movies_out(tmp_path: Path) -> None:
     movies = [{"name": "Lamp", "usable_for_boundary": False}, {"name": "B", "usable_for_boundary": True}]
     (tmp_path / "movies.json").write_text(json.dumps(movies))
-    first, second = read_screenplays(write_pack(tmp_path / "pack.jsonl", row(), row("B")))
+    first, second = read_screenplays(write_jsonl(tmp_path / "pack.jsonl", row(), row("B")))
     assert first.labels is None
     assert second.labels is not None
 
@@ -200,7 +200,7 @@ def test_movies_json_beside_the_pack_rules_movies_out(tmp_path: Path) -> None:
 )
 def test_a_bad_line_is_named(tmp_path: Path, bad: Any, message: str) -> None:
     with pytest.raises(FeatureError, match=message):
-        list(read_screenplays(write_pack(tmp_path / "pack.jsonl", row(), bad)))
+        list(read_screenplays(write_jsonl(tmp_path / "pack.jsonl", row(), bad)))
 
 
 def test_bad_files(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Screenplays as ordered blocks: the JSONL pack of TRIPOD, Fountain and plain text.
+"""Screenplays as ordered blocks: the JSONL file of TRIPOD, Fountain and plain text.
 
 A block is one paragraph of action or one speech. Where the source names its scenes, a block carries the label 1 when it
 is the last of its scene; headings, transitions and page furniture never enter the text: they give the boundary away.
@@ -55,10 +55,10 @@ class Screenplay:
 
 
 def read_screenplays(path: str | Path) -> Iterator[Screenplay]:
-    """Screenplays of one file: ``.jsonl``/``.jsonl.gz`` packs hold many, any other suffix is one script in text form.
+    """Screenplays of one file: ``.jsonl``/``.jsonl.gz`` files hold many, any other suffix is one script in text form.
 
     Raises:
-        FeatureError: unreadable, empty or malformed input; names the file and, in a pack, the line.
+        FeatureError: unreadable, empty or malformed input; names the file and, of JSONL, the line.
     """
     path = Path(path)
     if path.name.endswith((".jsonl", ".jsonl.gz")):
@@ -103,13 +103,13 @@ def _read_pack(path: Path) -> Iterator[Screenplay]:
                     found = True
                     yield _parse_row(line, f"{path}:{number}", unusable)
     except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise FeatureError(f"{path}: expected a readable JSONL pack, got {error}") from error
+        raise FeatureError(f"{path}: expected a readable JSONL file, got {error}") from error
     if not found:
         raise FeatureError(f"{path}: expected one screenplay a line, found an empty file")
 
 
 def _unusable(path: Path) -> frozenset[str]:
-    """Names that the pack's ``movies.json`` (optional, beside the pack) rules out for the boundary task."""
+    """Names that the file's ``movies.json`` (optional, beside the file) rules out for the boundary task."""
     if not path.is_file():
         return frozenset()
     try:

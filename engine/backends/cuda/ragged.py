@@ -1,4 +1,4 @@
-"""The graph on packed rows of a device: ``torch.ops.megaseg``, and torch's own products around them.
+"""The graph on ragged rows of a device: ``torch.ops.megaseg``, and torch's own products around them.
 
 A matrix of tokens holds every sequence's prefix tokens, then every sequence's latents, of whatever length each has.
 Activations are of one type, float16, bfloat16 or float32; tables per position, outputs and their parts are float32.
@@ -44,14 +44,14 @@ class DeviceBatch:
         return len(self.begin) - 1
 
 
-class PackedGraph:
+class RaggedGraph:
     """A graph with its weights on a device, run op by op."""
 
     def __init__(self, graph: Graph, dtype: torch.dtype, device: torch.device) -> None:
         self.graph, self._dtype, self._device = graph, dtype, device
         self._results = set(graph.results())
         if any(node.op == "attention" and node.space == "sequences" for node in graph.nodes()):
-            raise UnsupportedError("passes: packed rows take needed_queries with folded_query, or neither")
+            raise UnsupportedError("passes: ragged rows take needed_queries with folded_query, or neither")
         users = graph.users()
         # A product that only a layer normalisation reads leaves its bias and residual to it.
         self._sums = {
