@@ -19,7 +19,7 @@ class Op:
     ``attributes`` are the numbers of its nodes and ``weights`` their constants, both in the order of compiled programs.
     ``moves``: rows go elsewhere and none changes, so that the result has the type of its input. ``row_wise``: a row of
     the result depends on the same row of each input alone. ``product``: multiplies in the compute type. ``exact``: the
-    result is float32 whatever the compute type. ``sums``: the result is float32 where only normalisations read it.
+    result is float32 whatever the compute type.
     """
 
     attributes: tuple[str, ...] = ()

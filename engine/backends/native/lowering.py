@@ -77,7 +77,6 @@ class Lowering:
         self, graph: Graph, compute_type: str, offered: Sequence[str], pack: Pack, packed_size: PackedSize
     ) -> None:
         self._graph, self._compute_type = graph, compute_type
-        self._parts = {part for output in graph.outputs for part in output.parts}
         self._results = set(graph.results())
         self._pack, self._packed_size = pack, packed_size
         self._wide = "bfloat16" if compute_type != "float32" and "bfloat16" in offered else "float32"
@@ -138,13 +137,12 @@ class Lowering:
             self._casts[index, to] = out
         return self._casts[index, to]
 
-    def _contributes(self, node: Node) -> bool:
-        """Whether the node is a modality's part of the head, which is exact in every compute type."""
-        return node in self._parts
-
     def _product(self, node: Node) -> str:
-        """What a linear layer multiplies. int8: layers over all tokens, the bulk; features keep their precision."""
-        if self._contributes(node):
+        """What a linear layer multiplies: float32 for outputs and their parts.
+
+        int8: layers over all tokens, the bulk; features keep their precision.
+        """
+        if node in self._results:
             return "float32"
         if self._compute_type != "int8":
             return self._compute_type
@@ -161,7 +159,7 @@ class Lowering:
         if op.exact or node.space == "shots" or node in self._results:
             return "float32"
         readers = self._users[node]
-        if all(self._contributes(user) for user in readers):
+        if all(user in self._results for user in readers):
             return "float32"
         summed = op.product and {user.op for user in readers} <= SUMMED_FOR
         return "float32" if summed else self._wide

@@ -173,7 +173,7 @@ class TensorRTBackend:
         trt, device = tensorrt(), Device()
         self._path = None if path is None else os.fspath(path)
         source = self._path or "the engine just built"
-        info.expect(source, trt.__version__, device.name, device.capability)
+        info.require_machine(source, trt.__version__, device.name, device.capability)
         self.info, self._device = info, device
         self._engine = LoadedEngine(memoryview(engine), source, device)
         self._graph = structure_of(info.config)

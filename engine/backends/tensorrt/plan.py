@@ -76,7 +76,7 @@ class PlanInfo:
     megaseg: str
     metadata: Mapping[str, Any]
 
-    def expect(self, path: object, tensorrt: str, gpu: str, capability: str) -> None:
+    def require_machine(self, path: object, tensorrt: str, gpu: str, capability: str) -> None:
         """Raises:
         UnsupportedError: built with another TensorRT or for another GPU.
         """
