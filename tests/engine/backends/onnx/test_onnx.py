@@ -20,6 +20,7 @@ from megaseg import Checkpoint, Engine, load_checkpoint, models  # noqa: E402
 from megaseg.engine.backends.onnx.backend import OnnxBackend  # noqa: E402
 from megaseg.engine.backends.onnx.file import COMPUTE_TYPES, export, export_checkpoint, load  # noqa: E402
 from megaseg.engine.backends.onnx.writer import TYPES  # noqa: E402
+from megaseg.engine.backends.protocol import Excerpt  # noqa: E402
 from megaseg.engine.backends.torch.backend import TorchBackend  # noqa: E402
 from megaseg.engine.graph.passes import PASSES  # noqa: E402
 from megaseg.engine.inputs.modality import Modality  # noqa: E402
@@ -209,13 +210,11 @@ def test_threads_may_share_a_session() -> None:
             assert np.array_equal(got, wanted)
 
 
-SHOTS = (3, 1000, 1, 50)
-
-
 def test_a_batch_takes_only_the_shots_that_its_windows_stand_on() -> None:
     config = small_config()
     model = backend(random_checkpoint(config), batch=16)
-    batches = list(model._batches([random_movie(config, n) for n in SHOTS], [range(n) for n in SHOTS]))
+    excerpts = [Excerpt.whole(random_movie(config, n)) for n in (3, 1000, 1, 50)]
+    batches = list(model._batches(config.max_length, excerpts))
     assert sum(len(feeds["windows"]) for feeds in batches) == 1054
     assert all(len(feeds["clip"]) <= 16 + config.max_length - 1 for feeds in batches)
     assert all(feeds["windows"].max() == len(feeds["clip"]) - 1 for feeds in batches)
