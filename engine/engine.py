@@ -210,8 +210,13 @@ class Engine:
 
         Raises:
             FeatureError, UnsupportedError: as ``segment``.
+            UnsupportedError: a model that does not tell its modalities' parts apart.
         """
         given = deciding_task(self.config.task, "explain").given(decision)
+        if not structure_of(self.config).output(LOGITS).parts:
+            raise UnsupportedError(
+                f"explain: expected a model whose logits have parts, got family {self.config.family}"
+            )
         source = as_features(features)
         (runs,) = self.backend.run([Excerpt.whole(self.to_model_rows(source))], (LOGITS, LOGITS + PARTS))
         logits, contributions = (self.to_shots(rows, source) for rows in runs)

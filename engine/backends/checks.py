@@ -19,9 +19,12 @@ def require_ids(graph: Graph, excerpts: Sequence[Excerpt]) -> None:
         FeatureError: names the movie, the modality, the row and the id.
     """
     for node in graph.nodes():
-        if node.op != "gather" or node.inputs[0].op != "features":
+        if node.op != "gather":
             continue
-        index, rows = node.inputs[0].attributes["modality"], node.weights["table"].shape[0]
+        source = node.inputs[0]
+        while source.op == "windows":
+            source = source.inputs[0]
+        index, rows = source.attributes["modality"], node.weights["table"].shape[0]
         for movie, excerpt in enumerate(excerpts):
             ids = excerpt.features[index][:, 0]
             wrong = np.flatnonzero((ids < 0) | (ids >= rows))

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from megaseg.engine.graph.sequences import Sequences, Whole
 from megaseg.engine.inputs.modality import Modality
+from megaseg.errors import UnsupportedError
 
 Array = NDArray[Any]
 SPACES = ("shots", "latents", "prefix", "tokens", "sequences")
@@ -86,8 +87,15 @@ class Graph:
     outputs: tuple[Output, ...]
 
     def output(self, name: str) -> Output:
-        """The output of a name; KeyError where there is none."""
-        return {output.name: output for output in self.outputs}[name]
+        """The output of a name.
+
+        Raises:
+            UnsupportedError: there is none; lists those there are.
+        """
+        named = {output.name: output for output in self.outputs}
+        if name not in named:
+            raise UnsupportedError(f"outputs: expected some of {', '.join(named)}, got {name!r:.80}")
+        return named[name]
 
     def rows(self, output: Output, shots: int) -> int:
         """Rows of an output for so many shots of one movie."""
@@ -107,11 +115,11 @@ class Graph:
         """Rows of the tables that positions read by alignment slot, the same number in all of them; 1 without any.
 
         Raises:
-            ValueError: tables of different numbers of rows.
+            UnsupportedError: tables of different numbers of rows.
         """
         counts = {node.attributes["slots"] for node in self.nodes() if node.attributes.get("slots")}
         if len(counts) > 1:
-            raise ValueError(f"graph: expected one number of alignment slots, got {sorted(counts)}")
+            raise UnsupportedError(f"graph: expected one number of alignment slots here, got {sorted(counts)}")
         return counts.pop() if counts else 1
 
     def nodes(self) -> Iterator[Node]:

@@ -114,6 +114,8 @@ def inverse_std(embedded: Node) -> Node:
 
 def select(x: Node, space: str) -> Node:
     """Rows of a smaller space: ``prefix`` or ``latents`` of tokens, or ``sequences``, the middle of every window."""
+    if x.space == space:
+        return x
     if x.op == "select":
         return select(x.inputs[0], space)
     if x.op == "join":

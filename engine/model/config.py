@@ -123,9 +123,16 @@ class ModelConfig(ABC):
             raise CheckpointError(f"config: missing keys {missing}, unknown keys {unknown}")
         if values.get("format", FORMAT) != FORMAT:
             raise CheckpointError(f"config: format must be {FORMAT!r}, got {values['format']!r}")
-        parsed = {name: _parse(name, str(field.type), values[name]) for name, field in fields.items() if name in values}
+        parsed = {
+            name: _parse(name, type_text(field), values[name]) for name, field in fields.items() if name in values
+        }
         config: ModelConfig = own(**parsed)
         return config
+
+
+def type_text(field: dataclasses.Field[Any]) -> str:
+    """A field's annotation as text, whether or not its module postpones annotations."""
+    return field.type if isinstance(field.type, str) else getattr(field.type, "__name__", str(field.type))
 
 
 def sizes_out_of_range(sizes: Mapping[str, int], least: int = 1, most: int = _MAX_DIMENSION) -> Iterator[str]:

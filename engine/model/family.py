@@ -6,20 +6,51 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megaseg.engine.graph.graph import Graph, Weight
+from megaseg.engine.graph.sequences import Whole
 from megaseg.engine.model.checkpoint import Checkpoint
 from megaseg.engine.model.config import ModelConfig
+from megaseg.errors import CheckpointError
 
 
 def graph_of(checkpoint: Checkpoint) -> Graph:
-    """A checkpoint's model as written; weights are read when somebody asks for their values."""
+    """A checkpoint's model as written; weights are read when somebody asks for their values.
+
+    Raises:
+        CheckpointError: a family that builds a graph which no backend can run; names the output or the op.
+    """
     shapes = checkpoint.config.tensor_shapes()
-    return checkpoint.config.build(lambda name: Weight(shapes[name], lambda: checkpoint.tensors[name]))
+    graph = checkpoint.config.build(lambda name: Weight(shapes[name], lambda: checkpoint.tensors[name]))
+    return _checked(graph, checkpoint.config)
 
 
 def structure_of(config: ModelConfig) -> Graph:
     """The graph of a config without weights: what goes in, what comes out, and how rows become sequences."""
     shapes = config.tensor_shapes()
-    return config.build(lambda name: Weight(shapes[name], _unread))
+    return _checked(config.build(lambda name: Weight(shapes[name], _unread)), config)
+
+
+def _checked(graph: Graph, config: ModelConfig) -> Graph:
+    """The graph, if its outputs and layers are such that every backend takes them."""
+    names = [output.name for output in graph.outputs]
+    problems = [] if names else ["outputs: expected at least one, got none"]
+    if len(set(names)) < len(names):
+        problems.append(f"outputs: expected different names, got {names}")
+    rows = ("sequences", "latents") if isinstance(graph.sequences, Whole) else ("sequences",)
+    for output in graph.outputs:
+        if not output.name.replace("_", "a").replace("-", "a").isalnum():
+            problems.append(f"outputs: expected names of letters, digits, - and _, got {output.name!r}")
+        sizes = {(node.space, node.width) for node in (output.node, *output.parts)}
+        if output.node.space not in rows or len(sizes) > 1:
+            problems.append(f"output {output.name}: expected rows of {' or '.join(rows)}, got {sorted(sizes)}")
+    for node in graph.nodes():
+        heads = node.attributes.get("heads", 1)
+        if node.width % heads:
+            problems.append(f"{node.op}: expected a width that {heads} heads divide, got {node.width}")
+        if node.op == "attention" and node.space == "tokens" and node.prefix != node.inputs[1].prefix:
+            problems.append(f"attention: expected keys with the queries' {node.prefix} prefix tokens, got others")
+    if problems:
+        raise CheckpointError(f"family {config.family}: {problems[0]}")
+    return graph
 
 
 def width_of(config: ModelConfig, output: str = "logits") -> int:

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from megaseg.engine.model.config import ModelConfig
+from megaseg.engine.model.config import ModelConfig, type_text
 from megaseg.engine.tasks.track import Track
 from megaseg.errors import FeatureError, UnsupportedError
 
@@ -50,14 +50,14 @@ class TaskDecision:
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            value, expected = getattr(self, field.name), str(field.type)
+            value, expected = getattr(self, field.name), type_text(field)
             kind, plain = _KINDS[expected.removesuffix(" | None")]
             wrong = not isinstance(value, (kind, plain)) or (isinstance(value, bool) and plain is not bool)
             if wrong and not (value is None and expected.endswith("None")):
                 raise FeatureError(f"{field.name}: expected {expected}, got {value!r:.40}")
         self._check()
         for field in dataclasses.fields(self):
-            value, (_, plain) = getattr(self, field.name), _KINDS[str(field.type).removesuffix(" | None")]
+            value, (_, plain) = getattr(self, field.name), _KINDS[type_text(field).removesuffix(" | None")]
             object.__setattr__(self, field.name, None if value is None else plain(value))
 
     def _check(self) -> None:

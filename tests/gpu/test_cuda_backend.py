@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from drawings import DRAWINGS, checkpoint_of, results_of
 from host import device
 from support import explained, logits_of, odd_config, random_checkpoint, random_features, small_config
 from toy import toy_checkpoint, toy_config, worst
@@ -98,6 +99,17 @@ def test_movies_of_any_lengths_in_batches_of_few_shapes(task: str) -> None:
 def test_a_family_without_prefix_tokens(task: str, passes: tuple[str, ...]) -> None:
     checkpoint = toy_checkpoint(toy_config(task, 5 if task == "scene" else 60), 3)
     assert worst(CudaBackend(checkpoint, compute_type="float32", passes=passes, device=device()), checkpoint) < 2e-5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("windowed", [True, False])
+@pytest.mark.parametrize("drawing", DRAWINGS)
+def test_graphs_of_no_family(drawing: str, windowed: bool) -> None:
+    checkpoint = checkpoint_of(drawing, windowed)
+    expected = results_of(TorchBackend(checkpoint, compute_type="float64", passes=()), checkpoint.config)
+    backend = CudaBackend(checkpoint, compute_type="float32", device=device())
+    for got, want in zip(results_of(backend, checkpoint.config), expected, strict=True):
+        np.testing.assert_allclose(got, want, atol=1e-5)
 
 
 def test_contributions_add_up_to_the_logits() -> None:

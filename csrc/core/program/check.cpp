@@ -180,10 +180,11 @@ class StepCheck {
   void select() const {
     counts(1, 0, 0);
     const bool tokens = in(0).space == Space::tokens;
-    const bool fits = out().space == Space::prefix ? tokens && in(0).prefix == out().prefix
+    const bool latents = in(0).space == Space::latents;
+    const bool fits = out().space == Space::prefix ? (tokens || latents) && in(0).prefix == out().prefix
                       : out().space == Space::latents
                           ? tokens
-                          : out().space == Space::sequences && windowed() && (tokens || in(0).space == Space::latents);
+                          : out().space == Space::sequences && windowed() && (tokens || latents);
     require(fits && same_kind(in(0), out()), "rows of a smaller space");
   }
   void merge() const {

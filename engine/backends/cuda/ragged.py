@@ -19,7 +19,6 @@ import megaseg.kernels.torch_ops  # noqa: F401  (registers torch.ops.megaseg)
 from megaseg.engine.backends.torch.evaluation import ACTIVATIONS
 from megaseg.engine.graph.graph import Graph, Node, Weight
 from megaseg.engine.graph.ops import OPS
-from megaseg.errors import UnsupportedError
 
 ops = torch.ops.megaseg
 
@@ -50,8 +49,6 @@ class RaggedGraph:
     def __init__(self, graph: Graph, dtype: torch.dtype, device: torch.device) -> None:
         self.graph, self._dtype, self._device = graph, dtype, device
         self._results = set(graph.results())
-        if any(node.op == "attention" and node.space == "sequences" for node in graph.nodes()):
-            raise UnsupportedError("passes: ragged rows take needed_queries with folded_query, or neither")
         users = graph.users()
         # A product that only a layer normalisation reads leaves its bias and residual to it.
         self._sums = {
@@ -216,6 +213,8 @@ def _attended(node: Node, x: list[Tensor], batch: DeviceBatch, weights: Mapping[
         case "attention":
             q, kv = x
             k, v = kv[:, : node.width], kv[:, node.width :]
+            if node.space == "sequences":
+                return _single_queries(node, q, kv, batch)
             prefix, latents_only = node.inputs[1].prefix, node.space == "latents"
             return ops.bottleneck_attention(q, k, v, batch.begin, heads, prefix, batch.longest, latents_only)
         case "window_attention":
@@ -228,6 +227,23 @@ def _attended(node: Node, x: list[Tensor], batch: DeviceBatch, weights: Mapping[
             return ops.query_attention(query, prefix_rows, latents, (size // heads) ** -0.5).flatten(1)
         case op:
             raise AssertionError(f"no meaning for op {op}")
+
+
+def _single_queries(node: Node, q: Tensor, kv: Tensor, batch: DeviceBatch) -> Tensor:
+    """Attention of one query a sequence, in plain torch: sequences side by side, filled up to the longest."""
+    prefix, heads, sequences = node.inputs[1].prefix, node.attributes["heads"], batch.sequences
+    begin = batch.begin.long()
+    place = begin[:-1, None] + torch.arange(batch.longest, device=q.device)
+    inside = torch.nn.functional.pad(place < begin[1:, None], (prefix, 0), value=True)
+    rows = sequences * prefix + place.clamp(max=max(0, len(kv) - sequences * prefix - 1))
+    own = torch.arange(sequences * prefix, device=q.device).view(sequences, prefix)
+    tokens = (
+        kv[torch.cat([own, rows], dim=1)].reshape(sequences, -1, 2, heads, node.width // heads).permute(2, 0, 3, 1, 4)
+    )
+    query = q.view(sequences, 1, heads, -1).transpose(1, 2)
+    mask = (inside | ~inside.any(dim=1, keepdim=True))[:, None, None]  # sequences that stand empty give anything
+    attended = torch.nn.functional.scaled_dot_product_attention(query, tokens[0], tokens[1], attn_mask=mask)
+    return attended.flatten(1)
 
 
 def _places(node: Node) -> tuple[Node, Weight, Weight]:

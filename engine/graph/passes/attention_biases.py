@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from megaseg.engine.graph.graph import Graph, Node, Weight
 from megaseg.engine.graph.ops import linear
-from megaseg.engine.graph.passes.replace import replace
+from megaseg.engine.graph.passes.replace import is_affine, replace
 
 
 def attention_biases(graph: Graph) -> Graph:
@@ -21,7 +21,7 @@ def attention_biases(graph: Graph) -> Graph:
             return None
         attended = node.inputs[0]
         q, kv = attended.inputs
-        if kv.op != "linear" or "bias" not in kv.weights:
+        if not is_affine(kv) or "bias" not in kv.weights:
             return None
         without = bare.setdefault(kv, linear(kv.inputs[0], kv.weights["weight"]))
         bias = _moved(node, kv.weights["bias"].rows(attended.width, 2 * attended.width))

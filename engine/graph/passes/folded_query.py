@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from megaseg.engine.graph.graph import Graph, Node, Weight
 from megaseg.engine.graph.ops import head_linear, query_attention, select
-from megaseg.engine.graph.passes.replace import replace
+from megaseg.engine.graph.passes.replace import is_affine, replace
+from megaseg.engine.graph.sequences import Windows
 
 
 def folded_query(graph: Graph) -> Graph:
@@ -16,8 +17,11 @@ def folded_query(graph: Graph) -> Graph:
     Where the query is the centre row of a window and keys and values have no biases (pass ``attention_biases``).
     """
 
+    if not isinstance(graph.sequences, Windows):
+        return graph
+
     def rule(node: Node) -> Node | None:
-        if node.op != "attention" or node.space != "sequences" or node.inputs[1].op != "linear":
+        if node.op != "attention" or node.space != "sequences" or not is_affine(node.inputs[1]):
             return None
         q, kv = node.inputs
         if "bias" in kv.weights:

@@ -40,7 +40,7 @@ def _step(graph: Graph) -> Graph:
             return None
         if OPS[source.op].row_wise:
             inputs = tuple(once(x, space) for x in source.inputs)
-        elif source.op == "attention":
+        elif source.op == "attention" and space != "prefix":
             inputs = (once(source.inputs[0], space), source.inputs[1])
         else:
             return None

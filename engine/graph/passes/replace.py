@@ -1,4 +1,4 @@
-"""Replacement of nodes by a rule."""
+"""Replacement of nodes by a rule, and what rules ask of nodes."""
 
 from __future__ import annotations
 
@@ -17,6 +17,11 @@ def replace(graph: Graph, rule: Rule) -> Graph:
         current = with_inputs(node, new)
         new[node] = rule(current) or current
     return graph.with_results(new)
+
+
+def is_affine(node: Node) -> bool:
+    """Whether a node is ``x W^T + b`` and no more: no residual, no activation."""
+    return node.op == "linear" and len(node.inputs) == 1 and node.attributes["activation"] == "none"
 
 
 def with_inputs(node: Node, new: Mapping[Node, Node]) -> Node:

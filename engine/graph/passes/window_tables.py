@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from megaseg.engine.graph.graph import Graph, Node, Weight
 from megaseg.engine.graph.ops import inverse_std, linear, window_attention
-from megaseg.engine.graph.passes.replace import replace
+from megaseg.engine.graph.passes.replace import is_affine, replace
 from megaseg.engine.graph.sequences import Windows, alignment_slots
 
 Double = NDArray[np.float64]
@@ -26,7 +26,7 @@ def window_tables(graph: Graph) -> Graph:
     length = graph.sequences.length
 
     def rule(node: Node) -> Node | None:
-        if node.op != "attention" or any(x.op != "linear" or x.inputs[0].op != "embed" for x in node.inputs):
+        if node.op != "attention" or not all(is_affine(x) and x.inputs[0].op == "embed" for x in node.inputs):
             return None
         q, kv = node.inputs
         tokens = q.inputs[0]

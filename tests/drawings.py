@@ -1,0 +1,148 @@
+"""Graphs that no shipped family has, by name: small, odd, and each with something that a rule could overlook."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from megaseg.engine.backends.protocol import Backend, Excerpt
+from megaseg.engine.graph import ops
+from megaseg.engine.graph.graph import Graph, Node, Output, Weight
+from megaseg.engine.graph.sequences import Sequences, Whole, Windows
+from megaseg.engine.inputs.modality import Modality
+from megaseg.engine.model.checkpoint import Checkpoint
+from megaseg.engine.model.config import ModelConfig
+from megaseg.engine.model.family import structure_of
+
+WIDTH, LENGTH, IDS = 12, 5, 7
+SHOTS = (1, 4, 11)
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnConfig(ModelConfig, family="drawn"):
+    """A graph drawn by the function of a name; constants are random, seeded by their order."""
+
+    task: str
+    modalities: tuple[Modality, ...]
+    drawing: str
+    windowed: int
+    threshold: float | None = None
+    recipe: str | None = None
+
+    @property
+    def sequences(self) -> Sequences:
+        return Windows(LENGTH) if self.windowed else Whole(40)
+
+    def tensor_shapes(self) -> dict[str, tuple[int, ...]]:
+        return {"none": (1,)}
+
+    def build(self, tensor: Callable[[str], Weight]) -> Graph:
+        return Graph(self.sequences, self.modalities, DRAWINGS[self.drawing](Pen(self.windowed)))
+
+
+class Pen:
+    """What drawings are made of."""
+
+    def __init__(self, windowed: bool) -> None:
+        self.windowed, self._count = windowed, 0
+
+    def weight(self, *shape: int) -> Weight:
+        self._count += 1
+        rng = np.random.default_rng(self._count)
+        return Weight(shape, lambda: np.random.default_rng(rng.bit_generator.seed_seq).standard_normal(shape) / 4)
+
+    def features(self, index: int) -> Node:
+        x = ops.features(index, (WIDTH, 1)[index], "shots" if self.windowed else "latents")
+        return ops.windows(x) if self.windowed else x
+
+    def latents(self) -> Node:
+        return self.linear(self.features(0))
+
+    def linear(self, x: Node, width: int = WIDTH, **more: Any) -> Node:
+        return ops.linear(x, self.weight(width, x.width), self.weight(width), **more)
+
+    def attended(self, q: Node, keys: Node, **more: Any) -> Node:
+        return ops.attention(self.linear(q), self.linear(keys, 2 * WIDTH, **more), 3)
+
+    def middle(self, x: Node) -> Node:
+        """Rows that an output may have."""
+        return ops.select(x, "sequences") if self.windowed else ops.select(x, "latents")
+
+    def embedded(self) -> Node:
+        x = ops.add_table(self.latents(), self.weight(LENGTH if self.windowed else 40, WIDTH))
+        x = ops.add_table(x, self.weight(2, WIDTH), "slot")
+        return ops.prepend(ops.layer_norm(x, self.weight(WIDTH), self.weight(WIDTH), 1e-5), self.weight(2, WIDTH))
+
+    def output(self, x: Node) -> tuple[Output, ...]:
+        return (Output("logits", self.linear(x, 2)),)
+
+
+def plain(pen: Pen) -> tuple[Output, ...]:
+    h = pen.latents()
+    return pen.output(pen.middle(pen.linear(pen.attended(h, h), residual=h)))
+
+
+def activated_keys(pen: Pen) -> tuple[Output, ...]:
+    h = pen.latents()
+    return pen.output(pen.middle(pen.linear(pen.attended(h, h, activation="tanh"), residual=h)))
+
+
+def residual_keys(pen: Pen) -> tuple[Output, ...]:
+    h = pen.embedded()
+    kept = pen.linear(h, 2 * WIDTH)
+    return pen.output(pen.middle(pen.linear(pen.attended(h, h, residual=kept), residual=h)))
+
+
+def activated_queries(pen: Pen) -> tuple[Output, ...]:
+    h = pen.embedded()
+    a = ops.attention(pen.linear(h, activation="relu"), pen.linear(h, 2 * WIDTH), 2)
+    return pen.output(pen.middle(pen.linear(a, residual=h)))
+
+
+def pooled_query(pen: Pen) -> tuple[Output, ...]:
+    h = ops.prepend(pen.latents(), pen.weight(3, WIDTH))
+    return pen.output(pen.attended(ops.pool(h), h))
+
+
+def prefix_only(pen: Pen) -> tuple[Output, ...]:
+    h = ops.prepend(pen.latents(), pen.weight(2, WIDTH))
+    kept = ops.select(pen.linear(pen.attended(h, h), residual=h), "prefix")
+    g = ops.join(kept, pen.latents())
+    return pen.output(pen.middle(pen.linear(pen.attended(g, g), residual=g)))
+
+
+def ids(pen: Pen) -> tuple[Output, ...]:
+    named = ops.gather(pen.features(1), pen.weight(IDS, WIDTH))
+    h = ops.add((pen.latents(), named))
+    first = ops.l2_normalise(ops.pool(h, "first"))
+    return (*pen.output(pen.middle(pen.attended(h, h))), Output("first", first), Output("mean", ops.pool(h)))
+
+
+DRAWINGS: dict[str, Callable[[Pen], tuple[Output, ...]]] = {
+    drawing.__name__: drawing
+    for drawing in (plain, activated_keys, residual_keys, activated_queries, pooled_query, prefix_only, ids)
+}
+
+
+def checkpoint_of(drawing: str, windowed: bool) -> Checkpoint:
+    modalities = (Modality("clip", WIDTH), Modality("place", 1, "int32"))
+    return Checkpoint(DrawnConfig("embedding", modalities, drawing, int(windowed)), {"none": np.zeros(1, np.float32)})
+
+
+def movies() -> list[Excerpt]:
+    rng = np.random.default_rng(1)
+    return [
+        Excerpt.whole(
+            [rng.standard_normal((n, WIDTH)).astype(np.float32), rng.integers(0, IDS, (n, 1)).astype(np.int32)]
+        )
+        for n in SHOTS
+    ]
+
+
+def results_of(backend: Backend, config: ModelConfig) -> Iterator[np.ndarray]:
+    names = [output.name for output in structure_of(config).outputs]
+    for own in backend.run(movies(), names):
+        yield from own
