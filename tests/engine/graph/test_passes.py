@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -87,3 +88,17 @@ def test_weights_are_read_only_when_asked_for() -> None:
     checkpoint = random_checkpoint(small_config())
     unread = type(checkpoint)(checkpoint.config, Unreadable(checkpoint.tensors))
     assert rewrite(graph_of(unread)).output("logits").node.width == 2
+
+
+def test_the_rewritten_graphs_of_mega_are_those_before_there_were_families() -> None:
+    """Node for node: op(inputs), space, width, prefix tokens; written by the commit before graphs had primitives."""
+    lines = []
+    for task in ("scene", "act", "synopsis"):
+        graph = rewrite(graph_of(random_checkpoint(small_config(task, num_unimodal_layers=2))))
+        index = {node: i for i, node in enumerate(graph.nodes())}
+        lines.append(task)
+        for node in index:
+            prefix = node.prefix if node.space in ("tokens", "prefix") else 0
+            inputs = ",".join(str(index[source]) for source in node.inputs)
+            lines.append(f"{node.op}({inputs}) {node.space} {node.width} {prefix}")
+    assert lines == Path(__file__).with_name("mega.txt").read_text(encoding="utf-8").split("\n")[:-1]
