@@ -154,7 +154,10 @@ def _check_modality(name: str, array: Any) -> None:
     if not isinstance(array, np.ndarray):
         raise FeatureError(f"{name}: expected a NumPy array (shots, feature_size), got {type(array).__name__}")
     if array.dtype not in (np.float32, np.float16, np.int32):
-        raise FeatureError(f"{name}: expected float32 or float16, got {array.dtype}; cast with .astype('float32')")
+        raise FeatureError(
+            f"{name}: expected float32, float16, or int32 ids, got {array.dtype}; "
+            "cast with .astype('float32'), ids with .astype('int32')"
+        )
     if array.ndim != 2 or 0 in array.shape:
         raise FeatureError(f"{name}: expected (shots, feature_size) with at least one of each, got {array.shape}")
     if not np.isfinite(array).all():

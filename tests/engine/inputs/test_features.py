@@ -58,8 +58,8 @@ def test_strided_and_half_precision_arrays_are_taken_exactly() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"clip": np.zeros((6, 13))}, "clip: expected float32 or float16, got float64"),
-        ({"clip": np.zeros((6, 13), np.int64)}, "clip: expected float32 or float16, got int64"),
+        ({"clip": np.zeros((6, 13))}, "clip: expected float32, float16, or int32 ids, got float64"),
+        ({"clip": np.zeros((6, 13), np.int64)}, "clip: expected float32, float16, or int32 ids, got int64"),
         ({"clip": [[0.0] * 13] * 6}, "clip: expected a NumPy array .* got list"),
         ({"clip": np.zeros(13, np.float32)}, r"clip: expected \(shots, feature_size\).*got \(13,\)"),
         ({"clip": np.zeros((0, 13), np.float32)}, r"got \(0, 13\)"),
