@@ -16,6 +16,10 @@ from megaseg.errors import FeatureError
 RESERVED = ("times", "time_base", "labels", "words", "recipe")
 
 
+class OtherRecipe(FeatureError):
+    """Features of another recipe than the one that a model was trained on."""
+
+
 @dataclass(frozen=True, slots=True)
 class Features:
     """Features of one movie.
@@ -84,7 +88,7 @@ class Features:
         if set(names) != set(self.modalities):
             raise FeatureError(f"features: expected the modalities {names}, got {list(self.modalities)}")
         if recipe and self.recipe and recipe != self.recipe:
-            raise FeatureError(f"recipe: the checkpoint expects {recipe!r}, the features are {self.recipe!r}")
+            raise OtherRecipe(f"recipe: the checkpoint expects {recipe!r}, the features are {self.recipe!r}")
         for modality in modalities:
             width = self.modalities[modality.name].shape[1]
             if width != modality.feature_size:

@@ -107,6 +107,9 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     for name in ("cut.npz", "cut.safetensors", "pickled.npz", "movie.csv", "missing.npz"):
         with pytest.raises(FeatureError, match=name):
             load_features(tmp_path / name)
+    (tmp_path / "movie.fountain").write_text("INT. ROOM - DAY")
+    with pytest.raises(FeatureError, match=r"got '\.fountain'; screenplays go through megaseg\.pipelines\.Pipeline"):
+        load_features(tmp_path / "movie.fountain")
 
 
 def test_words_ride_along_and_are_checked(tmp_path: Path) -> None:
