@@ -136,7 +136,7 @@ class Segmentation:
 
     @property
     def decision(self) -> Decision:
-        """The decisions of scenes and acts in one; defaults for a track that is not there."""
+        """The options of scenes and of acts in one; those of a track that is not there have their defaults."""
         return flat_decision(self.tracks)
 
     def redecide(
