@@ -64,6 +64,8 @@ def test_the_example_says_what_is_wrong(example: Path, tmp_path: Path) -> None:
     done = subprocess.run([example, tmp_path / "missing.mseg"], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "missing.mseg: No such file" in done.stderr
+    done = subprocess.run([example], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "usage: segment MODEL.mseg MODALITY=ARRAY.npy...\n")
 
 
 class Movie(ctypes.Structure):

@@ -18,9 +18,10 @@ import safetensors
 import safetensors.numpy
 
 from megaseg.engine.inputs.features import Features
-from megaseg.engine.inputs.files import atomic_write, resolve, shipped
+from megaseg.engine.inputs.files import atomic_write, resolve, shipped, what_is_there
 from megaseg.errors import FeatureError, ResourceLimitError
 
+_TEXTS = (".fountain", ".txt", ".jsonl", ".gz")  # files that hold screenplays
 FeatureSource = Features | Mapping[str, Any] | str | os.PathLike[str]
 
 
@@ -44,7 +45,10 @@ def resolve_features(name_or_path: str | os.PathLike[str]) -> Path:
     path = resolve(name_or_path, "samples")
     if path is None:
         names = ", ".join(shipped("samples"))
-        raise FeatureError(f"{name_or_path}: expected a feature file or the name of a sample ({names}), got none")
+        raise FeatureError(
+            f"{name_or_path}: expected a feature file or the name of a sample ({names}), "
+            f"got {what_is_there(name_or_path)}"
+        )
     return path
 
 
@@ -57,7 +61,8 @@ def load_features(path: str | os.PathLike[str]) -> Features:
     path = resolve_features(path)
     readers = {".npz": _read_npz, ".safetensors": _read_safetensors}
     if path.suffix not in readers:
-        raise FeatureError(f"{path}: expected a .npz or .safetensors file, got {path.suffix or 'no suffix'!r}")
+        hint = "; screenplays go through megaseg.pipelines.Pipeline" if path.suffix in _TEXTS else ""
+        raise FeatureError(f"{path}: expected a .npz or .safetensors file, got {path.suffix or 'no suffix'!r}{hint}")
     try:
         mapping = readers[path.suffix](path)
     except Exception as error:

@@ -16,6 +16,10 @@ from megaseg.errors import FeatureError
 RESERVED = ("times", "time_base", "labels", "words", "recipe")
 
 
+class OtherRecipe(FeatureError):
+    """Features of another recipe than the one that a model was trained on."""
+
+
 @dataclass(frozen=True, slots=True)
 class Features:
     """Features of one movie.
@@ -84,7 +88,7 @@ class Features:
         if set(names) != set(self.modalities):
             raise FeatureError(f"features: expected the modalities {names}, got {list(self.modalities)}")
         if recipe and self.recipe and recipe != self.recipe:
-            raise FeatureError(f"recipe: the checkpoint expects {recipe!r}, the features are {self.recipe!r}")
+            raise OtherRecipe(f"recipe: the checkpoint expects {recipe!r}, the features are {self.recipe!r}")
         for modality in modalities:
             width = self.modalities[modality.name].shape[1]
             if width != modality.feature_size:
@@ -154,7 +158,10 @@ def _check_modality(name: str, array: Any) -> None:
     if not isinstance(array, np.ndarray):
         raise FeatureError(f"{name}: expected a NumPy array (shots, feature_size), got {type(array).__name__}")
     if array.dtype not in (np.float32, np.float16, np.int32):
-        raise FeatureError(f"{name}: expected float32 or float16, got {array.dtype}; cast with .astype('float32')")
+        raise FeatureError(
+            f"{name}: expected float32, float16, or int32 ids, got {array.dtype}; "
+            "cast with .astype('float32'), ids with .astype('int32')"
+        )
     if array.ndim != 2 or 0 in array.shape:
         raise FeatureError(f"{name}: expected (shots, feature_size) with at least one of each, got {array.shape}")
     if not np.isfinite(array).all():

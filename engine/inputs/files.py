@@ -79,6 +79,11 @@ def shipped(folder: str) -> dict[str, Path]:
     return {file.stem: file for file in sorted((_PACKAGE / folder).glob("[!_.]*.*")) if file.suffix != ".py"}
 
 
+def what_is_there(path: str | os.PathLike[str]) -> str:
+    """What a message says came where ``resolve`` found no file."""
+    return "a folder" if Path(path).is_dir() else "no such file"
+
+
 def resolve(name_or_path: str | os.PathLike[str], folder: str) -> Path | None:
     """An existing file, or one that only opening it can tell about, else the shipped file of that name, else None."""
     path = Path(name_or_path)

@@ -130,7 +130,7 @@ def new_state(
 
     Raises:
         UnsupportedError: not a model of a task that streams, or ``acts`` that is no act model.
-        FeatureError: a threshold outside [0, 1], or a time base that is none.
+        FeatureError: ``acts`` that reads other features, a threshold outside [0, 1], or a time base that is none.
     """
     config = engine.config
     task = task_of(config.task)
@@ -146,20 +146,24 @@ def new_state(
         engine.backend,
         threshold=SceneDecision(threshold).threshold,
         provisional=provisional,
-        acts=_act_config(acts),
+        acts=_act_config(acts, config),
         history=history,
     )
     state.time_base = read_time_base(time_base)
     return state
 
 
-def _act_config(acts: Segmenter | None) -> ModelConfig | None:
+def _act_config(acts: Segmenter | None, config: ModelConfig) -> ModelConfig | None:
+    """The act model's config; its features come in the same pushes as those of the model with ``config``."""
     if acts is None:
         return None
     if not isinstance(acts, Segmenter):
         raise UnsupportedError(f"acts: expected the engine of an act model, got {type(acts).__name__}")
     if acts.config.task != "act":
         raise UnsupportedError(f"acts: expected an act model, got task {acts.config.task!r}")
+    own, other = config.recipe, acts.config.recipe
+    if own and other and own != other:
+        raise FeatureError(f"acts: the checkpoints read different features, {own} and {other}")
     return acts.config
 
 
@@ -170,7 +174,9 @@ def resumed_state(engine: Segmenter, snapshot: bytes, acts: Segmenter | None = N
         UnsupportedError: as ``new_state``.
         FeatureError: not a whole snapshot of this version, or one of another model.
     """
-    return read_snapshot(snapshot, engine.config, _act_config(acts), partial(new_state, engine, acts=acts))
+    return read_snapshot(
+        snapshot, engine.config, _act_config(acts, engine.config), partial(new_state, engine, acts=acts)
+    )
 
 
 def shots_of(features: FeatureSource, times: NDArray[np.int64] | None, state: StreamState) -> Features:

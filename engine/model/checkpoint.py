@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 
-from megaseg.engine.inputs.files import atomic_write, resolve, shipped
+from megaseg.engine.inputs.files import atomic_write, resolve, shipped, what_is_there
 from megaseg.engine.inputs.modality import Modality
 from megaseg.engine.model.config import FORMAT, ModelConfig
 from megaseg.engine.model.file_tensors import STORAGE, Array, FileTensors
@@ -100,7 +100,8 @@ def resolve_checkpoint(name_or_path: str | os.PathLike[str]) -> Path:
     if path is None:
         names = ", ".join(shipped("checkpoints"))
         raise CheckpointError(
-            f"{name_or_path}: expected a .safetensors file or a shipped checkpoint ({names}), got none"
+            f"{name_or_path}: expected a .safetensors, .mseg, .onnx or .plan file or a shipped checkpoint ({names}), "
+            f"got {what_is_there(name_or_path)}"
         )
     return path
 

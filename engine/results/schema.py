@@ -154,7 +154,7 @@ def read_result(values: Mapping[str, Any]) -> tuple[dict[str, Track], Times, Fra
         if schema == SCHEMA and (task_name(tracks), [*tracks]) != (values["task"], ranked(values["tracks"], _kind)):
             raise ValueError(f"task {values['task']!r} with the tracks {', '.join(values['tracks'])}")
         return tracks, times, base
-    except (KeyError, TypeError, ValueError, OverflowError, ZeroDivisionError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, OverflowError, ZeroDivisionError, AttributeError) as error:
         raise FeatureError(f"result: expected the fields of {schema}, got: {error}") from error
 
 

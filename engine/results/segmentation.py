@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megaseg.engine.results.schema import Decision, flat_decision, parse_json, ranked, read_result, task_name, written
-from megaseg.engine.tasks.task import DecidingTask, TaskDecision, deciding_task
+from megaseg.engine.tasks.task import DecidingTask, TaskDecision, deciding_task, deciding_tasks
 from megaseg.engine.tasks.together import options_for_each
 from megaseg.engine.tasks.track import Point, Segment, Track
 from megaseg.errors import FeatureError
@@ -25,7 +25,7 @@ class Segmentation:
     ``times`` are int64 (shots, 2), start and end tick of each shot in units of ``time_base`` seconds.
 
     Raises:
-        FeatureError: no track, or tracks of different lengths.
+        FeatureError: no track, a track under another name or of an unknown task, or tracks of different lengths.
     """
 
     tracks: Mapping[str, Track]
@@ -33,6 +33,7 @@ class Segmentation:
     time_base: Fraction | None = None
 
     def __post_init__(self) -> None:
+        _check_names(self.tracks)
         object.__setattr__(self, "tracks", {name: self.tracks[name] for name in ranked(self.tracks)})
         shots = [len(track.scores) for track in self.tracks.values()]
         if len(set(shots)) != 1:
@@ -135,7 +136,7 @@ class Segmentation:
 
     @property
     def decision(self) -> Decision:
-        """The decisions of scenes and acts in one; defaults for a track that is not there."""
+        """The options of scenes and of acts in one; those of a track that is not there have their defaults."""
         return flat_decision(self.tracks)
 
     def redecide(
@@ -201,12 +202,26 @@ class Segmentation:
         return cls.from_dict(parse_json(text))
 
 
+def _check_names(tracks: Mapping[str, Track]) -> None:
+    """Check that each track is under its own name and of a task that decides."""
+    known = [task.name for task in deciding_tasks()]
+    for name, track in tracks.items():
+        if not isinstance(track, Track):
+            raise FeatureError(f"tracks: expected a Track as {name!r:.40}, got {type(track).__name__}")
+        if name != track.name:
+            raise FeatureError(f"tracks: expected the track {track.name!r} under its own name, got {name!r:.40}")
+        if track.task not in known:
+            raise FeatureError(f"tracks: expected {name} of a task {' or '.join(known)}, got {track.task!r:.40}")
+
+
 def joined(results: Sequence[Segmentation]) -> Segmentation:
     """The results of several models over the same shots as one.
 
     Raises:
-        FeatureError: two tracks of one name, or results of different lengths or with different times.
+        FeatureError: no results, two tracks of one name, or results of different lengths or with different times.
     """
+    if not results:
+        raise FeatureError("results: expected at least one, got none")
     first = results[0]
     tracks: dict[str, Track] = {}
     for result in results:

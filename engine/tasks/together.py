@@ -14,9 +14,11 @@ def check_together(configs: Sequence[ModelConfig], names: Sequence[str]) -> None
     """One model, or models of different tasks; ``names`` are the models', for the message.
 
     Raises:
-        FeatureError: two models of one task, or several of which one decides nothing.
+        FeatureError: no model, two models of one task, or several of which one decides nothing.
     """
     found = [config.task for config in configs]
+    if not found:
+        raise FeatureError("checkpoint: expected at least one model, got none")
     deciding = [task.name for task in deciding_tasks()]
     if len(found) > 1 and (len(set(found)) < len(found) or not set(found) <= set(deciding)):
         got = ", ".join(f"{name} of task {task}" for name, task in zip(names, found, strict=True))
@@ -27,10 +29,12 @@ def options_for_each(tasks: Sequence[str], options: Mapping[str, Any]) -> list[d
     """Of the options that are not None, those that each of the tasks takes.
 
     Raises:
-        FeatureError: an option that none of the tasks takes.
+        FeatureError: no tasks, or an option that none of them takes.
         TypeError: an option of no task.
     """
-    own = [deciding_task(name, "options") for name in tasks]
+    if not tasks:
+        raise FeatureError("tasks: expected at least one that takes the options, got none")
+    own = [deciding_task(name, "segment") for name in tasks]
     given = given_options(options)
     for option, value in given.items():
         if not any(option in task.options for task in own):

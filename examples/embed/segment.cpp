@@ -21,13 +21,14 @@ static std::vector<float> read_npy(const std::string& path, int& shots) {
 }
 
 int main(int argc, char** argv) {
+  if (argc < 2) return std::cerr << "usage: segment MODEL.mseg MODALITY=ARRAY.npy...\n", 2;
   int shots = 0;
   std::map<std::string, std::vector<float>> arrays;
   for (int i = 2; i < argc; ++i) {
     const std::string argument = argv[i], name = argument.substr(0, argument.find('='));
     arrays[name] = read_npy(argument.substr(name.size() + 1), shots);
   }
-  auto model = megaseg::embed::Model::open(argc > 1 ? argv[1] : "");
+  auto model = megaseg::embed::Model::open(argv[1]);
   if (!model) return std::cerr << model.error().message << "\n", 1;
   megaseg::embed::Features features;
   for (const std::string& name : model->modalities()) features.push_back(arrays[name]);

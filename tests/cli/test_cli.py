@@ -192,6 +192,12 @@ def test_a_compiled_model_is_a_checkpoint_to_every_command(run: Run, tmp_path: P
     code, _, err = run("compile", str(scene_checkpoint), "-o", str(compiled), "--target", "tpu")
     assert code == 2
     assert "target: expected one of cpu, onnx, tensorrt" in err
+    code, _, err = run("compile", str(compiled), "-o", str(tmp_path / "again.mseg"))
+    assert code == 2
+    assert "model.mseg: expected a checkpoint, got a model that is compiled already" in " ".join(err.split())
+    compiled.write_bytes(compiled.read_bytes()[:8] + b"\3" + compiled.read_bytes()[9:])
+    code, _, err = run("compile", str(compiled), "-o", str(tmp_path / "again.mseg"))
+    assert "expected artefact version 4, got 3; compile the checkpoint again" in " ".join(err.split())
     code, _, err = run("compile", str(scene_checkpoint), "-o", str(compiled), "--isa", "mmx")
     assert "target 'mmx': this machine and build offer portable" in err
 
@@ -205,7 +211,7 @@ def test_doctor_says_what_runs(run: Run) -> None:
     assert report["native"]["auto"] in report["native"]["compute_types"]
     assert report["native"]["target"] in report["native"]["why"]
     assert "screenplay-scenes" in report["checkpoints"]
-    assert set(report["extras"]) == {"train", "text", "plot", "gpu", "onnx", "tensorrt"}
+    assert set(report["extras"]) == {"train", "text", "plot", "gpu", "onnx", "tensorrt", "serve", "fleet"}
     code, out, _ = run("doctor")
     assert report["native"]["target"] in out
 
@@ -214,12 +220,29 @@ def test_doctor_says_what_runs(run: Run) -> None:
     ("arguments", "message"),
     [
         (("segment", "missing.npz"), "missing.npz: expected a feature file or the name of a sample"),
-        (("segment", "{movie}", "-c", "missing"), "missing: expected a .safetensors file or a shipped checkpoint"),
+        (
+            ("segment", "{movie}", "-c", "missing"),
+            "missing: expected a .safetensors, .mseg, .onnx or .plan file or a shipped checkpoint",
+        ),
         (("segment", "{movie}", "-c", "{scene}", "--device", "tpu"), "device: expected one of auto, cpu, cuda"),
         (("segment", "{movie}", "-c", "{scene}", "--threshold", "2"), "threshold: expected a probability"),
         (("segment", "{movie}", "-c", "{scene}", "--plot", "a.txt"), "a.txt: expected a picture"),
         (("info", "{movie}"), "movie.npz: expected a safetensors file"),
-        (("redecide", "{movie}"), "movie.npz: "),
+        (("redecide", "{movie}"), "movie.npz: expected the JSON of a result, got binary data"),
+        (("segment", "{movie}", "-c", "{scene}", "-o", "{movie}"), "movie.npz: expected a .json file or a folder"),
+        (("segment", "movie.mp4"), "movie.mp4: video is not read yet; expected features or a screenplay (.npz"),
+        (("segment", "missing.npz"), "(sample), got no such file"),
+        (("segment", "{movie}", "-c", "/tmp"), "/tmp: expected a .safetensors, .mseg"),
+        (("segment", "{movie}", "-c", "missing"), "screenplay-scenes), got no such file"),
+        (("segment", "{movie}", "-c", "{scene}", "--unordered"), "--ordered/--unordered: expected an option of task"),
+        (
+            ("segment", "sample", "-c", "screenplay-acts"),
+            "of scenes: megaseg features screenplay --unit scene",
+        ),
+        (
+            ("compile", "{scene}", "-o", "model.safetensors"),
+            "expected a name that ends in .mseg for target cpu",
+        ),
     ],
 )
 def test_errors_are_one_line_and_exit_code_2(

@@ -332,7 +332,7 @@ def test_what_cannot_be_exported_is_refused(scene: Path, tmp_path: Path) -> None
     refused(r"name: expected .* got '../up'", name="../up")
     refused(r"max_batch_size: expected 0, or more with kind python, got 4", max_batch_size=4)
     refused(r"expected a .plan", kind="tensorrt")
-    refused(r"expected a .safetensors file or a shipped checkpoint", model="nothing")
+    refused(r"expected a .safetensors, .mseg, .onnx or .plan file or a shipped checkpoint", model="nothing")
     refused(r"compute_type", compute_type="int3")
     save_checkpoint(tmp_path / "synopsis.safetensors", random_checkpoint(small_config("synopsis")))
     refused(r"got a synopsis model", model=tmp_path / "synopsis.safetensors", kind="python")

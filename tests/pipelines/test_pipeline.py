@@ -11,8 +11,9 @@ from screenplays import SCRIPT, ZeroExtractor, model, save_models, screenplay
 from support import random_checkpoint, random_features, small_config
 
 from megaseg import Engine, Features, save_features
-from megaseg.errors import FeatureError
-from megaseg.features import RECIPES, ScreenplayExtractor, parse_screenplay, recipe_for
+from megaseg.engine.tasks.together import options_for_each
+from megaseg.errors import FeatureError, UnsupportedError
+from megaseg.features import RECIPES, Screenplay, ScreenplayExtractor, parse_screenplay, recipe_for
 from megaseg.features.extractor import UnnamedUnits
 from megaseg.pipelines import Pipeline, find_sources, open_source
 
@@ -89,6 +90,27 @@ def test_models_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
         Pipeline.from_checkpoints([files["act"], files["act"]])
     with pytest.raises(FeatureError, match="features: the checkpoints read different features, screenplay-blocks"):
         pipeline("scene", "act").segment(random_features(CONFIG, 9))
+
+
+def test_what_a_pipeline_does_not_take_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FeatureError, match="checkpoint: expected at least one model, got none"):
+        Pipeline([])
+    for one in ("screenplay-scenes", tmp_path / "screenplay-scenes"):
+        with pytest.raises(FeatureError, match="checkpoints: expected a list of paths or names, got '.*screenplay-s"):
+            Pipeline.from_checkpoints(one)  # type: ignore[arg-type]
+    for number in (1, -1):
+        with pytest.raises(FeatureError, match=f"model: expected a number from 0 to 0, got {number}"):
+            pipeline("scene").features(screenplay(), number)
+    with pytest.raises(FeatureError, match="empty: expected a screenplay, found no action or dialogue"):
+        pipeline("scene").segment(Screenplay("empty", (), None))
+    synopses = Engine.from_checkpoint(random_checkpoint(small_config("synopsis")))
+    with pytest.raises(UnsupportedError, match="segment: expected a scene or act model, got one of task synopsis"):
+        Pipeline([synopses]).segment(random_features(CONFIG, 9))
+
+
+def test_options_need_a_task() -> None:
+    with pytest.raises(FeatureError, match="tasks: expected at least one that takes the options, got none"):
+        options_for_each([], {"threshold": 0.5})
 
 
 def test_a_model_s_recipe_decides_which_extractor_runs() -> None:

@@ -33,3 +33,15 @@ def test_doctor_reports_it_and_fails() -> None:
     done = run('import sys; sys.argv = ["megaseg", "doctor"]; from megaseg.cli import main; main()')
     assert done.returncode == 1
     assert "megaseg._C" in done.stdout.replace("\n", "")
+
+
+def test_models_without_torch_name_the_extra() -> None:
+    done = run("""
+sys.modules["torch"] = None
+try:
+    import megaseg.models.inspection
+except UnsupportedError as error:
+    print(error)
+""")
+    assert done.returncode == 0, done.stderr
+    assert "megaseg.models needs the extra train: pip install 'megaseg[train]'" in done.stdout

@@ -60,6 +60,9 @@ def test_what_is_no_screenplay_is_refused(service: Any, start: Any, checkpoints:
     ):
         answer = service.http.post("/v1/segment", params={"model": "scene"}, content=content, headers=TEXT)
         assert (answer.status_code, answer.json()["error"]) == (status, message)
+    answer = service.http.post("/v1/segment", params={"model": "scene"}, content=SCRIPT.encode())
+    assert answer.status_code == 400
+    assert answer.json()["error"].endswith("; a screenplay comes with Content-Type: text/plain")
     other = start()  # models of other features
     answer = other.http.post("/v1/segment", params={"model": "scene"}, content=SCRIPT.encode(), headers=TEXT)
     assert answer.status_code == 400

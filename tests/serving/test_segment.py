@@ -84,6 +84,11 @@ def test_a_bad_query_is_refused(service: Any, movie: Any, query: dict[str, Any],
     assert set(answer.json()) == {"error"}
 
 
+def test_an_unknown_field_of_a_query_lists_those_that_there_are(service: Any, movie: Any) -> None:
+    answer = service.http.post("/v1/segment", params={"treshold": 0.5}, content=npz(**movie))
+    assert answer.json()["error"].startswith("treshold: expected some of model, threshold, min_scene_length")
+
+
 def test_a_bad_file_is_refused(service: Any, movie: Any) -> None:
     nan = {**movie, "clip": np.full_like(movie["clip"], np.nan)}
     for content in (b"", b"no feature file", npz(clip=movie["clip"]), npz(**nan), npz(**movie, labels=np.ones(3))):

@@ -9,14 +9,14 @@ from typing import Annotated, Any
 import typer
 
 from megaseg.cli.console import JsonOption, output, print_json
-from megaseg.engine.backends.native.artefact import compile_checkpoint
+from megaseg.engine.backends.native.artefact import compile_checkpoint, is_artefact, read_info
 from megaseg.engine.backends.onnx.file import OPSET, export_checkpoint, is_onnx
-from megaseg.engine.backends.tensorrt.plan import Profile
+from megaseg.engine.backends.tensorrt.plan import Profile, is_plan
 from megaseg.engine.graph.passes import PASSES
-from megaseg.engine.model.checkpoint import Checkpoint, load_checkpoint
+from megaseg.engine.model.checkpoint import Checkpoint, load_checkpoint, resolve_checkpoint
 from megaseg.errors import UnsupportedError
 
-TARGETS = ("cpu", "onnx", "tensorrt")
+TARGETS = {"cpu": ".mseg", "onnx": ".onnx", "tensorrt": ".plan"}  # and the suffix of their files
 
 
 def compile_model(
@@ -50,8 +50,12 @@ def compile_model(
         raise UnsupportedError(f"target: expected one of {', '.join(TARGETS)}, got {target!r}")
     if isa and target != "cpu":
         raise UnsupportedError(f"isa: expected none for target {target}, got {isa!r}")
+    if output_path.suffix != TARGETS[target]:
+        raise UnsupportedError(
+            f"output: expected a name that ends in {TARGETS[target]} for target {target}, got {output_path}"
+        )
     chosen = tuple(PASSES) if passes else ()
-    model = load_checkpoint(checkpoint)
+    model = _checkpoint(resolve_checkpoint(checkpoint))
     if target == "onnx":
         report = _onnx(model, output_path, compute_type, chosen)
     elif target == "tensorrt":
@@ -76,9 +80,20 @@ def compile_model(
             output.print(f"  {key[:-1]} {name}: {kind} {sizes}", soft_wrap=True, markup=False)
 
 
+def _checkpoint(path: Path) -> Checkpoint:
+    """Open a checkpoint; a compiled model is none."""
+    if is_artefact(path):
+        own = read_info(path)
+        raise UnsupportedError(
+            f"{path}: expected a checkpoint, got a model that is compiled already, for {own.target} in "
+            f"{own.compute_type}"
+        )
+    if is_onnx(path) or is_plan(path):
+        raise UnsupportedError(f"{path}: expected a checkpoint, got a model that is compiled already")
+    return load_checkpoint(path)
+
+
 def _onnx(model: Checkpoint, path: Path, compute_type: str, passes: tuple[str, ...]) -> dict[str, Any]:
-    if not is_onnx(path):
-        raise UnsupportedError(f"output: expected a name that ends in .onnx, got {path}")
     compute_type = "float32" if compute_type == "auto" else compute_type
     exported = export_checkpoint(model, compute_type, path, passes=passes)
     return {

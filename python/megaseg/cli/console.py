@@ -21,6 +21,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from megaseg.errors import FeatureError
+
 DEFAULT = "screenplay-scenes"  # the shipped checkpoint of commands that are given none
 console = Console(stderr=True)
 output = Console()
@@ -49,6 +51,13 @@ CheckpointsOption = Annotated[
         show_default=DEFAULT,
     ),
 ]
+# Keywords of decisions, and the flags that give them.
+FLAGS = {
+    "threshold": "--threshold",
+    "min_scene_length": "--min-scene-length",
+    "num_scenes": "--num-scenes",
+    "ordered": "--ordered/--unordered",
+}
 ThresholdOption = Annotated[
     float | None, typer.Option(help="Least P(boundary) of a boundary; default: the checkpoint's own.")
 ]
@@ -67,6 +76,18 @@ OutputOption = Annotated[
 PlotOption = Annotated[
     Path | None, typer.Option("--plot", help="Picture of scores and boundaries (.png, .svg); extra plot.")
 ]
+
+
+@contextmanager
+def named_flags() -> Iterator[None]:
+    """An error about a decision's keyword names the flag in its place."""
+    try:
+        yield
+    except FeatureError as error:
+        name, _, rest = str(error).partition(": ")
+        if name not in FLAGS:
+            raise
+        raise FeatureError(f"{FLAGS[name]}: {rest}") from error
 
 
 def print_json(value: Any) -> None:

@@ -20,7 +20,7 @@ def targets(names: list[str], output_path: Path | None, plot: Path | None) -> li
     """The JSON file of each movie: the given one, or one a movie in the given folder; settled before any work.
 
     Raises:
-        FeatureError: one file or picture for several movies, or two movies of one name.
+        FeatureError: one file or picture for several movies, two movies of one name, or a file that is no folder.
     """
     if plot is not None and len(names) > 1:
         raise FeatureError(f"--plot: expected one movie, got {len(names)}")
@@ -30,6 +30,8 @@ def targets(names: list[str], output_path: Path | None, plot: Path | None) -> li
         if len(names) > 1:
             raise FeatureError(f"{output_path}: expected a folder for {len(names)} movies, got a .json file")
         return [output_path]
+    if output_path.is_file():
+        raise FeatureError(f"{output_path}: expected a .json file or a folder, got another file")
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise FeatureError(f"{output_path}: expected movies of different names, got two of {', '.join(twice)}")

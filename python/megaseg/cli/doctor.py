@@ -25,6 +25,14 @@ EXTRAS = {
     "gpu": {"torch": "torch", "triton": "triton"},
     "onnx": {"onnx": "onnx", "onnxruntime": "onnxruntime"},
     "tensorrt": {"torch": "torch", "onnx": "onnx", "tensorrt": "tensorrt"},
+    "serve": {
+        "fastapi": "fastapi",
+        "uvicorn": "uvicorn",
+        "grpc": "grpcio",
+        "google.protobuf": "protobuf",
+        "prometheus_client": "prometheus-client",
+    },
+    "fleet": {"ray": "ray", "fsspec": "fsspec"},
 }
 
 
@@ -56,9 +64,16 @@ def _native() -> dict[str, Any]:
 
 def _extra(packages: dict[str, str]) -> dict[str, str | None]:
     return {
-        distribution: importlib.metadata.version(distribution) if importlib.util.find_spec(name) else None
+        distribution: importlib.metadata.version(distribution) if _is_there(name) else None
         for name, distribution in packages.items()
     }
+
+
+def _is_there(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:  # its parent package is not there
+        return False
 
 
 def _print(report: dict[str, Any]) -> None:

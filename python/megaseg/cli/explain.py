@@ -28,7 +28,7 @@ from megaseg.engine.inputs.features import Features
 from megaseg.engine.inputs.files import atomic_write
 from megaseg.engine.results.explanation import Explanation
 from megaseg.engine.tasks.task import deciding_task
-from megaseg.errors import FeatureError, UnsupportedError
+from megaseg.errors import FeatureError
 from megaseg.pipelines import Pipeline, find_source
 from megaseg.report.plots import plot_attention, plot_importance, plot_synchronisation
 
@@ -131,10 +131,6 @@ def _table(result: Explanation, name: str) -> Table:
 
 def inspection() -> ModuleType:
     """``megaseg.models.inspection``, which imports torch: only what asks for it pays."""
-    try:
-        from megaseg.models import inspection as module
-    except ImportError as error:
-        raise UnsupportedError(
-            f"attention and synchronisation need the extra train: pip install 'megaseg[train]' ({error})"
-        ) from error
+    from megaseg.models import inspection as module
+
     return module

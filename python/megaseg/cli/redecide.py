@@ -14,7 +14,7 @@ from megaseg.cli.console import (
     OutputOption,
     PlotOption,
     ScenesOption,
-    ThresholdOption,
+    named_flags,
 )
 from megaseg.cli.delivery import deliver
 from megaseg.engine.results.segmentation import Segmentation
@@ -23,7 +23,9 @@ from megaseg.errors import FeatureError
 
 def redecide(
     result: Annotated[Path, typer.Argument(help="A result that megaseg segment wrote.", exists=True, dir_okay=False)],
-    threshold: ThresholdOption = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="Least P(boundary) of a boundary; default: the one that the result has.")
+    ] = None,
     min_scene_length: LengthOption = None,
     num_scenes: ScenesOption = None,
     ordered: OrderedOption = None,
@@ -34,9 +36,12 @@ def redecide(
     """Decide again on a result's kept scores, without running the model."""
     try:
         kept = Segmentation.from_json(result.read_text(encoding="utf-8"))
-    except (FeatureError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise FeatureError(f"{result}: expected the JSON of a result, got binary data") from error
+    except FeatureError as error:
         raise FeatureError(f"{result}: {error}") from error
-    changed = kept.redecide(
-        threshold=threshold, min_scene_length=min_scene_length, num_scenes=num_scenes, ordered=ordered
-    )
+    with named_flags():
+        changed = kept.redecide(
+            threshold=threshold, min_scene_length=min_scene_length, num_scenes=num_scenes, ordered=ordered
+        )
     deliver(changed, result.stem, output_path, plot, json)

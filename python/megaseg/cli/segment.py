@@ -21,10 +21,13 @@ from megaseg.cli.console import (
     ScenesOption,
     ThreadsOption,
     ThresholdOption,
+    named_flags,
     progress,
 )
 from megaseg.cli.delivery import deliver, targets
+from megaseg.engine.inputs.features import OtherRecipe
 from megaseg.features.extractor import UnnamedUnits
+from megaseg.features.screenplay.extractor import UNITS
 from megaseg.pipelines import Pipeline, find_sources
 
 
@@ -66,11 +69,20 @@ def segment(
         "num_scenes": num_scenes,
         "ordered": ordered,
     }
-    with progress("segmenting", len(movies)) as bar:
+    with named_flags(), progress("segmenting", len(movies)) as bar:
         for movie, file in zip(movies, files, strict=True):
             try:
                 result = pipeline.segment(movie, **decision)
             except UnnamedUnits as error:
                 raise UnnamedUnits(f"{error}: --checkpoint {DEFAULT}") from error
+            except OtherRecipe as error:
+                raise OtherRecipe(f"{error}{_hint(pipeline)}") from error
             deliver(result, movie.name, file, plot, json, movie)
             bar.advance(bar.task_ids[0])
+
+
+def _hint(pipeline: Pipeline) -> str:
+    """Which command makes the features that the models read, where they are of screenplays."""
+    wanted = {engine.config.recipe for engine in pipeline.engines}
+    units = [unit for unit, recipe in UNITS.items() if recipe in wanted]
+    return "".join(f"; features of {unit}s: megaseg features screenplay --unit {unit}" for unit in units)

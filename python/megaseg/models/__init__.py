@@ -1,6 +1,11 @@
 """The trainable reference model in torch (extra ``train``). Its state-dict names are the checkpoint's tensor names."""
 
-from megaseg.models.mega import Mega, from_checkpoint, to_checkpoint
-from megaseg.models.presets import PRESETS, preset
+from megaseg.errors import UnsupportedError
+
+try:
+    from megaseg.models.mega import Mega, from_checkpoint, to_checkpoint
+    from megaseg.models.presets import PRESETS, preset
+except ImportError as error:
+    raise UnsupportedError(f"megaseg.models needs the extra train: pip install 'megaseg[train]' ({error})") from error
 
 __all__ = ["PRESETS", "Mega", "from_checkpoint", "preset", "to_checkpoint"]

@@ -97,7 +97,7 @@ class Pipeline:
         extractors: to use in place of those of ``features.RECIPES``, such as one with models of its own.
 
     Raises:
-        FeatureError: models that do not go together.
+        FeatureError: no models, or models that do not go together.
     """
 
     def __init__(self, engines: Sequence[Engine], *, extractors: Iterable[Extractor] = ()) -> None:
@@ -118,8 +118,10 @@ class Pipeline:
 
         Raises:
             CheckpointError, UnsupportedError, ResourceLimitError: as ``Engine.from_checkpoint``.
-            FeatureError: models that do not go together.
+            FeatureError: one name in place of a list, or models that do not go together.
         """
+        if isinstance(checkpoints, (str, os.PathLike)):
+            raise FeatureError(f"checkpoints: expected a list of paths or names, got {os.fspath(checkpoints)!r} alone")
         engines = [Engine.from_checkpoint(given, **options) for given in checkpoints]
         check_together([engine.config for engine in engines], [os.fspath(given) for given in checkpoints])
         return cls(engines, extractors=extractors)
@@ -161,8 +163,10 @@ class Pipeline:
         """Features of a movie as the model of this number reads them without any other.
 
         Raises:
-            FeatureError, UnsupportedError: as ``segment``.
+            FeatureError, UnsupportedError: as ``segment``; FeatureError: no model of that number.
         """
+        if model not in range(len(self.engines)):
+            raise FeatureError(f"model: expected a number from 0 to {len(self.engines) - 1}, got {model!r:.40}")
         opened = open_source(source)
         if isinstance(opened, Features):
             return opened

@@ -15,6 +15,7 @@ from megaseg.features.screenplay.screenplay import Screenplay, read_screenplays
 FEATURE_FILES = (".npz", ".safetensors")
 COLLECTIONS = (".jsonl", ".jsonl.gz")  # of many screenplays
 SCREENPLAYS = (".fountain", ".txt")
+VIDEOS = (".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".ts")  # not read yet
 # What a folder is searched for: a .txt in it may be anything.
 IN_FOLDERS = (*FEATURE_FILES, ".fountain")
 
@@ -50,6 +51,9 @@ def find_sources(name: str | os.PathLike[str]) -> list[Source]:
         return [source for file in files for source in find_sources(file)]
     if str(name).endswith((*SCREENPLAYS, *COLLECTIONS)):
         return list(read_screenplays(path))
+    if path.suffix.lower() in VIDEOS:
+        expected = ", ".join((*FEATURE_FILES, *SCREENPLAYS, *COLLECTIONS))
+        raise FeatureError(f"{path}: video is not read yet; expected features or a screenplay ({expected})")
     file = resolve_features(name)
     return [FeatureFile(file.stem, file)]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack
 from functools import wraps
 from typing import Annotated, Any
@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from megaseg._version import __version__
 from megaseg.engine.inputs.feature_files import read_features
 from megaseg.engine.inputs.features import Features
-from megaseg.errors import MegasegError, ResourceLimitError
+from megaseg.errors import FeatureError, MegasegError, ResourceLimitError
 from megaseg.features.screenplay.screenplay import Screenplay, parse_screenplay
 from megaseg.serving import http_tensors, openapi
 from megaseg.serving.errors import ModelNotReady, RequestError, Unauthorized
@@ -230,7 +230,12 @@ def _source(content: bytes, media_type: str, limit: int) -> Features | Screenpla
         FeatureError: neither. ResourceLimitError: it would unpack to more than ``limit`` bytes, or too much text.
     """
     if media_type.partition(";")[0].strip().lower() != "text/plain":
-        return read_features(content, "body", max_bytes=limit)
+        try:
+            return read_features(content, "body", max_bytes=limit)
+        except FeatureError as error:
+            if b"\0" in content or not content:  # every feature file has zeros, no text has
+                raise
+            raise FeatureError(f"{error}; a screenplay comes with Content-Type: text/plain") from error
     if len(content) > _MOST_TEXT:
         raise ResourceLimitError(f"body: expected a screenplay of up to {_MOST_TEXT} bytes, got {len(content)}")
     longest = max(map(len, content.splitlines()), default=0)
@@ -271,8 +276,14 @@ def _error(error: Exception) -> Response:
 
 async def _invalid(_: Request, error: Exception) -> Response:
     problems = error.errors() if isinstance(error, RequestValidationError) else ()
-    told = "; ".join(f"{problem['loc'][-1]}: {problem['msg']}" for problem in problems)
+    told = "; ".join(f"{problem['loc'][-1]}: {_told(problem)}" for problem in problems)
     return _error(RequestError(told or "malformed request"))
+
+
+def _told(problem: Mapping[str, Any]) -> str:
+    if problem["type"] == "extra_forbidden":
+        return f"expected some of {', '.join(SegmentQuery.model_fields)}"
+    return str(problem["msg"])
 
 
 async def _no_route(_: Request, error: Exception) -> Response:

@@ -58,8 +58,8 @@ def test_strided_and_half_precision_arrays_are_taken_exactly() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"clip": np.zeros((6, 13))}, "clip: expected float32 or float16, got float64"),
-        ({"clip": np.zeros((6, 13), np.int64)}, "clip: expected float32 or float16, got int64"),
+        ({"clip": np.zeros((6, 13))}, "clip: expected float32, float16, or int32 ids, got float64"),
+        ({"clip": np.zeros((6, 13), np.int64)}, "clip: expected float32, float16, or int32 ids, got int64"),
         ({"clip": [[0.0] * 13] * 6}, "clip: expected a NumPy array .* got list"),
         ({"clip": np.zeros(13, np.float32)}, r"clip: expected \(shots, feature_size\).*got \(13,\)"),
         ({"clip": np.zeros((0, 13), np.float32)}, r"got \(0, 13\)"),
@@ -107,6 +107,9 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     for name in ("cut.npz", "cut.safetensors", "pickled.npz", "movie.csv", "missing.npz"):
         with pytest.raises(FeatureError, match=name):
             load_features(tmp_path / name)
+    (tmp_path / "movie.fountain").write_text("INT. ROOM - DAY")
+    with pytest.raises(FeatureError, match=r"got '\.fountain'; screenplays go through megaseg\.pipelines\.Pipeline"):
+        load_features(tmp_path / "movie.fountain")
 
 
 def test_words_ride_along_and_are_checked(tmp_path: Path) -> None:

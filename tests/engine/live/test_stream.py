@@ -202,6 +202,10 @@ def test_misuse() -> None:
                 call(acts=none)
     with pytest.raises(UnsupportedError, match="act model"):
         scene.stream().acts()
+    blocks, scenes = engine_of(small_config(recipe="blocks/1")), engine_of(small_config("act", recipe="scenes/1"))
+    with pytest.raises(FeatureError, match="acts: the checkpoints read different features, blocks/1 and scenes/1"):
+        blocks.stream(acts=scenes)
+    assert scene.stream(acts=scenes).num_shots == 0
     for threshold in (1.5, float("nan"), "0.5"):
         with pytest.raises(FeatureError, match="threshold: expected"):
             scene.stream(threshold=threshold)

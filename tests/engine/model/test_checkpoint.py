@@ -76,7 +76,10 @@ def test_a_mistyped_config_key(key: str, value: object) -> None:
 
 
 def test_a_name_that_is_neither_file_nor_shipped() -> None:
-    with pytest.raises(CheckpointError, match="no-such-model: expected a .safetensors file or a shipped checkpoint"):
+    with pytest.raises(
+        CheckpointError,
+        match="no-such-model: expected a .safetensors, .mseg, .onnx or .plan file or a shipped checkpoint",
+    ):
         load_checkpoint("no-such-model")
 
 

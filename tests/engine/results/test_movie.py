@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from importlib import resources
 from typing import Any
@@ -88,6 +89,23 @@ def test_results_that_do_not_fit_are_refused(results: tuple[Segmentation, Segmen
         joined(results)
 
 
+def test_no_results_make_none() -> None:
+    with pytest.raises(FeatureError, match="results: expected at least one, got none"):
+        joined([])
+
+
+def test_a_track_is_under_its_own_name_and_of_a_known_task() -> None:
+    track = scene().tracks["scenes"]
+    for tracks, message in (
+        ({"weird": track}, "track 'scenes' under its own name, got 'weird'"),
+        ({"scenes": track, "more": track}, "track 'scenes' under its own name, got 'more'"),
+        ({"scenes": dataclasses.replace(track, task="chapter")}, "scenes of a task scene or act, got 'chapter'"),
+        ({"scenes": track.segments}, "a Track as 'scenes', got tuple"),
+    ):
+        with pytest.raises(FeatureError, match=f"tracks: expected .*{message}"):
+            Segmentation(tracks)  # type: ignore[arg-type]
+
+
 def test_a_result_without_tracks_is_refused() -> None:
     with pytest.raises(FeatureError, match="tracks: expected at least one"):
         Segmentation({})
@@ -103,6 +121,7 @@ def test_a_result_without_tracks_is_refused() -> None:
         {"decision": {"threshold": 0.25, "min_scene_length": 1, "num_scenes": 3, "ordered": True}},
         {"tracks": {}},
         {"tracks": []},
+        {"tracks": [1]},
         {"tracks": {"scenes": {"kind": "synopsis"}}},
         {"tracks": {"scenes": {"kind": "scene", "decision": {"threshold": 2.0}}}},
         {"tracks": {"scenes": {"kind": "scene", "decision": {"loudness": 2.0}}}},

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megaseg.engine.inputs.features import Features
-from megaseg.errors import UnsupportedError
+from megaseg.errors import FeatureError, UnsupportedError
 from megaseg.features.extractor import UnnamedUnits
 from megaseg.features.screenplay import blocks, scenes
 from megaseg.features.screenplay.screenplay import Screenplay
@@ -69,7 +69,13 @@ class ScreenplayExtractor:
         return Reader(self._reader_path, self._minilm)
 
     def read(self, source: Screenplay, advance: Advance = lambda count: None) -> ScreenplayReading:
-        """One screenplay; ``advance(count)`` is called as blocks are encoded."""
+        """One screenplay; ``advance(count)`` is called as blocks are encoded.
+
+        Raises:
+            FeatureError: a screenplay without blocks.
+        """
+        if not source.blocks:
+            raise FeatureError(f"{source.name}: expected a screenplay, found no action or dialogue")
         return ScreenplayReading(self, source, advance)
 
     def vectors(self, play: Screenplay, advance: Advance = lambda count: None) -> NDArray[np.float32]:
