@@ -9,10 +9,8 @@ from megaseg import kernels
 from megaseg.kernels import reference
 
 
-@pytest.mark.parametrize(
-    "head_size", [5, 16, *(pytest.param(size, marks=pytest.mark.slow) for size in (1, 17, 64, 96))]
-)
-@pytest.mark.parametrize("length", [1, 17, *(pytest.param(length, marks=pytest.mark.slow) for length in (5, 33))])
+@pytest.mark.parametrize("head_size", [1, 5, 16, 17, 64, 96])
+@pytest.mark.parametrize("length", [1, 5, 17, 33])
 def test_any_size(target, storage, rng, head_size, length):
     for shots in (1, 3, 30):
         heads, tokens = int(rng.integers(1, 4)), int(rng.integers(0, 5))
