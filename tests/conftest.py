@@ -13,6 +13,7 @@ from support import Run, random_checkpoint, small_config
 
 from megaseg.engine.model.checkpoint import save_checkpoint
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads of torch only wait for each other on models this small
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 

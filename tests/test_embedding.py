@@ -22,9 +22,10 @@ ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "build" / "cpp"
 HEADER = ROOT / "csrc" / "include" / "megaseg" / "megaseg.h"
 
-pytestmark = pytest.mark.skipif(
-    not (shutil.which("cmake") and shutil.which("c++")), reason="needs cmake and a compiler"
-)
+pytestmark = [
+    pytest.mark.slow,  # builds the library
+    pytest.mark.skipif(not (shutil.which("cmake") and shutil.which("c++")), reason="needs cmake and a compiler"),
+]
 
 
 def call(*command: str | Path) -> str:
@@ -46,7 +47,6 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "build" / "segment"
 
 
-@pytest.mark.slow
 def test_the_example_finds_the_scenes_that_python_finds(example: Path, tmp_path: Path) -> None:
     config = small_config(threshold=0.45)
     compile_checkpoint(random_checkpoint(config), tmp_path / "model.mseg")

@@ -44,7 +44,7 @@ def error(checkpoint: Checkpoint, features: dict[str, np.ndarray], **options: An
     return float(np.abs(got - expected).max() / expected.std())
 
 
-@pytest.mark.parametrize("passes", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("passes", [True, False])
 @pytest.mark.parametrize("suffix", SUMS)
 @pytest.mark.parametrize(("backend", "kind"), RUNS)
 def test_an_offset_common_to_all_channels_costs_no_digits(backend: str, kind: str, suffix: str, passes: bool) -> None:
@@ -68,7 +68,7 @@ def test_rows_that_hardly_vary_over_channels_keep_their_digits(backend: str, kin
         assert error(flat, features, backend=backend, compute_type=kind, passes=passes) < ALLOWED[kind]
 
 
-@pytest.mark.parametrize("passes", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("passes", [True, False])
 @pytest.mark.parametrize("task", ["scene", "act"])
 @pytest.mark.parametrize(("backend", "kind"), RUNS)
 def test_features_of_any_size_give_right_logits_or_an_error(backend: str, kind: str, task: str, passes: bool) -> None:

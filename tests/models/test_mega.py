@@ -61,7 +61,6 @@ def test_alignment_slot_is_the_progress_through_the_input() -> None:
     assert changes == [3, 5]  # floor(i 3 / 7) = 0 0 0 1 1 2 2
 
 
-@pytest.mark.slow
 def test_trains_and_round_trips_through_a_checkpoint() -> None:
     torch.manual_seed(0)
     config = small_config(dropout=0.0)

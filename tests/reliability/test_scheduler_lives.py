@@ -236,7 +236,7 @@ def test_options_may_be_numbers_of_numpy(engine: Engine) -> None:
         assert all(future.result(20).num_shots == 9 for future in futures)
 
 
-@pytest.mark.parametrize("call", ["segment", "push", "close"])
+@pytest.mark.parametrize("call", ["segment", "close", pytest.param("push", marks=pytest.mark.slow)])
 def test_an_interrupted_caller_cancels_what_it_waits_for(call: str, engine: Engine) -> None:
     with Scheduler(engine) as scheduler:
         stream = scheduler.stream()

@@ -147,6 +147,7 @@ def test_a_state_of_another_run_is_refused(tmp_path: Path, monkeypatch: pytest.M
         run(dataclasses.replace(SMALL, density=0.2), tmp_path)
 
 
+@pytest.mark.slow
 def test_training_finds_turning_points_that_are_there(tmp_path: Path) -> None:
     config = dataclasses.replace(SMALL, synopsis_epochs=10, round_epochs=3, epochs=40, patience=40)
     result = run(config, tmp_path, train=24, validation=8)
@@ -154,6 +155,7 @@ def test_training_finds_turning_points_that_are_there(tmp_path: Path) -> None:
     assert result["validation"]["d"] < result["prior"]["d"]
 
 
+@pytest.mark.slow
 def test_mega_star_learns_from_the_teacher_alone(tmp_path: Path) -> None:
     config = dataclasses.replace(SMALL, variant="mega*", epochs=100, patience=100, learning_rate=5e-3)
     result = run(config, tmp_path, train=24, validation=8)

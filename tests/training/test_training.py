@@ -7,6 +7,7 @@ import itertools
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -200,19 +201,25 @@ def test_baselines_use_the_text_only_where_they_should() -> None:
         baselines(TRAIN, VALIDATION)
 
 
-def test_the_commands_train_and_evaluate(tmp_path: Path) -> None:
+@pytest.fixture
+def megaseg(tmp_path: Path) -> Callable[..., Any]:
+    """The command line in a process of its own, in a folder with features and a config; what it prints as JSON."""
     folder = tmp_path / "features"
     folder.mkdir()
     for name, features in MOVIES.items():
         save_features(folder / f"{name}.npz", features)
     (tmp_path / "config.json").write_text(json.dumps(dataclasses.asdict(CONFIG)))
 
-    def megaseg(*arguments: str) -> Any:
+    def call(*arguments: str) -> Any:
         command = [sys.executable, "-c", "from megaseg.cli import main; main()", *arguments, "--json"]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
+    return call
+
+
+def test_the_commands_train_and_evaluate(megaseg: Callable[..., Any], tmp_path: Path) -> None:
     options = ("--fold", "1", "--folds", "3")
     trained = megaseg("train", "scene", "features", "-o", "m.safetensors", "--config", "config.json", *options)
     assert not (tmp_path / "m.safetensors.state").exists()
@@ -224,6 +231,9 @@ def test_the_commands_train_and_evaluate(tmp_path: Path) -> None:
     assert scored["ap"] == pytest.approx(trained["ap"], abs=1e-4)
     assert {"ap", "map", "f1", "miou", "f1_at_half", "threshold"} <= set(scored)
 
+
+@pytest.mark.slow
+def test_the_command_trains_on_all_movies(megaseg: Callable[..., Any], tmp_path: Path) -> None:
     options = ("--all-movies", "--folds", "3")
     trained = megaseg("train", "scene", "features", "-o", "all.safetensors", "--config", "config.json", *options)
     checkpoint = load_checkpoint(tmp_path / "all.safetensors")

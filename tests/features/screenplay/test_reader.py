@@ -101,10 +101,12 @@ def test_padding_changes_nothing(minilm: Path) -> None:
     assert torch.allclose(alone[0], together[0, :3], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_it_learns_from_the_words_alone(trained: tuple[Path, list[float]]) -> None:
     assert min(trained[1]) > 0.8  # chance is 0.3
 
 
+@pytest.mark.slow
 def test_a_training_movie_is_read_by_the_fold_that_has_not_seen_it(
     trained: tuple[Path, list[float]], minilm: Path
 ) -> None:
