@@ -36,7 +36,7 @@ lint: .venv/test
 FOREIGN := $(foreach name,onnx tensorrt packing,--ignore-glob='*/test_$(name)*')
 targets: .venv/test
 	for target in $$($(BIN)/python -c 'from megaseg import _C; print(*_C.available_targets())'); do \
-	    echo "target $$target" && MEGASEG_ISA=$$target $(BIN)/pytest -m '' tests/kernels tests/engine $(FOREIGN) || exit 1; done
+	    echo "target $$target" && MEGASEG_ISA=$$target $(BIN)/pytest tests/kernels tests/engine $(FOREIGN) || exit 1; done
 
 # What compilers say of the GPU's kernels, without a GPU: registers, shared memory, spills.
 gpu-resources: .venv/test

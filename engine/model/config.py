@@ -65,6 +65,7 @@ class ModelConfig(ABC):
         """The model as written, from its tensors by name."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "modalities", tuple(self.modalities))  # a config is a key of caches
         for problem in (*self._shared_problems(), *self.problems()):
             raise CheckpointError(f"config: {problem}")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,6 +25,7 @@ def graph_of(checkpoint: Checkpoint) -> Graph:
     return _checked(graph, checkpoint.config)
 
 
+@lru_cache(64)
 def structure_of(config: ModelConfig) -> Graph:
     """The graph of a config without weights: what goes in, what comes out, and how rows become sequences."""
     shapes = config.tensor_shapes()

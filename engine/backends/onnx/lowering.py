@@ -109,9 +109,7 @@ class OnnxLowering(Writer):
             for kind in kinds:
                 self._values[node, kind] = self._prepended(node, self._values[node.inputs[0], kind], kind)
         elif node.op == "embed":
-            latents = self._op("Mul", self._centred(node), self._inverse_std(node))
-            latents = self._op("Mul", latents, self._weight(node.weights["gamma"]))
-            latents = self._op("Add", latents, self._weight(node.weights["beta"]))
+            latents = self._scaled_rows(node, self._centred(node), self._inverse_std(node))
             for kind in kinds:
                 self._values[node, kind] = self._prepended(node, self._cast(latents, FLOAT32, kind), kind)
         else:
@@ -217,17 +215,30 @@ class OnnxLowering(Writer):
         return self._reshape(self._transpose(y, 1, 0, 2), -1, 1, heads * n)
 
     def _layer_norm(self, x: str, node: Node) -> str:
-        parts = [self._weight(node.weights[name]) for name in ("gamma", "beta")]
-        return self._op("LayerNormalization", x, *parts, axis=-1, epsilon=node.attributes["eps"])
+        """The operator; step by step on tables and features, whose overflow it would not show."""
+        if node.inputs[0].op != "add_table":
+            parts = [self._weight(node.weights[name]) for name in ("gamma", "beta")]
+            return self._op("LayerNormalization", x, *parts, axis=-1, epsilon=node.attributes["eps"])
+        centred = self._less_mean(x)
+        return self._scaled_rows(node, centred, self._inverse_std_of(centred, node.attributes["eps"]))
+
+    def _scaled_rows(self, node: Node, centred: str, inverse_std: str) -> str:
+        rows = self._op("Mul", self._op("Mul", centred, inverse_std), self._weight(node.weights["gamma"]))
+        return self._op("Add", rows, self._weight(node.weights["beta"]))
+
+    def _less_mean(self, x: str) -> str:
+        return self._op("Sub", x, self._op("ReduceMean", x, axes=[2]))
+
+    def _inverse_std_of(self, centred: str, eps: float) -> str:
+        """``sqrt(v) / v`` of v = variance + eps: NaN where it overflows, where a reciprocal would be 0."""
+        variance = self._op("ReduceMean", self._op("Mul", centred, centred), axes=[2])
+        v = self._op("Add", variance, self._scalar(eps))
+        return self._op("Div", self._op("Sqrt", v), v)
 
     def _inverse_std(self, node: Node) -> str:
-        """``sqrt(v) / v`` of v = variance + eps: NaN where it overflows, where a reciprocal would be 0."""
         key = ("inverse_std", *self._rows_of(node))
         if key not in self._shared:
-            x = self._centred(node)
-            variance = self._op("ReduceMean", self._op("Mul", x, x), axes=[2])
-            v = self._op("Add", variance, self._scalar(node.attributes["eps"]))
-            self._shared[key] = self._op("Div", self._op("Sqrt", v), v)
+            self._shared[key] = self._inverse_std_of(self._centred(node), node.attributes["eps"])
         return self._shared[key]
 
     def _centred(self, node: Node) -> str:
@@ -236,7 +247,7 @@ class OnnxLowering(Writer):
         if key not in self._shared:
             source, position, align = self._rows_of(node)
             x = self._op("Add", self._latents(source), self._places(position, align))
-            self._shared[key] = self._op("Sub", x, self._op("ReduceMean", x, axes=[2]))
+            self._shared[key] = self._less_mean(x)
         return self._shared[key]
 
     @staticmethod
