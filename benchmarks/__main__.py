@@ -18,14 +18,26 @@ from benchmarks.plots import plot
 from benchmarks.report import markdown, number
 from benchmarks.rows import Row, as_dict, environment
 
-PARTED = ("cpu", "serve")
+PARTED = ("cpu", "serve", "revisions")
+ASKED_FOR = ("gpu", "revisions")  # only where they are named
 NAMES = [module.name for module in pkgutil.iter_modules(cases.__path__)]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"all but gpu without any; one of {', '.join(NAMES)}")
-    parser.add_argument("--only", nargs="+", default=[], metavar="PART", help="parts of cases cpu and serve")
+    parser.add_argument(
+        "cases",
+        nargs="*",
+        metavar="CASE",
+        help=f"all but {' and '.join(ASKED_FOR)} without any; one of {', '.join(NAMES)}",
+    )
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        default=[],
+        metavar="PART",
+        help="parts of cases cpu and serve; the other checkout of revisions",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows, with machine, versions and commit")
     parser.add_argument("--plots", type=Path, metavar="DIR", help="write pictures of the rows of benchmarks/results")
     parser.add_argument("--table", type=Path, metavar="FILE", help="write the rows of benchmarks/results as Markdown")
@@ -34,7 +46,9 @@ def main() -> None:
     if unknown:
         parser.error(f"expected one of {', '.join(NAMES)}, got {', '.join(unknown)}")
     if arguments.cases or not (arguments.table or arguments.plots):
-        measure(arguments.cases or [name for name in NAMES if name != "gpu"], tuple(arguments.only), arguments.json)
+        measure(
+            arguments.cases or [name for name in NAMES if name not in ASKED_FOR], tuple(arguments.only), arguments.json
+        )
     if arguments.table:
         arguments.table.write_text(markdown(), encoding="utf-8")
     if arguments.plots:

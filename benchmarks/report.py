@@ -26,7 +26,18 @@ METHOD = """## How it is measured
   targets set before measuring; `speed` and `accuracy` say whether megaseg met them. `of_ceiling` is the share of what
   the CPU's multiply-adds reach when nothing touches memory.
 """
-ORDER = ("cpu", "scaling", "serve", "catalog", "onnx", "estep", "neighbours", "gpu", "accuracy")  # of the raw rows
+ORDER = (
+    "cpu",
+    "scaling",
+    "serve",
+    "catalog",
+    "onnx",
+    "estep",
+    "neighbours",
+    "revisions",
+    "gpu",
+    "accuracy",
+)  # of the raw rows
 _SHOWN = (
     *("movies", "shots_per_s", "speedup", "ratio", "best_peer", "must", "aim", "speed", "ours_is", "error"),
     *("error_limit", "accuracy", "max_abs", "worst", "of_torch", "gflop_per_s", "of_ceiling", "allowed", "target"),
@@ -34,7 +45,7 @@ _SHOWN = (
     *("windows_per_batch", "slower", "accepted", "refused", "counted_by_service", "p99_to_that_at_capacity"),
     *("grown_mib", "rss_mib", "of_one_thread", "generator_cores", "service_cores", "cores"),
     *("million_titles_core_hours", "mbytes", "memory_mib_above_weights_and_features", "memory_mib", "unlike_float64"),
-    *("not_counted", "unsupported"),
+    *("seconds", "not_counted", "unsupported"),
 )
 
 
