@@ -143,7 +143,7 @@ def test_a_run_with_other_settings_is_refused(
         (["in", "-o", "s3://bucket/out"], "--output: expected a folder"),
         (["in", "-o", "out", "--workers", "2"], "--workers: expected --ray with it"),
         (["none", "-o", "out"], "none: expected a folder"),
-        (["in", "-o", "out", "-c", "none"], "none: expected a .safetensors file"),
+        (["in", "-o", "out", "-c", "none"], "none: expected a .safetensors, .mseg"),
         (["in", "-o", "out", "--threshold", "2"], "threshold: expected a probability"),
         (["in", "-o", "out", "--ordered"], "ordered: expected an option of task scene"),
         (["in", "-o", "out", "-c", "screenplay-scenes", "-c", "screenplay-acts"], "read different features"),
