@@ -54,6 +54,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str | Path]:
     return [tmp_path / "features", "--synopses", tmp_path / "synopses.jsonl", "--config", tmp_path / "config.json"]
 
 
+@pytest.mark.slow
 def test_train_act_leaves_a_run_that_eval_and_results_read(run: Run, data: list[str | Path], tmp_path: Path) -> None:
     command = ["train", "act", *data, "--gold", tmp_path / "gold.csv", "-o", tmp_path / "run", "--seeds", "2"]
     code, out, err = run(*command, "--folds", "2", "--all-movies", "--json")

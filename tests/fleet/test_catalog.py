@@ -164,6 +164,7 @@ def test_bad_usage_is_one_line_and_code_2(
     assert not (folder.parent / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
     make_titles(tmp_path, 60)
     out = tmp_path / "out"

@@ -65,6 +65,7 @@ def write_features(folder: Path, count: int) -> list[str]:
 
 
 @pytest.mark.parametrize("cpus", [1, 2])
+@pytest.mark.slow
 def test_an_actor_runs_as_many_threads_as_it_has_cpus(address: str, checkpoint: str, cpus: int) -> None:
     actor = ray.remote(num_cpus=cpus)(Segmenter).remote(checkpoint)
     assert ray.get(actor.describe.remote())[0]["num_threads"] == cpus
@@ -157,6 +158,7 @@ def test_titles_of_a_killed_worker_are_done_once(address: str, tmp_path: Path) -
     assert results_in(out) == expected_results(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_title_that_kills_its_workers_is_one_failure(
     address: str, checkpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -180,6 +182,7 @@ def test_a_title_that_kills_its_workers_is_one_failure(
             assert outcome.result == engine.segment(outcome.path).to_json()
 
 
+@pytest.mark.slow
 def test_workers_that_cannot_start_end_the_run(address: str, checkpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UnsupportedError, match="backend: expected one of"):  # as the engine says it, not Ray
         Fleet(address, {"checkpoint": checkpoint, "backend": "none"})

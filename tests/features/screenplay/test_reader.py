@@ -137,6 +137,7 @@ def test_an_interrupted_training_keeps_finished_folds(minilm: Path, tmp_path: Pa
     assert not seen
 
 
+@pytest.mark.slow
 def test_the_command_trains_a_reader_from_scripts(
     minilm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
