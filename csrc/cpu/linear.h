@@ -73,11 +73,9 @@ MEGASEG_INLINE Vec gelu_coarse(Vec x) {
   return max(x, Vec{}) - t * q;
 }
 
-// A NaN stays one but in GELU.
-template <bool kExact>
-MEGASEG_INLINE Vec activate(Vec x, Activation activation) {
+// Any but GELU; a NaN stays one. Not inlined: its registers would cost the common loop some.
+[[gnu::noinline]] Vec activate(Vec x, Activation activation) {
   switch (activation) {
-    case Activation::gelu: return kExact ? gelu(x) : gelu_coarse(x);
     case Activation::relu: return x < 0.0F ? Vec{} : x;
     case Activation::tanh: return tanh(x);
     default: return x;
@@ -114,7 +112,11 @@ void finish_as(const LinearArgs& args, const void* sums, int row, int rows, int 
         value = load(sum + j) + load(packed.bias() + at);
       }
       if (residual) value += width == kLanes ? load(residual + j) : load_partial(residual + j, width);
-      if (args.activation != Activation::none) value = activate<kExact>(value, args.activation);
+      if (args.activation == Activation::gelu) {
+        value = kExact ? gelu(value) : gelu_coarse(value);
+      } else if (args.activation != Activation::none) {
+        value = activate(value, args.activation);
+      }
       width == kLanes ? store(out + j, value) : store_partial(out + j, value, width);
     }
   }

@@ -111,6 +111,8 @@ class NativeBackend:
 
 def _adjoining(movies: Sequence[Sequence[NDArray[np.float32]]]) -> list[list[NDArray[np.float32]]]:
     """The same arrays, those of few shots one after the other in memory, so that one product takes them together."""
+    if len(movies) == 1:
+        return [list(movies[0])]
     modalities = []
     for arrays in zip(*movies, strict=True):
         short = [array for array in arrays if len(array) <= FEW]
