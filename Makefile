@@ -33,7 +33,7 @@ lint: .venv/test
 	git ls-files '*.cpp' '*.h' '*.hpp' '*.cu' '*.cuh' | xargs $(BIN)/clang-format --dry-run --Werror
 
 # The tests of the native engine on every CPU target of this machine, forced in turn.
-FOREIGN := $(foreach name,onnx tensorrt packing,--ignore-glob='*/test_$(name)*')
+FOREIGN := $(foreach name,onnx tensorrt batches,--ignore-glob='*/test_$(name)*')
 targets: .venv/test
 	for target in $$($(BIN)/python -c 'from megaseg import _C; print(*_C.available_targets())'); do \
 	    echo "target $$target" && MEGASEG_ISA=$$target $(BIN)/pytest tests/kernels tests/engine $(FOREIGN) || exit 1; done
