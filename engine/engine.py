@@ -77,7 +77,7 @@ class Engine:
             ResourceLimitError: the model does not fit ``memory_limit``.
         """
         require("overflow", overflow, OVERFLOWS)
-        config, loaded = load_backend(
+        config, loaded, _ = load_backend(
             checkpoint,
             device=device,
             compute_type=compute_type,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from megaseg.engine.backends.native.artefact import is_artefact
 from megaseg.engine.backends.onnx.file import is_onnx
@@ -52,6 +52,14 @@ class Loader:
     def call(self, name: str) -> Any:
         """A callable of the backend's module."""
         return attrgetter(name)(import_module(self.module))
+
+
+class Loaded(NamedTuple):
+    """A model ready to run, and the metadata of its file."""
+
+    config: ModelConfig
+    backend: Backend
+    metadata: Mapping[str, str]
 
 
 def _sized(choice: Choice) -> dict[str, Any]:
@@ -111,8 +119,8 @@ def load_backend(
     backend: str,
     memory_limit: int | None,
     passes: bool,
-) -> tuple[ModelConfig, Backend]:
-    """The backend, and the config of its model; arguments and errors as of ``Engine.from_checkpoint``."""
+) -> Loaded:
+    """The backend of a model; arguments and errors as of ``Engine.from_checkpoint``."""
     require("device", device, DEVICES)
     require("compute_type", compute_type, COMPUTE_TYPES)
     require("backend", backend, ("auto", *BACKENDS))
@@ -129,7 +137,7 @@ def load_backend(
     require(f"device of backend {chosen!r}", device, loader.devices)
     with model.unchanged(digest=False):
         made: Backend = loader.call(loader.make)(model, passes=names, **loader.options(choice))
-    return model.config, made
+    return Loaded(model.config, made, model.metadata)
 
 
 def require(name: str, value: object, allowed: tuple[object, ...]) -> None:
@@ -144,9 +152,9 @@ def _compiled_for(source: Path) -> str:
     return next(own, "")
 
 
-def _compiled(source: Path, loader: Loader, choice: Choice) -> tuple[ModelConfig, Backend]:
+def _compiled(source: Path, loader: Loader, choice: Choice) -> Loaded:
     """Load a compiled model: its device and compute type are what they are."""
     require(f"device of {source}", choice.device, loader.devices)
     loaded = loader.call(loader.load)(source, **loader.file_options(choice))
     require(f"compute_type of {source}", choice.compute_type, ("auto", loaded.info.compute_type))
-    return loaded.info.config, loaded
+    return Loaded(loaded.info.config, loaded, loaded.info.metadata)

@@ -48,13 +48,20 @@ void pool(const PoolArgs& args, int begin, int end) {
     with_type(args.out.type, [&]<typename Out>(Out) {
       for (int b = begin; b < end; ++b) {
         const int first = args.begin[b];
-        const int count = args.mean ? args.begin[b + 1] - first : 1;
-        const float share = 1.0F / static_cast<float>(count);
-        write(row_of<Out>(args.out, b), args.size, [&](const auto& read) {
-          Vec sum = read(row_of<In>(args.in, first));
-          for (int r = 1; r < count; ++r) sum += read(row_of<In>(args.in, first + r));
-          return sum * share;
-        });
+        const int last = args.mean ? args.begin[b + 1] : first + 1;
+        for (int g = 0; g < args.groups; ++g) {
+          const auto member = [&](int r) { return !args.group || args.group[r] == g; };
+          int count = 0;
+          for (int r = first; r < last; ++r) count += member(r);
+          const float share = count > 0 ? 1.0F / static_cast<float>(count) : 0.0F;
+          write(row_of<Out>(args.out, b) + g * args.size, args.size, [&](const auto& read) {
+            Vec sum{};
+            for (int r = first; r < last; ++r) {
+              if (member(r)) sum += read(row_of<In>(args.in, r));
+            }
+            return sum * share;
+          });
+        }
       }
     });
   });

@@ -13,18 +13,19 @@ from megaseg.errors import FeatureError
 
 
 def require_ids(graph: Graph, excerpts: Sequence[Excerpt]) -> None:
-    """Refuse ids that name no row of the table that a graph gathers from.
+    """Refuse ids that name no row of the table that a graph gathers from, or none of the groups that it pools.
 
     Raises:
         FeatureError: names the movie, the modality, the row and the id.
     """
     for node in graph.nodes():
-        if node.op != "gather":
+        if node.op != "gather" and not (node.op == "pool" and len(node.inputs) > 1):
             continue
-        source = node.inputs[0]
+        source = node.inputs[-1]
         while source.op == "windows":
             source = source.inputs[0]
-        index, rows = source.attributes["modality"], node.weights["table"].shape[0]
+        index = source.attributes["modality"]
+        rows = node.weights["table"].shape[0] if node.op == "gather" else node.attributes["groups"]
         for movie, excerpt in enumerate(excerpts):
             ids = excerpt.features[index][:, 0]
             wrong = np.flatnonzero((ids < 0) | (ids >= rows))

@@ -47,7 +47,7 @@ OPS: dict[str, Op] = {
     "window_attention": Op(("heads",), ("position", "shift", "prefix")),
     "query_attention": Op(("heads",)),
     "add": Op((), ("bias",), row_wise=True, exact=True),
-    "pool": Op(("kind",), exact=True),
+    "pool": Op(("kind", "groups"), exact=True),
     "l2_normalise": Op(("eps",), row_wise=True, exact=True),
     "gather": Op((), ("table",), exact=True),
 }
@@ -160,9 +160,14 @@ def add(parts: tuple[Node, ...], bias: Weight | None = None) -> Node:
     return Node("add", parts, first.space, first.width, first.prefix, {} if bias is None else {"bias": bias})
 
 
-def pool(x: Node, kind: str = "mean") -> Node:
-    """One row a sequence: the mean of its latents, or the first of them."""
-    return Node("pool", (x,), "sequences", x.width, attributes={"kind": kind})
+def pool(x: Node, kind: str = "mean", *, by: Node | None = None, groups: int = 1) -> Node:
+    """One row a sequence: the mean of its latents, or the first of them.
+
+    With ``by``, int32 features of width 1 that say which of ``groups`` a latent belongs to: the mean of each group side
+    by side, (sequences, groups * width), zeros for a group without latents.
+    """
+    inputs = (x,) if by is None else (x, by)
+    return Node("pool", inputs, "sequences", groups * x.width, attributes={"kind": kind, "groups": groups})
 
 
 def l2_normalise(x: Node, eps: float = 1e-12) -> Node:

@@ -1,3 +1,6 @@
 """Models: checkpoints, what the configs of all families share, and one module a family."""
 
-from megaseg.engine.model import mega as mega  # a row a family: importing its module registers it
+# A row a family: importing its module registers it.
+from megaseg.engine.model import bert as bert
+from megaseg.engine.model import mega as mega
+from megaseg.engine.model import reader as reader

@@ -21,6 +21,7 @@ import safetensors.numpy
 from megaseg.engine.inputs.files import atomic_write, resolve, shipped, what_is_there
 from megaseg.engine.inputs.modality import Modality
 from megaseg.engine.model.config import FORMAT, ModelConfig
+from megaseg.engine.model.derived_tensors import DerivedTensors
 from megaseg.engine.model.file_tensors import STORAGE, Array, FileTensors
 from megaseg.errors import CheckpointError
 
@@ -62,7 +63,7 @@ class Checkpoint:
 
     def file_sha256(self) -> str | None:
         """SHA-256 of the checkpoint's file, computed once; None for a checkpoint in memory."""
-        return self.tensors.sha256() if isinstance(self.tensors, FileTensors) else None
+        return self.tensors.sha256() if isinstance(self.tensors, (FileTensors, DerivedTensors)) else None
 
     @contextmanager
     def unchanged(self, *, digest: bool = True) -> Iterator[None]:
@@ -75,7 +76,7 @@ class Checkpoint:
             CheckpointError: the file was overwritten in place.
         """
         tensors = self.tensors
-        if not isinstance(tensors, FileTensors):
+        if not isinstance(tensors, (FileTensors, DerivedTensors)):
             yield
             return
         if digest:

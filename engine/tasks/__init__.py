@@ -8,3 +8,4 @@ register(Scenes("scene"))
 register(Acts("act"))
 register(Task("synopsis"))  # rows for act training
 register(Task("embedding"))
+register(Task("gap"))  # log-odds that a scene ends between two blocks

@@ -36,7 +36,7 @@ def write_other(folder: Path) -> None:
     table = np.arange(6, dtype=np.float32).reshape(3, 2)
     ids = program.features("ids", 1, "int32")
     rows = program.step("gather", program.value("latents", 2), [ids], (), [table])
-    program.output("embedding", program.step("pool", program.value("sequences", 2), [rows], [0]))
+    program.output("embedding", program.step("pool", program.value("sequences", 2), [rows], [0, 1]))
     program.output("rows", rows)
     program.write(folder / "other.mseg")
 

@@ -89,10 +89,10 @@ class StepCheck {
             "ids from features alone");
     require(out().type != cpu::Type::int8 || step_.op == Op::cast, "int8 rows from casts alone");
     for (std::size_t i = 0; i < step_.inputs.size(); ++i) {
-      const bool reads = i == 0 && (step_.op == Op::cast || step_.op == Op::linear || step_.op == Op::windows ||
-                                    step_.op == Op::gather);
-      require(maker(i) != Op::features || reads,
-              "other rows: features are read by casts, linear layers, windows and gathers");
+      const bool first = step_.op == Op::cast || step_.op == Op::linear || step_.op == Op::windows ||
+                         step_.op == Op::gather;
+      require(maker(i) != Op::features || (i == 0 ? first : step_.op == Op::pool),
+              "other rows: features are read by casts, linear layers, windows, gathers and as groups of pools");
     }
   }
 
@@ -245,11 +245,20 @@ class StepCheck {
     if (!step_.weights.empty()) floats(0, 1, out().width);
   }
   void pool() const {
-    counts(1, 1, 0);
+    require(step_.inputs.size() == 1 || step_.inputs.size() == 2, "rows, and perhaps the group of each");
+    counts(step_.inputs.size(), 2, 0);
     require(step_.attributes[0] <= static_cast<std::uint32_t>(Pooling::first), "a mean or the first row");
+    const std::uint32_t groups = step_.attributes[1];
+    require(groups > 0 && static_cast<std::uint64_t>(in(0).width) * groups == static_cast<std::uint64_t>(out().width),
+            "a width for each group");
     require((in(0).space == Space::latents || in(0).space == Space::tokens) && out().space == Space::sequences &&
-                in(0).width == out().width && wide(in(0)),
+                wide(in(0)),
             "rows of every sequence to one");
+    const bool grouped = step_.inputs.size() == 2;
+    require(grouped ? static_cast<Pooling>(step_.attributes[0]) == Pooling::mean : groups == 1, "groups of a mean");
+    if (grouped) {
+      require(in(1).type == cpu::Type::int32 && in(1).width == 1 && in(1).space == Space::latents, "a group a latent");
+    }
   }
   void l2_normalise() const {
     counts(1, 1, 0);

@@ -42,15 +42,21 @@ std::vector<int> Program::slot_counts() const {
 std::vector<int> Program::id_limits() const {
   std::vector<int> limits(inputs.size());
   std::vector<int> input_of(values.size(), -1);
+  const auto limit = [&](int input, int most) {
+    if (input < 0) return;
+    int& own = limits[static_cast<std::size_t>(input)];
+    own = own ? std::min(own, most) : most;
+  };
   for (const Step& step : steps) {
     if (step.op == Op::features) input_of[static_cast<std::size_t>(step.out)] = step.number(0);
     if (step.inputs.empty()) continue;
-    const int input = input_of[static_cast<std::size_t>(step.inputs[0])];
+    const int input = input_of[static_cast<std::size_t>(step.inputs.back())];
     if (step.op == Op::windows) input_of[static_cast<std::size_t>(step.out)] = input;
-    if (step.op != Op::gather || input < 0) continue;
-    int& limit = limits[static_cast<std::size_t>(input)];
-    const auto rows = static_cast<int>(step.weights[0].size() / (static_cast<std::size_t>(value(step.out).width) * 4));
-    limit = limit ? std::min(limit, rows) : rows;
+    if (step.op == Op::pool && step.inputs.size() > 1) limit(input, step.number(1));
+    if (step.op == Op::gather) {
+      limit(input,
+            static_cast<int>(step.weights[0].size() / (static_cast<std::size_t>(value(step.out).width) * 4)));
+    }
   }
   return limits;
 }

@@ -91,7 +91,7 @@ struct Program {
   int most_prefix() const;
   // Into how many slots positions are aligned by steps: each number once, in order.
   std::vector<int> slot_counts() const;
-  // For each input of ids how many rows the smallest table has that they choose from; 0 where no table is read.
+  // For each input of ids how many rows the smallest table has, or groups the pool, that they choose from; 0: neither.
   std::vector<int> id_limits() const;
 };
 

@@ -50,6 +50,7 @@ class Run {
   template <typename Work>
   void by_rows(const Step& step, const Work& work) const;
   const int* slot(const Step& step, std::size_t attribute) const;
+  std::vector<std::int32_t> ids_of(int input) const;
   cpu::EmbedArgs embed_args(const Step& step, int width, const Rows& out, float* inverse_std) const;
   void copy_prefix(const Step& step, std::size_t weight) const;
 

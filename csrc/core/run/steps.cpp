@@ -72,6 +72,20 @@ const int* Run::slot(const Step& step, std::size_t attribute) const {
   return index_.slot[static_cast<std::size_t>(found - slot_counts_.begin())];
 }
 
+// Ids of every latent, which of features may lie in pieces.
+std::vector<std::int32_t> Run::ids_of(int input) const {
+  std::vector<std::int32_t> ids(static_cast<std::size_t>(chunk_->shape.latents));
+  const auto copy = [&](const Rows& in, int row, int rows) {
+    std::copy_n(static_cast<const std::int32_t*>(in.data), rows, ids.begin() + row);
+  };
+  if (!lifetimes_.features(input)) {
+    copy(rows_of(input), 0, chunk_->shape.latents);
+  } else {
+    for (const Index::Span& span : index_.spans) copy(features_of(input, span), span.row, span.count);
+  }
+  return ids;
+}
+
 // The prefix rows of every sequence, which begin the result's tokens.
 void Run::copy_prefix(const Step& step, std::size_t weight) const {
   const Rows out = rows_of(step.out);
@@ -266,8 +280,10 @@ void Run::add(const Step& step, void*) const {
 void Run::pool(const Step& step, void*) const {
   const Value& in = value(step.inputs[0]);
   const std::ptrdiff_t front = static_cast<std::ptrdiff_t>(chunk_->shape.sequences) * in.prefix;
-  ops_.pool({from(rows_of(step.inputs[0]), front), index_.begin, rows_of(step.out), in.width,
-             static_cast<Pooling>(step.attributes[0]) == Pooling::mean},
+  std::vector<std::int32_t> group;  // of each latent
+  if (step.inputs.size() > 1) group = ids_of(step.inputs[1]);
+  ops_.pool({from(rows_of(step.inputs[0]), front), index_.begin, group.empty() ? nullptr : group.data(),
+             rows_of(step.out), step.number(1), in.width, static_cast<Pooling>(step.attributes[0]) == Pooling::mean},
             chunk_->shape.sequences);
 }
 

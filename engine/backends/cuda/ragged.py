@@ -149,7 +149,7 @@ class RaggedGraph:
                 total = torch.stack(x, dim=1).float().sum(dim=1)
                 return total + weights["bias"] if weights else total
             case "pool":
-                return self._pooled(node, x[0], batch).to(self._dtype)
+                return self._pooled(node, x, batch).to(self._dtype)
             case "l2_normalise":
                 return torch.nn.functional.normalize(x[0].float(), dim=-1, eps=node.attributes["eps"])
             case "select":
@@ -181,10 +181,16 @@ class RaggedGraph:
         tokens, inverse_std = ops.embed(x, row, batch.place, batch.slot, *weights, batch.sequences, eps)
         return tokens, inverse_std
 
-    def _pooled(self, node: Node, x: Tensor, batch: DeviceBatch) -> Tensor:
+    def _pooled(self, node: Node, x: list[Tensor], batch: DeviceBatch) -> Tensor:
         """A row a sequence, float32, of its latents alone."""
-        latents = x[batch.sequences * node.inputs[0].prefix :].float()
+        latents = x[0][batch.sequences * node.inputs[0].prefix :].float()
         begin = batch.begin.long()
+        if len(x) > 1:
+            member = torch.nn.functional.one_hot(x[1][:, 0].long(), node.attributes["groups"]).float()
+            own = torch.cat([member[:, :, None] * latents[:, None], member[:, :, None]], dim=2)
+            ends = torch.nn.functional.pad(own.double().cumsum(0), (0, 0, 0, 0, 1, 0))
+            sums = ends[begin[1:]] - ends[begin[:-1]]  # (sequences, groups, width and a count)
+            return (sums[..., :-1] / sums[..., -1:].clamp(min=1)).flatten(1).float()
         if node.attributes["kind"] == "first":
             return latents[begin[:-1].clamp(max=len(latents) - 1)]
         ends = torch.nn.functional.pad(latents.double().cumsum(0), (0, 0, 1, 0))  # before each row

@@ -110,13 +110,14 @@ class NativeBackend:
 
 
 def _adjoining(movies: Sequence[Sequence[NDArray[np.float32]]]) -> list[list[NDArray[np.float32]]]:
-    """The same arrays, those of few shots one after the other in memory, so that one product takes them together."""
+    """The same arrays, ids and those of few shots one after the other in memory, so that one step takes them together."""
     if len(movies) == 1:
         return [list(movies[0])]
     modalities = []
     for arrays in zip(*movies, strict=True):
-        short = [array for array in arrays if len(array) <= FEW]
+        few = [len(array) <= FEW or array.dtype == np.int32 for array in arrays]
+        short = [array for array, own in zip(arrays, few, strict=True) if own]
         ends = np.cumsum([len(array) for array in short])
         parts = iter(np.split(np.concatenate(short), ends[:-1]) if short else ())
-        modalities.append([next(parts) if len(array) <= FEW else array for array in arrays])
+        modalities.append([next(parts) if own else array for array, own in zip(arrays, few, strict=True)])
     return [list(features) for features in zip(*modalities, strict=True)]

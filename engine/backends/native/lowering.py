@@ -24,7 +24,8 @@ from megaseg.engine.model.config import ModelConfig
 
 TYPES = ("float32", "bfloat16", "int8", "int32")
 CHOICES = {"activation": ACTIVATIONS, "by": TABLES, "kind": POOLS}  # attributes that are names, numbered
-READ_FEATURES = ("linear", "windows", "gather")  # by casts too; every other op gets a copy
+# Inputs that may be features as they are, by their place; casts read them too, every other op gets a copy.
+READ_FEATURES = {("linear", 0), ("windows", 0), ("gather", 0), ("pool", 1)}
 READ_EXACT = ("embed", "inverse_std")
 # Ops whose inputs, from which one on, are of one type; the result's where LIKE_INPUT says so.
 ALIKE = {"attention": 0, "merge": 0, "join": 0, "query_attention": 1}
@@ -105,7 +106,7 @@ class Lowering:
     def _inputs(self, node: Node, product: str) -> tuple[int, ...]:
         """The values that a step reads, in types that its kernel takes."""
         inputs = [
-            self._index[source] if at == 0 and node.op in READ_FEATURES else self._copied(source)
+            self._index[source] if (node.op, at) in READ_FEATURES else self._copied(source)
             for at, source in enumerate(node.inputs)
         ]
         if product:

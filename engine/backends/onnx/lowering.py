@@ -84,6 +84,8 @@ class OnnxLowering(Writer):
                 return [own] * len(node.inputs)
             case "gather":
                 return [{"int32"}]
+            case "pool":
+                return [wide, {"int32"}][: len(node.inputs)]
             case "linear":
                 return [{self._product(node)}, narrow][: len(node.inputs)]
             case "head_linear":
@@ -306,11 +308,21 @@ class OnnxLowering(Writer):
         return self._shared[key]
 
     def _pooled(self, node: Node) -> str:
-        source = node.inputs[0]
+        source, *group = node.inputs
         x, first = self._values[source, FLOAT32], node.attributes["kind"] == "first"
         if source.prefix or first:
             x = self._rows(x, source.prefix, source.prefix + 1 if first else _END)
+        if group:
+            return self._group_means(node, x, self._values[group[0], "int32"])
         return x if first else self._op("ReduceMean", x, axes=[1])
+
+    def _group_means(self, node: Node, x: str, group: str) -> str:
+        """The mean of each group's rows side by side, (sequences, 1, groups * width): a product with their shares."""
+        groups = node.attributes["groups"]
+        member = self._cast(self._op("Equal", group, self._initializer(np.arange(groups, dtype=np.int32), "groups")), "bool", FLOAT32)
+        counts = self._op("Max", self._op("ReduceSum", member, self._integers(1), keepdims=1), self._scalar(1))
+        shares = self._transpose(self._op("Div", member, counts), 0, 2, 1)
+        return self._reshape(self._op("MatMul", shares, x), 0, 1, node.width)
 
     def _size(self, axis: int) -> str:
         """A free size of the inputs: windows or movies along axis 0, a movie's shots along axis 1."""

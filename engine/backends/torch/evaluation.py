@@ -108,7 +108,13 @@ def _add(node: Node, shots: Tensor, x: list[Tensor], weights: Mapping[str, Tenso
 
 def _pool(node: Node, shots: Tensor, x: list[Tensor], weights: Mapping[str, Tensor]) -> Tensor:
     latents = x[0][:, node.inputs[0].prefix :]
-    return latents[:, :1] if node.attributes["kind"] == "first" else latents.mean(dim=1, keepdim=True)
+    if node.attributes["kind"] == "first":
+        return latents[:, :1]
+    if len(x) == 1:
+        return latents.mean(dim=1, keepdim=True)
+    member = functional.one_hot(x[1][..., 0].long(), node.attributes["groups"]).to(latents.dtype)
+    shares = member / member.sum(dim=1, keepdim=True).clamp(min=1)  # (sequences, latents, groups)
+    return (shares.transpose(1, 2) @ latents).flatten(1)[:, None]
 
 
 def _l2_normalise(node: Node, shots: Tensor, x: list[Tensor], weights: Mapping[str, Tensor]) -> Tensor:

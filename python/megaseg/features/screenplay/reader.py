@@ -8,32 +8,36 @@ it, any other movie by the mean of all folds: features of training movies are as
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import safetensors
-import safetensors.torch
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn import functional
 
+from megaseg.engine.backends.protocol import LOGITS, Backend, Excerpt
+from megaseg.engine.loading import load_backend
+from megaseg.engine.model.checkpoint import Checkpoint
+from megaseg.engine.model.derived_tensors import DerivedTensors
+from megaseg.engine.model.file_tensors import Array, FileTensors
+from megaseg.engine.model.reader import ReaderConfig
 from megaseg.errors import CheckpointError
 from megaseg.features.screenplay.screenplay import ACTION, Block, Screenplay
-from megaseg.features.text.minilm import WIDTH, batches, hidden_states, load_minilm, pad
+from megaseg.features.text.encoder import read_tokenizer, token_ids
+from megaseg.features.text.pretrained import base_makers, base_tensors, encoder_folder, hugging, load_pretrained
 
 FORMAT = "megaseg-reader/1"
 SHIPPED = Path(__file__).with_name("reader.safetensors")
-# Tokens of the text before and after a gap; the layers that read them; the rank of their adapters.
-BEFORE, AFTER, LAYERS, RANK = 16, 32, 4, 16
+# Tokens of the text before and after a gap; the layers that read them; the rank of their adapters; the width of the
+# hidden layer that decides.
+BEFORE, AFTER, LAYERS, RANK, HEAD_SIZE = 16, 32, 4, 16, 64
 # Log-odds of a gap before a speech, which is not read: 0.6 % of them end a scene.
 UNREAD = -5.0
 _CLS, _SEP, _BLOCK = 101, 102, 1064  # [CLS], [SEP], and | between blocks
-_INNER = {"intermediate.dense": (WIDTH, 4 * WIDTH), "output.dense": (4 * WIDTH, WIDTH)}
-_LINEARS = (*(f"attention.{name}" for name in ("self.query", "self.key", "self.value", "output.dense")), *_INNER)
+_RECIPE = "megaseg-reader/1 on huggingface-bert/1"
+_BATCH = 128  # gaps between two calls of ``advance``
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +49,10 @@ class Gap:
     before: int
 
 
-def read_gaps(blocks: Sequence[Block], tokenizer: object) -> list[Gap]:
+def read_gaps(blocks: Sequence[Block], tokenizer: Any) -> list[Gap]:
     """The gaps worth reading: those before an action block."""
     texts = [f"{block.speaker.title()}: {block.text}" if block.speaker else block.text for block in blocks]
-    ids = [encoding.ids[1:-1] for encoding in tokenizer.encode_batch(texts)]  # type: ignore[attr-defined]
+    ids = [encoding.ids[1:-1] for encoding in tokenizer.encode_batch(texts)]
     gaps = []
     for row in range(len(ids) - 1):
         if blocks[row + 1].kind == ACTION:
@@ -59,111 +63,144 @@ def read_gaps(blocks: Sequence[Block], tokenizer: object) -> list[Gap]:
     return gaps
 
 
-class Adapter(nn.Module):
-    """What training adds to MiniLM: A and B of each linear layer, token types, and the decision."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.lora = nn.ParameterDict()
-        for layer in range(LAYERS):
-            for linear in _LINEARS:
-                inputs, outputs = _INNER.get(linear, (WIDTH, WIDTH))
-                name = f"encoder_layer_{layer}_{linear}".replace(".", "_")
-                self.lora[f"{name}_a"] = nn.Parameter(torch.randn(RANK, inputs) / math.sqrt(inputs))
-                self.lora[f"{name}_b"] = nn.Parameter(torch.zeros(outputs, RANK))
-        self.types = nn.Parameter(0.02 * torch.randn(2, WIDTH))
-        self.head = nn.Sequential(nn.Linear(2 * WIDTH, 64), nn.GELU(), nn.Linear(64, 1))
-
-    def forward(self, weights: Mapping[str, Tensor], gaps: Sequence[Gap]) -> Tensor:
-        """Log-odds (gaps,) that a scene ends at each gap; ``weights`` are MiniLM's, linear layers in bfloat16."""
-        tokens, mask = pad([gap.ids for gap in gaps])
-        after = torch.arange(tokens.shape[1]) >= torch.tensor([[gap.before] for gap in gaps])
-
-        def dense(x: Tensor, name: str) -> Tensor:
-            key = name.replace(".", "_")
-            x = x.bfloat16()
-            low = functional.linear(x, self.lora[f"{key}_a"].bfloat16())
-            base = functional.linear(x, weights[f"{name}.weight"], weights[f"{name}.bias"])
-            return base + functional.linear(low, self.lora[f"{key}_b"].bfloat16())
-
-        first = weights["embeddings.token_type_embeddings.weight"][0]
-        hidden = hidden_states(weights, tokens, mask, dense, types=first + self.types[after.long()], layers=LAYERS)
-        sides = [hidden.float() * part[..., None] for part in (mask & ~after, mask & after)]
-        counts = [part.sum(1, keepdim=True) for part in (mask & ~after, mask & after)]
-        pooled = torch.cat([side.sum(1) / count for side, count in zip(sides, counts, strict=True)], dim=1)
-        logits: Tensor = self.head(pooled)[:, 0]
-        return logits
-
-
-def base_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """MiniLM's weights as an ``Adapter`` takes them: linear layers of ``LAYERS`` layers in bfloat16."""
-    return {name: w.bfloat16() if name.startswith("encoder") and "LayerNorm" not in name else w
-            for name, w in weights.items()}  # fmt: skip
-
-
 class Reader:
-    """Reads screenplays with a trained reader file, by default the one that ships.
+    """Reads screenplays with a trained reader file, by default the one that ships; ``options`` are ``load_backend``'s.
 
     Raises:
         CheckpointError: a file that is no reader. UnsupportedError: the extra ``text`` is not installed.
     """
 
-    def __init__(self, path: str | Path | None = None, minilm: str | Path | None = None) -> None:
-        weights, self._tokenizer = load_minilm(minilm)
-        self._weights = base_weights(weights)
-        self._adapters, self._folds = load_reader(SHIPPED if path is None else Path(path))
+    def __init__(self, path: str | Path | None = None, encoder: str | Path | None = None, **options: Any) -> None:
+        self._file = ReaderFile(SHIPPED if path is None else Path(path), encoder)
+        self._tokenizer = gap_tokenizer(encoder)
+        self._options = options
+        self._loaded: dict[int | None, Backend] = {}
 
     def log_odds(self, play: Screenplay, advance: Callable[[int], None] = lambda count: None) -> NDArray[np.float32]:
         """Float32 (blocks,): log-odds that block i is the last of its scene, ``UNREAD`` before a speech."""
-        fold = self._folds.get(play.name)
-        adapters = self._adapters if fold is None else [self._adapters[fold]]
+        backend = self._model(self._file.folds.get(play.name))
         gaps = read_gaps(play.blocks, self._tokenizer)
         result = np.full(len(play.blocks), UNREAD, np.float32)
-        with torch.inference_mode():
-            for batch in batches([len(gap.ids) for gap in gaps], 2048):
-                part = [gaps[i] for i in batch]
-                logits = torch.stack([adapter(self._weights, part) for adapter in adapters]).mean(0)
-                result[[gap.row for gap in part]] = logits.numpy()
-                advance(len(part))
+        for begin in range(0, len(gaps), _BATCH):
+            batch = gaps[begin : begin + _BATCH]
+            rows = backend.run([Excerpt.whole(_features(gap)) for gap in batch], (LOGITS,))
+            result[[gap.row for gap in batch]] = [logits[0, 0] for (logits,) in rows]
+            advance(len(batch))
         return result
 
-
-def save_reader(
-    path: Path, adapters: Sequence[Adapter], folds: Mapping[str, int], training: Mapping[str, object]
-) -> None:
-    """Write the adapters of all folds in float16, with the fold that held out each training movie."""
-    from megaseg.engine.inputs.files import atomic_write
-
-    tensors = {
-        f"fold.{number}.{name}": tensor.detach().half().contiguous()
-        for number, adapter in enumerate(adapters)
-        for name, tensor in adapter.state_dict().items()
-    }
-    metadata = {"format": FORMAT, "folds": json.dumps(dict(folds)), "training": json.dumps(dict(training))}
-    with atomic_write(path) as temporary:
-        safetensors.torch.save_file(tensors, temporary, metadata)
+    def _model(self, fold: int | None) -> Backend:
+        """The model of one fold, of all where that is None."""
+        if fold not in self._loaded:
+            options = {"device": "auto", "compute_type": "auto", "num_threads": 0, "backend": "auto"}
+            chosen: dict[str, Any] = {**options, "memory_limit": None, "passes": True, **self._options}
+            self._loaded[fold] = load_backend(self._file.checkpoint(fold), **chosen).backend
+        return self._loaded[fold]
 
 
-def load_reader(path: Path) -> tuple[list[Adapter], dict[str, int]]:
-    """Adapters of all folds, and the fold that held out each movie of the training.
+def _features(gap: Gap) -> list[NDArray[np.int32]]:
+    ids = np.array(gap.ids, np.int32)[:, None]
+    return [ids, (np.arange(len(ids), dtype=np.int32) >= gap.before).astype(np.int32)[:, None]]
+
+
+def gap_tokenizer(encoder: str | Path | None = None) -> Any:
+    """The tokenizer of an encoder's folder; texts are neither cut nor filled up."""
+    path = encoder_folder(encoder) / "tokenizer.json"
+    try:
+        tokenizer = read_tokenizer(path.read_text(encoding="utf-8"), str(path))
+    except OSError as error:
+        raise CheckpointError(f"{path}: expected a tokenizer, got: {error}") from error
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
+class ReaderFile:
+    """A reader file and the encoder below it: adapters of each fold, and ``folds``, who held out which movie.
 
     Raises:
-        CheckpointError: names the file and what is wrong with it.
+        CheckpointError: names the file and what is wrong with it. UnsupportedError: no such encoder.
     """
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
+
+    def __init__(self, path: Path, encoder: str | Path | None = None) -> None:
+        self._encoder = load_pretrained(encoder).config
+        self._base = base_tensors(encoder_folder(encoder))
+        try:
+            self._file = FileTensors(path)
+            metadata = self._file.metadata
             if metadata.get("format") != FORMAT:
                 raise ValueError(f"format {metadata.get('format')!r}")
-            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 (no iterator)
-        folds = {str(name): int(fold) for name, fold in json.loads(metadata["folds"]).items()}
-        numbers = sorted({int(name.split(".")[1]) for name in tensors})
-        adapters = []
-        for number in numbers:
-            adapter = Adapter()
-            prefix = f"fold.{number}."
-            adapter.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
-            adapters.append(adapter.eval())
-    except (safetensors.SafetensorError, OSError, ValueError, KeyError, IndexError, RuntimeError) as error:
-        raise CheckpointError(f"{path}: expected a reader ({FORMAT}), got: {error}") from error
-    return adapters, folds
+            self.folds = {str(name): int(fold) for name, fold in json.loads(metadata["folds"]).items()}
+            self.num_folds = len({name.split(".")[1] for name in self._file})
+            self._check()
+        except (OSError, ValueError, KeyError, IndexError, AttributeError, TypeError, RecursionError) as error:
+            raise CheckpointError(f"{path}: expected a reader ({FORMAT}), got: {error}") from error
+
+    def checkpoint(self, fold: int | None) -> Checkpoint:
+        """The model of one fold, or with None of all; values are read later, adapters merged."""
+        chosen = range(self.num_folds) if fold is None else (fold,)
+        config = self._config(len(chosen))
+        make: dict[str, Callable[[], Array]] = {
+            "position.weight": lambda: hugging(self._base, "embeddings.position_embeddings.weight")[: config.max_length]
+        }
+        for number, own in enumerate(chosen):
+            fold_name = f"folds.{number}"
+            merged = partial(self._merged, own)
+            make |= base_makers(self._base, LAYERS, prefix=f"{fold_name}.layers", change=merged)
+            make[f"{fold_name}.type.weight"] = partial(self._types, own)
+            for part in ("0.weight", "0.bias", "2.weight", "2.bias"):
+                make[f"{fold_name}.head.{part}"] = partial(self._file.__getitem__, f"fold.{own}.head.{part}")
+        recipe = f"{_RECIPE}, folds {','.join(map(str, chosen))}"
+        return Checkpoint(config, DerivedTensors(recipe, [self._base, self._file], make))
+
+    def _config(self, num_folds: int) -> ReaderConfig:
+        own = self._encoder
+        return ReaderConfig(
+            max_length=BEFORE + AFTER + 3,
+            vocab_size=own.vocab_size,
+            hidden_size=own.hidden_size,
+            ffn_size=own.ffn_size,
+            num_heads=own.num_heads,
+            num_layers=LAYERS,
+            num_folds=num_folds,
+            head_size=HEAD_SIZE,
+            layer_norm_eps=own.layer_norm_eps,
+        )
+
+    def _types(self, fold: int) -> Array:
+        """Rows of both sides: the encoder's first, and what training added."""
+        added: Array = self._file[f"fold.{fold}.types"]
+        return hugging(self._base, "embeddings.token_type_embeddings.weight")[:1] + added
+
+    def _merged(self, fold: int, name: str, values: Array) -> Array:
+        """W + B A of a linear layer's weight; all else as it is."""
+        key = f"fold.{fold}.lora.{name.removesuffix('.weight').replace('.', '_')}"
+        if f"{key}_a" not in self._file or not name.endswith(".weight"):
+            return values
+        added: Array = self._file[f"{key}_b"].astype(np.float64) @ self._file[f"{key}_a"].astype(np.float64)
+        return (values + added).astype(np.float32)
+
+    def _check(self) -> None:
+        """Raises ValueError for tensors that do not fit the encoder, or folds that are not there."""
+        if self._encoder.num_layers < LAYERS or self._encoder.max_length < BEFORE + AFTER + 3:
+            raise ValueError("an encoder of fewer layers or tokens")
+        shapes = reader_shapes(self._encoder.hidden_size, self._encoder.ffn_size)
+        expected = {f"fold.{n}.{name}": shape for n in range(self.num_folds) for name, shape in shapes.items()}
+        got = {name: tuple(entry["shape"]) for name, entry in self._file.entries.items()}
+        wrong = sorted(name for name in expected.keys() | got.keys() if expected.get(name) != got.get(name))
+        if wrong or not got:
+            raise ValueError(f"tensors that do not fit: {', '.join(wrong[:3]) or 'none'}")
+        if not set(self.folds.values()) <= set(range(self.num_folds)):
+            raise ValueError(f"folds beyond the {self.num_folds} that it has")
+
+
+def reader_shapes(size: int, ffn_size: int) -> dict[str, tuple[int, ...]]:
+    """Name and shape of every tensor of a fold in a reader file."""
+    linears = {f"attention_{name}": (size, size) for name in ("self_query", "self_key", "self_value", "output_dense")}
+    linears |= {"intermediate_dense": (ffn_size, size), "output_dense": (size, ffn_size)}
+    shapes: dict[str, tuple[int, ...]] = {}
+    for layer in range(LAYERS):
+        for name, (rows, columns) in linears.items():
+            shapes[f"lora.encoder_layer_{layer}_{name}_a"] = (RANK, columns)
+            shapes[f"lora.encoder_layer_{layer}_{name}_b"] = (rows, RANK)
+    head = {"0.weight": (HEAD_SIZE, 2 * size), "0.bias": (HEAD_SIZE,), "2.weight": (1, HEAD_SIZE), "2.bias": (1,)}
+    return {**shapes, "types": (2, size), **{f"head.{name}": shape for name, shape in head.items()}}

@@ -53,7 +53,7 @@ def every_op(windowed: bool) -> Program:
     joined = step("join", value("tokens", WIDTH, prefix=2 * PREFIX), [merged, placed])
     normed = step("layer_norm", value("tokens", WIDTH, prefix=2 * PREFIX), [joined], [1e-5], [ones(WIDTH)] * 2)
     kv = step("linear", value("tokens", 2 * WIDTH, prefix=2 * PREFIX), [normed], [0, 0], [packed(2 * WIDTH, WIDTH)])
-    pooled = step("pool", value("sequences", WIDTH), [normed], [0])
+    pooled = step("pool", value("sequences", WIDTH), [normed], [0, 1])
     met = step("attention", value("sequences", WIDTH), [pooled, kv], [HEADS])
     if windowed:
         halves = np.concatenate([packed(WIDTH, WIDTH // 2)] * 2)

@@ -91,7 +91,7 @@ def test_a_table_is_added_to_the_windows_of_shots(tmp_path: Path, target: str, k
         "add_table", program.value("latents", width, kind), [program.read("x", width, kind)], [0, 0], [table]
     )
     x = program.step("add_table", program.value("latents", width), [x], [1, 2], [by_slot])
-    program.output("y", program.step("pool", program.value("sequences", width), [x], [0]))
+    program.output("y", program.step("pool", program.value("sequences", width), [x], [0, 1]))
     inputs = [*movies(width), normal(9, 150, width)]  # more than one chunk
     sums = table.astype(np.float64) + by_slot[slots_of(WINDOW, 2)]
     expected = [(windows(rounded(x, kind)) + sums).mean(axis=1) for x in inputs]
@@ -115,12 +115,12 @@ def test_a_pool_leaves_out_what_was_prepended(
     x = program.read("x", width, kind)
     rows = normal(0, prefix, width)
     tokens = program.step("prepend", program.value("tokens", width, kind, prefix), [x], (), [rows], kind)
-    program.output("y", program.step("pool", program.value("sequences", width), [tokens], [pooling]))
+    program.output("y", program.step("pool", program.value("sequences", width), [tokens], [pooling, 1]))
     back = program.step("select", program.value("latents", width, kind), [tokens])
     program.output("back", program.exact(back))
     own = program.step("select", program.value("prefix", width, kind, prefix), [tokens])
     joined = program.step("join", program.value("tokens", width, kind, prefix), [own, back])
-    pooled = program.step("pool", program.value("sequences", width), [joined], [pooling])
+    pooled = program.step("pool", program.value("sequences", width), [joined], [pooling, 1])
     program.output("joined", pooled)
     plan = program.plan(tmp_path, num_threads=2)
     inputs = movies(width)
@@ -243,12 +243,12 @@ def test_embed_is_its_parts_bit_for_bit(
     tokens = program.value("tokens", width, kind, prefix)
     packed = [np.frombuffer(np.ascontiguousarray(w).tobytes(), np.uint8) for w in tables]
     program.step("embed", tokens, [x], [1e-5, slots], [*packed, rows], kind)
-    program.output("y", program.step("pool", program.value("sequences", width), [tokens], [0]))
+    program.output("y", program.step("pool", program.value("sequences", width), [tokens], [0, 1]))
     placed = program.step("add_table", program.value("latents", width), [x], [0, 0], tables[:1])
     placed = program.step("add_table", program.value("latents", width), [placed], [1, slots], tables[1:2])
     normed = program.step("layer_norm", program.value("latents", width, kind), [placed], [1e-5], tables[2:])
     apart = program.step("prepend", program.value("tokens", width, kind, prefix), [normed], (), [rows], kind)
-    program.output("apart", program.step("pool", program.value("sequences", width), [apart], [0]))
+    program.output("apart", program.step("pool", program.value("sequences", width), [apart], [0, 1]))
     for got in run(program.plan(tmp_path), *([x] for x in movies(width)), outputs=("y", "apart")):
         assert np.array_equal(got[0], got[1])
         assert np.isfinite(got[0]).all()
@@ -268,7 +268,7 @@ def test_attention_without_prefix_tokens(
     if query_space == "tokens":
         q = program.step("prepend", program.value("tokens", width, kind), [q], (), [normal(0, 0, width)])
     elif query_space == "sequences":
-        q = program.step("pool", program.value("sequences", width, kind), [q], [1])
+        q = program.step("pool", program.value("sequences", width, kind), [q], [1, 1])
     if key_space == "tokens":
         kv = program.step("prepend", program.value("tokens", 2 * width, kind), [kv], (), [normal(0, 0, 2 * width)])
     out = program.step("attention", program.value(query_space, width, kind), [q, kv], [heads])
@@ -299,9 +299,9 @@ def test_window_attention_and_query_attention_without_prefix_tokens(
     latents = program.step("select", program.value("latents", width, kind), [tokens])
     front = program.step("select", program.value("prefix", width, kind, prefix), [tokens])
     merged = program.step("merge", program.value("prefix", width, kind, prefix), [front])
-    program.output("y", program.step("pool", program.value("sequences", width), [latents], [0]))
+    program.output("y", program.step("pool", program.value("sequences", width), [latents], [0, 1]))
     query = program.step("windows", program.value("latents", heads * width), [program.read("query", heads * width)])
-    query = program.step("pool", program.value("sequences", heads * width), [query], [0])
+    query = program.step("pool", program.value("sequences", heads * width), [query], [0, 1])
     out = program.value("sequences", heads * width)
     program.output("asked", program.step("query_attention", out, [query, merged, latents], [heads]))
     inputs = [normal(5, 70, 3 * width), normal(6, 70, 7), normal(7, 70, heads * width)]
@@ -328,7 +328,7 @@ def test_outputs_are_read_by_other_steps_and_have_parts(tmp_path: Path, target: 
     a, b = program.read("a", width), program.read("b", width)
     total = program.step("add", program.value("latents", width), [a, b])
     program.output("total", total, [a, b])
-    program.output("mean", program.step("pool", program.value("sequences", width), [total], [0]))
+    program.output("mean", program.step("pool", program.value("sequences", width), [total], [0, 1]))
     twice = program.step("add", program.value("latents", width), [total, total])
     program.output("twice", twice)
     plan = program.plan(tmp_path)
