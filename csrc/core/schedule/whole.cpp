@@ -1,4 +1,4 @@
-// Whole movies, gathered into batches of no more rows than the longest movie may have.
+// Whole movies, gathered into batches of no more rows than the longest movie may have, or kRows if that is more.
 #include <algorithm>
 
 #include "core/schedule/schedule.h"
@@ -6,12 +6,19 @@
 namespace megaseg {
 namespace {
 
+constexpr int kRows = 1024;  // that make up for reading the weights, for as many threads as machines have
+
 class WholeSchedule : public Schedule {
  public:
-  explicit WholeSchedule(const Sequences& sequences) : length_(sequences.length) {}
+  explicit WholeSchedule(const Sequences& sequences)
+      : length_(sequences.length), rows_(std::max(length_, kRows)) {}
 
-  Shape largest() const override { return {1, length_, length_, 0}; }
-  bool shrink() override { return false; }
+  Shape largest() const override { return {1, rows_, length_, 0}; }
+  bool shrink() override {
+    if (rows_ == length_) return false;
+    rows_ = std::max(length_, rows_ / 4 * 3);
+    return true;
+  }
   int cached_shots() const override { return 0; }
 
   std::vector<Chunk> chunks(std::span<const Source> sources, const Fits& fits) const override {
@@ -22,7 +29,7 @@ class WholeSchedule : public Schedule {
       const int shots = source.end;
       const Shape full = chunks.empty() ? largest() : chunks.back().shape;
       Shape shape{full.sequences + 1, full.latents + shots, std::max(full.longest, shots), 0};
-      if (shape.latents > length_ || !fits(shape)) {
+      if (shape.latents > rows_ || !fits(shape)) {
         chunks.push_back({sequence, latent, {}, {}});
         shape = {1, shots, shots, 0};
       }
@@ -47,6 +54,7 @@ class WholeSchedule : public Schedule {
 
  private:
   int length_;
+  int rows_;  // of a chunk, at most
 };
 
 }  // namespace

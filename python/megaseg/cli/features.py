@@ -9,10 +9,12 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from megaseg.cli.console import JsonOption, output, print_json, progress
+from megaseg.cli.console import ComputeTypeOption, JsonOption, ThreadsOption, output, print_json, progress
 from megaseg.engine.inputs.feature_files import save_features
 from megaseg.engine.inputs.features import Features
 from megaseg.features import ScreenplayExtractor, build_features
+from megaseg.features.text.encoder import Encoder
+from megaseg.features.text.pretrained import MINILM
 from megaseg.features.text.synopsis import read_synopses
 
 app = typer.Typer(help="Turn sources into per-shot feature files.", no_args_is_help=True)
@@ -23,9 +25,10 @@ def screenplay(
     inputs: Annotated[list[Path], typer.Argument(help="JSONL files (.jsonl, .jsonl.gz), Fountain or plain text.")],
     folder: Annotated[Path, typer.Option("--output", "-o", help="Folder for one .npz a movie.")],
     unit: Annotated[str, typer.Option(help="What a row is: block (for scenes) or scene (for acts).")] = "block",
-    encoder: Annotated[Path | None, typer.Option(help="Folder of all-MiniLM-L6-v2; default: its wheel.")] = None,
+    encoder: Annotated[Path | None, typer.Option(help="Folder of a text encoder; default: all-MiniLM-L6-v2 of the extra text.")] = None,
     reader: Annotated[Path | None, typer.Option(help="Reader file; default: the shipped one.")] = None,
-    compute_type: Annotated[str, typer.Option(help="float32 or bfloat16 (about three times as fast).")] = "float32",
+    compute_type: ComputeTypeOption = "auto",
+    threads: ThreadsOption = 0,
     json: JsonOption = False,
 ) -> None:
     """One .npz a screenplay: description, dialogue, structure of each block (and labels when known) or scene.
@@ -41,7 +44,7 @@ def screenplay(
         built = build_features(
             inputs,
             folder,
-            ScreenplayExtractor(minilm=encoder, reader=reader, compute_type=compute_type),
+            ScreenplayExtractor(encoder=encoder, reader=reader, compute_type=compute_type, num_threads=threads),
             unit=unit,
             advance=advance,
         )
@@ -58,14 +61,12 @@ def screenplay(
 def synopsis(
     source: Annotated[Path, typer.Argument(metavar="INPUT", help="JSONL: name and sentences of one movie a line.")],
     folder: Annotated[Path, typer.Option("--output", "-o", help="Folder for one .npz a movie.")],
-    encoder: Annotated[Path | None, typer.Option(help="Folder of all-MiniLM-L6-v2; default: its wheel.")] = None,
+    encoder: Annotated[Path | None, typer.Option(help="Folder of a text encoder; default: all-MiniLM-L6-v2 of the extra text.")] = None,
     json: JsonOption = False,
 ) -> None:
     """One .npz a synopsis: the vector of each sentence, which a synopsis model and ``megaseg explain`` read."""
-    from megaseg.features.text.encoder import SentenceEncoder
-
     found = read_synopses(source, labelled=False)
-    encode = SentenceEncoder(encoder).encode
+    encode = Encoder.from_checkpoint(encoder or MINILM, compute_type="float32").encode
     folder.mkdir(parents=True, exist_ok=True)
     with progress("Reading", len(found)) as bar:
         for name, own in found.items():

@@ -12,6 +12,8 @@ from megaseg.cli.console import JsonOption, console, print_json, progress
 from megaseg.errors import FeatureError, UnsupportedError
 from megaseg.evaluation.act import read_gold
 from megaseg.features.build import file_name
+from megaseg.features.text.encoder import Encoder
+from megaseg.features.text.pretrained import MINILM
 from megaseg.features.text.synopsis import read_synopses
 
 if TYPE_CHECKING:
@@ -104,13 +106,12 @@ def _load(
     folder: Path, synopses: Path, silver: Path | None, encoder: Path | None
 ) -> tuple[list[ActMovie], str | None, list[str]]:
     try:
-        from megaseg.features.text.encoder import SentenceEncoder
         from megaseg.training.recipes.act.data import load_movies, read_silver
     except ImportError as error:
         raise UnsupportedError(f"training needs {error.name}: pip install 'megaseg[train,text]'") from error
     texts = read_synopses(synopses)
     teacher = None if silver is None else read_silver(silver)
-    encode = SentenceEncoder(encoder).encode
+    encode = Encoder.from_checkpoint(encoder or MINILM, compute_type="float32").encode
     with progress("Sentences", len(texts)) as bar:
         vectors = {}
         for name, synopsis in texts.items():

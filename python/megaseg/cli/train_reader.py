@@ -35,7 +35,7 @@ def reader(
     notes = {"command": f"megaseg train reader SCREENPLAYS -o {output.name}"}
     with progress("Training the reader (gaps)", None) as bar:
         precisions = train_reader(
-            plays, output, config, minilm=encoder, advance=lambda gaps: bar.advance(bar.task_ids[0], gaps), notes=notes
+            plays, output, config, encoder=encoder, advance=lambda gaps: bar.advance(bar.task_ids[0], gaps), notes=notes
         )
     if json:
         print_json({"reader": str(output), "held_out_ap": precisions})

@@ -44,6 +44,8 @@ class Extractor(Protocol):
     reads: ClassVar[type[Any]]
     """The kind of source."""
 
+    def __init__(self, *, num_threads: int = 0) -> None: ...
+
     def read(self, source: Any) -> Reading:
         """One source, of which nothing is computed yet."""
         ...

@@ -24,8 +24,9 @@ from megaseg.pipelines.sources import Source, location, open_source
 class Extractors:
     """Extractors by the kind of source that they read, each made when the first such source comes."""
 
-    def __init__(self, given: Iterable[Extractor] = ()) -> None:
-        """``given`` take the place of those that the table of recipes would make."""
+    def __init__(self, given: Iterable[Extractor] = (), num_threads: int = 0) -> None:
+        """``given`` take the place of those that the table of recipes would make, of ``num_threads`` threads each."""
+        self._num_threads = num_threads
         self._made: dict[type[Any], Extractor] = {extractor.reads: extractor for extractor in given}
 
     def read(self, source: Source) -> Reading:
@@ -36,7 +37,7 @@ class Extractors:
         """
         kind = recipe_for(source, None).extractor
         if kind.reads not in self._made:
-            self._made[kind.reads] = kind()
+            self._made[kind.reads] = kind(num_threads=self._num_threads)
         return self._made[kind.reads].read(source)
 
 
@@ -95,16 +96,19 @@ class Pipeline:
     Args:
         engines: of the models.
         extractors: to use in place of those of ``features.RECIPES``, such as one with models of its own.
+        num_threads: of each extractor that is made; 0 takes every core that the process may use.
 
     Raises:
         FeatureError: no models, or models that do not go together.
     """
 
-    def __init__(self, engines: Sequence[Engine], *, extractors: Iterable[Extractor] = ()) -> None:
+    def __init__(
+        self, engines: Sequence[Engine], *, extractors: Iterable[Extractor] = (), num_threads: int = 0
+    ) -> None:
         self.engines = tuple(engines)
         self._configs = [engine.config for engine in self.engines]
         check_together(self._configs, [f"model {number}" for number in range(1, len(self.engines) + 1)])
-        self._extractors = Extractors(extractors)
+        self._extractors = Extractors(extractors, num_threads)
 
     @classmethod
     def from_checkpoints(
@@ -124,7 +128,7 @@ class Pipeline:
             raise FeatureError(f"checkpoints: expected a list of paths or names, got {os.fspath(checkpoints)!r} alone")
         engines = [Engine.from_checkpoint(given, **options) for given in checkpoints]
         check_together([engine.config for engine in engines], [os.fspath(given) for given in checkpoints])
-        return cls(engines, extractors=extractors)
+        return cls(engines, extractors=extractors, num_threads=options.get("num_threads", 0))
 
     def segment(self, source: Any, **decision: Any) -> Segmentation:
         """The result of one movie, with what every model finds.

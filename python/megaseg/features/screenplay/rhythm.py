@@ -13,6 +13,7 @@ from megaseg.features.screenplay.screenplay import ACTION, Block
 
 COHESION_WINDOWS = (1, 3, 6, 10)  # blocks on each side of a gap
 _HASHED = 4096
+_TOGETHER = 128  # columns whose sums stay in the cache
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
 
 
@@ -62,27 +63,41 @@ def _capitals(text: str) -> float:
 
 
 def _hashed_words(blocks: Sequence[Block]) -> NDArray[np.float32]:
-    """(blocks, 4096) word counts weighted by rarity within the movie; rare hash collisions are harmless to a cosine."""
-    counts = np.zeros((len(blocks), _HASHED), np.float32)
-    for row, block in enumerate(blocks):
-        for word in _WORD.findall(block.text.lower()):
-            if len(word) > 2:
-                counts[row, zlib.crc32(word.encode()) % _HASHED] += 1
-    documents = (counts > 0).sum(0)
-    return np.asarray(np.log1p(counts) * np.log((1 + len(blocks)) / (1 + documents)), np.float32)
+    """(blocks, hashes) word counts weighted by rarity within the movie; rare hash collisions are harmless to a cosine."""
+    hashed = [
+        [zlib.crc32(word.encode()) % _HASHED for word in _WORD.findall(block.text.lower()) if len(word) > 2]
+        for block in blocks
+    ]
+    column = {value: index for index, value in enumerate(sorted(set().union(*hashed)))}
+    counts = np.zeros((len(blocks), len(column)), np.float32)
+    for row, own in enumerate(hashed):
+        for value in own:
+            counts[row, column[value]] += 1
+    rarity = np.log((1 + len(blocks)) / (1 + (counts > 0).sum(0)))
+    for begin in range(0, counts.shape[1], _TOGETHER):  # no copy of all in float64
+        part = slice(begin, begin + _TOGETHER)
+        counts[:, part] = np.log1p(counts[:, part]) * rarity[part]
+    return counts
 
 
 def _window_cosines(rows: NDArray[np.float32], used: NDArray[np.bool_]) -> NDArray[np.float32]:
     """(gaps, windows): cosine of the sums over the last k and the next k used rows, standardised within the movie."""
     index = np.flatnonzero(used)
-    sums = np.concatenate([np.zeros((1, rows.shape[1]), np.float64), np.cumsum(rows[index], axis=0, dtype=np.float64)])
     at = np.searchsorted(index, np.arange(len(rows)), "right")  # used rows at or before each gap
+    around = [(np.maximum(at - k, 0), np.minimum(at + k, len(index))) for k in COHESION_WINDOWS]
+    products = np.zeros((len(around), 3, len(rows)))  # of the sums before and after: with each other, with themselves
+    for begin in range(0, rows.shape[1], _TOGETHER):
+        own = rows[index, begin : begin + _TOGETHER]
+        sums = np.concatenate([np.zeros((1, own.shape[1])), np.cumsum(own, axis=0, dtype=np.float64)])
+        here = sums[at]
+        for product, (low, high) in zip(products, around, strict=True):
+            before, after = here - sums[low], sums[high] - here
+            for total, a, b in zip(product, (before, before, after), (after, before, after), strict=True):
+                total += np.einsum("ij,ij->i", a, b)
     columns = []
-    for k in COHESION_WINDOWS:
-        before = sums[at] - sums[np.maximum(at - k, 0)]
-        after = sums[np.minimum(at + k, len(index))] - sums[at]
-        norms = np.linalg.norm(before, axis=1) * np.linalg.norm(after, axis=1)
-        cosine = np.divide((before * after).sum(1), norms, out=np.zeros(len(rows)), where=norms > 1e-9)
+    for both, before_square, after_square in products:
+        norms = np.sqrt(before_square) * np.sqrt(after_square)
+        cosine = np.divide(both, norms, out=np.zeros(len(rows)), where=norms > 1e-9)
         columns.append((cosine - cosine.mean()) / (cosine.std() + 1e-6))
     return np.asarray(np.clip(np.stack(columns, 1), -4, 4), np.float32)
 

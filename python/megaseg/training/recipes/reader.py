@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import multiprocessing
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,9 +21,9 @@ from torch import Tensor
 from megaseg.engine.inputs.files import atomic_write
 from megaseg.errors import FeatureError
 from megaseg.evaluation.split import fold_of
-from megaseg.features.screenplay.reader import Adapter, Gap, base_weights, read_gaps, save_reader
+from megaseg.features.screenplay.reader import FORMAT, Gap, gap_tokenizer, read_gaps
 from megaseg.features.screenplay.screenplay import Screenplay
-from megaseg.features.text.minilm import batches, load_minilm
+from megaseg.models.reader import Adapter, Base, batches
 from megaseg.training.loop import Loop, Settings, Work, linear
 from megaseg.training.objectives.boundary import log_odds_cross_entropy
 
@@ -49,7 +50,7 @@ def train_reader(
     output: Path,
     config: ReaderConfig,
     *,
-    minilm: Path | None = None,
+    encoder: Path | None = None,
     advance: Callable[[int], None] = lambda gaps: None,
     notes: Mapping[str, Any] | None = None,
 ) -> list[float]:
@@ -65,7 +66,7 @@ def train_reader(
     folds = {play.name: fold_of(play.name, config.folds) for play in labelled}
     if set(folds.values()) != set(range(config.folds)) or config.folds < 2:
         raise FeatureError(f"expected labelled screenplays in each of {config.folds} folds, got {len(labelled)} in all")
-    _, tokenizer = load_minilm(minilm)
+    base, tokenizer = Base(encoder), gap_tokenizer(encoder)
     gaps = {play.name: _labelled(play, tokenizer) for play in labelled}
     folder = output.with_name(f"{output.name}.folds")
     folder.mkdir(parents=True, exist_ok=True)
@@ -77,10 +78,12 @@ def train_reader(
             train = [gap for name, own in gaps.items() if folds[name] != fold for gap in own]
             held_out = [gap for name, own in gaps.items() if folds[name] == fold for gap in own]
             path = folder / f"{fold}.safetensors"
-            jobs.append(pool.submit(_train_fold, train, held_out, path, config, fold, minilm, queue))
+            jobs.append(pool.submit(_train_fold, train, held_out, path, config, fold, encoder, queue))
         precisions = _gather(jobs, queue, advance)
     training = {**(notes or {}), "config": asdict(config), "movies": len(labelled), "held_out_ap": precisions}
-    save_reader(output, [_finished(folder / f"{fold}.safetensors") for fold in range(config.folds)], folds, training)
+    save_reader(
+        output, [_finished(folder / f"{fold}.safetensors", base) for fold in range(config.folds)], folds, training
+    )
     for path in (*folder.iterdir(), folder):
         path.rmdir() if path.is_dir() else path.unlink()
     return precisions
@@ -91,9 +94,23 @@ def _labelled(play: Screenplay, tokenizer: Any) -> Labelled:
     return [] if labels is None else [(gap, int(labels[gap.row])) for gap in read_gaps(play.blocks, tokenizer)]
 
 
-def _finished(path: Path) -> Adapter:
+def save_reader(
+    path: Path, adapters: Sequence[Adapter], folds: Mapping[str, int], training: Mapping[str, object]
+) -> None:
+    """Write the adapters of all folds in float16, with the fold that held out each training movie."""
+    tensors = {
+        f"fold.{number}.{name}": tensor.detach().half().contiguous()
+        for number, adapter in enumerate(adapters)
+        for name, tensor in adapter.state_dict().items()
+    }
+    metadata = {"format": FORMAT, "folds": json.dumps(dict(folds)), "training": json.dumps(dict(training))}
+    with atomic_write(path) as temporary:
+        safetensors.torch.save_file(tensors, temporary, metadata)
+
+
+def _finished(path: Path, base: Base) -> Adapter:
     """The adapter of a finished fold."""
-    adapter = Adapter()
+    adapter = Adapter(base)
     adapter.load_state_dict(safetensors.torch.load_file(path))
     return adapter
 
@@ -108,27 +125,27 @@ def _gather(jobs: list[Future[float]], queue: Any, advance: Callable[[int], None
 
 
 def _train_fold(
-    train: Labelled, held_out: Labelled, path: Path, config: ReaderConfig, fold: int, minilm: Path | None, queue: Any
+    train: Labelled, held_out: Labelled, path: Path, config: ReaderConfig, fold: int, encoder: Path | None, queue: Any
 ) -> float:
     torch.set_num_threads(1)
     torch.manual_seed(config.seed + fold)
-    weights = base_weights(load_minilm(minilm)[0])
+    base = Base(encoder)
     if path.is_file():
-        adapter = _finished(path)
+        adapter = _finished(path, base)
     else:
-        adapter = _loop(Adapter(), weights, train, config, fold).run(on_batch=lambda batch: queue.put(len(batch[0])))
+        adapter = _loop(Adapter(base), train, config, fold).run(on_batch=lambda batch: queue.put(len(batch[0])))
         with atomic_write(path) as temporary:
             safetensors.torch.save_file(adapter.state_dict(), temporary)
     adapter.eval()
     scores = np.zeros(len(held_out))
     with torch.inference_mode():
         for batch in batches([len(gap.ids) for gap, _ in held_out], 2048):
-            scores[batch] = adapter(weights, [held_out[i][0] for i in batch]).numpy()
+            scores[batch] = adapter([held_out[i][0] for i in batch]).numpy()
     return float(average_precision_score([label for _, label in held_out], scores))
 
 
 def _loop(
-    adapter: Adapter, weights: Mapping[str, Tensor], train: Labelled, config: ReaderConfig, fold: int
+    adapter: Adapter, train: Labelled, config: ReaderConfig, fold: int
 ) -> Loop[Adapter, list[int], None]:
     """The loop of a fold; an example is a mini-batch of gaps, which MiniLM reads together."""
     rng = np.random.default_rng((config.seed, fold))
@@ -137,7 +154,7 @@ def _loop(
 
     def loss(model: Adapter, rows: list[int]) -> Tensor:
         labels = torch.tensor([float(train[row][1]) for row in rows])
-        return log_odds_cross_entropy(model(weights, [train[row][0] for row in rows]), labels)
+        return log_odds_cross_entropy(model([train[row][0] for row in rows]), labels)
 
     def batches(epoch: int) -> Iterator[tuple[list[int]]]:
         return ((rows,) for rows in _epoch(train, config, rng))
