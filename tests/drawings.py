@@ -121,9 +121,15 @@ def ids(pen: Pen) -> tuple[Output, ...]:
     return (*pen.output(pen.middle(pen.attended(h, h))), Output("first", first), Output("mean", ops.pool(h)))
 
 
+def grouped(pen: Pen) -> tuple[Output, ...]:
+    h = ops.prepend(pen.latents(), pen.weight(2, WIDTH))
+    groups = ops.pool(pen.linear(pen.attended(h, h), residual=h), by=pen.features(1), groups=IDS)
+    return (*pen.output(groups), Output("groups", groups))
+
+
 DRAWINGS: dict[str, Callable[[Pen], tuple[Output, ...]]] = {
     drawing.__name__: drawing
-    for drawing in (plain, activated_keys, residual_keys, activated_queries, pooled_query, prefix_only, ids)
+    for drawing in (plain, activated_keys, residual_keys, activated_queries, pooled_query, prefix_only, ids, grouped)
 }
 
 

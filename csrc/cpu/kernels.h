@@ -103,10 +103,10 @@ struct AddArgs {
 // out[b, g * size:] = the mean of in's rows begin[b] to begin[b + 1] that are of group g, zeros where none is; or the
 // first of them.
 struct PoolArgs {
-  ConstRows in;                // float32 or bfloat16
-  const int* begin;            // [sequences + 1]
-  const std::int32_t* group;   // of each row, or null: all are of group 0
-  Rows out;                    // [sequences, groups * size] float32 or bfloat16
+  ConstRows in;               // float32 or bfloat16
+  const int* begin;           // [sequences + 1]
+  const std::int32_t* group;  // of each row, or null: all are of group 0
+  Rows out;                   // [sequences, groups * size] float32 or bfloat16
   int groups;
   int size;
   bool mean;

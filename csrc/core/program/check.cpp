@@ -89,8 +89,8 @@ class StepCheck {
             "ids from features alone");
     require(out().type != cpu::Type::int8 || step_.op == Op::cast, "int8 rows from casts alone");
     for (std::size_t i = 0; i < step_.inputs.size(); ++i) {
-      const bool first = step_.op == Op::cast || step_.op == Op::linear || step_.op == Op::windows ||
-                         step_.op == Op::gather;
+      const bool first =
+          step_.op == Op::cast || step_.op == Op::linear || step_.op == Op::windows || step_.op == Op::gather;
       require(maker(i) != Op::features || (i == 0 ? first : step_.op == Op::pool),
               "other rows: features are read by casts, linear layers, windows, gathers and as groups of pools");
     }

@@ -54,8 +54,7 @@ std::vector<int> Program::id_limits() const {
     if (step.op == Op::windows) input_of[static_cast<std::size_t>(step.out)] = input;
     if (step.op == Op::pool && step.inputs.size() > 1) limit(input, step.number(1));
     if (step.op == Op::gather) {
-      limit(input,
-            static_cast<int>(step.weights[0].size() / (static_cast<std::size_t>(value(step.out).width) * 4)));
+      limit(input, static_cast<int>(step.weights[0].size() / (static_cast<std::size_t>(value(step.out).width) * 4)));
     }
   }
   return limits;

@@ -10,8 +10,7 @@ constexpr int kRows = 1024;  // that make up for reading the weights, for as man
 
 class WholeSchedule : public Schedule {
  public:
-  explicit WholeSchedule(const Sequences& sequences)
-      : length_(sequences.length), rows_(std::max(length_, kRows)) {}
+  explicit WholeSchedule(const Sequences& sequences) : length_(sequences.length), rows_(std::max(length_, kRows)) {}
 
   Shape largest() const override { return {1, rows_, length_, 0}; }
   bool shrink() override {

@@ -110,7 +110,7 @@ class NativeBackend:
 
 
 def _adjoining(movies: Sequence[Sequence[NDArray[np.float32]]]) -> list[list[NDArray[np.float32]]]:
-    """The same arrays, ids and those of few shots one after the other in memory, so that one step takes them together."""
+    """The same arrays; ids and those of few shots one after the other in memory, so that one step takes them all."""
     if len(movies) == 1:
         return [list(movies[0])]
     modalities = []

@@ -319,7 +319,8 @@ class OnnxLowering(Writer):
     def _group_means(self, node: Node, x: str, group: str) -> str:
         """The mean of each group's rows side by side, (sequences, 1, groups * width): a product with their shares."""
         groups = node.attributes["groups"]
-        member = self._cast(self._op("Equal", group, self._initializer(np.arange(groups, dtype=np.int32), "groups")), "bool", FLOAT32)
+        numbers = self._initializer(np.arange(groups, dtype=np.int32), "groups")
+        member = self._cast(self._op("Equal", group, numbers), "bool", FLOAT32)
         counts = self._op("Max", self._op("ReduceSum", member, self._integers(1), keepdims=1), self._scalar(1))
         shares = self._transpose(self._op("Div", member, counts), 0, 2, 1)
         return self._reshape(self._op("MatMul", shares, x), 0, 1, node.width)

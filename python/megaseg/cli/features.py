@@ -17,6 +17,9 @@ from megaseg.features.text.encoder import Encoder
 from megaseg.features.text.pretrained import MINILM
 from megaseg.features.text.synopsis import read_synopses
 
+EncoderOption = Annotated[
+    Path | None, typer.Option(help="Folder of a text encoder; default: all-MiniLM-L6-v2 of the extra text.")
+]
 app = typer.Typer(help="Turn sources into per-shot feature files.", no_args_is_help=True)
 
 
@@ -25,7 +28,7 @@ def screenplay(
     inputs: Annotated[list[Path], typer.Argument(help="JSONL files (.jsonl, .jsonl.gz), Fountain or plain text.")],
     folder: Annotated[Path, typer.Option("--output", "-o", help="Folder for one .npz a movie.")],
     unit: Annotated[str, typer.Option(help="What a row is: block (for scenes) or scene (for acts).")] = "block",
-    encoder: Annotated[Path | None, typer.Option(help="Folder of a text encoder; default: all-MiniLM-L6-v2 of the extra text.")] = None,
+    encoder: EncoderOption = None,
     reader: Annotated[Path | None, typer.Option(help="Reader file; default: the shipped one.")] = None,
     compute_type: ComputeTypeOption = "auto",
     threads: ThreadsOption = 0,
@@ -61,7 +64,7 @@ def screenplay(
 def synopsis(
     source: Annotated[Path, typer.Argument(metavar="INPUT", help="JSONL: name and sentences of one movie a line.")],
     folder: Annotated[Path, typer.Option("--output", "-o", help="Folder for one .npz a movie.")],
-    encoder: Annotated[Path | None, typer.Option(help="Folder of a text encoder; default: all-MiniLM-L6-v2 of the extra text.")] = None,
+    encoder: EncoderOption = None,
     json: JsonOption = False,
 ) -> None:
     """One .npz a synopsis: the vector of each sentence, which a synopsis model and ``megaseg explain`` read."""

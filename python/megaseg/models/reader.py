@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from megaseg.features.screenplay.reader import HEAD_SIZE, LAYERS, RANK, Gap
-from megaseg.features.text.pretrained import base_tensors, encoder_folder, hugging, load_pretrained
+from megaseg.features.text.pretrained import base_tensors, encoder_folder, hugging, pretrained_config
 
 Weights = Mapping[str, Tensor]
 # Linear layers with an adapter each, and whether their inputs and outputs are of the inner width.
@@ -26,11 +26,11 @@ class Base:
     """Weights of an encoder's first layers by their names in its file: linear layers in bfloat16, the others float32.
 
     Raises:
-        CheckpointError, UnsupportedError: as ``load_pretrained``.
+        CheckpointError, UnsupportedError: as ``pretrained_config``.
     """
 
     def __init__(self, encoder: str | Path | None = None) -> None:
-        self.config = load_pretrained(encoder).config
+        self.config = pretrained_config(encoder)
         file = base_tensors(encoder_folder(encoder))
         names = [name.removeprefix("bert.") for name in file]
         wanted = [f"encoder.layer.{i}." for i in range(LAYERS)] + ["embeddings."]
@@ -78,7 +78,7 @@ class Adapter(nn.Module):
         h = self._norm(words + places + types, "embeddings.LayerNorm")
         for p in (f"encoder.layer.{layer}" for layer in range(LAYERS)):
             q, k, v = (
-                self._dense(h, f"{p}.attention.self.{part}").unflatten(-1, (heads, -1)).transpose(1, 2)
+                self._dense(h, f"{p}.attention.self.{part}").view(*tokens.shape, heads, -1).transpose(1, 2)
                 for part in ("query", "key", "value")
             )  # (gaps, heads, tokens, head size)
             mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None, :])

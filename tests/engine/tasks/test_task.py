@@ -32,8 +32,8 @@ def decided(name: str) -> tuple[DecidingTask, np.ndarray, Track]:
 
 
 def test_the_tasks_that_there_are() -> None:
-    assert [task.name for task in tasks()] == ["scene", "act", "synopsis", "embedding"]
-    with pytest.raises(UnsupportedError, match="task: expected one of scene, act, synopsis, embedding, got 'plot'"):
+    assert [task.name for task in tasks()] == ["scene", "act", "synopsis", "embedding", "gap"]
+    with pytest.raises(UnsupportedError, match="task: expected one of scene, .*, gap, got 'plot'"):
         task_of("plot")
     with pytest.raises(UnsupportedError, match="call: expected a scene or act model, got one of task embedding"):
         deciding_task("embedding", "call")

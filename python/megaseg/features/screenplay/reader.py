@@ -25,8 +25,8 @@ from megaseg.engine.model.file_tensors import Array, FileTensors
 from megaseg.engine.model.reader import ReaderConfig
 from megaseg.errors import CheckpointError
 from megaseg.features.screenplay.screenplay import ACTION, Block, Screenplay
-from megaseg.features.text.encoder import read_tokenizer, token_ids
-from megaseg.features.text.pretrained import base_makers, base_tensors, encoder_folder, hugging, load_pretrained
+from megaseg.features.text.encoder import read_tokenizer
+from megaseg.features.text.pretrained import base_makers, base_tensors, encoder_folder, hugging, pretrained_config
 
 FORMAT = "megaseg-reader/1"
 SHIPPED = Path(__file__).with_name("reader.safetensors")
@@ -122,7 +122,7 @@ class ReaderFile:
     """
 
     def __init__(self, path: Path, encoder: str | Path | None = None) -> None:
-        self._encoder = load_pretrained(encoder).config
+        self._encoder = pretrained_config(encoder)
         self._base = base_tensors(encoder_folder(encoder))
         try:
             self._file = FileTensors(path)

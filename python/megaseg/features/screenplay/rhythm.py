@@ -63,7 +63,7 @@ def _capitals(text: str) -> float:
 
 
 def _hashed_words(blocks: Sequence[Block]) -> NDArray[np.float32]:
-    """(blocks, hashes) word counts weighted by rarity within the movie; rare hash collisions are harmless to a cosine."""
+    """(blocks, hashes) word counts weighted by rarity within the movie; rare collisions are harmless to a cosine."""
     hashed = [
         [zlib.crc32(word.encode()) % _HASHED for word in _WORD.findall(block.text.lower()) if len(word) > 2]
         for block in blocks

@@ -42,7 +42,9 @@ def encoder_folder(folder: str | Path | None = None) -> Path:
     """
     if folder is not None and str(folder) != MINILM:
         if not Path(folder).is_dir():
-            raise UnsupportedError(f"{folder}: expected a folder with config.json, model.safetensors and tokenizer.json")
+            raise UnsupportedError(
+                f"{folder}: expected a folder with config.json, model.safetensors and tokenizer.json"
+            )
         return Path(folder)
     spec = importlib.util.find_spec(_WHEEL)
     if spec is None or not spec.submodule_search_locations:
@@ -53,15 +55,14 @@ def encoder_folder(folder: str | Path | None = None) -> Path:
 
 
 def load_pretrained(folder: str | Path | None = None) -> Checkpoint:
-    """The encoder of a folder as a checkpoint of family ``bert``, whose metadata has the tokenizer; values are read later.
+    """The encoder of a folder as a checkpoint of family ``bert``, with its tokenizer in the metadata; read later.
 
     Raises:
         UnsupportedError: no such folder, or a model that is no BERT of the usual layout.
         CheckpointError: files that are missing, cannot be read, or do not fit each other; names the file.
     """
     path = encoder_folder(folder)
-    values = _json(path / "config.json")
-    config = _config(path, values)
+    config = pretrained_config(path)
     file = base_tensors(path)
     make = base_makers(file, config.num_layers)
     _check(path, file, config)
@@ -69,6 +70,16 @@ def load_pretrained(folder: str | Path | None = None) -> Checkpoint:
     make["type.weight"] = lambda: hugging(file, "embeddings.token_type_embeddings.weight")[:1]
     metadata = {"tokenizer": _text(path / "tokenizer.json")}
     return Checkpoint(config, DerivedTensors(_RECIPE, [file], make), metadata)
+
+
+def pretrained_config(folder: str | Path | None = None) -> BertConfig:
+    """The config of the encoder in a folder.
+
+    Raises:
+        UnsupportedError, CheckpointError: as ``load_pretrained``.
+    """
+    path = encoder_folder(folder)
+    return _config(path, _json(path / "config.json"))
 
 
 def base_tensors(folder: Path) -> FileTensors:
@@ -123,22 +134,21 @@ def _config(path: Path, values: Mapping[str, Any]) -> BertConfig:
             raise UnsupportedError(f"{path}/config.json: {key}: expected {expected!r}, got {values.get(key)!r:.80}")
     pooling, norm = _pooling(path)
     own = {"max_seq_length": values.get("max_position_embeddings"), **_optional(path / "sentence_bert_config.json")}
-    return BertConfig(
-        **_numbers(path, {
-            "max_length": own["max_seq_length"] or values.get("max_position_embeddings"),
-            "vocab_size": values.get("vocab_size"),
-            "hidden_size": values.get("hidden_size"),
-            "ffn_size": values.get("intermediate_size"),
-            "num_heads": values.get("num_attention_heads"),
-            "num_layers": values.get("num_hidden_layers"),
-        }),
-        layer_norm_eps=float(values.get("layer_norm_eps", 1e-12)),
-        pooling=pooling,
-        norm=norm,
-    )  # fmt: skip
+    sizes = _numbers(path, {
+        "max_length": own["max_seq_length"] or values.get("max_position_embeddings"),
+        "vocab_size": values.get("vocab_size"),
+        "hidden_size": values.get("hidden_size"),
+        "ffn_size": values.get("intermediate_size"),
+        "num_heads": values.get("num_attention_heads"),
+        "num_layers": values.get("num_hidden_layers"),
+    })  # fmt: skip
+    eps = values.get("layer_norm_eps", 1e-12)
+    if isinstance(eps, bool) or not isinstance(eps, (int, float)):
+        raise CheckpointError(f"{path}/config.json: expected a number for layer_norm_eps, got {eps!r:.80}")
+    return BertConfig(**sizes, layer_norm_eps=float(eps), pooling=pooling, norm=norm)
 
 
-def _numbers(path: Path, values: Mapping[str, Any]) -> dict[str, int]:
+def _numbers(path: Path, values: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in values.items():
         if type(value) is not int:
             raise CheckpointError(f"{path}/config.json: expected a number for {name}, got {value!r:.80}")
@@ -171,7 +181,9 @@ def _check(path: Path, file: FileTensors, config: BertConfig) -> None:
     for i in range(config.num_layers):
         for theirs in LAYER.values():
             for name in theirs:
-                rows, columns = (ffn, c) if name == "intermediate.dense" else (c, ffn) if name == "output.dense" else (c, c)
+                rows, columns = (
+                    (ffn, c) if name == "intermediate.dense" else (c, ffn) if name == "output.dense" else (c, c)
+                )
                 weight = (rows,) if "LayerNorm" in name else (rows, columns)
                 shapes |= {f"encoder.layer.{i}.{name}.weight": weight, f"encoder.layer.{i}.{name}.bias": (rows,)}
     least = {

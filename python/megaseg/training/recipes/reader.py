@@ -144,9 +144,7 @@ def _train_fold(
     return float(average_precision_score([label for _, label in held_out], scores))
 
 
-def _loop(
-    adapter: Adapter, train: Labelled, config: ReaderConfig, fold: int
-) -> Loop[Adapter, list[int], None]:
+def _loop(adapter: Adapter, train: Labelled, config: ReaderConfig, fold: int) -> Loop[Adapter, list[int], None]:
     """The loop of a fold; an example is a mini-batch of gaps, which MiniLM reads together."""
     rng = np.random.default_rng((config.seed, fold))
     positives = sum(label for _, label in train)

@@ -54,6 +54,8 @@ def every_op(windowed: bool) -> Program:
     normed = step("layer_norm", value("tokens", WIDTH, prefix=2 * PREFIX), [joined], [1e-5], [ones(WIDTH)] * 2)
     kv = step("linear", value("tokens", 2 * WIDTH, prefix=2 * PREFIX), [normed], [0, 0], [packed(2 * WIDTH, WIDTH)])
     pooled = step("pool", value("sequences", WIDTH), [normed], [0, 1])
+    side = step("windows", value("latents", 1, "int32"), [ids]) if windowed else ids
+    grouped = step("pool", value("sequences", 4 * WIDTH), [normed, side], [0, 4])
     met = step("attention", value("sequences", WIDTH), [pooled, kv], [HEADS])
     if windowed:
         halves = np.concatenate([packed(WIDTH, WIDTH // 2)] * 2)
@@ -62,7 +64,13 @@ def every_op(windowed: bool) -> Program:
     y = step("l2_normalise", value("sequences", WIDTH), [met], [1e-6])
     program.output("y", y, [met, pooled])
     program.output("other", pooled if windowed else placed)
+    program.output("grouped", grouped)
     return program
+
+
+def grouped(program: Program) -> list:
+    """The pool by groups."""
+    return [step for step in program.steps if step[0] == OPS.index("pool")][1]
 
 
 def of(program: Program, op: str) -> list:
@@ -189,6 +197,13 @@ EXPECTED: list[tuple[str, str, Change]] = [
     ("the same rows", "both", lambda p: set_to(result(p, "layer_norm"), 1, 3)),
     ("a mean or the first row", "both", lambda p: set_to(of(p, "pool")[3], 0, 2)),
     ("rows of every sequence to one", "both", lambda p: set_to(of(p, "pool")[2], 0, of(p, "merge")[1])),
+    ("a width for each group", "both", lambda p: set_to(of(p, "pool")[3], 1, 2)),
+    ("a width for each group", "both", lambda p: set_to(of(p, "pool")[3], 1, 0)),
+    ("a width for each group", "both", lambda p: set_to(of(p, "pool")[3], 1, 2**31)),
+    ("rows, and perhaps the group", "both", lambda p: grouped(p)[2].append(1)),
+    ("groups of a mean", "both", lambda p: set_to(grouped(p)[3], 0, 1)),
+    ("groups of a mean", "both", lambda p: grouped(p)[2].pop()),
+    ("a group a latent", "both", lambda p: set_to(grouped(p)[2], 1, of(p, "add_table")[1])),
     ("a width split in heads", "both", lambda p: set_to(of(p, "attention")[3], 0, 4)),
     ("a width split in heads", "both", lambda p: set_to(of(p, "attention")[3], 0, 0)),
     ("a width split in heads", "both", lambda p: set_to(of(p, "attention")[3], 0, 2**32 - 2)),
@@ -262,7 +277,7 @@ def test_narrow_rows_are_refused_where_the_target_has_none(tmp_path: Path) -> No
 def test_sequences_beyond_any_model_are_refused(tmp_path: Path) -> None:
     program = Program((1, 1 << 24, 0))
     program.read("x", 1)
-    program.output("y", program.step("pool", program.value("sequences", 1), [1], [0]))
+    program.output("y", program.step("pool", program.value("sequences", 1), [1], [0, 1]))
     program.values.append([SPACES.index("tokens"), 1, 1, 0])
     with pytest.raises(ResourceLimitError, match="tokens in a sequence"):
         program.plan(tmp_path)
