@@ -5,6 +5,8 @@
 >>> result.scenes[0].last_shot
 """
 
+from typing import TYPE_CHECKING, Any
+
 from megaseg._version import __version__ as __version__
 from megaseg.engine.engine import Engine
 from megaseg.engine.inputs.feature_files import load_features, save_features
@@ -13,8 +15,12 @@ from megaseg.engine.model.checkpoint import Checkpoint, ModelConfig, load_checkp
 from megaseg.engine.results.segmentation import Segmentation
 from megaseg.errors import MegasegError
 
+if TYPE_CHECKING:
+    from megaseg.features.text.encoder import Encoder
+
 __all__ = [
     "Checkpoint",
+    "Encoder",
     "Engine",
     "Features",
     "MegasegError",
@@ -25,3 +31,11 @@ __all__ = [
     "save_checkpoint",
     "save_features",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Encoder":  # imported when it is asked for: segmenting features needs none of it
+        from megaseg.features.text.encoder import Encoder
+
+        return Encoder
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

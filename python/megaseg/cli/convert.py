@@ -1,4 +1,4 @@
-"""``megaseg convert``: a torch state dict to a checkpoint."""
+"""``megaseg convert``: a torch state dict, or a folder of sentence-transformers, to a checkpoint."""
 
 from __future__ import annotations
 
@@ -11,25 +11,45 @@ from rich.table import Table
 from megaseg.cli.console import JsonOption, console, print_json
 from megaseg.cli.info import describe_checkpoint
 from megaseg.errors import CheckpointError
+from megaseg.features.text.pretrained import MINILM
 
 
 def convert(
-    source: Annotated[Path, typer.Argument(help="A torch file with a state dict.", exists=True, dir_okay=False)],
+    source: Annotated[
+        Path, typer.Argument(help=f"A torch file with a state dict, a folder of a text encoder, or {MINILM}.")
+    ],
     target: Annotated[Path, typer.Argument(help="The .safetensors checkpoint to write.")],
-    config: Annotated[Path, typer.Option(help="JSON file with the model's config.", exists=True, dir_okay=False)],
+    config: Annotated[
+        Path | None,
+        typer.Option(help="JSON config of a state dict's model.", exists=True, dir_okay=False),
+    ] = None,
     prefix: Annotated[str, typer.Option(help="Prefix to strip from every name, besides module. and its like.")] = "",
     storage: Annotated[str, typer.Option(help="F32 or F16: how weights are stored.")] = "F32",
     json: JsonOption = False,
 ) -> None:
-    """Make a checkpoint from a torch state dict (read with weights_only, so no code of the file ever runs)."""
-    from megaseg.deploy.convert import NamesError, convert_state_dict
+    """Make a checkpoint from a torch state dict, read with weights_only, so that no code of the file ever runs.
+
+    A folder holds a BERT text encoder as sentence-transformers and Hugging Face write it: config.json,
+    model.safetensors and tokenizer.json.
+    """
+    from megaseg.deploy.convert import NamesError, convert_encoder, convert_state_dict
 
     if target.suffix != ".safetensors":
         raise CheckpointError(f"{target}: expected a name that ends in .safetensors")
     if storage not in ("F32", "F16"):
         raise CheckpointError(f"--storage: expected F32 or F16, got {storage!r}")
+    folder = source.is_dir() or str(source) == MINILM
+    if folder == (config is not None) or not (folder or source.is_file()):
+        got = "a folder" if folder else "a file" if source.is_file() else "nothing"
+        raise CheckpointError(
+            f"{source}: expected a state dict's file with --config, or a text encoder's folder without, got {got} "
+            f"{'with' if config else 'without'} --config"
+        )
     try:
-        convert_state_dict(source, target, config, prefix=prefix, storage=storage)
+        if config is None:
+            convert_encoder(source, target, storage=storage)
+        else:
+            convert_state_dict(source, target, config, prefix=prefix, storage=storage)
     except NamesError as error:
         _print_names(error)
         raise

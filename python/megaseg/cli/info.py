@@ -16,6 +16,8 @@ from megaseg.engine.backends.onnx.file import is_onnx, load
 from megaseg.engine.backends.tensorrt.plan import is_plan, read_plan
 from megaseg.engine.model.checkpoint import load_checkpoint, resolve_checkpoint
 
+_MOST_SHOWN = 20_000
+
 
 def info(
     file: Annotated[str, typer.Argument(help="A checkpoint, a compiled model, or the name of a shipped checkpoint.")],
@@ -96,6 +98,9 @@ def _describe_plan(path: Path) -> dict[str, Any]:
 
 
 def _decoded(text: str) -> Any:
+    """JSON as its value, any other text as it is; of long ones, such as a tokenizer, their length."""
+    if len(text) > _MOST_SHOWN:
+        return f"{len(text):,} characters"
     try:
         return json_module.loads(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""A torch state dict to a checkpoint. The only module that opens a pickle, and only with ``weights_only=True``."""
+"""Models of others to checkpoints. The only module that opens a pickle, and only with ``weights_only=True``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 from megaseg.engine.model.checkpoint import Checkpoint, ModelConfig, save_checkpoint
 from megaseg.errors import CheckpointError, UnsupportedError
+from megaseg.features.text.pretrained import load_pretrained
 
 # What DataParallel, torch.compile and the usual trainers put before every name.
 _WRAPPERS = ("module.", "_orig_mod.", "model.", "net.")
@@ -52,6 +53,19 @@ def convert_state_dict(
         raise NamesError(source, rows)
     tensors = {name: state[name].detach().float().contiguous().numpy() for name in expected}
     save_checkpoint(target, Checkpoint(config, tensors, {"source": source.name}), storage=storage)
+
+
+def convert_encoder(source: str | Path, target: Path, *, storage: str = "F32") -> None:
+    """Write the checkpoint of a text encoder that lies in a folder as sentence-transformers writes it.
+
+    Raises:
+        CheckpointError, UnsupportedError: as ``load_pretrained``.
+    """
+    checkpoint = load_pretrained(source)
+    with checkpoint.unchanged():
+        tensors = {name: checkpoint.tensors[name] for name in checkpoint.config.tensor_shapes()}
+        metadata = {**checkpoint.metadata, "source": Path(source).name}
+        save_checkpoint(target, Checkpoint(checkpoint.config, tensors, metadata), storage=storage)
 
 
 def _read_config(path: Path) -> ModelConfig:
