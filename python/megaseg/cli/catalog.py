@@ -128,7 +128,6 @@ def _report(results: Results, titles: int, done: int, failures: int, seconds: fl
         return
     output.print(
         f"{titles:,} titles: {done:,} segmented now, {titles - failures - done:,} before, {failures:,} failures",
-        highlight=False,
     )
     if failures:
-        output.print(f"reasons: {results.manifest}; --retry-failed runs them again", highlight=False, soft_wrap=True)
+        output.print(f"reasons: {results.manifest}; --retry-failed runs them again", soft_wrap=True)

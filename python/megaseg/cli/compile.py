@@ -77,7 +77,7 @@ def compile_model(
     )
     for key in ("inputs", "outputs"):
         for name, (kind, *sizes) in report.get(key, {}).items():
-            output.print(f"  {key[:-1]} {name}: {kind} {sizes}", soft_wrap=True, markup=False)
+            output.print(f"  {key[:-1]} {name}: {kind} {sizes}", soft_wrap=True)
 
 
 def _checkpoint(path: Path) -> Checkpoint:

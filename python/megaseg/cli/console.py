@@ -9,23 +9,51 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
+from rich.console import Console, HighlighterType, JustifyMethod, OverflowMethod
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
     ProgressColumn,
     Task,
-    TextColumn,
     TimeRemainingColumn,
 )
+from rich.style import Style
 from rich.text import Text
 
 from megaseg.errors import FeatureError
+from megaseg.report.text import visible
+
+
+def plain(text: str, style: str | Style = "") -> Text:
+    """Text as it was written, on one line: no markup, no emoji codes, and control characters shown."""
+    return Text(visible(text), style)
+
+
+class PlainConsole(Console):
+    """A console to which every string is ``plain``: printed, in a table's cells, its title and its headers."""
+
+    def render_str(
+        self,
+        text: str,
+        *,
+        style: str | Style = "",
+        justify: JustifyMethod | None = None,
+        overflow: OverflowMethod | None = None,
+        emoji: bool | None = None,
+        markup: bool | None = None,
+        highlight: bool | None = None,
+        highlighter: HighlighterType | None = None,
+    ) -> Text:
+        """What rich makes of a string wherever it meets one."""
+        made = plain(text, style)
+        made.justify, made.overflow = justify, overflow
+        return made
+
 
 DEFAULT = "screenplay-scenes"  # the shipped checkpoint of commands that are given none
-console = Console(stderr=True)
-output = Console()
+console = PlainConsole(stderr=True)
+output = PlainConsole()
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
 CheckpointOption = Annotated[
@@ -90,9 +118,19 @@ def named_flags() -> Iterator[None]:
         raise FeatureError(f"{FLAGS[name]}: {rest}") from error
 
 
+def print_error(message: str) -> None:
+    """One error on one line of stderr."""
+    console.print(plain("error:", "bold red"), plain(message), soft_wrap=True)
+
+
 def print_json(value: Any) -> None:
     """One JSON value on one line of stdout."""
     print(json.dumps(value), flush=True)
+
+
+class _Description(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return plain(task.description)
 
 
 class _Speed(ProgressColumn):
@@ -110,7 +148,7 @@ def progress(description: str, total: int | None, unit: str = "") -> Iterator[Pr
 
     With a ``unit``, such as titles, it shows how many a second.
     """
-    columns: list[ProgressColumn] = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()]
+    columns: list[ProgressColumn] = [_Description(), BarColumn(), MofNCompleteColumn()]
     columns += [_Speed(unit)] * bool(unit) + [TimeRemainingColumn()]
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         bar.add_task(description, total=total)

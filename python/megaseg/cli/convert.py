@@ -37,7 +37,7 @@ def convert(
     if json:
         print_json(report)
     else:
-        console.print(f"{target}: {report['parameters']:,} parameters, sha256 {report['sha256'][:16]}", highlight=False)
+        console.print(f"{target}: {report['parameters']:,} parameters, sha256 {report['sha256'][:16]}")
 
 
 def _print_names(error: Any) -> None:

@@ -37,7 +37,7 @@ def export_inference_server(
     output.print(f"{made.folder}: start it with tritonserver --model-repository {repository.resolve()}", soft_wrap=True)
     for word, tensors in (("input", made.inputs), ("output", made.outputs)):
         for tensor, (dtype, *sizes) in _tensors(tensors).items():
-            output.print(f"  {word} {tensor}: {dtype} {sizes}", soft_wrap=True, markup=False)
+            output.print(f"  {word} {tensor}: {dtype} {sizes}", soft_wrap=True)
 
 
 def _tensors(tensors: list[tuple[str, str, tuple[int, ...]]]) -> dict[str, list[str | int]]:

@@ -53,7 +53,7 @@ def act(
     settings = _settings(config, variant, align_in_shots, align_in_bottlenecks, late_fusion)
     movies, recipe, left_out = _load(folder, synopses, silver, encoder)
     if left_out:
-        console.print(f"left out, without a synopsis or enough scenes: {', '.join(left_out)}", highlight=False)
+        console.print(f"left out, without a synopsis or enough scenes: {', '.join(left_out)}")
     notes: dict[str, Any] = {
         "command": f"megaseg train act FEATURES --synopses SYNOPSES -o {output.name} --folds {folds} "
         + ("--all-movies" if all_movies else f"--fold {fold}"),
@@ -79,7 +79,7 @@ def act(
         write_run(output, settings, notes)
         for number in range(first, first + seeds):
             results[number] = runs.all_movies(output, number) if all_movies else runs.one_fold(output, number, fold)
-            console.print(f"seed {number}: {_line(results[number])}", highlight=False)
+            console.print(f"seed {number}: {_line(results[number])}")
     if json:
         print_json({"run": str(output), "seeds": results})
 

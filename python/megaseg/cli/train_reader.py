@@ -41,4 +41,4 @@ def reader(
         print_json({"reader": str(output), "held_out_ap": precisions})
     else:
         figures = ", ".join(f"{ap:.4f}" for ap in precisions)
-        console.print(f"{output}: AP over the gaps of the movies that each fold held out: {figures}", highlight=False)
+        console.print(f"{output}: AP over the gaps of the movies that each fold held out: {figures}")

@@ -74,7 +74,7 @@ def scene(
     if json:
         print_json({"checkpoint": str(output), **validation})
     else:
-        console.print(f"{output}: validation AP {validation['ap']:.4f}, F1 {validation['f1']:.4f}", highlight=False)
+        console.print(f"{output}: validation AP {validation['ap']:.4f}, F1 {validation['f1']:.4f}")
 
 
 def _line(epoch: SceneEpoch, epochs: int, validated: bool) -> str:
