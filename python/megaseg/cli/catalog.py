@@ -33,6 +33,7 @@ from megaseg.cli.console import (
     output,
     print_json,
     progress,
+    require_folder,
 )
 from megaseg.engine.inputs.files import sha256
 from megaseg.engine.model.checkpoint import resolve_checkpoint
@@ -75,6 +76,7 @@ def catalog(
     """
     if is_url(output_path):
         raise FeatureError(f"--output: expected a folder, got {output_path}; copy the results to storage afterwards")
+    require_folder(output_path)
     if workers and ray is None:
         raise FeatureError(f"--workers: expected --ray with it, got {workers} workers without a cluster")
     names = [os.path.abspath(name) if os.path.isfile(name) else name for name in checkpoint or [DEFAULT]]

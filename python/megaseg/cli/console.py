@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +23,7 @@ from rich.progress import (
 from rich.style import Style
 from rich.text import Text
 
-from megaseg.errors import FeatureError
+from megaseg.errors import FeatureError, MegasegError
 from megaseg.report.text import visible
 
 
@@ -99,7 +101,8 @@ OrderedOption = Annotated[
     ),
 ]
 OutputOption = Annotated[
-    Path | None, typer.Option("--output", "-o", help="Where results go: a .json file, or a folder.")
+    Path | None,
+    typer.Option("--output", "-o", help="Where results go: a .json file, a folder, or - for JSON on stdout."),
 ]
 PlotOption = Annotated[
     Path | None, typer.Option("--plot", help="Picture of scores and boundaries (.png, .svg); extra plot.")
@@ -107,15 +110,40 @@ PlotOption = Annotated[
 
 
 @contextmanager
-def named_flags() -> Iterator[None]:
-    """An error about a decision's keyword names the flag in its place."""
+def named_flags(*names: str) -> Iterator[None]:
+    """An error about a keyword, of a decision or one of ``names``, names the flag in its place."""
+    flags = FLAGS | {name: f"--{name.replace('_', '-')}" for name in names}
     try:
         yield
-    except FeatureError as error:
-        name, _, rest = str(error).partition(": ")
-        if name not in FLAGS:
+    except MegasegError as error:
+        told = re.sub(
+            rf"(^|: )({'|'.join(flags)})(?=: )", lambda found: found[1] + flags[found[2]], str(error), count=1
+        )
+        if told == str(error):
             raise
-        raise FeatureError(f"{FLAGS[name]}: {rest}") from error
+        raise type(error)(told) from error
+
+
+def require_folder(path: str | os.PathLike[str]) -> None:
+    """Check before any work that an output can be a folder: it is no file, nor ``-``, which stands for stdout.
+
+    Raises:
+        FeatureError: it cannot.
+    """
+    if os.fspath(path) == "-" or Path(path).is_file():
+        raise FeatureError(f"--output: expected a folder, got {'-' if os.fspath(path) == '-' else f'the file {path}'}")
+
+
+def require_file(path: Path) -> None:
+    """Check before any work that an output can be a file: it is no folder, nor ``-``.
+
+    Raises:
+        FeatureError: it cannot.
+    """
+    if path == Path("-") or path.is_dir():
+        raise FeatureError(
+            f"--output: expected a file to write, got {'-' if path == Path('-') else f'the folder {path}'}"
+        )
 
 
 def print_error(message: str) -> None:

@@ -24,7 +24,7 @@ def convert(
     """Make a checkpoint from a torch state dict (read with weights_only, so no code of the file ever runs)."""
     from megaseg.deploy.convert import NamesError, convert_state_dict
 
-    if target.suffix != ".safetensors":
+    if target.suffix.lower() != ".safetensors":
         raise CheckpointError(f"{target}: expected a name that ends in .safetensors")
     if storage not in ("F32", "F16"):
         raise CheckpointError(f"--storage: expected F32 or F16, got {storage!r}")

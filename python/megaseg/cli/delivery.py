@@ -16,19 +16,29 @@ from megaseg.features import Screenplay
 from megaseg.pipelines.sources import Source
 
 
-def targets(names: list[str], output_path: Path | None, plot: Path | None) -> list[Path | None]:
+def to_stdout(output_path: Path | None) -> bool:
+    """Whether results go to stdout in place of a file: the output is ``-``."""
+    return output_path == Path("-")
+
+
+def targets(
+    names: list[str], output_path: Path | None, plot: Path | None = None, *, failed: int = 0
+) -> list[Path | None]:
     """The JSON file of each movie: the given one, or one a movie in the given folder; settled before any work.
+
+    ``failed`` are further movies, which will have none.
 
     Raises:
         FeatureError: one file or picture for several movies, two movies of one name, or a file that is no folder.
     """
-    if plot is not None and len(names) > 1:
-        raise FeatureError(f"--plot: expected one movie, got {len(names)}")
-    if output_path is None:
+    count = len(names) + failed
+    if plot is not None and count > 1:
+        raise FeatureError(f"--plot: expected one movie, got {count}")
+    if output_path is None or to_stdout(output_path):
         return [None] * len(names)
-    if output_path.suffix == ".json":
-        if len(names) > 1:
-            raise FeatureError(f"{output_path}: expected a folder for {len(names)} movies, got a .json file")
+    if output_path.suffix.lower() == ".json" and not output_path.is_dir():
+        if count > 1:
+            raise FeatureError(f"{output_path}: expected a folder for {count} movies, got a .json file")
         return [output_path]
     if output_path.is_file():
         raise FeatureError(f"{output_path}: expected a .json file or a folder, got another file")

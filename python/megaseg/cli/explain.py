@@ -22,6 +22,7 @@ from megaseg.cli.console import (
     ThresholdOption,
     output,
     print_json,
+    require_folder,
 )
 from megaseg.engine.inputs.feature_files import load_features
 from megaseg.engine.inputs.features import Features
@@ -67,6 +68,7 @@ def explain(
 
     Writes explanation.json and importance.png, and with their options attention and synchronisation as .png and .npz.
     """
+    require_folder(folder)
     synopsis = _synopsis(synopsis_checkpoint, sentences, similarity)
     if shot is not None and not attention:
         raise FeatureError("--shot: expected with --attention")

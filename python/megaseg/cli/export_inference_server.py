@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from megaseg.cli.console import JsonOption, output, print_json
+from megaseg.cli.console import JsonOption, output, print_json, require_folder
 
 
 def export_inference_server(
@@ -26,6 +26,7 @@ def export_inference_server(
     json: JsonOption = False,
 ) -> None:
     """Write a model, or its next version, into a repository of Triton Inference Server (docs/triton.md)."""
+    require_folder(repository)
     from megaseg.deploy import inference_server
 
     made = inference_server.export_inference_server(

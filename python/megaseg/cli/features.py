@@ -9,10 +9,12 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from megaseg.cli.console import JsonOption, output, print_json, progress
+from megaseg.cli.console import JsonOption, output, print_json, progress, require_folder
+from megaseg.cli.inputs import Failures
 from megaseg.engine.inputs.feature_files import save_features
 from megaseg.engine.inputs.features import Features
 from megaseg.features import ScreenplayExtractor, build_features
+from megaseg.features.build import FAILED, Built
 from megaseg.features.text.synopsis import read_synopses
 
 app = typer.Typer(help="Turn sources into per-shot feature files.", no_args_is_help=True)
@@ -30,8 +32,10 @@ def screenplay(
 ) -> None:
     """One .npz a screenplay: description, dialogue, structure of each block (and labels when known) or scene.
 
-    Runs again for free: files that are up to date stay as they are.
+    Runs again for free: files that are up to date stay as they are. An input that fails does not stop the others;
+    stderr lists the failures at the end. Exit code 1 with failures, 2 where every input failed.
     """
+    require_folder(folder)
     with progress("Reading", None) as bar:
         task = bar.task_ids[0]
 
@@ -45,13 +49,23 @@ def screenplay(
             unit=unit,
             advance=advance,
         )
-    if json:
+    failures = Failures()
+    for movie in built:
+        if movie.status == FAILED:
+            failures.add(movie.name, str(movie.reason))
+    done = len(built) - len(failures)
+    if done and json:
         print_json({"folder": str(folder), "movies": [asdict(movie) for movie in built]})
-        return
+    elif done:
+        output.print(_table(built))
+    failures.end(done)
+
+
+def _table(built: list[Built]) -> Table:
     table = Table("movie", "status", "blocks", "scenes")
     for movie in built:
         table.add_row(movie.name, movie.status, str(movie.blocks), "-" if movie.scenes is None else str(movie.scenes))
-    output.print(table)
+    return table
 
 
 @app.command("synopsis")
@@ -64,6 +78,7 @@ def synopsis(
     """One .npz a synopsis: the vector of each sentence, which a synopsis model and ``megaseg explain`` read."""
     from megaseg.features.text.encoder import SentenceEncoder
 
+    require_folder(folder)
     found = read_synopses(source, labelled=False)
     encode = SentenceEncoder(encoder).encode
     folder.mkdir(parents=True, exist_ok=True)

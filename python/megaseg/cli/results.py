@@ -23,7 +23,7 @@ def results(
 ) -> None:
     """Tables of runs beside the published figures, and of the ablations, made from the runs' logs."""
     text = report(runs)
-    if output is None:
+    if output is None or output == Path("-"):
         print("\n".join(map(visible, text.split("\n"))))
         return
     page = output.read_text(encoding="utf-8") if output.is_file() else f"{BEGIN}\n{END}\n"

@@ -24,11 +24,9 @@ from megaseg.cli.console import (
     named_flags,
     progress,
 )
-from megaseg.cli.delivery import deliver, targets
-from megaseg.engine.inputs.features import OtherRecipe
-from megaseg.features.extractor import UnnamedUnits
-from megaseg.features.screenplay.extractor import UNITS
-from megaseg.pipelines import Pipeline, find_sources
+from megaseg.cli.delivery import deliver, targets, to_stdout
+from megaseg.cli.inputs import Failures, hints, path_of, sources
+from megaseg.pipelines import Pipeline
 
 
 def segment(
@@ -51,10 +49,15 @@ def segment(
 ) -> None:
     """Find scenes, acts, or both, from features of movies or from screenplays (Fountain, plain text, JSONL).
 
-    Prints a table, or with --json one result a line.
+    Prints a table, or with --json (or -o -) one result a line. A movie that fails does not stop the others: stdout has
+    results only, stderr lists the failures at the end. Exit code 0 when every movie has its result, 1 when some
+    have, 2 when none has.
     """
-    movies = [movie for name in inputs for movie in find_sources(name)]
-    files = targets([movie.name for movie in movies], output_path, plot)
+    failures = Failures()
+    movies = sources(inputs, failures)
+    if not movies:
+        failures.end(0)
+    files = targets([movie.name for movie in movies], output_path, plot, failed=len(failures))
     pipeline = Pipeline.from_checkpoints(
         checkpoint or [DEFAULT],
         device=device,
@@ -69,20 +72,16 @@ def segment(
         "num_scenes": num_scenes,
         "ordered": ordered,
     }
-    with named_flags(), progress("segmenting", len(movies)) as bar:
+    with named_flags():
+        pipeline.options(decision)  # refused here, not by every movie
+    done = 0
+    with progress("segmenting", len(movies)) as bar:
         for movie, file in zip(movies, files, strict=True):
-            try:
+            result = None
+            with failures.of(path_of(movie)), hints(pipeline), named_flags():
                 result = pipeline.segment(movie, **decision)
-            except UnnamedUnits as error:
-                raise UnnamedUnits(f"{error}: --checkpoint {DEFAULT}") from error
-            except OtherRecipe as error:
-                raise OtherRecipe(f"{error}{_hint(pipeline)}") from error
-            deliver(result, movie.name, file, plot, json, movie)
+            if result is not None:
+                deliver(result, movie.name, file, plot, json or to_stdout(output_path), movie)
+                done += 1
             bar.advance(bar.task_ids[0])
-
-
-def _hint(pipeline: Pipeline) -> str:
-    """Which command makes the features that the models read, where they are of screenplays."""
-    wanted = {engine.config.recipe for engine in pipeline.engines}
-    units = [unit for unit, recipe in UNITS.items() if recipe in wanted]
-    return "".join(f"; features of {unit}s: megaseg features screenplay --unit {unit}" for unit in units)
+    failures.end(done)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from megaseg.cli.console import JsonOption, console, print_json, progress
+from megaseg.cli.console import JsonOption, console, print_json, progress, require_folder
 from megaseg.errors import FeatureError, UnsupportedError
 from megaseg.evaluation.act import read_gold
 from megaseg.features.build import file_name
@@ -50,6 +50,7 @@ def act(
     distillation (synchronised.safetensors, synopsis.safetensors) and log.jsonl. An interrupted run goes on after its
     last phase or round when run again.
     """
+    require_folder(output)
     settings = _settings(config, variant, align_in_shots, align_in_bottlenecks, late_fusion)
     movies, recipe, left_out = _load(folder, synopses, silver, encoder)
     if left_out:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from megaseg.cli.console import JsonOption, console, print_json, progress
+from megaseg.cli.console import JsonOption, console, print_json, progress, require_file
 from megaseg.errors import UnsupportedError
 from megaseg.features.screenplay.screenplay import read_screenplays
 
@@ -26,6 +26,7 @@ def reader(
     A training movie is read by the adapter of the fold that held the movie out. An interrupted run keeps the folds that
     have finished.
     """
+    require_file(output)
     try:
         from megaseg.training.recipes.reader import ReaderConfig, train_reader
     except ImportError as error:
