@@ -262,3 +262,29 @@ def test_the_console_script_and_its_help_load_no_torch() -> None:
     shown = subprocess.run([sys.executable, "-m", "megaseg", "--help"], check=True, capture_output=True, text=True)
     for command in ("segment", "redecide", "info", "convert", "compile", "features", "train", "eval", "doctor"):
         assert command in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("seconds", "clock"),
+    [
+        (0.0, "0:00:00.0"),
+        (-100 / 24, "-0:00:04.2"),
+        (-0.01, "0:00:00.0"),
+        (59.97, "0:01:00.0"),
+        (3599.99, "1:00:00.0"),
+        (-3661.5, "-1:01:01.5"),
+        (360000.0, "100:00:00.0"),
+    ],
+)
+def test_clocks(seconds: float, clock: str) -> None:
+    from megaseg.cli.delivery import _clock
+
+    assert _clock(seconds) == clock
+
+
+def test_times_before_zero_are_shown_as_such(run: Run, scene_checkpoint: Path, tmp_path: Path) -> None:
+    times = np.stack([np.arange(20) * 90 - 100, np.arange(20) * 90 - 10], axis=1)
+    np.savez(tmp_path / "m.npz", **random_features(CONFIG, 20), times=times, time_base=np.array("1/24"))
+    code, out, _ = run("segment", tmp_path / "m.npz", "-c", scene_checkpoint)
+    assert code == 0
+    assert " -0:00:04.2 " in out

@@ -101,5 +101,8 @@ def _clocks(result: Segmentation, *ticks: int | None) -> list[str]:
 
 
 def _clock(seconds: float) -> str:
-    minutes, rest = divmod(seconds, 60)
-    return f"{int(minutes // 60)}:{int(minutes % 60):02}:{rest:04.1f}"
+    """Hours, minutes and tenths of seconds, such as 1:02:03.4."""
+    tenths = round(abs(seconds) * 10)
+    minutes, rest = divmod(tenths, 600)
+    sign = "-" if seconds < 0 and tenths else ""
+    return f"{sign}{minutes // 60}:{minutes % 60:02}:{rest // 10:02}.{rest % 10}"
