@@ -18,13 +18,11 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from megaseg._version import __version__
-from megaseg.engine.inputs.feature_files import read_features
-from megaseg.engine.inputs.features import Features
-from megaseg.errors import FeatureError, MegasegError, ResourceLimitError
-from megaseg.features.screenplay.screenplay import Screenplay, parse_screenplay
+from megaseg.errors import MegasegError
 from megaseg.serving import http_tensors, openapi
 from megaseg.serving.errors import ModelNotReady, RequestError, Unauthorized
 from megaseg.serving.http_body import Room, read_body, unless_gone
+from megaseg.serving.http_source import read_source
 from megaseg.serving.inference import ENDING, Inference
 from megaseg.serving.logs import log
 from megaseg.serving.models import VERSION
@@ -34,8 +32,6 @@ from megaseg.serving.status import message_of, status_of
 
 EXTENSIONS = ("binary_tensor_data", "model_repository", "parameters", "sequence")
 _SMALL_BODY = 1 << 16  # bytes of a request that has no tensors
-# Of a screenplay, whose parsing holds Python's interpreter lock.
-_MOST_TEXT, _LONGEST_LINE = 4 << 20, 10_000
 _HEADER = "Inference-Header-Content-Length"
 
 
@@ -105,7 +101,7 @@ class _Routes:
             self._inference.expect_room(*names)
             content = await self._body(request, held)
             # In a thread even where the body is small: it may unpack to a thousand times as much.
-            source = await asyncio.to_thread(_source, content, request.headers.get("content-type", ""), self._limit)
+            source = await asyncio.to_thread(read_source, content, request.headers.get("content-type", ""), self._limit)
             del content
             seen["shots"] = source.num_shots
             decision = query.model_dump(exclude={"model"})
@@ -221,27 +217,6 @@ class _Gate:
         except Unauthorized as error:
             return await _error(error)(scope, receive, send)
         return await self._app(scope, receive, send)
-
-
-def _source(content: bytes, media_type: str, limit: int) -> Features | Screenplay:
-    """The movie of a body: plain text is a screenplay, all else the bytes of a feature file.
-
-    Raises:
-        FeatureError: neither. ResourceLimitError: it would unpack to more than ``limit`` bytes, or too much text.
-    """
-    if media_type.partition(";")[0].strip().lower() != "text/plain":
-        try:
-            return read_features(content, "body", max_bytes=limit)
-        except FeatureError as error:
-            if b"\0" in content or not content:  # every feature file has zeros, no text has
-                raise
-            raise FeatureError(f"{error}; a screenplay comes with Content-Type: text/plain") from error
-    if len(content) > _MOST_TEXT:
-        raise ResourceLimitError(f"body: expected a screenplay of up to {_MOST_TEXT} bytes, got {len(content)}")
-    longest = max(map(len, content.splitlines()), default=0)
-    if longest > _LONGEST_LINE:
-        raise ResourceLimitError(f"body: expected lines of up to {_LONGEST_LINE} bytes, got one of {longest}")
-    return parse_screenplay(content, "body")
 
 
 def _named(request: Request) -> tuple[str, str]:

@@ -12,7 +12,13 @@ import megaseg.engine
 
 Schema = dict[str, Any]
 _BINARY: Schema = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
-_PLAIN: Schema = {"text/plain": {"schema": {"type": "string"}}}
+_SCREENPLAYS: Schema = {
+    "text/plain": {"schema": {"type": "string"}},
+    **{
+        f"application/{kind}": {"schema": {"type": "string", "format": "binary"}}
+        for kind in ("vnd.finaldraft.fdx", "pdf")
+    },
+}
 _MEANINGS = {
     400: "A request that is malformed, or that the model does not take.",
     401: "No bearer token, or a wrong one.",
@@ -154,7 +160,7 @@ OPERATIONS: dict[str, Schema] = {
     "load": _operation("Load a known model, or read it anew.", {}, _CHANGE, _json("change_request"), optional=True),
     "unload": _operation("Unload a model.", {}, _CHANGE, _json("change_request"), optional=True),
     "segment": _operation(
-        "Tracks of a feature file or a screenplay.", _json("result"), _INFERENCE, {**_BINARY, **_PLAIN}
+        "Tracks of a feature file or a screenplay.", _json("result"), _INFERENCE, {**_BINARY, **_SCREENPLAYS}
     ),
     "metrics": _operation("Prometheus metrics.", {"text/plain": {"schema": {"type": "string"}}}),
     "openapi": {"include_in_schema": False},
