@@ -25,12 +25,14 @@ from megaseg.serving.http_body import Room, read_body, unless_gone
 from megaseg.serving.http_source import read_source
 from megaseg.serving.inference import ENDING, Inference
 from megaseg.serving.logs import log
-from megaseg.serving.models import VERSION
+from megaseg.serving.models import PLATFORM, VERSION
 from megaseg.serving.offload import off_loop
 from megaseg.serving.security import accepts
 from megaseg.serving.status import message_of, status_of
 
-EXTENSIONS = ("binary_tensor_data", "model_repository", "parameters", "sequence")
+EXTENSIONS = (
+    *("binary_tensor_data", "model_configuration", "model_repository", "parameters", "sequence", "statistics"),
+)
 _SMALL_BODY = 1 << 16  # bytes of a request that has no tensors
 _HEADER = "Inference-Header-Content-Length"
 
@@ -75,8 +77,14 @@ class _Routes:
             [{"name": tensor.name, "datatype": tensor.datatype, "shape": tensor.shape} for tensor in tensors]
             for tensors in (model.inputs, model.outputs)
         )
-        values = {"name": model.name, "versions": [VERSION], "platform": "megaseg"}
+        values = {"name": model.name, "versions": [VERSION], "platform": PLATFORM}
         return JSONResponse({**values, "inputs": inputs, "outputs": outputs})
+
+    async def config(self, request: Request) -> Response:
+        return JSONResponse(self._models.get(*_named(request)).configuration())
+
+    async def statistics(self, request: Request) -> Response:
+        return JSONResponse({"model_stats": self._inference.statistics(*_named(request))})
 
     async def infer(self, request: Request) -> Response:
         name, version = _named(request)
@@ -160,8 +168,11 @@ ROUTES = (
     ("GET", "/v2/health/live", "live"),
     ("GET", "/v2/health/ready", "ready"),
     ("GET", "/v2", "server"),
+    ("GET", "/v2/models/stats", "statistics"),  # of all models
     *(("GET", path, "model") for path in (_MODEL, _VERSION)),
     *(("GET", f"{path}/ready", "model_ready") for path in (_MODEL, _VERSION)),
+    *(("GET", f"{path}/config", "config") for path in (_MODEL, _VERSION)),
+    *(("GET", f"{path}/stats", "statistics") for path in (_MODEL, _VERSION)),
     *(("POST", f"{path}/infer", "infer") for path in (_MODEL, _VERSION)),
     ("POST", "/v2/repository/index", "index"),
     ("POST", "/v2/repository/models/{name}/load", "load"),
@@ -180,9 +191,10 @@ def create_app(inference: Inference, *, token: str | None = None) -> FastAPI:
     for method, path, name in ROUTES:
         described: dict[str, Any] = openapi.OPERATIONS[name]
         endpoint = _answered(getattr(routes, name), inference)
-        app.add_api_route(
-            path, endpoint, methods=[method], name=name, response_class=Response, response_model=None, **described
-        )
+        options: dict[str, Any] = {"response_class": Response, "response_model": None}
+        app.add_api_route(path, endpoint, methods=[method], name=name, **options, **described)
+        if method == "GET":
+            app.add_api_route(path, endpoint, methods=["HEAD"], **options, include_in_schema=False)
     app.add_middleware(_Gate, token=token, inference=inference)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _no_route)
@@ -221,7 +233,7 @@ class _Gate:
 
 def _named(request: Request) -> tuple[str, str]:
     """Model name and version of a path; no version is the only one."""
-    return request.path_params["name"], request.path_params.get("version", "")
+    return request.path_params.get("name", ""), request.path_params.get("version", "")
 
 
 def _answered(handler: Handler, inference: Inference) -> Handler:
