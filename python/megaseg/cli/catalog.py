@@ -19,6 +19,7 @@ from megaseg.catalog.titles import find_titles
 from megaseg.catalog.workers import LocalWorkers, Workers
 from megaseg.cli.console import (
     DEFAULT,
+    MODEL_KEYWORDS,
     BackendOption,
     CheckpointsOption,
     ComputeTypeOption,
@@ -30,6 +31,7 @@ from megaseg.cli.console import (
     ScenesOption,
     ThreadsOption,
     ThresholdOption,
+    named_flags,
     output,
     print_json,
     progress,
@@ -89,7 +91,8 @@ def catalog(
     model = {"device": device, "backend": backend, "overflow": overflow}
     options = {"checkpoint": names, "decision": decision, "compute_type": compute_type, **model}
     digests = [sha256(resolve_checkpoint(name)).hexdigest() for name in names]
-    titles = find_titles(inputs, path_column=path_column)
+    with named_flags("path_column"):
+        titles = find_titles(inputs, path_column=path_column)
     start = time.monotonic()
     # What Ray has to say, such as that a worker died, it prints: stdout is for the report.
     with redirect_stdout(sys.stderr), _workers(ray, options, workers, threads, device) as hands:
@@ -113,6 +116,7 @@ def catalog(
         raise typer.Exit(1)
 
 
+@named_flags(*MODEL_KEYWORDS)
 def _workers(
     address: str | None, options: dict[str, Any], workers: int, threads: int, device: str
 ) -> AbstractContextManager[Workers]:

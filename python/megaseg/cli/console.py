@@ -88,6 +88,7 @@ FLAGS = {
     "num_scenes": "--num-scenes",
     "ordered": "--ordered/--unordered",
 }
+MODEL_KEYWORDS = ("device", "compute_type", "backend", "overflow")  # of Engine.from_checkpoint
 ThresholdOption = Annotated[
     float | None, typer.Option(help="Least P(boundary) of a boundary; default: the checkpoint's own.")
 ]
@@ -110,15 +111,18 @@ PlotOption = Annotated[
 
 
 @contextmanager
-def named_flags(*names: str) -> Iterator[None]:
-    """An error about a keyword, of a decision or one of ``names``, names the flag in its place."""
-    flags = FLAGS | {name: f"--{name.replace('_', '-')}" for name in names}
+def named_flags(*names: str, **others: str) -> Iterator[None]:
+    """An error about a keyword names the flag in its place: of a decision, of ``names``, or another one's.
+
+    ``others`` are flags by keyword, where a flag is not called as its keyword is.
+    """
+    flags = FLAGS | {name: f"--{name.replace('_', '-')}" for name in names} | others
     try:
         yield
     except MegasegError as error:
-        told = re.sub(
-            rf"(^|: )({'|'.join(flags)})(?=: )", lambda found: found[1] + flags[found[2]], str(error), count=1
-        )
+        keyword = rf"(^|: |\()({'|'.join(flags)})(?=: |\))"
+        told = re.sub(keyword, lambda found: found[1] + flags[found[2]], str(error), count=1)
+        told = told.replace("overflow='pool'", "--overflow pool")
         if told == str(error):
             raise
         raise type(error)(told) from error

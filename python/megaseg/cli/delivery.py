@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich import box
@@ -48,14 +49,16 @@ def targets(
     return [output_path / f"{name.replace('/', '_')}.json" for name in names]
 
 
-def deliver(
-    result: Segmentation,
-    name: str,
-    target: Path | None,
-    plot: Path | None,
-    json: bool,
-    source: Source | None = None,
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Movie:
+    """A movie as tables show it: its name, its source where that is known, and what a row of its features is called."""
+
+    name: str
+    source: Source | None = None
+    row: str = "shot"
+
+
+def deliver(result: Segmentation, movie: Movie, target: Path | None, plot: Path | None, json: bool) -> None:
     """Write a movie's result and picture where they are wanted, and print a line of JSON or tables."""
     if target is not None:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -64,21 +67,23 @@ def deliver(
     if plot is not None:
         from megaseg.report.plots import plot_segmentation
 
-        plot_segmentation(result, plot, title=name)
+        plot_segmentation(result, plot, title=movie.name)
     if json:
         print_json(result.to_dict())
         return
     for track in result.tracks.values():
-        output.print(_table(result, track, name, source))
+        output.print(_table(result, track, movie))
 
 
-def _table(result: Segmentation, track: Track, name: str, source: Source | None) -> Table:
+def _table(result: Segmentation, track: Track, movie: Movie) -> Table:
     """A row a segment, with its text where there is some, else its score as a bar; then a row a point."""
-    table = Table(title=f"{name}: {len(track.segments)} {track.name} in {result.num_shots} shots", box=box.SIMPLE_HEAD)
+    rows = f"{movie.row}s"
+    title = f"{movie.name}: {len(track.segments)} {track.name} in {result.num_shots} {rows}"
+    table = Table(title=title, box=box.SIMPLE_HEAD)
     table.add_column(track.task, no_wrap=True)
-    for column in ["first", "last", "shots"] + ["start", "end"] * (result.times is not None) + ["score"]:
+    for column in ["first", "last", rows] + ["start", "end"] * (result.times is not None) + ["score"]:
         table.add_column(column, justify="right", no_wrap=True)
-    play = source if isinstance(source, Screenplay) else None
+    play = movie.source if isinstance(movie.source, Screenplay) else None
     if play:
         table.add_column("begins", no_wrap=True)
     elif not track.points:

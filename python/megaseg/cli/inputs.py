@@ -74,6 +74,12 @@ def path_of(movie: Source) -> str:
     return str(movie.path) if isinstance(movie, FeatureFile) else movie.name
 
 
+def row_of(movie: Source, pipeline: Pipeline) -> str:
+    """What a row of a movie's features is called: a scene in a file that the models read as such, else a shot."""
+    recipes = {engine.config.recipe for engine in pipeline.engines}
+    return "scene" if isinstance(movie, FeatureFile) and recipes == {UNITS["scene"]} else "shot"
+
+
 @contextmanager
 def hints(pipeline: Pipeline) -> Iterator[None]:
     """An error about a movie that the models cannot read says which command or option helps."""

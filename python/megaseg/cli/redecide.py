@@ -16,7 +16,7 @@ from megaseg.cli.console import (
     ScenesOption,
     named_flags,
 )
-from megaseg.cli.delivery import deliver, targets, to_stdout
+from megaseg.cli.delivery import Movie, deliver, targets, to_stdout
 from megaseg.engine.results.segmentation import Segmentation
 from megaseg.errors import FeatureError
 
@@ -45,4 +45,4 @@ def redecide(
         changed = kept.redecide(
             threshold=threshold, min_scene_length=min_scene_length, num_scenes=num_scenes, ordered=ordered
         )
-    deliver(changed, result.stem, target, plot, json or to_stdout(output_path))
+    deliver(changed, Movie(result.stem), target, plot, json or to_stdout(output_path))

@@ -8,6 +8,7 @@ import typer
 
 from megaseg.cli.console import (
     DEFAULT,
+    MODEL_KEYWORDS,
     BackendOption,
     CheckpointsOption,
     ComputeTypeOption,
@@ -24,8 +25,8 @@ from megaseg.cli.console import (
     named_flags,
     progress,
 )
-from megaseg.cli.delivery import deliver, targets, to_stdout
-from megaseg.cli.inputs import Failures, hints, path_of, sources
+from megaseg.cli.delivery import Movie, deliver, targets, to_stdout
+from megaseg.cli.inputs import Failures, hints, path_of, row_of, sources
 from megaseg.pipelines import Pipeline
 
 
@@ -58,14 +59,15 @@ def segment(
     if not movies:
         failures.end(0)
     files = targets([movie.name for movie in movies], output_path, plot, failed=len(failures))
-    pipeline = Pipeline.from_checkpoints(
-        checkpoint or [DEFAULT],
-        device=device,
-        compute_type=compute_type,
-        num_threads=threads,
-        backend=backend,
-        overflow=overflow,
-    )
+    with named_flags(*MODEL_KEYWORDS):
+        pipeline = Pipeline.from_checkpoints(
+            checkpoint or [DEFAULT],
+            device=device,
+            compute_type=compute_type,
+            num_threads=threads,
+            backend=backend,
+            overflow=overflow,
+        )
     decision = {
         "threshold": threshold,
         "min_scene_length": min_scene_length,
@@ -81,7 +83,8 @@ def segment(
             with failures.of(path_of(movie)), hints(pipeline), named_flags():
                 result = pipeline.segment(movie, **decision)
             if result is not None:
-                deliver(result, movie.name, file, plot, json or to_stdout(output_path), movie)
+                own = Movie(movie.name, movie, row_of(movie, pipeline))
+                deliver(result, own, file, plot, json or to_stdout(output_path))
                 done += 1
             bar.advance(bar.task_ids[0])
     failures.end(done)
