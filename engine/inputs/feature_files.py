@@ -21,7 +21,7 @@ from megaseg.engine.inputs.features import Features
 from megaseg.engine.inputs.files import atomic_write, resolve, shipped, what_is_there
 from megaseg.errors import FeatureError, ResourceLimitError
 
-_TEXTS = (".fountain", ".txt", ".jsonl", ".gz")  # files that hold screenplays
+_TEXTS = (".fountain", ".spmd", ".md", ".txt", ".fdx", ".pdf", ".jsonl", ".gz")  # files that hold screenplays
 FeatureSource = Features | Mapping[str, Any] | str | os.PathLike[str]
 
 
@@ -60,13 +60,14 @@ def load_features(path: str | os.PathLike[str]) -> Features:
     """
     path = resolve_features(path)
     readers = {".npz": _read_npz, ".safetensors": _read_safetensors}
-    if path.suffix not in readers:
-        hint = "; screenplays go through megaseg.pipelines.Pipeline" if path.suffix in _TEXTS else ""
+    suffix = path.suffix.lower()
+    if suffix not in readers:
+        hint = "; screenplays go through megaseg.pipelines.Pipeline" if suffix in _TEXTS else ""
         raise FeatureError(f"{path}: expected a .npz or .safetensors file, got {path.suffix or 'no suffix'!r}{hint}")
     try:
-        mapping = readers[path.suffix](path)
+        mapping = readers[suffix](path)
     except Exception as error:
-        raise FeatureError(f"{path}: expected a readable {path.suffix} file, got: {error}") from error
+        raise FeatureError(f"{path}: expected a readable {suffix} file, got: {error}") from error
     try:
         return Features.from_mapping(mapping)
     except FeatureError as error:

@@ -101,7 +101,7 @@ def test_what_a_pipeline_does_not_take_is_named(tmp_path: Path) -> None:
     for number in (1, -1):
         with pytest.raises(FeatureError, match=f"model: expected a number from 0 to 0, got {number}"):
             pipeline("scene").features(screenplay(), number)
-    with pytest.raises(FeatureError, match="empty: expected a screenplay, found no action or dialogue"):
+    with pytest.raises(FeatureError, match="empty: expected a screenplay with blocks"):
         pipeline("scene").segment(Screenplay("empty", (), None))
     synopses = Engine.from_checkpoint(random_checkpoint(small_config("synopsis")))
     with pytest.raises(UnsupportedError, match="segment: expected a scene or act model, got one of task synopsis"):

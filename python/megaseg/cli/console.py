@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -88,6 +88,13 @@ def named_flags() -> Iterator[None]:
         if name not in FLAGS:
             raise
         raise FeatureError(f"{FLAGS[name]}: {rest}") from error
+
+
+def print_warnings(messages: Iterable[str]) -> None:
+    """What the user should hear though the work went on, a line each on stderr, as it stands."""
+    for message in messages:
+        plain = "".join(letter if letter.isprintable() else "?" for letter in message)
+        console.print(Text.assemble(("warning:", "bold yellow"), f" {plain}"), soft_wrap=True, highlight=False)
 
 
 def print_json(value: Any) -> None:

@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from megaseg.cli.console import JsonOption, output, print_json, progress
+from megaseg.cli.console import JsonOption, output, print_json, print_warnings, progress
+from megaseg.cli.stdin import STDIN, FromOption, NameOption, from_stdin, require_kind
 from megaseg.engine.inputs.feature_files import save_features
 from megaseg.engine.inputs.features import Features
 from megaseg.features import ScreenplayExtractor, build_features
@@ -20,10 +21,14 @@ app = typer.Typer(help="Turn sources into per-shot feature files.", no_args_is_h
 
 @app.command("screenplay")
 def screenplay(
-    inputs: Annotated[list[Path], typer.Argument(help="JSONL files (.jsonl, .jsonl.gz), Fountain or plain text.")],
+    inputs: Annotated[
+        list[str], typer.Argument(help="Screenplays: Fountain, plain text, Final Draft, PDF, JSONL, or - (stdin).")
+    ],
     folder: Annotated[Path, typer.Option("--output", "-o", help="Folder for one .npz a movie.")],
     unit: Annotated[str, typer.Option(help="What a row is: block (for scenes) or scene (for acts).")] = "block",
     encoder: Annotated[Path | None, typer.Option(help="Folder of all-MiniLM-L6-v2; default: its wheel.")] = None,
+    kind: FromOption = None,
+    name: NameOption = "stdin",
     reader: Annotated[Path | None, typer.Option(help="Reader file; default: the shipped one.")] = None,
     compute_type: Annotated[str, typer.Option(help="float32 or bfloat16 (about three times as fast).")] = "float32",
     json: JsonOption = False,
@@ -32,6 +37,8 @@ def screenplay(
 
     Runs again for free: files that are up to date stay as they are.
     """
+    require_kind(kind, inputs)
+    plays = [play for given in inputs for play in (from_stdin(kind, name) if given == STDIN else [given])]
     with progress("Reading", None) as bar:
         task = bar.task_ids[0]
 
@@ -39,12 +46,14 @@ def screenplay(
             bar.update(task, advance=blocks, description=name)
 
         built = build_features(
-            inputs,
+            plays,
             folder,
             ScreenplayExtractor(minilm=encoder, reader=reader, compute_type=compute_type),
             unit=unit,
+            kind=kind,
             advance=advance,
         )
+    print_warnings(remark for movie in built for remark in movie.remarks)
     if json:
         print_json({"folder": str(folder), "movies": [asdict(movie) for movie in built]})
         return

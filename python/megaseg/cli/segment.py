@@ -22,10 +22,13 @@ from megaseg.cli.console import (
     ThreadsOption,
     ThresholdOption,
     named_flags,
+    print_warnings,
     progress,
 )
 from megaseg.cli.delivery import deliver, targets
+from megaseg.cli.stdin import STDIN, FromOption, NameOption, from_stdin, require_kind
 from megaseg.engine.inputs.features import OtherRecipe
+from megaseg.features import Screenplay
 from megaseg.features.extractor import UnnamedUnits
 from megaseg.features.screenplay.extractor import UNITS
 from megaseg.pipelines import Pipeline, find_sources
@@ -33,9 +36,11 @@ from megaseg.pipelines import Pipeline, find_sources
 
 def segment(
     inputs: Annotated[
-        list[str], typer.Argument(help="Feature files or screenplays, folders of them, or a sample's name.")
+        list[str], typer.Argument(help="Feature files or screenplays, folders of them, a sample's name, or - (stdin).")
     ],
     checkpoint: CheckpointsOption = None,
+    kind: FromOption = None,
+    name: NameOption = "stdin",
     threshold: ThresholdOption = None,
     min_scene_length: LengthOption = None,
     num_scenes: ScenesOption = None,
@@ -49,11 +54,15 @@ def segment(
     threads: ThreadsOption = 0,
     json: JsonOption = False,
 ) -> None:
-    """Find scenes, acts, or both, from features of movies or from screenplays (Fountain, plain text, JSONL).
+    """Find scenes, acts, or both, from features of movies or from screenplays (Fountain, text, FDX, PDF, JSONL).
 
     Prints a table, or with --json one result a line.
     """
-    movies = [movie for name in inputs for movie in find_sources(name)]
+    require_kind(kind, inputs)
+    movies = [
+        movie for given in inputs for movie in (from_stdin(kind, name) if given == STDIN else find_sources(given, kind))
+    ]
+    print_warnings(remark for movie in movies if isinstance(movie, Screenplay) for remark in movie.remarks)
     files = targets([movie.name for movie in movies], output_path, plot)
     pipeline = Pipeline.from_checkpoints(
         checkpoint or [DEFAULT],

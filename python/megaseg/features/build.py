@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,8 @@ from megaseg.engine.inputs.feature_files import save_features
 from megaseg.engine.inputs.files import atomic_write
 from megaseg.errors import FeatureError, UnsupportedError
 from megaseg.features.screenplay.extractor import UNITS, ScreenplayExtractor
-from megaseg.features.screenplay.screenplay import Screenplay, read_screenplays
+from megaseg.features.screenplay.files import read_screenplays
+from megaseg.features.screenplay.screenplay import Screenplay
 
 INDEX = "index.json"
 
@@ -25,6 +26,7 @@ class Built:
     """What became of one screenplay.
 
     ``status`` is ``written``, ``kept`` (up to date), ``empty`` (no blocks) or ``no scenes`` (asked for, not named).
+    ``remarks`` are those of the screenplay.
     """
 
     name: str
@@ -32,18 +34,21 @@ class Built:
     status: str
     blocks: int
     scenes: int | None
+    remarks: tuple[str, ...] = ()
 
 
 def build_features(
-    inputs: Sequence[str | Path],
+    inputs: Sequence[str | Path | Screenplay],
     folder: str | Path,
     extractor: ScreenplayExtractor,
     *,
     unit: str = "block",
+    kind: str | None = None,
     advance: Callable[[str, int], None] = lambda name, blocks: None,
 ) -> list[Built]:
     """Write features of every screenplay of ``inputs`` to ``folder``, one row per ``unit`` (``block`` or ``scene``).
 
+    ``kind`` is that of every file, as ``read_screenplays`` takes it.
     Each file appears whole or not at all. A folder holds one unit: the other's files in it are written anew.
     ``advance(name, blocks)`` is called as blocks are done.
 
@@ -57,7 +62,7 @@ def build_features(
     folder.mkdir(parents=True, exist_ok=True)
     index = _read_index(folder / INDEX)
     built: dict[str, Built] = {}
-    for play in (play for path in inputs for play in read_screenplays(path)):
+    for play in (play for given in inputs for play in _plays(given, kind)):
         file = file_name(play.name)
         if file in built:
             raise FeatureError(f"{play.name}: expected screenplays of different names, got two for {file}")
@@ -74,6 +79,10 @@ def build_features(
             _write_index(folder / INDEX, index)
         built[file] = _built(play, file, unit, "kept" if current else "written")
     return list(built.values())
+
+
+def _plays(given: str | Path | Screenplay, kind: str | None) -> Iterable[Screenplay]:
+    return [given] if isinstance(given, Screenplay) else read_screenplays(given, kind)
 
 
 def file_name(name: str) -> str:
@@ -94,7 +103,7 @@ def _built(play: Screenplay, file: str | None, unit: str, status: str) -> Built:
         scenes = play.num_scenes
     elif file is not None and play.labels is not None:
         scenes = int(play.labels.sum())
-    return Built(play.name, file, status, len(play.blocks), scenes)
+    return Built(play.name, file, status, len(play.blocks), scenes, play.remarks)
 
 
 def _digest(play: Screenplay, identity: str, unit: str) -> str:

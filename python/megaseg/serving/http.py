@@ -21,7 +21,8 @@ from megaseg._version import __version__
 from megaseg.engine.inputs.feature_files import read_features
 from megaseg.engine.inputs.features import Features
 from megaseg.errors import FeatureError, MegasegError, ResourceLimitError
-from megaseg.features.screenplay.screenplay import Screenplay, parse_screenplay
+from megaseg.features.screenplay.files import parse_screenplay
+from megaseg.features.screenplay.screenplay import Screenplay
 from megaseg.serving import http_tensors, openapi
 from megaseg.serving.errors import ModelNotReady, RequestError, Unauthorized
 from megaseg.serving.http_body import Room, read_body, unless_gone
