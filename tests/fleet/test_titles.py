@@ -149,7 +149,9 @@ def test_two_files_of_one_title_are_refused(folder: Path) -> None:
 
 def test_an_input_of_no_titles_is_refused(folder: Path) -> None:
     (folder / "empty").mkdir()
-    with pytest.raises(FeatureError, match="empty: expected .npz, .safetensors, .fountain files, got none"):
+    with pytest.raises(
+        FeatureError, match="empty: expected .npz, .safetensors, .fountain, .spmd, .fdx files, got none"
+    ):
         find_titles([str(folder / "empty")])
     with pytest.raises(FeatureError, match="none: expected a folder, a feature file, a screenplay or a Parquet list"):
         find_titles([str(folder / "none")])

@@ -23,16 +23,16 @@ _CONTROLS = frozenset(map(chr, range(32))) - set("\t\n\v\f\r\x1a\x1b\x1c\x1d\x1e
 _LOST = "\ufffd"
 
 
-def decode(content: bytes, where: str) -> tuple[str, list[str]]:
-    """(text, remarks on how it was read) of a file's bytes.
+def decode(content: bytes | str, where: str) -> tuple[str, list[str]]:
+    """(text, remarks on how it was read) of a file's bytes, or of text that is checked only.
 
     Raises:
         FeatureError: binary data, or bytes that no encoding explains; names the file and the byte.
         UnsupportedError: neither UTF-8 nor UTF-16, and the extra ``text`` is not installed.
     """
     remarks: list[str] = []
-    text = _unicode(content, where)
-    if text is None:
+    text = content if isinstance(content, str) else _unicode(content, where)
+    if text is None and isinstance(content, bytes):
         found = guess(content, where)
         if found is None:
             raise FeatureError(
@@ -40,7 +40,7 @@ def decode(content: bytes, where: str) -> tuple[str, list[str]]:
             )
         text, encoding = found
         remarks.append(f"read as {encoding}; save it as UTF-8 if names or accents look wrong")
-    if any(control in text for control in _CONTROLS):
+    if text is None or any(control in text for control in _CONTROLS):
         raise FeatureError(f"{where}: expected a text screenplay (Fountain or plain), got binary data")
     if lost := text.count(_LOST):
         remarks.append(f"{lost} characters were lost before megaseg read the file (U+FFFD); export it again")

@@ -80,9 +80,7 @@ def parse_screenplays(
             return
         if what := _refused_bytes(content, kind):
             raise FeatureError(f"{where}: {_EXPECTED}; got {what}: {_EXPORT}")
-        text, remarks = _decode(content, where)
-    else:
-        text, remarks = content, []
+    text, remarks = _decode(content, where)
     if kind == "jsonl" or (kind is None and is_pack(text)):
         yield from parse_pack(text.encode("utf-8", errors="surrogatepass"), where)
     else:
@@ -104,8 +102,10 @@ def _refused_bytes(content: bytes, kind: str | None) -> str | None:
     return f"a PDF where {kind} was expected" if content.startswith(_PDF) else binary_signature(content)
 
 
-def _decode(content: bytes, where: str) -> tuple[str, list[str]]:
+def _decode(content: bytes | str, where: str) -> tuple[str, list[str]]:
     """``decode`` where an XML declaration may name the encoding, which UTF-8 and byte order marks overrule."""
+    if isinstance(content, str):
+        return decode(content, where)
     declared = re.match(rb"\s*<\?xml[^>]{0,80}encoding=[\"']([\w.-]{1,40})[\"']", content)
     if declared and not content.isascii():
         try:

@@ -16,8 +16,9 @@ from megaseg.features.screenplay.paragraphs import (
     UNKNOWN,
     Paragraph,
     assemble,
+    is_heading,
 )
-from megaseg.features.screenplay.script_text import Parsed
+from megaseg.features.screenplay.script_text import Parsed, parse_script
 
 # Types of Final Draft's own templates and of those in other languages, in small letters.
 _TYPES = {
@@ -83,10 +84,30 @@ def parse_final_draft(text: str, where: str) -> Parsed:
     content = next((child for child in root if _tag(child) == "Content"), None)
     if content is None:
         raise FeatureError(f"{where}: expected a Final Draft script with <Content>, got one without")
-    parsed = assemble(_paragraphs(content, _own_types(root)))
+    parsed = _parsed(list(_paragraphs(content, _own_types(root))))
     if not parsed:
         raise FeatureError(f"{where}: expected a Final Draft script, found no action or dialogue: an empty template?")
     return parsed
+
+
+def _parsed(paragraphs: list[Paragraph]) -> Parsed:
+    """Blocks by the paragraphs' kinds; where no kind is a cue, of types in an unknown language, by their words."""
+    if any(paragraph.kind == CUE for paragraph in paragraphs):
+        return assemble(paragraphs)
+    text = ""
+    for kind, words in paragraphs:
+        line = " ".join(words.split())
+        above = text.rpartition("\n\n")[2].rpartition("\n")[2]
+        speech = kind != HEADING and line != line.upper() and _may_be_cue(above)
+        text += ("\n" if speech else "\n\n") + ("." if kind == HEADING and not is_heading(line) else "") + line
+    return parse_script(text)
+
+
+def _may_be_cue(line: str) -> bool:
+    """Whether a line that stands alone in capitals may name a speaker, or is a parenthetical below one."""
+    return (line.isupper() and len(line) <= 40 and line[-1] not in ":.!?" and not is_heading(line)) or (
+        line.startswith("(") and line.endswith(")")
+    )
 
 
 def _root(text: str, where: str) -> Any:

@@ -20,7 +20,7 @@ HEADING, UNKNOWN, CUE, PARENTHETICAL, SPEECH, DROPPED = (
     "speech",
     "dropped",
 )
-_CONTINUED = re.compile(r"\(\s*(?:CONT['’.]?\s?D\.?|CONTINUED|CONTINUING|MORE)\s*\)", re.IGNORECASE)
+_CONTINUED = re.compile(r"\(\s*(?:CONT['’.]?\s?D\.?|CONTINUED|MORE)\s*\)", re.IGNORECASE)
 _PROBE = "He waits."
 
 

@@ -38,8 +38,9 @@ _IN_ZIP = (
 )
 _HTML = re.compile(r"<(?:!doctype\s+html|html|head|body|table|div|span|pre|p|br|h[1-6]|script|meta|b|i)\b[^>]*>", re.I)
 _CODE = re.compile(
-    r"#!\s*/|<\?php\b|#\s*include\s*[<\"]|diff --git |-{5}BEGIN |%YAML|\\documentclass|(?:import|package) [\w.]+;?\s*$"
-    r"|(?:from [\w.]+ )?import [\w., ]+$|(?:def|class) \w+[(:].*:\s*$|(?:const|let|var) \w+ = "
+    r"#!\s*/|<\?php\b|#\s*include\s*[<\"]|diff -{2}git |-{5}BEGIN |%YAML|\\documentclass"
+    r"|(?:import|package) [\w.]+;?\s*$|(?:from [\w.]+ )?import [\w., ]+$|(?:def|class) \w+[(:].*:\s*$"
+    r"|(?:const|let|var) \w+ = "
 )
 _CUE_TIME = re.compile(r"\d{1,2}:\d\d(?::\d\d)?[.,]\d{3} --> ")
 
@@ -78,6 +79,8 @@ def text_form(text: str) -> str | None:
         return "HTML"
     if root := re.match(r"(?:<\?xml\b[^>]*>|<!--[^>]*-->|\s)*<([A-Za-z_][\w:.-]*)[\s/>]", start):
         return f"XML (<{root[1]:.40}>)"
+    if re.match(r"<(?:\?xml|!DOCTYPE|!ENTITY)", start):
+        return "XML"
     if start.startswith(("{", "[")) and _is_json(text):
         return "JSON"
     if start.startswith("WEBVTT") or _CUE_TIME.match(re.sub(r"\A\d+\s*\n", "", start)):
@@ -88,8 +91,11 @@ def text_form(text: str) -> str | None:
 
 
 def is_final_draft(text: str) -> bool:
-    """Whether a text is XML of Final Draft, by its declaration and its outermost element."""
-    return re.match(r"(?:<\?[^>]*>|<!--[^>]*-->|<!DOCTYPE[^>]*>|\s)*<(?:\w+:)?FinalDraft\b", text[:4000]) is not None
+    """Whether a text is XML with an element of Final Draft near its beginning."""
+    start = text[:20_000].lstrip()
+    if not re.match(r"<(?:\?xml\b|!DOCTYPE\b|!--|(?:\w+:)?FinalDraft\b)", start):
+        return False
+    return re.search(r"<(?:\w+:)?FinalDraft\b", start) is not None
 
 
 def is_pack(text: str) -> bool:

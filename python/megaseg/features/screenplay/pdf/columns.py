@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from itertools import pairwise
 
 from megaseg.features.screenplay.paragraphs import (
@@ -22,13 +21,17 @@ from megaseg.features.screenplay.pdf.lines import Line
 _LETTER = 0.6  # width of a letter of Courier by the size of its font
 _INDENT = 4.0  # letters; what is further in than this is no action
 _LEAST_SHARE = 0.04  # of the lines, that a column has to be one
+_FULL = 45  # letters of a line that the next word had no room in
+_BROKEN = re.compile(r"(?<=\w-)\n(?=\w)")  # a line's end at a hyphen
 _MORE = re.compile(r"\W*(?:MORE|CONTINUED|CONT['’]?D)\W*(?:\(\d+\))?\W*", re.IGNORECASE)
 
 
 def paragraphs(lines: Sequence[Line]) -> list[Paragraph] | None:
     """Paragraphs in reading order; None where no column of speeches is found."""
     columns = _Columns.of(lines)
-    return None if columns is None else _continued(_grouped(lines, columns))
+    if columns is None:
+        return None
+    return [Paragraph(kind, _BROKEN.sub("", words)) for kind, words in _continued(_grouped(lines, columns))]
 
 
 class _Columns:
@@ -69,45 +72,82 @@ class _Columns:
 
 def _grouped(lines: Sequence[Line], columns: _Columns) -> Iterator[tuple[Line, Paragraph]]:
     """Each paragraph with its first line."""
-    kind, first, words = "", None, ""
-    for at, line in enumerate(lines):
-        if line.second is not None and columns.is_flush(line):
-            joined = f"{line.words} {line.second.words}"
-            line = replace(line, words=joined, second=None)
-        new = _kind(lines, at, line, kind, columns)
-        goes_on = first is not None and new == kind and not line.parted and new not in (CUE, HEADING)
-        if goes_on and not (new == UNKNOWN and columns.is_flush(line) != columns.is_flush(lines[at - 1])):
-            words = f"{words}\n{line.words}"
-            continue
-        if first is not None:
+    kind, first, words, at = "", None, "", 0
+    while at < len(lines):
+        line, both = lines[at], _side_by_side(lines, at)
+        if first is not None and (both or not _goes_with(lines, at, kind, columns)):
             yield first, Paragraph(kind, words)
-        kind, first, words = new, line, line.words
+            first = None
+        if both:
+            yield from ((line, paragraph) for paragraph in both)
+            at, kind = _end(lines, at), SPEECH
+            continue
+        kind = _kind(lines, at, kind, columns)
+        first, words = (line, _words(line)) if first is None else (first, f"{words}\n{_words(line)}")
+        at += 1
     if first is not None:
         yield first, Paragraph(kind, words)
 
 
-def _kind(lines: Sequence[Line], at: int, line: Line, before: str, columns: _Columns) -> str:
+def _words(line: Line) -> str:
+    return line.words if line.second is None else f"{line.words} {line.second.words}"
+
+
+def _goes_with(lines: Sequence[Line], at: int, kind: str, columns: _Columns) -> bool:
+    """Whether a line is of the paragraph of this kind that is above it."""
+    if lines[at].parted or kind == CUE or _kind(lines, at, kind, columns) != kind:
+        return False
+    return kind != UNKNOWN or columns.is_flush(lines[at]) == columns.is_flush(lines[at - 1])
+
+
+def _end(lines: Sequence[Line], at: int) -> int:
+    """The line after those that follow one without a gap."""
+    return next((end for end in range(at + 1, len(lines)) if lines[end].parted), len(lines))
+
+
+def _side_by_side(lines: Sequence[Line], at: int) -> list[Paragraph]:
+    """The two speeches that begin with a line of two cues; none where it has not two."""
+    first = lines[at]
+    if first.second is None or not (first.parted and _is_cue(first.words) and _is_cue(first.second.words)):
+        return []
+    middle = (first.x + first.second.x) / 2
+    left: list[str] = []
+    right: list[str] = []
+    for line in lines[at + 1 : _end(lines, at)]:
+        (left if line.x < middle else right).append(line.words)
+        if line.second is not None:
+            right.append(line.second.words)
+    if not left or not right:
+        return []
+    speeches = ((first.words, left), (first.second.words, right))
+    return [Paragraph(*both) for cue, rest in speeches for both in ((CUE, cue), (SPEECH, "\n".join(rest)))]
+
+
+def _kind(lines: Sequence[Line], at: int, before: str, columns: _Columns) -> str:
     """The kind of one line, whose predecessor's is ``before``."""
+    line = lines[at]
+    words = _words(line)
     if columns.is_flush(line):
-        wrapped = before == HEADING and not line.parted and line.words.isupper()
-        return HEADING if is_heading(line.words) or wrapped else UNKNOWN
-    follows = at + 1 < len(lines) and not lines[at + 1].parted and not columns.is_flush(lines[at + 1])
-    if line.words.startswith("("):
+        wrapped = before == HEADING and not line.parted and words.isupper()
+        return HEADING if wrapped or is_heading(words) else UNKNOWN
+    if words.startswith("("):
         return PARENTHETICAL if before in (CUE, SPEECH, PARENTHETICAL) else UNKNOWN
-    if is_heading(line.words) and line.parted:
+    if line.parted and is_heading(words):
         return HEADING
-    if _is_cue(line.words) and (
-        (columns.in_cue(line) and (follows or _speech_next(lines, at, columns)))
-        or (line.parted and follows and not columns.in_speech(line))
-    ):
+    if _is_cue(words) and _in_place_of_cue(lines, at, columns):
         return CUE
     if before == PARENTHETICAL and not line.parted and not columns.in_speech(line):
         return PARENTHETICAL
     if columns.in_speech(line) and before in (CUE, SPEECH, PARENTHETICAL):
         return SPEECH
-    if line.parted and follows and _is_cue(line.words):
-        return CUE  # cue and speech are of one column
     return UNKNOWN
+
+
+def _in_place_of_cue(lines: Sequence[Line], at: int, columns: _Columns) -> bool:
+    """Whether a line stands where cues do: further in than speeches, or above a line of a speech after a gap."""
+    line = lines[at]
+    follows = at + 1 < len(lines) and not lines[at + 1].parted and not columns.is_flush(lines[at + 1])
+    return (line.parted and follows) or (columns.in_cue(line) and (follows or _speech_next(lines, at, columns)))
 
 
 def _speech_next(lines: Sequence[Line], at: int, columns: _Columns) -> bool:
@@ -151,4 +191,6 @@ def _continued(grouped: Iterator[tuple[Line, Paragraph]]) -> list[Paragraph]:
 
 
 def _goes_on(before: str, after: str) -> bool:
-    return before[-1:] not in ".!?:…\"”')*" and after[:1].islower()
+    """Whether a paragraph is the rest of one whose last line ends with no sentence: small letters, or a full line."""
+    last = before.rpartition("\n")[2]
+    return (last[-1:].isalnum() or last[-1:] in ",-–—") and (after[:1].islower() or len(last) > _FULL)

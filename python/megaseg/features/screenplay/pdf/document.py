@@ -21,6 +21,7 @@ _MOST_SECONDS = 120.0  # of one file, asked between its pages; a script of 120 p
 _MOST_STREAM = 4_000_000  # bytes of a stream, unpacked; a page of text has 10,000
 _MOST_OPERANDS = 200_000  # of a page; a page set letter by letter has 10,000
 _MOST_UNREADABLE = 0.2  # share of characters that their fonts do not name
+_FARTHEST = 1e5  # points; what is farther off is on no page
 _LIGATURES = str.maketrans({"ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl", "\u00ad": "-", "\u00a0": " "})
 
 
@@ -59,7 +60,7 @@ def parse_pdf(content: bytes, where: str) -> tuple[Parsed, list[str]]:
 
 
 def _pages(reader: Any, where: str) -> Iterator[list[Piece]]:
-    if reader.is_encrypted and not reader.decrypt(""):
+    if reader.is_encrypted and not _opened(reader):
         raise FeatureError(f"{where}: expected a PDF without password, got an encrypted one; save a copy without it")
     count = len(reader.pages)
     if count > MOST_PAGES:
@@ -69,6 +70,14 @@ def _pages(reader: Any, where: str) -> Iterator[list[Piece]]:
         if time.monotonic() > end:
             raise FeatureError(f"{where}: expected pages of text, got {number - 1} of {count} in {_MOST_SECONDS:g} s")
         yield _pieces(page)
+
+
+def _opened(reader: Any) -> bool:
+    """Whether an encrypted file opens without a password, as those do that only forbid printing."""
+    try:
+        return bool(reader.decrypt(""))
+    except Exception:  # noqa: BLE001 (a cipher that pypdf has not, or whatever Python raises for a broken one)
+        return False
 
 
 def _pieces(page: Any) -> list[Piece]:
@@ -81,7 +90,7 @@ def _pieces(page: Any) -> list[Piece]:
         y = tm[4] * cm[1] + tm[5] * cm[3] + cm[5] - bottom
         scale = abs(tm[3] * cm[3]) or abs(tm[0] * cm[0]) or 1.0
         words = text.translate(_LIGATURES).strip()
-        if words:
+        if words and max(abs(x), abs(y), abs(size) * scale) < _FARTHEST:
             found.append(Piece(x, y, abs(size) * scale, words, float(page.mediabox.height)))
 
     split_at_gaps(page)

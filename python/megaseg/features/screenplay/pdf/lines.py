@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import groupby, pairwise
 from statistics import median
 from typing import NamedTuple
 
@@ -85,7 +85,8 @@ def _without_furniture(lines: list[Line], heights: dict[int, float]) -> list[Lin
         second = "" if line.second is None else line.second.words
         return re.sub(r"\d+", "#", f"{line.words} {second}").strip().lower()
 
-    edges = {id(line) for page in heights for line in _edges([line for line in lines if line.page == page])}
+    pages = [list(page) for _, page in groupby(lines, key=lambda line: line.page)]
+    edges = {id(line) for page in pages for line in [*page[:2], *page[-2:]]}
     counts = Counter(form(line) for line in lines if id(line) in edges or in_margin(line))
 
     def is_furniture(line: Line) -> bool:
@@ -97,10 +98,6 @@ def _without_furniture(lines: list[Line], heights: dict[int, float]) -> list[Lin
         return in_margin(line) if counts[form(line)] >= _OFTEN or _has_page_number(line) else False
 
     return [line for line in lines if not is_furniture(line)]
-
-
-def _edges(page: list[Line]) -> list[Line]:
-    return [*page[:2], *page[-2:]]
 
 
 def _has_page_number(line: Line) -> bool:
