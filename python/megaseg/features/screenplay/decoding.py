@@ -21,6 +21,7 @@ _MARKS = (
 _WIDE = ("utf-32-le", "utf-32-be", "utf-16-le", "utf-16-be")
 _CONTROLS = frozenset(map(chr, range(32))) - set("\t\n\v\f\r\x1a\x1b\x1c\x1d\x1e")
 _LOST = "\ufffd"
+_SAMPLE = 1 << 16  # bytes
 
 
 def decode(content: bytes | str, where: str) -> tuple[str, list[str]]:
@@ -80,6 +81,10 @@ def _strict(content: bytes, encoding: str, where: str, skipped: int) -> str:
 
 def _unmarked(content: bytes, encoding: str) -> str | None:
     """Text in UTF-16 or UTF-32 without a mark: words with spaces or lines between them, and no zeros left."""
+    others = [byte for byte in content[:_SAMPLE] if byte]
+    ascii_share = sum(31 < byte < 127 or byte in b"\t\n\r" for byte in others) / max(1, len(others))
+    if content[:_SAMPLE].count(0) * 4 < len(content[:_SAMPLE]) and ascii_share > 0.85:
+        return None  # a text of 8 bits with zeros in it
     try:
         text = content.decode(encoding)
     except UnicodeDecodeError:

@@ -50,9 +50,9 @@ class _Columns:
         action = float(min(flush, default=min(edges)))
         after_cue = Counter(
             round(line.x / 3) * 3
-            for before, line in pairwise(lines)
-            if not line.parted
-            and line.x > action + _INDENT * letter
+            for group in _groups(lines)
+            for before, line in pairwise(group)
+            if line.x > action + _INDENT * letter
             and not line.words.startswith("(")
             and (before.x > line.x + letter or abs(before.x - line.x) <= letter)
         )
@@ -68,6 +68,16 @@ class _Columns:
 
     def in_cue(self, line: Line) -> bool:
         return line.x > self.speech + 3 * self.letter
+
+
+def _groups(lines: Sequence[Line]) -> Iterator[list[Line]]:
+    """Runs of lines without a gap, but those that have two columns."""
+    at = 0
+    while at < len(lines):
+        end = _end(lines, at)
+        if lines[at].second is None:
+            yield list(lines[at:end])
+        at = end
 
 
 def _grouped(lines: Sequence[Line], columns: _Columns) -> Iterator[tuple[Line, Paragraph]]:
