@@ -32,7 +32,7 @@ def decode(content: bytes | str, where: str) -> tuple[str, list[str]]:
         UnsupportedError: neither UTF-8 nor UTF-16, and the extra ``text`` is not installed.
     """
     remarks: list[str] = []
-    text = content if isinstance(content, str) else _unicode(content, where)
+    text = content.removeprefix("\ufeff") if isinstance(content, str) else _unicode(content, where)
     if text is None and isinstance(content, bytes):
         found = guess(content, where)
         if found is None:

@@ -67,7 +67,8 @@ def seems_to_be(path: Path) -> str | None:
             start = file.read(1 << 16)
     except OSError:
         return None
-    return binary_signature(start) or text_form(start.decode("utf-8", errors="replace"))
+    binary = "binary data" if b"\0" in start else None
+    return binary_signature(start) or binary or text_form(start.decode("utf-8", errors="replace"))
 
 
 def text_form(text: str) -> str | None:
@@ -77,10 +78,9 @@ def text_form(text: str) -> str | None:
         return "RTF (rich text)"
     if _HTML.match(start):
         return "HTML"
-    if root := re.match(r"(?:<\?xml\b[^>]*>|<!--[^>]*-->|\s)*<([A-Za-z_][\w:.-]*)[\s/>]", start):
-        return f"XML (<{root[1]:.40}>)"
-    if re.match(r"<(?:\?xml|!DOCTYPE|!ENTITY)", start):
-        return "XML"
+    if re.match(r"<(?:\?xml|!DOCTYPE|!ENTITY)", start) or (start.startswith("<") and text.rstrip().endswith(">")):
+        root = re.match(r"(?:<[?!][^>]*>|\s)*<([A-Za-z_][\w:.-]*)[\s/>]", start)
+        return f"XML (<{root[1]:.40}>)" if root else "XML"
     if start.startswith(("{", "[")) and _is_json(text):
         return "JSON"
     if start.startswith("WEBVTT") or _CUE_TIME.match(re.sub(r"\A\d+\s*\n", "", start)):
