@@ -242,7 +242,7 @@ def _source(content: bytes, media_type: str, limit: int) -> Features | Screenpla
     longest = max(map(len, content.splitlines()), default=0)
     if longest > _LONGEST_LINE:
         raise ResourceLimitError(f"body: expected lines of up to {_LONGEST_LINE} bytes, got one of {longest}")
-    return parse_screenplay(content, "body")
+    return parse_screenplay(content, "body", kind="text")
 
 
 def _named(request: Request) -> tuple[str, str]:

@@ -19,6 +19,7 @@ from megaseg.features.screenplay.screenplay import ACTION, DIALOGUE, Block, Scre
 _KINDS = {"a": ACTION, "d": DIALOGUE}
 _GZIP = b"\x1f\x8b"
 _LONGEST_LINE = 1 << 26  # characters; the largest screenplay of TRIPOD has 500,000
+_MOST_UNPACKED = 1 << 28  # characters of a file that is given as bytes, which a stranger may have sent
 
 
 def read_pack(path: Path) -> Iterator[Screenplay]:
@@ -41,16 +42,19 @@ def parse_pack(content: bytes, where: str) -> Iterator[Screenplay]:
     Raises:
         FeatureError: as ``read_pack``.
     """
-    return _read(io.BytesIO(content), where, frozenset())
+    return _read(io.BytesIO(content), where, frozenset(), _MOST_UNPACKED)
 
 
-def _read(stream: BinaryIO, where: str, unusable: frozenset[str]) -> Iterator[Screenplay]:
+def _read(stream: BinaryIO, where: str, unusable: frozenset[str], most: float = float("inf")) -> Iterator[Screenplay]:
     zipped = stream.read(2) == _GZIP
     stream.seek(0)
     found = False
     try:
         with io.TextIOWrapper(gzip.open(stream) if zipped else stream, encoding="utf-8-sig") as lines:
             for number, line in enumerate(iter(lambda: lines.readline(_LONGEST_LINE), ""), 1):
+                most -= len(line)
+                if most < 0:
+                    raise FeatureError(f"{where}: expected a JSONL file of up to {_MOST_UNPACKED >> 20} MiB unpacked")
                 if line.strip():
                     found = True
                     yield _parse_row(line, f"{where}:{number}", unusable)
