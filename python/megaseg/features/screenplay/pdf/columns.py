@@ -85,14 +85,15 @@ def _grouped(lines: Sequence[Line], columns: _Columns) -> Iterator[tuple[Line, P
     kind, first, words, at = "", None, "", 0
     while at < len(lines):
         line, both = lines[at], _side_by_side(lines, at)
-        if first is not None and (both or not _goes_with(lines, at, kind, columns)):
+        new = _kind(lines, at, kind, columns)
+        if first is not None and (both or new != kind or not _goes_with(lines, at, kind, columns)):
             yield first, Paragraph(kind, words)
             first = None
         if both:
             yield from ((line, paragraph) for paragraph in both)
             at, kind = _end(lines, at), SPEECH
             continue
-        kind = _kind(lines, at, kind, columns)
+        kind = new
         first, words = (line, _words(line)) if first is None else (first, f"{words}\n{_words(line)}")
         at += 1
     if first is not None:
@@ -104,8 +105,8 @@ def _words(line: Line) -> str:
 
 
 def _goes_with(lines: Sequence[Line], at: int, kind: str, columns: _Columns) -> bool:
-    """Whether a line is of the paragraph of this kind that is above it."""
-    if lines[at].parted or kind == CUE or _kind(lines, at, kind, columns) != kind:
+    """Whether a line of this kind is of the paragraph above it, which is of the same kind."""
+    if lines[at].parted or kind == CUE:
         return False
     return kind != UNKNOWN or columns.is_flush(lines[at]) == columns.is_flush(lines[at - 1])
 

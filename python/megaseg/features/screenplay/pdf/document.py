@@ -17,9 +17,10 @@ from megaseg.features.screenplay.pdf.lines import Piece, lines_of
 from megaseg.features.screenplay.script_text import Parsed, parse_script
 
 MOST_PAGES = 1000
-_MOST_SECONDS = 120.0  # of one file, asked between its pages; a script of 120 pages takes about 3
+_MOST_SECONDS = 60.0  # of one file, asked between its pages; a script of 120 pages takes 1
 _MOST_STREAM = 4_000_000  # bytes of a stream, unpacked; a page of text has 10,000
-_MOST_OPERANDS = 200_000  # of a page; a page set letter by letter has 10,000
+_MOST_OPERANDS = 100_000  # of a page; a page set letter by letter has 30,000
+_MOST_LINES = 200  # a page, on average; a page of 12 points has 60
 _MOST_UNREADABLE = 0.2  # share of characters that their fonts do not name
 _FARTHEST = 1e5  # points; what is farther off is on no page
 _LIGATURES = str.maketrans({"ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl", "\u00ad": "-", "\u00a0": " "})
@@ -110,6 +111,8 @@ def _blocks(pages: list[list[Piece]], where: str) -> tuple[Parsed, list[str]]:
     empty = sum(not page for page in pages)
     remarks = [f"{empty} of {len(pages)} pages have no text: scanned pages?"] if 2 * empty > len(pages) else []
     lines = lines_of(pages)
+    if len(lines) > _MOST_LINES * len(pages):
+        raise FeatureError(f"{where}: expected pages of a script, got {len(lines)} lines on {len(pages)} pages")
     by_column = paragraphs(lines)
     if by_column is not None:
         return assemble(by_column), remarks
