@@ -91,6 +91,26 @@ def test_headers_footers_and_a_title_page_are_no_text() -> None:
     assert play.num_scenes == 4
 
 
+def test_numbers_that_are_part_of_headings_leave_the_columns_alone() -> None:
+    lines = [
+        (ACTION, "Rain falls on the roof."),
+        None,
+        (CUE, "ANNA"),
+        (SPEECH, "Yes, and it goes"),
+        (SPEECH, "on."),
+        None,
+    ]
+    runs = [(70, 708.0, "101 INT. HALL - DAY 101"), *column(*lines, top=684), (70, 612.0, "102 EXT. SEA 102")]
+    runs += [*column((ACTION, "Waves."), top=588), (300, 40, "- 3 -")]
+    play = read(pdf(runs))
+    assert [(block.speaker, block.text) for block in play.blocks] == [
+        ("", "Rain falls on the roof."),
+        ("ANNA", "Yes, and it goes on."),
+        ("", "Waves."),
+    ]
+    assert play.num_scenes == 2
+
+
 def test_a_sentence_goes_on_after_a_page_break() -> None:
     first = column((ACTION, "INT. A - DAY"), None, (CUE, "ANNA"), (SPEECH, "Yes."), None, (ACTION, "He waits by the"))
     second = column((ACTION, "door."), None, (ACTION, "She comes."))

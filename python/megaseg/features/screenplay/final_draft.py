@@ -7,18 +7,18 @@ from collections.abc import Iterator
 from typing import Any
 
 from megaseg.errors import FeatureError, UnsupportedError
-from megaseg.features.screenplay.paragraphs import (
+from megaseg.features.screenplay.script_text import Parsed, parse_script
+from megaseg.features.screenplay.typed_paragraphs import (
     CUE,
     DROPPED,
     HEADING,
     PARENTHETICAL,
     SPEECH,
     UNKNOWN,
-    Paragraph,
+    TypedParagraph,
     assemble,
     is_heading,
 )
-from megaseg.features.screenplay.script_text import Parsed, parse_script
 
 # Types of Final Draft's own templates and of those in other languages, in small letters.
 _TYPES = {
@@ -90,7 +90,7 @@ def parse_final_draft(text: str, where: str) -> Parsed:
     return parsed
 
 
-def _parsed(paragraphs: list[Paragraph]) -> Parsed:
+def _parsed(paragraphs: list[TypedParagraph]) -> Parsed:
     """Blocks by the paragraphs' kinds; where no kind is a cue, of types in an unknown language, by their words."""
     if any(paragraph.kind == CUE for paragraph in paragraphs):
         return assemble(paragraphs)
@@ -146,7 +146,7 @@ def _own_types(root: Any) -> dict[str, str]:
     return own
 
 
-def _paragraphs(content: Any, own: dict[str, str]) -> Iterator[Paragraph]:
+def _paragraphs(content: Any, own: dict[str, str]) -> Iterator[TypedParagraph]:
     for element in content:
         if _tag(element) == "DualDialogue":
             yield from _paragraphs(element, own)
@@ -155,7 +155,7 @@ def _paragraphs(content: Any, own: dict[str, str]) -> Iterator[Paragraph]:
             name = (element.get("Type") or "").strip().lower()
             kind = _TYPES.get(name, own.get(name, DROPPED if name.startswith("outline ") else UNKNOWN))
             if words:
-                yield Paragraph(DROPPED if re.fullmatch(r"\W*omitted\W*", words, re.I) else kind, words)
+                yield TypedParagraph(DROPPED if re.fullmatch(r"\W*omitted\W*", words, re.I) else kind, words)
             for dual in element:
                 if _tag(dual) == "DualDialogue":
                     yield from _paragraphs(dual, own)

@@ -7,16 +7,16 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from megaseg.features.screenplay.paragraphs import (
+from megaseg.features.screenplay.pdf.lines import Line
+from megaseg.features.screenplay.typed_paragraphs import (
     CUE,
     HEADING,
     PARENTHETICAL,
     SPEECH,
     UNKNOWN,
-    Paragraph,
+    TypedParagraph,
     is_heading,
 )
-from megaseg.features.screenplay.pdf.lines import Line
 
 _LETTER = 0.6  # width of a letter of Courier by the size of its font
 _INDENT = 4.0  # letters; what is further in than this is no action
@@ -26,12 +26,12 @@ _BROKEN = re.compile(r"(?<=\w-)\n(?=\w)")  # a line's end at a hyphen
 _MORE = re.compile(r"\W*(?:MORE|CONTINUED|CONT['’]?D)\W*(?:\(\d+\))?\W*", re.IGNORECASE)
 
 
-def paragraphs(lines: Sequence[Line]) -> list[Paragraph] | None:
+def paragraphs(lines: Sequence[Line]) -> list[TypedParagraph] | None:
     """Paragraphs in reading order; None where no column of speeches is found."""
     columns = _Columns.of(lines)
     if columns is None:
         return None
-    return [Paragraph(kind, _BROKEN.sub("", words)) for kind, words in _continued(_grouped(lines, columns))]
+    return [TypedParagraph(kind, _BROKEN.sub("", words)) for kind, words in _continued(_grouped(lines, columns))]
 
 
 class _Columns:
@@ -45,7 +45,8 @@ class _Columns:
         if not lines:
             return None
         letter = _LETTER * Counter(round(line.size, 1) for line in lines).most_common(1)[0][0] or 7.2
-        edges = Counter(round(line.x / 3) * 3 for line in lines)
+        # A heading that its number is written into begins in the margin.
+        edges = Counter(round(line.x / 3) * 3 for line in lines if not line.words[:1].isdigit()) or Counter([0])
         flush = [x for x, count in edges.items() if count >= max(1, _LEAST_SHARE * len(lines))]
         action = float(min(flush, default=min(edges)))
         after_cue = Counter(
@@ -80,14 +81,14 @@ def _groups(lines: Sequence[Line]) -> Iterator[list[Line]]:
         at = end
 
 
-def _grouped(lines: Sequence[Line], columns: _Columns) -> Iterator[tuple[Line, Paragraph]]:
+def _grouped(lines: Sequence[Line], columns: _Columns) -> Iterator[tuple[Line, TypedParagraph]]:
     """Each paragraph with its first line."""
     kind, first, words, at = "", None, "", 0
     while at < len(lines):
         line, both = lines[at], _side_by_side(lines, at)
         new = _kind(lines, at, kind, columns)
         if first is not None and (both or new != kind or not _goes_with(lines, at, kind, columns)):
-            yield first, Paragraph(kind, words)
+            yield first, TypedParagraph(kind, words)
             first = None
         if both:
             yield from ((line, paragraph) for paragraph in both)
@@ -97,7 +98,7 @@ def _grouped(lines: Sequence[Line], columns: _Columns) -> Iterator[tuple[Line, P
         first, words = (line, _words(line)) if first is None else (first, f"{words}\n{_words(line)}")
         at += 1
     if first is not None:
-        yield first, Paragraph(kind, words)
+        yield first, TypedParagraph(kind, words)
 
 
 def _words(line: Line) -> str:
@@ -116,7 +117,7 @@ def _end(lines: Sequence[Line], at: int) -> int:
     return next((end for end in range(at + 1, len(lines)) if lines[end].parted), len(lines))
 
 
-def _side_by_side(lines: Sequence[Line], at: int) -> list[Paragraph]:
+def _side_by_side(lines: Sequence[Line], at: int) -> list[TypedParagraph]:
     """The two speeches that begin with a line of two cues; none where it has not two."""
     first = lines[at]
     if first.second is None or not (first.parted and _is_cue(first.words) and _is_cue(first.second.words)):
@@ -131,7 +132,7 @@ def _side_by_side(lines: Sequence[Line], at: int) -> list[Paragraph]:
     if not left or not right:
         return []
     speeches = ((first.words, left), (first.second.words, right))
-    return [Paragraph(*both) for cue, rest in speeches for both in ((CUE, cue), (SPEECH, "\n".join(rest)))]
+    return [TypedParagraph(*both) for cue, rest in speeches for both in ((CUE, cue), (SPEECH, "\n".join(rest)))]
 
 
 def _kind(lines: Sequence[Line], at: int, before: str, columns: _Columns) -> str:
@@ -177,9 +178,9 @@ def _is_cue(words: str) -> bool:
     )
 
 
-def _continued(grouped: Iterator[tuple[Line, Paragraph]]) -> list[Paragraph]:
+def _continued(grouped: Iterator[tuple[Line, TypedParagraph]]) -> list[TypedParagraph]:
     """Paragraphs with those joined that a page's end parts: a speech after (MORE), a sentence that goes on."""
-    out: list[Paragraph] = []
+    out: list[TypedParagraph] = []
     page, more, speaker = -1, False, ""
     for line, paragraph in grouped:
         if _MORE.fullmatch(paragraph.words):
@@ -195,7 +196,7 @@ def _continued(grouped: Iterator[tuple[Line, Paragraph]]) -> list[Paragraph]:
         more = False
         last = out[-1] if out else None
         if new_page and last and last.kind == paragraph.kind == UNKNOWN and _goes_on(last.words, paragraph.words):
-            out[-1] = Paragraph(UNKNOWN, f"{last.words}\n{paragraph.words}")
+            out[-1] = TypedParagraph(UNKNOWN, f"{last.words}\n{paragraph.words}")
         else:
             out.append(paragraph)
     return out

@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from megaseg.errors import FeatureError, MegasegError, UnsupportedError
-from megaseg.features.screenplay.paragraphs import assemble
 from megaseg.features.screenplay.pdf.columns import paragraphs
 from megaseg.features.screenplay.pdf.gaps import split_at_gaps
 from megaseg.features.screenplay.pdf.lines import Piece, lines_of
 from megaseg.features.screenplay.script_text import Parsed, parse_script
+from megaseg.features.screenplay.typed_paragraphs import assemble
 
 MOST_PAGES = 1000
 _MOST_SECONDS = 60.0  # of one file, asked between its pages; a script of 120 pages takes 1

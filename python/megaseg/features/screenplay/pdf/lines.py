@@ -10,10 +10,12 @@ from itertools import groupby, pairwise
 from statistics import median
 from typing import NamedTuple
 
-from megaseg.features.screenplay.paragraphs import is_heading
+from megaseg.features.screenplay.typed_paragraphs import is_heading
 
 _NUMBER = re.compile(r"\(?(?:[A-Z]{0,3}-?\d{1,4}(?:[A-Z.-]+\d*)?\.?|\*+)\)?")
-_PAGE_NUMBER = re.compile(r"(?:page\s*)?[A-Z]?\d{1,4}[A-Z]?\.?(?:\s*(?:/|of)\s*\d+)?\s*\*?", re.IGNORECASE)
+_PAGE_NUMBER = re.compile(
+    r"[-–(\[]?\s*(?:page\s*)?[A-Z]?\d{1,4}[A-Z]?\.?(?:\s*(?:/|of)\s*\d+)?\s*[-–)\]*]?", re.IGNORECASE
+)
 _MARK = re.compile(r"\s+\*+$")
 _MARGIN = 72.0  # points from an edge in which headers and footers stand
 _OFTEN = 3  # pages on which a line of a margin stands to be none of the story

@@ -24,14 +24,14 @@ _CONTINUED = re.compile(r"\(\s*(?:CONT['’.]?\s?D\.?|CONTINUED|MORE)\s*\)", re.
 _PROBE = "He waits."
 
 
-class Paragraph(NamedTuple):
+class TypedParagraph(NamedTuple):
     """One paragraph; its words may hold line breaks."""
 
     kind: str
     words: str
 
 
-def assemble(paragraphs: Iterable[Paragraph]) -> Parsed:
+def assemble(paragraphs: Iterable[TypedParagraph]) -> Parsed:
     """(scene number, speaker or "", words) of each block; scene numbers grow by one at each heading."""
     parsed: Parsed = []
     scene, speaker, new = 0, "", False
