@@ -22,7 +22,7 @@ from megaseg.engine.inputs.features import Features
 from megaseg.engine.inputs.files import RepeatedKey, atomic_write, resolve, shipped, unique_keys, what_is_there
 from megaseg.errors import FeatureError, ResourceLimitError
 
-_TEXTS = (".fountain", ".txt", ".jsonl", ".gz")  # files that hold screenplays
+_TEXTS = (".fountain", ".spmd", ".md", ".txt", ".fdx", ".pdf", ".jsonl", ".gz")  # files that hold screenplays
 _TEXT_KEYS = ("recipe", "time_base")  # of the metadata of a safetensors file
 _NUMPY_TYPES = {"BOOL", *(f"{kind}{bits}" for kind in "IU" for bits in (8, 16, 32, 64)), "F16", "F32", "F64"}
 _MOST_HEADER = 100_000_000  # bytes, the format's own limit

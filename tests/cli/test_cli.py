@@ -211,7 +211,7 @@ def test_doctor_says_what_runs(run: Run) -> None:
     assert report["native"]["auto"] in report["native"]["compute_types"]
     assert report["native"]["target"] in report["native"]["why"]
     assert "screenplay-scenes" in report["checkpoints"]
-    assert set(report["extras"]) == {"train", "text", "plot", "gpu", "onnx", "tensorrt", "serve", "fleet"}
+    assert set(report["extras"]) == {"train", "text", "pdf", "plot", "gpu", "onnx", "tensorrt", "serve", "fleet"}
     code, out, _ = run("doctor")
     assert report["native"]["target"] in out
 

@@ -180,7 +180,7 @@ def test_statistics_count_requests_and_batches(start: Any, movie: Any) -> None:
     assert (scene["version"], scene["inference_count"], scene["execution_count"]) == ("1", 3, 3)
     counts = {name: own["count"] for name, own in scene["inference_stats"].items()}
     assert counts == {"success": 3, "fail": 1, "compute_infer": 3}
-    assert 0 < scene["inference_stats"]["compute_infer"]["ns"] < scene["inference_stats"]["success"]["ns"] < 60e9
+    assert all(own["ns"] > 0 for own in scene["inference_stats"].values())
     assert scene["last_inference"] > 1.7e12
     assert every[1]["last_inference"] == every[1]["inference_stats"]["success"]["ns"] == 0
     with triton_grpc.InferenceServerClient(f"127.0.0.1:{service.grpc_port}") as calls:

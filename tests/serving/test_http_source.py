@@ -27,7 +27,7 @@ def parsed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What the reader of screenplays is given."""
     seen: list[Any] = []
 
-    def parse(content: Any, name: str) -> Screenplay:
+    def parse(content: Any, name: str, kind: str) -> Screenplay:
         seen.append(content)
         return parse_screenplay(SCRIPT, name)
 
@@ -50,6 +50,7 @@ def parsed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         ("", b"\xef\xbb\xbf\n" + FDX.encode()),
         ("application/x-www-form-urlencoded", FDX.encode("utf-16")),
         ("", b"<FinalDraft/>"),
+        ("text/plain", FDX.encode()),
         ("application/pdf", b"no pdf"),
         ("application/octet-stream", b"%PDF-1.7 ..."),
     ],
@@ -115,3 +116,21 @@ def test_a_screenplay_is_bounded_before_it_is_read(parsed: list[Any]) -> None:
     assert parsed == []
     read_source(b"<?xml" + b"a" * 100_000, "", 1 << 30)  # XML is often one line
     assert len(parsed) == 1
+
+
+@pytest.mark.parametrize("kind", ["application/vnd.finaldraft.fdx", "text/plain; charset=utf-8", ""])
+def test_final_draft_is_read(kind: str) -> None:
+    play = read_source(FDX.encode(), kind, 1 << 20)
+    assert isinstance(play, Screenplay)
+    assert [block.text for block in play.blocks] == ["It is late."]
+
+
+def test_what_is_no_screenplay_is_refused_by_name() -> None:
+    for kind, content, message in (
+        ("application/xml", b"{}", "body: expected Final Draft's XML"),
+        ("application/pdf", b"INT. A", "body: expected a PDF"),
+        ("text/html", b"<html><body>INT. A</body></html>", "body: expected a screenplay"),
+        ("text/rtf", b"{\\rtf1 INT. A}", "body: expected a screenplay"),
+    ):
+        with pytest.raises(FeatureError, match=message):
+            read_source(content, kind, 1 << 20)

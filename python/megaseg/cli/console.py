@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -153,6 +153,12 @@ def require_file(path: Path) -> None:
 def print_error(message: str) -> None:
     """One error on one line of stderr."""
     console.print(plain("error:", "bold red"), plain(message), soft_wrap=True)
+
+
+def print_warnings(messages: Iterable[str]) -> None:
+    """What the user should hear though the work went on, a line each on stderr."""
+    for message in messages:
+        console.print(plain("warning:", "bold yellow"), plain(message), soft_wrap=True)
 
 
 def print_json(value: Any) -> None:

@@ -20,7 +20,13 @@ from megaseg.errors import UnsupportedError
 # Extra -> the packages that it needs, by import name and by distribution name.
 EXTRAS = {
     "train": {"torch": "torch", "sklearn": "scikit-learn"},
-    "text": {"torch": "torch", "tokenizers": "tokenizers"},
+    "text": {
+        "torch": "torch",
+        "tokenizers": "tokenizers",
+        "charset_normalizer": "charset-normalizer",
+        "defusedxml": "defusedxml",
+    },
+    "pdf": {"pypdf": "pypdf"},
     "plot": {"matplotlib": "matplotlib"},
     "gpu": {"torch": "torch", "triton": "triton"},
     "onnx": {"onnx": "onnx", "onnxruntime": "onnxruntime"},

@@ -9,11 +9,12 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from megaseg.cli.console import JsonOption, output, print_json, progress, require_folder
+from megaseg.cli.console import JsonOption, output, print_json, print_warnings, progress, require_folder
 from megaseg.cli.inputs import Failures
+from megaseg.cli.stdin import STDIN, FromOption, NameOption, from_stdin, require_kind
 from megaseg.engine.inputs.feature_files import save_features
 from megaseg.engine.inputs.features import Features
-from megaseg.features import ScreenplayExtractor, build_features
+from megaseg.features import Screenplay, ScreenplayExtractor, build_features
 from megaseg.features.build import FAILED, Built
 from megaseg.features.text.synopsis import read_synopses
 
@@ -22,10 +23,14 @@ app = typer.Typer(help="Turn sources into per-shot feature files.", no_args_is_h
 
 @app.command("screenplay")
 def screenplay(
-    inputs: Annotated[list[Path], typer.Argument(help="JSONL files (.jsonl, .jsonl.gz), Fountain or plain text.")],
+    inputs: Annotated[
+        list[str], typer.Argument(help="Screenplays: Fountain, plain text, Final Draft, PDF, JSONL, or - (stdin).")
+    ],
     folder: Annotated[Path, typer.Option("--output", "-o", help="Folder for one .npz a movie.")],
     unit: Annotated[str, typer.Option(help="What a row is: block (for scenes) or scene (for acts).")] = "block",
     encoder: Annotated[Path | None, typer.Option(help="Folder of all-MiniLM-L6-v2; default: its wheel.")] = None,
+    kind: FromOption = None,
+    name: NameOption = "stdin",
     reader: Annotated[Path | None, typer.Option(help="Reader file; default: the shipped one.")] = None,
     compute_type: Annotated[str, typer.Option(help="float32 or bfloat16 (about three times as fast).")] = "float32",
     json: JsonOption = False,
@@ -36,6 +41,14 @@ def screenplay(
     stderr lists the failures at the end. Exit code 1 with failures, 2 where every input failed.
     """
     require_folder(folder)
+    require_kind(kind, inputs)
+    failures = Failures()
+    plays: list[str | Screenplay] = []
+    for given in inputs:
+        with failures.of(name):
+            plays += from_stdin(kind, name) if given == STDIN else [given]
+    if not plays:
+        failures.end(0)
     with progress("Reading", None) as bar:
         task = bar.task_ids[0]
 
@@ -43,17 +56,18 @@ def screenplay(
             bar.update(task, advance=blocks, description=name)
 
         built = build_features(
-            inputs,
+            plays,
             folder,
             ScreenplayExtractor(minilm=encoder, reader=reader, compute_type=compute_type),
             unit=unit,
+            kind=kind,
             advance=advance,
         )
-    failures = Failures()
+    print_warnings(remark for movie in built for remark in movie.remarks)
     for movie in built:
         if movie.status == FAILED:
             failures.add(movie.name, str(movie.reason))
-    done = len(built) - len(failures)
+    done = sum(movie.status != FAILED for movie in built)
     if done and json:
         print_json({"folder": str(folder), "movies": [asdict(movie) for movie in built]})
     elif done:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import typer
 
 from megaseg.cli.console import DEFAULT, console, print_error
+from megaseg.cli.stdin import STDIN, from_stdin
 from megaseg.engine.inputs.features import OtherRecipe
 from megaseg.errors import MegasegError
 from megaseg.features.extractor import UnnamedUnits
 from megaseg.features.screenplay.extractor import UNITS
 from megaseg.pipelines import Pipeline, find_sources
-from megaseg.pipelines.sources import IN_FOLDERS, FeatureFile, Source
+from megaseg.pipelines.sources import FeatureFile, Source, find_files
 
 
 class Failures:
@@ -53,20 +53,19 @@ class Failures:
         raise typer.Exit(1 if done else 2)
 
 
-def sources(names: Iterable[str], failures: Failures) -> list[Source]:
-    """Every movie behind the names; files of a folder one by one."""
+def sources(names: Iterable[str], failures: Failures, kind: str | None, stdin_name: str) -> list[Source]:
+    """Every movie behind the names, all of them of a kind where one is given; files of a folder one by one."""
     found: list[Source] = []
     for name in names:
-        for file in _files(name):
-            with failures.of(file):
-                found += find_sources(file)
+        if name == STDIN:
+            with failures.of(stdin_name):
+                found += from_stdin(kind, stdin_name)
+            continue
+        with failures.of(name):
+            for file in find_files(name, kind):
+                with failures.of(file):
+                    found += find_sources(file, kind)
     return found
-
-
-def _files(name: str) -> list[str] | list[Path]:
-    if not Path(name).is_dir():
-        return [name]
-    return sorted(file for file in Path(name).iterdir() if file.suffix.lower() in IN_FOLDERS) or [name]
 
 
 def path_of(movie: Source) -> str:

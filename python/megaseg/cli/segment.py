@@ -23,18 +23,23 @@ from megaseg.cli.console import (
     ThreadsOption,
     ThresholdOption,
     named_flags,
+    print_warnings,
     progress,
 )
 from megaseg.cli.delivery import Movie, deliver, targets, to_stdout
 from megaseg.cli.inputs import Failures, hints, path_of, row_of, sources
+from megaseg.cli.stdin import FromOption, NameOption, require_kind
+from megaseg.features import Screenplay
 from megaseg.pipelines import Pipeline
 
 
 def segment(
     inputs: Annotated[
-        list[str], typer.Argument(help="Feature files or screenplays, folders of them, or a sample's name.")
+        list[str], typer.Argument(help="Feature files or screenplays, folders of them, a sample's name, or - (stdin).")
     ],
     checkpoint: CheckpointsOption = None,
+    kind: FromOption = None,
+    name: NameOption = "stdin",
     threshold: ThresholdOption = None,
     min_scene_length: LengthOption = None,
     num_scenes: ScenesOption = None,
@@ -48,14 +53,16 @@ def segment(
     threads: ThreadsOption = 0,
     json: JsonOption = False,
 ) -> None:
-    """Find scenes, acts, or both, from features of movies or from screenplays (Fountain, plain text, JSONL).
+    """Find scenes, acts, or both, from features of movies or from screenplays (Fountain, text, FDX, PDF, JSONL).
 
     Prints a table, or with --json (or -o -) one result a line. A movie that fails does not stop the others: stdout has
     results only, stderr lists the failures at the end. Exit code 0 when every movie has its result, 1 when some
     have, 2 when none has.
     """
+    require_kind(kind, inputs)
     failures = Failures()
-    movies = sources(inputs, failures)
+    movies = sources(inputs, failures, kind, name)
+    print_warnings(remark for movie in movies if isinstance(movie, Screenplay) for remark in movie.remarks)
     if not movies:
         failures.end(0)
     files = targets([movie.name for movie in movies], output_path, plot, failed=len(failures))

@@ -9,7 +9,7 @@ import typer
 
 from megaseg.cli.console import JsonOption, console, print_json, progress, require_file
 from megaseg.errors import UnsupportedError
-from megaseg.features.screenplay.screenplay import read_screenplays
+from megaseg.features.screenplay.files import read_screenplays
 
 
 def reader(

@@ -15,7 +15,8 @@ from megaseg.engine.inputs.feature_files import save_features
 from megaseg.engine.inputs.files import atomic_write
 from megaseg.errors import FeatureError, UnsupportedError
 from megaseg.features.screenplay.extractor import UNITS, ScreenplayExtractor
-from megaseg.features.screenplay.screenplay import Screenplay, read_screenplays
+from megaseg.features.screenplay.files import read_screenplays
+from megaseg.features.screenplay.screenplay import Screenplay
 
 INDEX = "index.json"
 FAILED = "failed"
@@ -27,6 +28,7 @@ class Built:
 
     ``status`` is ``written``, ``kept`` (up to date), ``empty`` (no blocks), ``no scenes`` (asked for, not named) or
     ``failed``, for which there is a ``reason``; an input that cannot be read has its path as ``name``.
+    ``remarks`` are those of the screenplay.
     """
 
     name: str
@@ -34,19 +36,22 @@ class Built:
     status: str
     blocks: int
     scenes: int | None
+    remarks: tuple[str, ...] = ()
     reason: str | None = None
 
 
 def build_features(
-    inputs: Sequence[str | Path],
+    inputs: Sequence[str | Path | Screenplay],
     folder: str | Path,
     extractor: ScreenplayExtractor,
     *,
     unit: str = "block",
+    kind: str | None = None,
     advance: Callable[[str, int], None] = lambda name, blocks: None,
 ) -> list[Built]:
     """Write features of every screenplay of ``inputs`` to ``folder``, one row per ``unit`` (``block`` or ``scene``).
 
+    ``kind`` is that of every file, as ``read_screenplays`` takes it.
     Each file appears whole or not at all. A folder holds one unit: the other's files in it are written anew.
     ``advance(name, blocks)`` is called as blocks are done. An input that cannot be read or parsed, and a screenplay
     whose file another one has already, fail without stopping the others.
@@ -61,7 +66,7 @@ def build_features(
     index = _read_index(folder / INDEX)
     taken: set[str] = set()
     built: list[Built] = []
-    for play in _read_all(inputs):
+    for play in _read_all(inputs, kind):
         if isinstance(play, Built):
             built.append(play)
             continue
@@ -76,17 +81,17 @@ def build_features(
     return built
 
 
-def _read_all(inputs: Sequence[str | Path]) -> Iterator[Screenplay | Built]:
+def _read_all(inputs: Sequence[str | Path | Screenplay], kind: str | None) -> Iterator[Screenplay | Built]:
     """Screenplays of every input, and in place of what cannot be read its failure."""
-    for path in inputs:
+    for given in inputs:
         try:
-            yield from read_screenplays(path)
+            yield from [given] if isinstance(given, Screenplay) else read_screenplays(given, kind)
         except (FeatureError, OSError) as error:
-            yield _failed(str(path), str(error))
+            yield _failed(str(given), str(error))
 
 
 def _failed(name: str, reason: str, blocks: int = 0) -> Built:
-    return Built(name, None, FAILED, blocks, None, reason)
+    return Built(name, None, FAILED, blocks, None, reason=reason)
 
 
 def _write(
@@ -127,7 +132,7 @@ def _built(play: Screenplay, file: str | None, unit: str, status: str) -> Built:
         scenes = play.num_scenes
     elif file is not None and play.labels is not None:
         scenes = int(play.labels.sum())
-    return Built(play.name, file, status, len(play.blocks), scenes)
+    return Built(play.name, file, status, len(play.blocks), scenes, play.remarks)
 
 
 def _digest(play: Screenplay, identity: str, unit: str) -> str:

@@ -35,26 +35,26 @@ def read_source(content: bytes, content_type: str, limit: int) -> Features | Scr
     if len(content) > most:
         raise ResourceLimitError(f"body: expected a screenplay of up to {most} bytes, got {len(content)}")
     if kind != "text":
-        return parse_screenplay(content, "body")
+        return parse_screenplay(content, "body", kind=kind)
     longest = max(map(len, content.splitlines()), default=0)
     if longest > _LONGEST_LINE:
         raise ResourceLimitError(f"body: expected lines of up to {_LONGEST_LINE} bytes, got one of {longest}")
     charset = _CHARSET.search(content_type)
-    return parse_screenplay(content if charset is None else _decoded(content, charset[1]), "body")
+    return parse_screenplay(content if charset is None else _decoded(content, charset[1]), "body", kind="text")
 
 
 def _kind(content: bytes, media_type: str) -> str:
-    """``text``, ``xml``, ``pdf`` or ``features``."""
+    """``features``, or a screenplay's kind: ``text``, ``fdx`` or ``pdf``."""
     if media_type.endswith(("/xml", "+xml")) or "finaldraft" in media_type or media_type.endswith("/x-fdx"):
-        return "xml"
+        return "fdx"
     if media_type == "application/pdf":
         return "pdf"
-    if media_type.startswith("text/"):
-        return "text"
     if content.startswith(b"%PDF-"):
         return "pdf"
     start = content[:100].replace(b"\0", b"").lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n").decode("latin-1").lower()
-    return "xml" if start.startswith(_XML_STARTS) else "features"
+    if start.startswith(_XML_STARTS):
+        return "fdx"
+    return "text" if media_type.startswith("text/") else "features"
 
 
 def _features(content: bytes, limit: int) -> Features:
