@@ -9,7 +9,8 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,13 @@ import safetensors
 import safetensors.numpy
 
 from megaseg.engine.inputs.features import Features
-from megaseg.engine.inputs.files import atomic_write, resolve, shipped, what_is_there
+from megaseg.engine.inputs.files import RepeatedKey, atomic_write, resolve, shipped, unique_keys, what_is_there
 from megaseg.errors import FeatureError, ResourceLimitError
 
-_TEXTS = (".fountain", ".txt", ".jsonl", ".gz")  # files that hold screenplays
+_TEXTS = (".fountain", ".spmd", ".md", ".txt", ".fdx", ".pdf", ".jsonl", ".gz")  # files that hold screenplays
+_TEXT_KEYS = ("recipe", "time_base")  # of the metadata of a safetensors file
+_NUMPY_TYPES = {"BOOL", *(f"{kind}{bits}" for kind in "IU" for bits in (8, 16, 32, 64)), "F16", "F32", "F64"}
+_MOST_HEADER = 100_000_000  # bytes, the format's own limit
 FeatureSource = Features | Mapping[str, Any] | str | os.PathLike[str]
 
 
@@ -60,17 +64,12 @@ def load_features(path: str | os.PathLike[str]) -> Features:
     """
     path = resolve_features(path)
     readers = {".npz": _read_npz, ".safetensors": _read_safetensors}
-    if path.suffix not in readers:
-        hint = "; screenplays go through megaseg.pipelines.Pipeline" if path.suffix in _TEXTS else ""
+    suffix = path.suffix.lower()
+    if suffix not in readers:
+        hint = "; screenplays go through megaseg.pipelines.Pipeline" if suffix in _TEXTS else ""
         raise FeatureError(f"{path}: expected a .npz or .safetensors file, got {path.suffix or 'no suffix'!r}{hint}")
-    try:
-        mapping = readers[path.suffix](path)
-    except Exception as error:
-        raise FeatureError(f"{path}: expected a readable {path.suffix} file, got: {error}") from error
-    try:
-        return Features.from_mapping(mapping)
-    except FeatureError as error:
-        raise FeatureError(f"{path}: {error}") from error
+    with _named(str(path), f"a readable {suffix} file"):
+        return Features.from_mapping(readers[suffix](path))
 
 
 def read_features(data: bytes, name: str = "features", *, max_bytes: int | None = None) -> Features:
@@ -82,23 +81,26 @@ def read_features(data: bytes, name: str = "features", *, max_bytes: int | None 
         FeatureError: not a feature file, or an array in it that is not as expected.
         ResourceLimitError: it would unpack to more than ``max_bytes``.
     """
+    with _named(name, "the bytes of a .npz or .safetensors file"):
+        if data[:4] != b"PK\x03\x04":
+            _check_header(data[8 : 8 + int.from_bytes(data[:8], "little")])
+            return Features.from_mapping(dict(safetensors.numpy.load(data)) | _texts(data))
+        _require_unpacked(data, name, max_bytes)
+        with np.load(io.BytesIO(data), allow_pickle=False) as file:
+            return Features.from_mapping(_members(file))
+
+
+@contextmanager
+def _named(where: str, expected: str) -> Iterator[None]:
+    """Every error about a file is a FeatureError that names it."""
     try:
-        if data[:4] == b"PK\x03\x04":
-            _require_unpacked(data, name, max_bytes)
-            with np.load(io.BytesIO(data), allow_pickle=False) as file:
-                mapping = dict(file)
-        else:
-            mapping = dict(safetensors.numpy.load(data))
-            header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-            mapping |= {key: value for key, value in header.get("__metadata__", {}).items() if key == "recipe"}
+        yield
     except ResourceLimitError:
         raise
-    except Exception as error:
-        raise FeatureError(f"{name}: expected the bytes of a .npz or .safetensors file, got: {error}") from error
-    try:
-        return Features.from_mapping(mapping)
     except FeatureError as error:
-        raise FeatureError(f"{name}: {error}") from error
+        raise FeatureError(f"{where}: {error}") from error
+    except Exception as error:
+        raise FeatureError(f"{where}: expected {expected}, got: {error}") from error
 
 
 def _require_unpacked(data: bytes, name: str, max_bytes: int | None) -> None:
@@ -117,14 +119,59 @@ def _read_npz(path: Path) -> dict[str, Any]:
             raise ValueError("no zip archive, as every .npz is")
         stream.seek(0)
         with np.load(stream, allow_pickle=False) as file:
-            return dict(file)
+            return _members(file)
+
+
+def _members(file: Any) -> dict[str, Any]:
+    """Arrays of an open ``.npz``.
+
+    Raises:
+        FeatureError: a name twice, of which one would be read in silence, or a member that is no array.
+    """
+    arrays: dict[str, Any] = {}
+    for name in file.files:
+        if name in arrays:
+            raise FeatureError(f"{name}: expected one array of this name, got two in the archive")
+        try:
+            arrays[name] = file[name]
+        except ValueError as error:
+            raise FeatureError(f"{name}: expected an array of numbers, got: {error}") from error
+    return arrays
 
 
 def _read_safetensors(path: Path) -> dict[str, Any]:
+    with path.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        _check_header(stream.read(min(length, _MOST_HEADER)))
     with safetensors.safe_open(path, framework="numpy") as file:
         arrays: dict[str, Any] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no iterator)
-        recipe = (file.metadata() or {}).get("recipe")
-    return arrays if recipe is None else {**arrays, "recipe": recipe}
+        texts = file.metadata() or {}
+    return arrays | {key: value for key, value in texts.items() if key in _TEXT_KEYS}
+
+
+def _texts(data: bytes) -> dict[str, Any]:
+    """Reserved keys in the metadata of a safetensors file that has been read."""
+    metadata = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")]).get("__metadata__", {})
+    return {key: value for key, value in metadata.items() if key in _TEXT_KEYS}
+
+
+def _check_header(text: bytes) -> None:
+    """Check what safetensors does not say of a header: names that come twice, and types that NumPy does not have.
+
+    Raises:
+        FeatureError: names the array.
+    """
+    try:
+        header = json.loads(text, object_pairs_hook=unique_keys)
+    except RepeatedKey as error:
+        raise FeatureError(f"{error}: expected one array of this name, got two in the header") from error
+    except ValueError:
+        return  # safetensors says what is wrong
+    for name, entry in header.items() if isinstance(header, dict) else ():
+        kind = entry.get("dtype") if isinstance(entry, dict) else None
+        if isinstance(kind, str) and kind not in _NUMPY_TYPES and name != "__metadata__":
+            got = {"BF16": "bfloat16"}.get(kind, kind)
+            raise FeatureError(f"{name}: expected float32 or float16, got {got}; save it as float32")
 
 
 def save_features(path: str | os.PathLike[str], features: Features) -> None:

@@ -134,7 +134,7 @@ class Features:
             None if times is None else _integers("times", times).astype(np.int64),
             read_time_base(mapping.get("time_base")),
             None if labels is None else _labels(labels),
-            None if recipe is None else str(recipe),
+            None if recipe is None else _text(recipe),
             None if words is None else np.asanyarray(words),
         )
 
@@ -199,14 +199,22 @@ def _labels(value: Any) -> NDArray[np.uint8]:
     return labels.astype(np.uint8)
 
 
+def _text(value: Any) -> str:
+    """A text, also of an array of one, as a feature file has it."""
+    if isinstance(value, np.ndarray) and value.size == 1:
+        value = value.item()
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
 def read_time_base(value: Any) -> Fraction | None:
-    """Seconds a tick: a Fraction, "1/24", a pair of integers, or None.
+    """Seconds a tick: a Fraction, "1/24" (in an array too), a pair of integers, or None.
 
     Raises:
         FeatureError: anything else.
     """
     if value is None or isinstance(value, Fraction):
         return value
+    value = _text(value) if getattr(value, "dtype", np.dtype(int)).kind in "US" else value
     try:
         if isinstance(value, str):
             return Fraction(value)

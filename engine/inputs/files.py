@@ -8,12 +8,30 @@ import os
 import secrets
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 _PACKAGE = Path(__file__).absolute().parents[2]
 _POLL = 0.02  # seconds between two tries for a lock
+
+
+class RepeatedKey(ValueError):
+    """A key that comes twice in a JSON object: its text."""
+
+
+def unique_keys(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object (``object_pairs_hook``): Python would take the last of two values in silence.
+
+    Raises:
+        RepeatedKey: a key twice.
+    """
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise RepeatedKey(next(key for key in values if keys.count(key) > 1))
+    return values
 
 
 @contextmanager

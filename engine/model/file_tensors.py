@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from megaseg.engine.inputs.files import RepeatedKey, unique_keys
 from megaseg.errors import CheckpointError
 
 Array = NDArray[Any]
@@ -62,7 +63,7 @@ class FileTensors(Mapping[str, Array]):
         if not 2 <= length <= min(_MOST_HEADER, size - 8):
             raise ValueError(f"a header of {length} bytes in a file of {size}")
         self._head = prefix + self._read(8, length)
-        header = json.loads(self._head[8:].decode())
+        header = _header(self._head[8:].decode())
         if not isinstance(header, dict):
             raise ValueError("a header that is no JSON object")
         self.metadata = _metadata(header.pop("__metadata__", {}))
@@ -136,6 +137,13 @@ class FileTensors(Mapping[str, Array]):
         except OSError as error:
             raise CheckpointError(f"{self.path}: expected a readable file, got: {error}") from error
         return done
+
+
+def _header(text: str) -> Any:
+    try:
+        return json.loads(text, object_pairs_hook=unique_keys)
+    except RepeatedKey as error:
+        raise ValueError(f"a header that has {str(error)!r:.80} twice") from error
 
 
 def _metadata(values: Any) -> dict[str, str]:

@@ -17,10 +17,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import torch
-import triton
 from rich.console import Console
 from rich.table import Table
+
+try:
+    import torch
+    import triton
+except ImportError as error:
+    if __name__ == "__main__":
+        sys.exit(f"compiling kernels needs {error.name}: pip install 'megaseg[gpu]'")
+    raise
 from torch import Tensor
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource

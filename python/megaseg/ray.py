@@ -15,7 +15,7 @@ from megaseg.catalog.storage import read_source
 from megaseg.engine.inputs.features import RESERVED, Features
 from megaseg.engine.results.segmentation import Segmentation
 from megaseg.errors import FeatureError
-from megaseg.features.screenplay.screenplay import parse_screenplay
+from megaseg.features.screenplay.files import parse_screenplay
 from megaseg.pipelines.pipeline import Pipeline
 from megaseg.pipelines.sources import Source
 

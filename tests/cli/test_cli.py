@@ -45,9 +45,9 @@ def test_a_folder_of_movies_gives_a_folder_of_results(
     run: Run, scene_checkpoint: Path, movie: Path, tmp_path: Path
 ) -> None:
     save_features(tmp_path / "other.npz", Features(random_features(CONFIG, 4)))
-    code, _, _ = run("segment", tmp_path, "-c", scene_checkpoint, "-o", tmp_path / "out", "--json")
-    # The checkpoint itself lies in the folder too: it is no feature file, and says so before anything is written.
-    assert code == 2
+    code, _, err = run("segment", tmp_path, "-c", scene_checkpoint, "-o", tmp_path / "out", "--json")
+    assert code == 1
+    assert err.startswith(f"error: {scene_checkpoint}: head.bias: expected")  # it lies in the folder too
     scene_checkpoint.rename(tmp_path / "scene.model")
     code, _, _ = run("segment", tmp_path, "-c", tmp_path / "scene.model", "-o", tmp_path / "out", "--json")
     assert code == 0
@@ -211,7 +211,7 @@ def test_doctor_says_what_runs(run: Run) -> None:
     assert report["native"]["auto"] in report["native"]["compute_types"]
     assert report["native"]["target"] in report["native"]["why"]
     assert "screenplay-scenes" in report["checkpoints"]
-    assert set(report["extras"]) == {"train", "text", "plot", "gpu", "onnx", "tensorrt", "serve", "fleet"}
+    assert set(report["extras"]) == {"train", "text", "pdf", "plot", "gpu", "onnx", "tensorrt", "serve", "fleet"}
     code, out, _ = run("doctor")
     assert report["native"]["target"] in out
 
@@ -262,3 +262,29 @@ def test_the_console_script_and_its_help_load_no_torch() -> None:
     shown = subprocess.run([sys.executable, "-m", "megaseg", "--help"], check=True, capture_output=True, text=True)
     for command in ("segment", "redecide", "info", "convert", "compile", "features", "train", "eval", "doctor"):
         assert command in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("seconds", "clock"),
+    [
+        (0.0, "0:00:00.0"),
+        (-100 / 24, "-0:00:04.2"),
+        (-0.01, "0:00:00.0"),
+        (59.97, "0:01:00.0"),
+        (3599.99, "1:00:00.0"),
+        (-3661.5, "-1:01:01.5"),
+        (360000.0, "100:00:00.0"),
+    ],
+)
+def test_clocks(seconds: float, clock: str) -> None:
+    from megaseg.cli.delivery import _clock
+
+    assert _clock(seconds) == clock
+
+
+def test_times_before_zero_are_shown_as_such(run: Run, scene_checkpoint: Path, tmp_path: Path) -> None:
+    times = np.stack([np.arange(20) * 90 - 100, np.arange(20) * 90 - 10], axis=1)
+    np.savez(tmp_path / "m.npz", **random_features(CONFIG, 20), times=times, time_base=np.array("1/24"))
+    code, out, _ = run("segment", tmp_path / "m.npz", "-c", scene_checkpoint)
+    assert code == 0
+    assert " -0:00:04.2 " in out

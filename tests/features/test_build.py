@@ -12,7 +12,7 @@ import pytest
 from screenplays import ZeroExtractor
 
 from megaseg import load_features
-from megaseg.errors import FeatureError, UnsupportedError
+from megaseg.errors import UnsupportedError
 from megaseg.features import Screenplay, ScreenplayExtractor, build_features
 
 SCRIPT = "INT. A - DAY\n\nHe waits.\n\nBEN\nHello.\n\nEXT. B - DAY\n\nRain falls.\n\nBEN\nBye.\n"
@@ -87,8 +87,17 @@ def test_two_movies_of_one_name_are_refused(tmp_path: Path, scripts: list[Path])
     (tmp_path / "b").mkdir()
     twin = tmp_path / "b" / scripts[0].name
     twin.write_text(SCRIPT)
-    with pytest.raises(FeatureError, match="movie 0"):
-        build_features([scripts[0], twin], tmp_path / "out", CountingExtractor())
+    first, second = build_features([scripts[0], twin], tmp_path / "out", CountingExtractor())
+    assert (first.status, second.status, second.file) == ("written", "failed", None)
+    assert str(second.reason).startswith("movie 0: expected screenplays of different names")
+
+
+def test_what_cannot_be_read_does_not_stop_the_rest(tmp_path: Path, scripts: list[Path]) -> None:
+    scripts[1].write_bytes(b"\0")
+    built = build_features([tmp_path / "missing.txt", *scripts], tmp_path / "out", CountingExtractor())
+    assert [b.status for b in built] == ["failed", "written", "failed", "written"]
+    assert [b.name for b in built] == [str(tmp_path / "missing.txt"), "movie 0", str(scripts[1]), "movie 2"]
+    assert all(str(b.reason).startswith(b.name) for b in built if b.status == "failed")
 
 
 def test_a_pack_row_without_blocks_is_reported_not_written(tmp_path: Path) -> None:

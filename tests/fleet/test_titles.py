@@ -149,9 +149,24 @@ def test_two_files_of_one_title_are_refused(folder: Path) -> None:
 
 def test_an_input_of_no_titles_is_refused(folder: Path) -> None:
     (folder / "empty").mkdir()
-    with pytest.raises(FeatureError, match="empty: expected .npz, .safetensors, .fountain files, got none"):
+    with pytest.raises(
+        FeatureError, match="empty: expected .npz, .safetensors, .fountain, .spmd, .fdx files, got none"
+    ):
         find_titles([str(folder / "empty")])
     with pytest.raises(FeatureError, match="none: expected a folder, a feature file, a screenplay or a Parquet list"):
         find_titles([str(folder / "none")])
-    with pytest.raises(FeatureError, match="notes.md: expected a folder, or a .npz"):
-        find_titles([str(folder / "notes.md")])
+    (folder / "notes.rtf").write_bytes(b"")
+    with pytest.raises(
+        FeatureError, match=r"notes.rtf: expected a folder, or a .npz, .*\.fdx, \.pdf or \.parquet file"
+    ):
+        find_titles([str(folder / "notes.rtf")])
+
+
+def test_scripts_of_every_kind_and_suffixes_in_any_case(folder: Path) -> None:
+    new = folder / "new"
+    new.mkdir()
+    for name in ("A.NPZ", "b.FDX", "c.Fountain", "d.spmd", "e.md", "f.PDF", "g.txt"):
+        (new / name).write_bytes(b"")
+    assert sorted(find_titles([str(new)])) == ["A", "b", "c", "d"]
+    for name in ("e.md", "f.PDF", "g.txt"):
+        assert find_titles([str(new / name)]) == {name[0]: str(new / name)}

@@ -12,7 +12,8 @@ from pathlib import Path
 import atheris
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-with atheris.instrument_imports(include=["megaseg", "numpy.lib", "zipfile", "json"], enable_loader_override=False):
+TRACED = ["megaseg", "numpy.lib", "zipfile", "json", "pypdf"]
+with atheris.instrument_imports(include=TRACED, enable_loader_override=False):
     from fuzz.seeds import seeds
     from fuzz.targets import CORPUS, TARGETS
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import zlib
 
 import numpy as np
 from fuzz.targets import TINY
 from safetensors.numpy import save
+from script_files import content, fdx, pdf, pdf_of
 from support import random_checkpoint, random_features
 
 from megaseg import Engine
@@ -14,9 +16,37 @@ from megaseg.engine.model.config import FORMAT
 from megaseg.engine.results.schema import Decision
 from megaseg.engine.results.segmentation import Segmentation
 
+TEXT = (
+    "Title: A\n\nINT. CAFÉ - DAY\n\nÉva waits.\n\nÉVA (O.S.)\n(low)\nYes [[no]].\n\nCUT TO:\n\n.SEA\n\n/* x */Rain.\n"
+)
+TYPED = (
+    ("Scene Heading", "INT. CAFÉ"),
+    ("Action", "Éva waits."),
+    ("Character", "ÉVA"),
+    ("Dialogue", "Yes."),
+    ("", "Rain."),
+)
+PAGE = [
+    (72.0, 700.0, "1"),
+    (108.0, 700.0, "INT. CAFE"),
+    (108.0, 676.0, "Rain."),
+    (252.0, 652.0, "EVA"),
+    (180.0, 640.0, "Yes."),
+]
+SCRIPTS = {
+    "script_bytes": [TEXT.encode(code) for code in ("utf-8", "cp1252", "utf-16", "mac_roman")],
+    "fdx": [fdx(*TYPED).encode(), fdx(*TYPED, head="").encode("utf-16")],
+    "pdf": [
+        pdf(PAGE, PAGE),
+        pdf_of([zlib.compress(content(PAGE))]).replace(b"<< /Len", b"<< /Filter /FlateDecode /Len"),
+    ],
+}
+
 
 def seeds(target: str) -> list[bytes]:
     """Valid inputs of a target."""
+    if target in SCRIPTS:
+        return SCRIPTS[target]
     config = TINY
     arrays = {**random_features(config, 2), "labels": np.array([0, 1], np.uint8)}
     if target == "checkpoint":

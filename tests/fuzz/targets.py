@@ -20,6 +20,7 @@ from support import random_checkpoint, random_features, small_config
 from megaseg import Engine, Segmentation, load_checkpoint, load_features
 from megaseg.engine.live.snapshot import checksum
 from megaseg.errors import MegasegError
+from megaseg.features import parse_screenplays
 
 TINY = small_config(modalities=small_config().modalities[:1], hidden_size=2, ffn_size=1, num_heads=1)
 CORPUS = Path(__file__).parent / "corpus"
@@ -67,7 +68,36 @@ def _sealed(data: bytes) -> bytes:
     return data
 
 
-TARGETS = {"checkpoint": checkpoint, "npz": npz, "safetensors": safetensors, "result": result, "snapshot": snapshot}
+def script_bytes(data: bytes) -> None:
+    """Read a screenplay of any kind that is text, in any encoding."""
+    _script(data, None if data[:5] != b"%PDF-" else "text")
+
+
+def fdx(data: bytes) -> None:
+    """Read a Final Draft script."""
+    _script(data, "fdx")
+
+
+def pdf(data: bytes) -> None:
+    """Read a PDF screenplay."""
+    _script(data, "pdf")
+
+
+def _script(data: bytes, kind: str | None) -> None:
+    with suppress(MegasegError):
+        list(parse_screenplays(data, "input", kind=kind))
+
+
+TARGETS = {
+    "checkpoint": checkpoint,
+    "npz": npz,
+    "safetensors": safetensors,
+    "result": result,
+    "snapshot": snapshot,
+    "script_bytes": script_bytes,
+    "fdx": fdx,
+    "pdf": pdf,
+}
 
 
 @cache

@@ -94,3 +94,12 @@ def test_recorded_configurations_name_what_their_kernel_takes():
         assert row.implementation in {"triton", "cuda", "cuda_bulk", "torch"}
         kernel = getattr(importlib.import_module(f"megaseg.kernels.triton.{row.op}"), f"_{row.op}")
         assert set(row.configuration) <= launch | set(kernel.arg_names), row
+
+
+def test_a_missing_package_is_one_line() -> None:
+    code = "import runpy, sys; sys.modules['torch'] = None; runpy.run_module(sys.argv[1], run_name='__main__')"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "megaseg.kernels.triton.ahead_of_time"], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "compiling kernels needs torch: pip install 'megaseg[gpu]'\n"

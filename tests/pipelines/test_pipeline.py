@@ -101,7 +101,7 @@ def test_what_a_pipeline_does_not_take_is_named(tmp_path: Path) -> None:
     for number in (1, -1):
         with pytest.raises(FeatureError, match=f"model: expected a number from 0 to 0, got {number}"):
             pipeline("scene").features(screenplay(), number)
-    with pytest.raises(FeatureError, match="empty: expected a screenplay, found no action or dialogue"):
+    with pytest.raises(FeatureError, match="empty: expected a screenplay with blocks"):
         pipeline("scene").segment(Screenplay("empty", (), None))
     synopses = Engine.from_checkpoint(random_checkpoint(small_config("synopsis")))
     with pytest.raises(UnsupportedError, match="segment: expected a scene or act model, got one of task synopsis"):
@@ -123,7 +123,9 @@ def test_a_model_s_recipe_decides_which_extractor_runs() -> None:
 
 
 def test_a_folder_holds_features_and_screenplays(tmp_path: Path) -> None:
-    with pytest.raises(FeatureError, match=r"expected \.npz, \.safetensors, \.fountain files in the folder, got none"):
+    with pytest.raises(
+        FeatureError, match=r"expected \.npz, \.safetensors, \.fountain, \.spmd, \.fdx files in the folder, got none"
+    ):
         find_sources(tmp_path)
     save_features(tmp_path / "b.npz", Features(random_features(CONFIG, 4)))
     (tmp_path / "a.fountain").write_text(SCRIPT)

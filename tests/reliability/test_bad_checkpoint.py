@@ -158,3 +158,14 @@ def test_the_vectors_load_and_name_their_config(shared: Path) -> None:
         checkpoint = load_checkpoint(path)
         assert isinstance(checkpoint, Checkpoint)
         assert set(load_file(path)) == set(checkpoint.config.tensor_shapes())
+
+
+def test_a_tensor_that_comes_twice_is_refused(tmp_path: Path) -> None:
+    whole = write(tmp_path / "a.safetensors", tensors()).read_bytes()
+    (length,) = struct.unpack("<Q", whole[:8])
+    header = whole[8 : 8 + length].rstrip()
+    entry = header[header.index(b'"head.bias"') :].split(b"}")[0] + b"}"
+    twice = header[:-1] + b"," + entry + b"}"
+    (tmp_path / "b.safetensors").write_bytes(struct.pack("<Q", len(twice)) + twice + whole[8 + length :])
+    with pytest.raises(CheckpointError, match=r"b\.safetensors: .* a header that has 'head\.bias' twice"):
+        load_checkpoint(tmp_path / "b.safetensors")

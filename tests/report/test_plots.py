@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,12 @@ import pytest
 from support import random_checkpoint, random_features, small_config
 
 from megaseg import Engine
+from megaseg.engine.inputs.modality import Modality
 from megaseg.engine.results.explanation import Explanation
 from megaseg.engine.results.segmentation import joined
 from megaseg.errors import FeatureError
-from megaseg.report.plots import plot_attention, plot_importance, plot_segmentation, plot_synchronisation
+from megaseg.report.plots import draw_track, plot_attention, plot_importance, plot_segmentation, plot_synchronisation
+from megaseg.report.text import visible
 
 figures = pytest.importorskip("matplotlib.figure")
 
@@ -144,3 +147,30 @@ def test_synchronisation_shows_every_pair_and_the_edges_of_the_band(tmp_path: Pa
     assert ((outside[:, 1] <= lower + beyond) | (outside[:, 1] >= upper - beyond)).all()
     plot_synchronisation(np.zeros((50, 9), bool), tmp_path / "empty.png")  # no pair is a picture too
     assert "0 of 450 pairs" in drawn[1].axes[0].get_title()
+
+
+@pytest.mark.parametrize("title", ["a_$x_$_b", r"$\frac{$", "[/b] \x1b[31m\u202e\ud800 😀 אב", "$$", "^{"])
+def test_names_are_no_formulas_and_no_controls(tmp_path: Path, drawn: list[Any], title: str) -> None:
+    config = small_config(modalities=(Modality("_x", 13), Modality("audio", 7)))
+    engine = Engine.from_checkpoint(random_checkpoint(config))
+    movie = random_features(config, 30)
+    result = engine.segment(movie)
+    plot_segmentation(result, tmp_path / "a.svg", title=title)
+    plot_importance(engine.explain(movie), tmp_path / "b.svg", title=title)
+    scores = {"_x": np.ones((4, 8), np.float32), title: np.ones((4, 8), np.float32)}
+    plot_attention(scores, tmp_path / "c.svg", title=title)
+    plot_synchronisation(np.eye(9), tmp_path / "D.PNG", band=0.3, title=title)
+    shown = visible(title)
+    assert drawn[0].axes[0].get_title() == drawn[1].get_suptitle() == drawn[2].get_suptitle() == shown
+    assert drawn[3].axes[0].get_title() == drawn[2].axes[1].get_title() == shown
+    assert [text.get_text() for text in drawn[1].legends[0].texts] == ["_x", "audio"]
+    assert "\x1b" not in (tmp_path / "a.svg").read_text() + (tmp_path / "c.svg").read_text()
+
+
+def test_turning_points_have_the_names_that_they_have(tmp_path: Path, drawn: list[Any]) -> None:
+    result = explanation("act").segmentation
+    (track,) = result.tracks.values()
+    points = tuple(dataclasses.replace(point, name=f"_$x_$ {k}") for k, point in enumerate(track.points))
+    axes = figures.Figure().add_subplot()
+    draw_track(axes, dataclasses.replace(track, points=points))
+    assert [text.get_text() for text in axes.get_legend().texts] == [point.name for point in points]

@@ -97,7 +97,8 @@ def test_health_and_metadata(service: Service, client: Any) -> None:
     assert client.is_model_ready("scene", "1")
     about = client.get_server_metadata()
     assert (about.name, about.version) == ("megaseg", __version__)
-    assert list(about.extensions) == ["model_repository", "parameters", "sequence"]
+    extensions = ["model_configuration", "model_repository", "parameters", "sequence", "statistics"]
+    assert list(about.extensions) == extensions
     model = client.get_model_metadata("act")
     assert (model.name, list(model.versions), model.platform) == ("act", ["1"], "megaseg")
     inputs = {tensor.name: (tensor.datatype, list(tensor.shape)) for tensor in model.inputs}
@@ -106,7 +107,7 @@ def test_health_and_metadata(service: Service, client: Any) -> None:
     assert outputs == {"scores": ("FP32", [-1, 5]), "turning_points": ("INT64", [5]), "boundaries": ("BOOL", [-1])}
     refused("NOT_FOUND", r"got 'film'", client.is_model_ready, "film")
     refused("NOT_FOUND", r"version of model 'act': expected '1', got '2'", client.get_model_metadata, "act", "2")
-    refused("UNIMPLEMENTED", None, client.get_model_config, "scene")
+    refused("UNIMPLEMENTED", None, client.get_trace_settings, "scene")
 
 
 def test_models_are_loaded_and_unloaded_by_name_alone(service: Service, client: Any) -> None:
@@ -149,7 +150,7 @@ def test_what_is_wrong_with_a_request_is_said(service: Service, client: Any) -> 
     bad("NOT_FOUND", r"version of model 'scene'", model_version="3")
     bad("INVALID_ARGUMENT", r"inputs: expected clip, audio", {"clip": good["clip"]})
     bad("INVALID_ARGUMENT", r"clip: expected FP32 \[shots, 13\]", wide)
-    bad("INVALID_ARGUMENT", r"input clip: expected datatype FP32, INT64, BOOL, got 'INT32'", integers)
+    bad("INVALID_ARGUMENT", r"input clip: expected datatype FP32, INT64, BOOL, FP16, BF16, got 'INT32'", integers)
     bad("INVALID_ARGUMENT", r"clip: expected finite values, got NaN or Inf at shot 0", broken)
     bad("INVALID_ARGUMENT", r"same number of shots", shorter)
     bad("INVALID_ARGUMENT", r"outputs: expected some of", outputs=[InferRequestedOutput("logits")])

@@ -9,13 +9,15 @@ import pytest
 
 pytest.importorskip("google.protobuf")
 service_pb2 = pytest.importorskip("tritonclient.grpc.service_pb2")
+model_config_pb2 = pytest.importorskip("tritonclient.grpc.model_config_pb2")
 
 from megaseg.errors import ResourceLimitError  # noqa: E402
 from megaseg.serving import protocol  # noqa: E402 (after the packages that it needs)
+from megaseg.serving.datatypes import DTYPES  # noqa: E402
 from megaseg.serving.errors import RequestError  # noqa: E402
-from megaseg.serving.inference import DTYPES  # noqa: E402
 
 THEIRS = service_pb2.DESCRIPTOR.message_types_by_name
+CONFIGS = model_config_pb2.DESCRIPTOR.message_types_by_name
 
 
 def fields(descriptor: Any) -> dict[str, tuple[object, ...]]:
@@ -42,10 +44,27 @@ def nested(descriptors: Any) -> dict[str, Any]:
 OURS = nested(protocol.POOL.FindFileByName("megaseg/inference.proto").message_types_by_name.values())
 
 
-@pytest.mark.parametrize("name", OURS)
+PARTS = {f"inference.{name}" for name in protocol.PARTS}
+
+
+@pytest.mark.parametrize("name", OURS.keys() - PARTS)
 def test_every_message_is_that_of_tritons_client(name: str) -> None:
     theirs = nested(THEIRS.values())[name]
     assert fields(OURS[name]) == fields(theirs)
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_messages_filled_in_part_have_those_fields_of_tritons_client(name: str) -> None:
+    theirs = fields((nested(THEIRS.values()) | nested(CONFIGS.values()))[name])
+    for field, (number, kind, *rest) in fields(OURS[name]).items():
+        enum = (theirs[field][1], kind) == (14, 5)  # on the wire an int32
+        assert (number, theirs[field][1] if enum else kind, *rest) == theirs[field]
+
+
+def test_types_have_the_numbers_of_tritons_enum() -> None:
+    grpc = pytest.importorskip("megaseg.serving.grpc")
+    assert {kind: model_config_pb2.DataType.Value(kind) for kind in grpc._TYPES} == grpc._TYPES
+    assert grpc._TYPES.keys() == {f"TYPE_{name}" for name in DTYPES}
 
 
 def test_every_message_is_there() -> None:
@@ -123,7 +142,7 @@ def test_what_is_wrong_with_a_request_is_said() -> None:
     refused(lambda r: setattr(r.inputs[1], "name", "clip"), r"each name once, got clip twice")
     refused(
         lambda r: setattr(r.inputs[0], "datatype", "BYTES"),
-        r"input clip: expected datatype FP32, INT64, BOOL, got 'BYTES'",
+        r"input clip: expected datatype FP32, INT64, BOOL, FP16, BF16, got 'BYTES'",
     )
     refused(lambda r: r.inputs[0].shape.append(-1), r"input clip: expected a shape of sizes from 0")
     refused(lambda r: r.inputs[0].shape.append(2**62), r"input clip: expected \d+ bytes for FP32 .*, got 24")

@@ -28,7 +28,7 @@ FORMAT = "megaseg-onnx/2"
 
 def is_onnx(path: Path) -> bool:
     """Whether a file is an ONNX model by its name: its first bytes could be any protobuf message's."""
-    return path.suffix == ".onnx"
+    return path.suffix.lower() == ".onnx"
 
 
 def needs_extra(what: str, error: ImportError) -> UnsupportedError:

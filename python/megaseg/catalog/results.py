@@ -101,6 +101,11 @@ def _read_manifest(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
             continue  # the half line of a process that was killed as it wrote: its title has no result and runs again
 
 
+def _told(value: Any) -> str:
+    """A setting in a message; of a digest the first digits, which are enough to tell two apart."""
+    return re.sub(r'"([0-9a-f]{12})[0-9a-f]{52}"', r"SHA-256 \1...", json.dumps(value, ensure_ascii=False))
+
+
 def _settle(folder: Path, settings: Mapping[str, Any]) -> None:
     """Write a new run's settings, or check a resumed run against those written."""
     path = folder / "catalog.json"
@@ -117,9 +122,7 @@ def _settle(folder: Path, settings: Mapping[str, Any]) -> None:
     if not isinstance(kept, dict) or kept.pop("format", None) != FORMAT:
         raise FeatureError(f"{path}: expected the settings of megaseg catalog ({FORMAT}), got another file")
     changed = [
-        f"{key} {json.dumps(kept.get(key))}, now {json.dumps(value)}"
-        for key, value in settings.items()
-        if kept.get(key) != value
+        f"{key} {_told(kept.get(key))}, now {_told(value)}" for key, value in settings.items() if kept.get(key) != value
     ]
     if changed:
         raise FeatureError(

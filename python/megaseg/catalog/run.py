@@ -20,7 +20,7 @@ def check_titles(titles: Mapping[str, str], descriptions: Sequence[Mapping[str, 
     Raises:
         FeatureError: models of different recipes.
     """
-    file = next((path for path in titles.values() if path.endswith(FEATURE_FILES)), None)
+    file = next((path for path in titles.values() if path.lower().endswith(FEATURE_FILES)), None)
     if file is not None:
         check_same_features([description["recipe"] for description in descriptions], file)
 

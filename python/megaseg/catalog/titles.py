@@ -22,7 +22,7 @@ def find_titles(inputs: Iterable[str], *, path_column: str = "path") -> dict[str
     A title is the file's path below its input without the suffix, so that equal names in two folders stay two titles.
     In a Parquet list it is the column ``title``; without one, a relative path (which starts at the list) without its
     suffix, or a whole one without scheme and root too. In folders, names that start with a dot are left out, and so are
-    ``.txt`` files, which may be anything.
+    ``.txt``, ``.md`` and ``.pdf`` files, which may be anything. Suffixes are in letters of any case.
 
     Raises:
         FeatureError: an input that is not there or holds no movie, a title twice, or one that cannot be the
@@ -46,16 +46,16 @@ def find_titles(inputs: Iterable[str], *, path_column: str = "path") -> dict[str
 def _titles(name: str, path_column: str) -> Iterator[tuple[str, str]]:
     files, path = open_storage(name) if is_url(name) else (None, name)
     is_file = files.isfile(path) if files else os.path.isfile(path)
-    if name.endswith(".parquet") and is_file:
+    if name.lower().endswith(".parquet") and is_file:
         yield from _from_parquet(name, files.open(path) if files else path, path_column)
     elif is_file:
-        if not name.endswith(ONE_MOVIE):
+        if not name.lower().endswith(ONE_MOVIE):
             raise FeatureError(f"{name}: expected a folder, or a {', '.join(ONE_MOVIE)} or .parquet file")
         yield PurePosixPath(name).stem, name if files else os.path.abspath(name)
     elif files:
         for found in files.find(path):
             title = found[len(path) :].strip("/")
-            if found.endswith(IN_FOLDERS) and not any(part.startswith(".") for part in title.split("/")):
+            if found.lower().endswith(IN_FOLDERS) and not any(part.startswith(".") for part in title.split("/")):
                 yield _without_suffix(title), files.unstrip_protocol(found)
     elif os.path.isdir(path):
         yield from _from_folder(os.path.abspath(path))
@@ -72,7 +72,7 @@ def _from_folder(root: str) -> Iterator[tuple[str, str]]:
     for folder, folders, files in os.walk(root, onerror=refuse):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
-            if name.endswith(IN_FOLDERS) and not name.startswith("."):
+            if name.lower().endswith(IN_FOLDERS) and not name.startswith("."):
                 path = os.path.join(folder, name)
                 yield _without_suffix(os.path.relpath(path, root)), path
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from megaseg._version import __version__
 from megaseg.cli import (
@@ -24,11 +25,26 @@ from megaseg.cli import (
     serve,
     train,
 )
-from megaseg.cli.console import console
+from megaseg.cli.console import print_error
 from megaseg.errors import MegasegError
+from megaseg.report.text import visible
+
+
+class _Commands(TyperGroup):
+    """Commands whose usage errors, which repeat the arguments, show control characters."""
+
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            if isinstance(message := getattr(error, "message", None), str):
+                error.message = visible(message)  # type: ignore[attr-defined]
+            raise
+
 
 app = typer.Typer(
     name="megaseg",
+    cls=_Commands,
     help="Scenes and acts of movies from per-shot features.",
     no_args_is_help=True,
     add_completion=False,
@@ -70,9 +86,5 @@ def main() -> None:
     try:
         app()
     except (MegasegError, OSError) as error:
-        console.print(f"[bold red]error:[/] {_escaped(str(error))}", soft_wrap=True, highlight=False)
+        print_error(str(error))
         sys.exit(2)
-
-
-def _escaped(text: str) -> str:
-    return text.replace("[", "\\[")

@@ -19,6 +19,7 @@ from megaseg.catalog.titles import find_titles
 from megaseg.catalog.workers import LocalWorkers, Workers
 from megaseg.cli.console import (
     DEFAULT,
+    MODEL_KEYWORDS,
     BackendOption,
     CheckpointsOption,
     ComputeTypeOption,
@@ -30,9 +31,11 @@ from megaseg.cli.console import (
     ScenesOption,
     ThreadsOption,
     ThresholdOption,
+    named_flags,
     output,
     print_json,
     progress,
+    require_folder,
 )
 from megaseg.engine.inputs.files import sha256
 from megaseg.engine.model.checkpoint import resolve_checkpoint
@@ -75,6 +78,7 @@ def catalog(
     """
     if is_url(output_path):
         raise FeatureError(f"--output: expected a folder, got {output_path}; copy the results to storage afterwards")
+    require_folder(output_path)
     if workers and ray is None:
         raise FeatureError(f"--workers: expected --ray with it, got {workers} workers without a cluster")
     names = [os.path.abspath(name) if os.path.isfile(name) else name for name in checkpoint or [DEFAULT]]
@@ -87,7 +91,8 @@ def catalog(
     model = {"device": device, "backend": backend, "overflow": overflow}
     options = {"checkpoint": names, "decision": decision, "compute_type": compute_type, **model}
     digests = [sha256(resolve_checkpoint(name)).hexdigest() for name in names]
-    titles = find_titles(inputs, path_column=path_column)
+    with named_flags("path_column"):
+        titles = find_titles(inputs, path_column=path_column)
     start = time.monotonic()
     # What Ray has to say, such as that a worker died, it prints: stdout is for the report.
     with redirect_stdout(sys.stderr), _workers(ray, options, workers, threads, device) as hands:
@@ -111,6 +116,7 @@ def catalog(
         raise typer.Exit(1)
 
 
+@named_flags(*MODEL_KEYWORDS)
 def _workers(
     address: str | None, options: dict[str, Any], workers: int, threads: int, device: str
 ) -> AbstractContextManager[Workers]:
@@ -128,7 +134,6 @@ def _report(results: Results, titles: int, done: int, failures: int, seconds: fl
         return
     output.print(
         f"{titles:,} titles: {done:,} segmented now, {titles - failures - done:,} before, {failures:,} failures",
-        highlight=False,
     )
     if failures:
-        output.print(f"reasons: {results.manifest}; --retry-failed runs them again", highlight=False, soft_wrap=True)
+        output.print(f"reasons: {results.manifest}; --retry-failed runs them again", soft_wrap=True)

@@ -50,7 +50,7 @@ def compile_model(
         raise UnsupportedError(f"target: expected one of {', '.join(TARGETS)}, got {target!r}")
     if isa and target != "cpu":
         raise UnsupportedError(f"isa: expected none for target {target}, got {isa!r}")
-    if output_path.suffix != TARGETS[target]:
+    if output_path.suffix.lower() != TARGETS[target]:
         raise UnsupportedError(
             f"output: expected a name that ends in {TARGETS[target]} for target {target}, got {output_path}"
         )
@@ -77,7 +77,7 @@ def compile_model(
     )
     for key in ("inputs", "outputs"):
         for name, (kind, *sizes) in report.get(key, {}).items():
-            output.print(f"  {key[:-1]} {name}: {kind} {sizes}", soft_wrap=True, markup=False)
+            output.print(f"  {key[:-1]} {name}: {kind} {sizes}", soft_wrap=True)
 
 
 def _checkpoint(path: Path) -> Checkpoint:

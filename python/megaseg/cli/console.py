@@ -3,29 +3,59 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import os
+import re
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
+from rich.console import Console, HighlighterType, JustifyMethod, OverflowMethod
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
     ProgressColumn,
     Task,
-    TextColumn,
     TimeRemainingColumn,
 )
+from rich.style import Style
 from rich.text import Text
 
-from megaseg.errors import FeatureError
+from megaseg.errors import FeatureError, MegasegError
+from megaseg.report.text import visible
+
+
+def plain(text: str, style: str | Style = "") -> Text:
+    """Text as it was written, on one line: no markup, no emoji codes, and control characters shown."""
+    return Text(visible(text), style)
+
+
+class PlainConsole(Console):
+    """A console to which every string is ``plain``: printed, in a table's cells, its title and its headers."""
+
+    def render_str(
+        self,
+        text: str,
+        *,
+        style: str | Style = "",
+        justify: JustifyMethod | None = None,
+        overflow: OverflowMethod | None = None,
+        emoji: bool | None = None,
+        markup: bool | None = None,
+        highlight: bool | None = None,
+        highlighter: HighlighterType | None = None,
+    ) -> Text:
+        """What rich makes of a string wherever it meets one."""
+        made = plain(text, style)
+        made.justify, made.overflow = justify, overflow
+        return made
+
 
 DEFAULT = "screenplay-scenes"  # the shipped checkpoint of commands that are given none
-console = Console(stderr=True)
-output = Console()
+console = PlainConsole(stderr=True)
+output = PlainConsole()
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
 CheckpointOption = Annotated[
@@ -58,6 +88,7 @@ FLAGS = {
     "num_scenes": "--num-scenes",
     "ordered": "--ordered/--unordered",
 }
+MODEL_KEYWORDS = ("device", "compute_type", "backend", "overflow")  # of Engine.from_checkpoint
 ThresholdOption = Annotated[
     float | None, typer.Option(help="Least P(boundary) of a boundary; default: the checkpoint's own.")
 ]
@@ -71,7 +102,8 @@ OrderedOption = Annotated[
     ),
 ]
 OutputOption = Annotated[
-    Path | None, typer.Option("--output", "-o", help="Where results go: a .json file, or a folder.")
+    Path | None,
+    typer.Option("--output", "-o", help="Where results go: a .json file, a folder, or - for JSON on stdout."),
 ]
 PlotOption = Annotated[
     Path | None, typer.Option("--plot", help="Picture of scores and boundaries (.png, .svg); extra plot.")
@@ -79,20 +111,64 @@ PlotOption = Annotated[
 
 
 @contextmanager
-def named_flags() -> Iterator[None]:
-    """An error about a decision's keyword names the flag in its place."""
+def named_flags(*names: str, **others: str) -> Iterator[None]:
+    """An error about a keyword names the flag in its place: of a decision, of ``names``, or another one's.
+
+    ``others`` are flags by keyword, where a flag is not called as its keyword is.
+    """
+    flags = FLAGS | {name: f"--{name.replace('_', '-')}" for name in names} | others
     try:
         yield
-    except FeatureError as error:
-        name, _, rest = str(error).partition(": ")
-        if name not in FLAGS:
+    except MegasegError as error:
+        keyword = rf"(^|: |\()({'|'.join(flags)})(?=: |\))"
+        told = re.sub(keyword, lambda found: found[1] + flags[found[2]], str(error), count=1)
+        told = told.replace("overflow='pool'", "--overflow pool")
+        if told == str(error):
             raise
-        raise FeatureError(f"{FLAGS[name]}: {rest}") from error
+        raise type(error)(told) from error
+
+
+def require_folder(path: str | os.PathLike[str]) -> None:
+    """Check before any work that an output can be a folder: it is no file, nor ``-``, which stands for stdout.
+
+    Raises:
+        FeatureError: it cannot.
+    """
+    if os.fspath(path) == "-" or Path(path).is_file():
+        raise FeatureError(f"--output: expected a folder, got {'-' if os.fspath(path) == '-' else f'the file {path}'}")
+
+
+def require_file(path: Path) -> None:
+    """Check before any work that an output can be a file: it is no folder, nor ``-``.
+
+    Raises:
+        FeatureError: it cannot.
+    """
+    if path == Path("-") or path.is_dir():
+        raise FeatureError(
+            f"--output: expected a file to write, got {'-' if path == Path('-') else f'the folder {path}'}"
+        )
+
+
+def print_error(message: str) -> None:
+    """One error on one line of stderr."""
+    console.print(plain("error:", "bold red"), plain(message), soft_wrap=True)
+
+
+def print_warnings(messages: Iterable[str]) -> None:
+    """What the user should hear though the work went on, a line each on stderr."""
+    for message in messages:
+        console.print(plain("warning:", "bold yellow"), plain(message), soft_wrap=True)
 
 
 def print_json(value: Any) -> None:
     """One JSON value on one line of stdout."""
     print(json.dumps(value), flush=True)
+
+
+class _Description(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return plain(task.description)
 
 
 class _Speed(ProgressColumn):
@@ -110,7 +186,7 @@ def progress(description: str, total: int | None, unit: str = "") -> Iterator[Pr
 
     With a ``unit``, such as titles, it shows how many a second.
     """
-    columns: list[ProgressColumn] = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()]
+    columns: list[ProgressColumn] = [_Description(), BarColumn(), MofNCompleteColumn()]
     columns += [_Speed(unit)] * bool(unit) + [TimeRemainingColumn()]
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         bar.add_task(description, total=total)

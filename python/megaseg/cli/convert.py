@@ -34,7 +34,7 @@ def convert(
     """
     from megaseg.deploy.convert import NamesError, convert_encoder, convert_state_dict
 
-    if target.suffix != ".safetensors":
+    if target.suffix.lower() != ".safetensors":
         raise CheckpointError(f"{target}: expected a name that ends in .safetensors")
     if storage not in ("F32", "F16"):
         raise CheckpointError(f"--storage: expected F32 or F16, got {storage!r}")
@@ -57,7 +57,7 @@ def convert(
     if json:
         print_json(report)
     else:
-        console.print(f"{target}: {report['parameters']:,} parameters, sha256 {report['sha256'][:16]}", highlight=False)
+        console.print(f"{target}: {report['parameters']:,} parameters, sha256 {report['sha256'][:16]}")
 
 
 def _print_names(error: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich import box
@@ -16,19 +17,29 @@ from megaseg.features import Screenplay
 from megaseg.pipelines.sources import Source
 
 
-def targets(names: list[str], output_path: Path | None, plot: Path | None) -> list[Path | None]:
+def to_stdout(output_path: Path | None) -> bool:
+    """Whether results go to stdout in place of a file: the output is ``-``."""
+    return output_path == Path("-")
+
+
+def targets(
+    names: list[str], output_path: Path | None, plot: Path | None = None, *, failed: int = 0
+) -> list[Path | None]:
     """The JSON file of each movie: the given one, or one a movie in the given folder; settled before any work.
+
+    ``failed`` are further movies, which will have none.
 
     Raises:
         FeatureError: one file or picture for several movies, two movies of one name, or a file that is no folder.
     """
-    if plot is not None and len(names) > 1:
-        raise FeatureError(f"--plot: expected one movie, got {len(names)}")
-    if output_path is None:
+    count = len(names) + failed
+    if plot is not None and count > 1:
+        raise FeatureError(f"--plot: expected one movie, got {count}")
+    if output_path is None or to_stdout(output_path):
         return [None] * len(names)
-    if output_path.suffix == ".json":
-        if len(names) > 1:
-            raise FeatureError(f"{output_path}: expected a folder for {len(names)} movies, got a .json file")
+    if output_path.suffix.lower() == ".json" and not output_path.is_dir():
+        if count > 1:
+            raise FeatureError(f"{output_path}: expected a folder for {count} movies, got a .json file")
         return [output_path]
     if output_path.is_file():
         raise FeatureError(f"{output_path}: expected a .json file or a folder, got another file")
@@ -38,14 +49,16 @@ def targets(names: list[str], output_path: Path | None, plot: Path | None) -> li
     return [output_path / f"{name.replace('/', '_')}.json" for name in names]
 
 
-def deliver(
-    result: Segmentation,
-    name: str,
-    target: Path | None,
-    plot: Path | None,
-    json: bool,
-    source: Source | None = None,
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Movie:
+    """A movie as tables show it: its name, its source where that is known, and what a row of its features is called."""
+
+    name: str
+    source: Source | None = None
+    row: str = "shot"
+
+
+def deliver(result: Segmentation, movie: Movie, target: Path | None, plot: Path | None, json: bool) -> None:
     """Write a movie's result and picture where they are wanted, and print a line of JSON or tables."""
     if target is not None:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -54,21 +67,23 @@ def deliver(
     if plot is not None:
         from megaseg.report.plots import plot_segmentation
 
-        plot_segmentation(result, plot, title=name)
+        plot_segmentation(result, plot, title=movie.name)
     if json:
         print_json(result.to_dict())
         return
     for track in result.tracks.values():
-        output.print(_table(result, track, name, source))
+        output.print(_table(result, track, movie))
 
 
-def _table(result: Segmentation, track: Track, name: str, source: Source | None) -> Table:
+def _table(result: Segmentation, track: Track, movie: Movie) -> Table:
     """A row a segment, with its text where there is some, else its score as a bar; then a row a point."""
-    table = Table(title=f"{name}: {len(track.segments)} {track.name} in {result.num_shots} shots", box=box.SIMPLE_HEAD)
+    rows = f"{movie.row}s"
+    title = f"{movie.name}: {len(track.segments)} {track.name} in {result.num_shots} {rows}"
+    table = Table(title=title, box=box.SIMPLE_HEAD)
     table.add_column(track.task, no_wrap=True)
-    for column in ["first", "last", "shots"] + ["start", "end"] * (result.times is not None) + ["score"]:
+    for column in ["first", "last", rows] + ["start", "end"] * (result.times is not None) + ["score"]:
         table.add_column(column, justify="right", no_wrap=True)
-    play = source if isinstance(source, Screenplay) else None
+    play = movie.source if isinstance(movie.source, Screenplay) else None
     if play:
         table.add_column("begins", no_wrap=True)
     elif not track.points:
@@ -91,5 +106,8 @@ def _clocks(result: Segmentation, *ticks: int | None) -> list[str]:
 
 
 def _clock(seconds: float) -> str:
-    minutes, rest = divmod(seconds, 60)
-    return f"{int(minutes // 60)}:{int(minutes % 60):02}:{rest:04.1f}"
+    """Hours, minutes and tenths of seconds, such as 1:02:03.4."""
+    tenths = round(abs(seconds) * 10)
+    minutes, rest = divmod(tenths, 600)
+    sign = "-" if seconds < 0 and tenths else ""
+    return f"{sign}{minutes // 60}:{minutes % 60:02}:{rest // 10:02}.{rest % 10}"

@@ -12,7 +12,7 @@ from typing import Any
 from rich.table import Table
 
 from megaseg._version import __version__
-from megaseg.cli.console import JsonOption, output, print_json
+from megaseg.cli.console import JsonOption, output, plain, print_json
 from megaseg.engine.backends.native.extension import capabilities
 from megaseg.engine.inputs.files import shipped
 from megaseg.errors import UnsupportedError
@@ -20,7 +20,13 @@ from megaseg.errors import UnsupportedError
 # Extra -> the packages that it needs, by import name and by distribution name.
 EXTRAS = {
     "train": {"torch": "torch", "sklearn": "scikit-learn"},
-    "text": {"torch": "torch", "tokenizers": "tokenizers"},
+    "text": {
+        "torch": "torch",
+        "tokenizers": "tokenizers",
+        "charset_normalizer": "charset-normalizer",
+        "defusedxml": "defusedxml",
+    },
+    "pdf": {"pypdf": "pypdf"},
     "plot": {"matplotlib": "matplotlib"},
     "gpu": {"torch": "torch", "triton": "triton"},
     "onnx": {"onnx": "onnx", "onnxruntime": "onnxruntime"},
@@ -84,7 +90,7 @@ def _print(report: dict[str, Any]) -> None:
     for extra, packages in report["extras"].items():
         missing = [name for name, version in packages.items() if version is None]
         found = ", ".join(f"{name} {version}" for name, version in packages.items() if version)
-        advice = f"[yellow]not installed: pip install 'megaseg\\[{extra}]'[/]"
+        advice = plain(f"not installed: pip install 'megaseg[{extra}]'", "yellow")
         table.add_row(f"extra {extra}", advice if missing else found)
     table.add_row("checkpoints", ", ".join(report["checkpoints"]))
     table.add_row("samples", ", ".join(report["samples"]))

@@ -14,15 +14,19 @@ from rich import box
 from rich.table import Table
 
 from megaseg.cli.console import (
+    MODEL_KEYWORDS,
     BackendOption,
     CheckpointOption,
     JsonOption,
     OrderedOption,
     ThreadsOption,
     ThresholdOption,
+    named_flags,
     output,
     print_json,
+    require_folder,
 )
+from megaseg.cli.inputs import hints, row_of
 from megaseg.engine.inputs.feature_files import load_features
 from megaseg.engine.inputs.features import Features
 from megaseg.engine.inputs.files import atomic_write
@@ -30,6 +34,7 @@ from megaseg.engine.results.explanation import Explanation
 from megaseg.engine.tasks.task import deciding_task
 from megaseg.errors import FeatureError
 from megaseg.pipelines import Pipeline, find_source
+from megaseg.pipelines.pipeline import naming
 from megaseg.report.plots import plot_attention, plot_importance, plot_synchronisation
 
 
@@ -67,20 +72,48 @@ def explain(
 
     Writes explanation.json and importance.png, and with their options attention and synchronisation as .png and .npz.
     """
+    require_folder(folder)
     synopsis = _synopsis(synopsis_checkpoint, sentences, similarity)
     if shot is not None and not attention:
         raise FeatureError("--shot: expected with --attention")
-    pipeline = Pipeline.from_checkpoints([checkpoint], backend=backend, num_threads=threads, overflow=overflow)
+    with named_flags(*MODEL_KEYWORDS):
+        pipeline = Pipeline.from_checkpoints([checkpoint], backend=backend, num_threads=threads, overflow=overflow)
     (engine,) = pipeline.engines
     found = find_source(source)
-    name, movie = found.name, pipeline.features(found)
-    result = engine.explain(movie, threshold=threshold, ordered=ordered)
+    with hints(pipeline), named_flags(), naming(found):
+        movie = pipeline.features(found)
+        result = engine.explain(movie, threshold=threshold, ordered=ordered)
     (track,) = result.segmentation.tracks.values()
     if shot is None and deciding_task(track.task, "explain").streams:  # a model of windows
         shot = int(track.scores.argmax())
-    scores = inspection().attention_scores(checkpoint, movie, shot) if attention else None
-    matrix = inspection().synchronisation(checkpoint, movie, *synopsis, band) if synopsis else None
+    scores = matrix = None
+    if attention:
+        with named_flags("shot"):
+            scores = inspection().attention_scores(checkpoint, movie, shot)
+    if synopsis:
+        with named_flags("band", "synopsis_checkpoint", act_checkpoint="--checkpoint", threshold="--similarity"):
+            matrix = inspection().synchronisation(checkpoint, movie, *synopsis, band)
     folder.mkdir(parents=True, exist_ok=True)
+    _draw(result, scores, matrix, folder, found.name, shot, band)
+    with atomic_write(folder / "explanation.json") as temporary:
+        temporary.write_text(result.to_json(indent=1) + "\n", encoding="utf-8")
+    if json:
+        print_json(result.to_dict())
+    else:
+        output.print(_table(result, found.name, row_of(found, pipeline)))
+        output.print(f"written to {folder}", soft_wrap=True)
+
+
+def _draw(
+    result: Explanation,
+    scores: Mapping[str, NDArray[np.float32]] | None,
+    matrix: NDArray[Any] | None,
+    folder: Path,
+    name: str,
+    shot: int | None,
+    band: float,
+) -> None:
+    """Pictures, and the arrays of attention and synchronisation where there are any."""
     plot_importance(result, folder / "importance.png", title=f"{name}: importance of the modalities")
     if scores is not None:
         plot_attention(scores, folder / "attention.png", shot=shot, title=f"{name}: attention of the last fusion layer")
@@ -88,13 +121,6 @@ def explain(
     if matrix is not None:
         plot_synchronisation(matrix, folder / "synchronisation.png", band=band, title=f"{name} and its synopsis")
         _save(folder / "synchronisation.npz", {"synchronisation": matrix})
-    with atomic_write(folder / "explanation.json") as temporary:
-        temporary.write_text(result.to_json(indent=1) + "\n", encoding="utf-8")
-    if json:
-        print_json(result.to_dict())
-    else:
-        output.print(_table(result, name))
-        output.print(f"written to {folder}", soft_wrap=True)
 
 
 def _synopsis(
@@ -112,12 +138,12 @@ def _save(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
         np.savez_compressed(file, **dict(arrays))  # type: ignore[arg-type]
 
 
-def _table(result: Explanation, name: str) -> Table:
+def _table(result: Explanation, name: str, row: str) -> Table:
     """Importance for each point, or for a track without points the means over its boundaries and over other shots."""
     (track,) = result.segmentation.tracks.values()
     table = Table(title=f"{name}: importance of the modalities", box=box.SIMPLE_HEAD)
     table.add_column("decision", no_wrap=True)
-    table.add_column("shot" if track.points else "shots", justify="right", no_wrap=True)
+    table.add_column(row if track.points else f"{row}s", justify="right", no_wrap=True)
     for modality in result.modalities:
         table.add_column(modality, justify="right", no_wrap=True)
     names = np.array(result.names)

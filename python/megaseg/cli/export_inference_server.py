@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from megaseg.cli.console import JsonOption, output, print_json
+from megaseg.cli.console import JsonOption, output, print_json, require_folder
 
 
 def export_inference_server(
@@ -26,6 +26,7 @@ def export_inference_server(
     json: JsonOption = False,
 ) -> None:
     """Write a model, or its next version, into a repository of Triton Inference Server (docs/triton.md)."""
+    require_folder(repository)
     from megaseg.deploy import inference_server
 
     made = inference_server.export_inference_server(
@@ -37,7 +38,7 @@ def export_inference_server(
     output.print(f"{made.folder}: start it with tritonserver --model-repository {repository.resolve()}", soft_wrap=True)
     for word, tensors in (("input", made.inputs), ("output", made.outputs)):
         for tensor, (dtype, *sizes) in _tensors(tensors).items():
-            output.print(f"  {word} {tensor}: {dtype} {sizes}", soft_wrap=True, markup=False)
+            output.print(f"  {word} {tensor}: {dtype} {sizes}", soft_wrap=True)
 
 
 def _tensors(tensors: list[tuple[str, str, tuple[int, ...]]]) -> dict[str, list[str | int]]:

@@ -9,8 +9,9 @@ from typing import Annotated, Any
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
-from megaseg.cli.console import JsonOption, output, print_json
+from megaseg.cli.console import JsonOption, output, plain, print_json
 from megaseg.engine.backends.native.artefact import is_artefact
 from megaseg.engine.backends.onnx.file import is_onnx, load
 from megaseg.engine.backends.tensorrt.plan import is_plan, read_plan
@@ -44,8 +45,8 @@ def info(
         table.add_row(key, f"{value:,}" if isinstance(value, int) else value)
     table.add_section()
     for key, value in report["metadata"].items():
-        text = value if isinstance(value, str) else json_module.dumps(value, indent=1)
-        table.add_row(key, text)
+        text = value if isinstance(value, str) else json_module.dumps(value, indent=1, ensure_ascii=False)
+        table.add_row(key, Text("\n").join(map(plain, text.split("\n"))))
     output.print(table)
 
 

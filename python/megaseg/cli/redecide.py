@@ -16,7 +16,7 @@ from megaseg.cli.console import (
     ScenesOption,
     named_flags,
 )
-from megaseg.cli.delivery import deliver
+from megaseg.cli.delivery import Movie, deliver, targets, to_stdout
 from megaseg.engine.results.segmentation import Segmentation
 from megaseg.errors import FeatureError
 
@@ -40,8 +40,9 @@ def redecide(
         raise FeatureError(f"{result}: expected the JSON of a result, got binary data") from error
     except FeatureError as error:
         raise FeatureError(f"{result}: {error}") from error
+    (target,) = targets([result.stem], output_path)
     with named_flags():
         changed = kept.redecide(
             threshold=threshold, min_scene_length=min_scene_length, num_scenes=num_scenes, ordered=ordered
         )
-    deliver(changed, result.stem, output_path, plot, json)
+    deliver(changed, Movie(result.stem), target, plot, json or to_stdout(output_path))

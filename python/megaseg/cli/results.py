@@ -10,6 +10,7 @@ import typer
 from megaseg.engine.inputs.files import atomic_write
 from megaseg.errors import FeatureError
 from megaseg.evaluation.report import report
+from megaseg.report.text import visible
 
 BEGIN, END = "<!-- results -->", "<!-- end of results -->"
 
@@ -22,8 +23,8 @@ def results(
 ) -> None:
     """Tables of runs beside the published figures, and of the ablations, made from the runs' logs."""
     text = report(runs)
-    if output is None:
-        print(text)
+    if output is None or output == Path("-"):
+        print("\n".join(map(visible, text.split("\n"))))
         return
     page = output.read_text(encoding="utf-8") if output.is_file() else f"{BEGIN}\n{END}\n"
     if page.count(BEGIN) != 1 or page.count(END) != 1:

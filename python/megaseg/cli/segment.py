@@ -8,6 +8,7 @@ import typer
 
 from megaseg.cli.console import (
     DEFAULT,
+    MODEL_KEYWORDS,
     BackendOption,
     CheckpointsOption,
     ComputeTypeOption,
@@ -22,20 +23,23 @@ from megaseg.cli.console import (
     ThreadsOption,
     ThresholdOption,
     named_flags,
+    print_warnings,
     progress,
 )
-from megaseg.cli.delivery import deliver, targets
-from megaseg.engine.inputs.features import OtherRecipe
-from megaseg.features.extractor import UnnamedUnits
-from megaseg.features.screenplay.extractor import UNITS
-from megaseg.pipelines import Pipeline, find_sources
+from megaseg.cli.delivery import Movie, deliver, targets, to_stdout
+from megaseg.cli.inputs import Failures, hints, path_of, row_of, sources
+from megaseg.cli.stdin import FromOption, NameOption, require_kind
+from megaseg.features import Screenplay
+from megaseg.pipelines import Pipeline
 
 
 def segment(
     inputs: Annotated[
-        list[str], typer.Argument(help="Feature files or screenplays, folders of them, or a sample's name.")
+        list[str], typer.Argument(help="Feature files or screenplays, folders of them, a sample's name, or - (stdin).")
     ],
     checkpoint: CheckpointsOption = None,
+    kind: FromOption = None,
+    name: NameOption = "stdin",
     threshold: ThresholdOption = None,
     min_scene_length: LengthOption = None,
     num_scenes: ScenesOption = None,
@@ -49,40 +53,45 @@ def segment(
     threads: ThreadsOption = 0,
     json: JsonOption = False,
 ) -> None:
-    """Find scenes, acts, or both, from features of movies or from screenplays (Fountain, plain text, JSONL).
+    """Find scenes, acts, or both, from features of movies or from screenplays (Fountain, text, FDX, PDF, JSONL).
 
-    Prints a table, or with --json one result a line.
+    Prints a table, or with --json (or -o -) one result a line. A movie that fails does not stop the others: stdout has
+    results only, stderr lists the failures at the end. Exit code 0 when every movie has its result, 1 when some
+    have, 2 when none has.
     """
-    movies = [movie for name in inputs for movie in find_sources(name)]
-    files = targets([movie.name for movie in movies], output_path, plot)
-    pipeline = Pipeline.from_checkpoints(
-        checkpoint or [DEFAULT],
-        device=device,
-        compute_type=compute_type,
-        num_threads=threads,
-        backend=backend,
-        overflow=overflow,
-    )
+    require_kind(kind, inputs)
+    failures = Failures()
+    movies = sources(inputs, failures, kind, name)
+    print_warnings(remark for movie in movies if isinstance(movie, Screenplay) for remark in movie.remarks)
+    if not movies:
+        failures.end(0)
+    files = targets([movie.name for movie in movies], output_path, plot, failed=len(failures))
+    with named_flags(*MODEL_KEYWORDS):
+        pipeline = Pipeline.from_checkpoints(
+            checkpoint or [DEFAULT],
+            device=device,
+            compute_type=compute_type,
+            num_threads=threads,
+            backend=backend,
+            overflow=overflow,
+        )
     decision = {
         "threshold": threshold,
         "min_scene_length": min_scene_length,
         "num_scenes": num_scenes,
         "ordered": ordered,
     }
-    with named_flags(), progress("segmenting", len(movies)) as bar:
+    with named_flags():
+        pipeline.options(decision)  # refused here, not by every movie
+    done = 0
+    with progress("segmenting", len(movies)) as bar:
         for movie, file in zip(movies, files, strict=True):
-            try:
+            result = None
+            with failures.of(path_of(movie)), hints(pipeline), named_flags():
                 result = pipeline.segment(movie, **decision)
-            except UnnamedUnits as error:
-                raise UnnamedUnits(f"{error}: --checkpoint {DEFAULT}") from error
-            except OtherRecipe as error:
-                raise OtherRecipe(f"{error}{_hint(pipeline)}") from error
-            deliver(result, movie.name, file, plot, json, movie)
+            if result is not None:
+                own = Movie(movie.name, movie, row_of(movie, pipeline))
+                deliver(result, own, file, plot, json or to_stdout(output_path))
+                done += 1
             bar.advance(bar.task_ids[0])
-
-
-def _hint(pipeline: Pipeline) -> str:
-    """Which command makes the features that the models read, where they are of screenplays."""
-    wanted = {engine.config.recipe for engine in pipeline.engines}
-    units = [unit for unit, recipe in UNITS.items() if recipe in wanted]
-    return "".join(f"; features of {unit}s: megaseg features screenplay --unit {unit}" for unit in units)
+    failures.end(done)

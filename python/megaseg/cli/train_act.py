@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from megaseg.cli.console import JsonOption, console, print_json, progress
+from megaseg.cli.console import JsonOption, console, print_json, progress, require_folder
 from megaseg.errors import FeatureError, UnsupportedError
 from megaseg.evaluation.act import read_gold
 from megaseg.features.build import file_name
@@ -52,10 +52,11 @@ def act(
     distillation (synchronised.safetensors, synopsis.safetensors) and log.jsonl. An interrupted run goes on after its
     last phase or round when run again.
     """
+    require_folder(output)
     settings = _settings(config, variant, align_in_shots, align_in_bottlenecks, late_fusion)
     movies, recipe, left_out = _load(folder, synopses, silver, encoder)
     if left_out:
-        console.print(f"left out, without a synopsis or enough scenes: {', '.join(left_out)}", highlight=False)
+        console.print(f"left out, without a synopsis or enough scenes: {', '.join(left_out)}")
     notes: dict[str, Any] = {
         "command": f"megaseg train act FEATURES --synopses SYNOPSES -o {output.name} --folds {folds} "
         + ("--all-movies" if all_movies else f"--fold {fold}"),
@@ -81,7 +82,7 @@ def act(
         write_run(output, settings, notes)
         for number in range(first, first + seeds):
             results[number] = runs.all_movies(output, number) if all_movies else runs.one_fold(output, number, fold)
-            console.print(f"seed {number}: {_line(results[number])}", highlight=False)
+            console.print(f"seed {number}: {_line(results[number])}")
     if json:
         print_json({"run": str(output), "seeds": results})
 

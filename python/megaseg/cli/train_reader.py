@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from megaseg.cli.console import JsonOption, console, print_json, progress
+from megaseg.cli.console import JsonOption, console, print_json, progress, require_file
 from megaseg.errors import UnsupportedError
-from megaseg.features.screenplay.screenplay import read_screenplays
+from megaseg.features.screenplay.files import read_screenplays
 
 
 def reader(
@@ -26,6 +26,7 @@ def reader(
     A training movie is read by the adapter of the fold that held the movie out. An interrupted run keeps the folds that
     have finished.
     """
+    require_file(output)
     try:
         from megaseg.training.recipes.reader import ReaderConfig, train_reader
     except ImportError as error:
@@ -41,4 +42,4 @@ def reader(
         print_json({"reader": str(output), "held_out_ap": precisions})
     else:
         figures = ", ".join(f"{ap:.4f}" for ap in precisions)
-        console.print(f"{output}: AP over the gaps of the movies that each fold held out: {figures}", highlight=False)
+        console.print(f"{output}: AP over the gaps of the movies that each fold held out: {figures}")

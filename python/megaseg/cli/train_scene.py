@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from megaseg.cli.console import JsonOption, console, print_json, progress
+from megaseg.cli.console import JsonOption, console, print_json, progress, require_file
 from megaseg.engine.model.checkpoint import Checkpoint, save_checkpoint
 from megaseg.errors import UnsupportedError
 from megaseg.evaluation.split import labelled_files
@@ -37,6 +37,7 @@ def scene(
     of epochs, with the threshold of highest F1 over all held-out scores. Interrupted, training goes on from
     OUTPUT.*.state when run again; the states are deleted when the checkpoint is written.
     """
+    require_file(output)
     try:
         import torch
 
@@ -74,7 +75,7 @@ def scene(
     if json:
         print_json({"checkpoint": str(output), **validation})
     else:
-        console.print(f"{output}: validation AP {validation['ap']:.4f}, F1 {validation['f1']:.4f}", highlight=False)
+        console.print(f"{output}: validation AP {validation['ap']:.4f}, F1 {validation['f1']:.4f}")
 
 
 def _line(epoch: SceneEpoch, epochs: int, validated: bool) -> str:

@@ -11,7 +11,8 @@ from megaseg.features.build import Built, build_features
 from megaseg.features.extractor import Extractor, Reading
 from megaseg.features.recipe import RECIPES, Recipe, recipe_for
 from megaseg.features.screenplay.extractor import ScreenplayExtractor
-from megaseg.features.screenplay.screenplay import Block, Screenplay, parse_screenplay, read_screenplays
+from megaseg.features.screenplay.files import parse_screenplay, parse_screenplays, read_screenplays
+from megaseg.features.screenplay.screenplay import Block, Screenplay
 
 __all__ = [
     "RECIPES",
@@ -24,6 +25,7 @@ __all__ = [
     "ScreenplayExtractor",
     "build_features",
     "parse_screenplay",
+    "parse_screenplays",
     "read_screenplays",
     "recipe_for",
 ]

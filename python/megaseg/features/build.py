@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,16 +15,20 @@ from megaseg.engine.inputs.feature_files import save_features
 from megaseg.engine.inputs.files import atomic_write
 from megaseg.errors import FeatureError, UnsupportedError
 from megaseg.features.screenplay.extractor import UNITS, ScreenplayExtractor
-from megaseg.features.screenplay.screenplay import Screenplay, read_screenplays
+from megaseg.features.screenplay.files import read_screenplays
+from megaseg.features.screenplay.screenplay import Screenplay
 
 INDEX = "index.json"
+FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True)
 class Built:
     """What became of one screenplay.
 
-    ``status`` is ``written``, ``kept`` (up to date), ``empty`` (no blocks) or ``no scenes`` (asked for, not named).
+    ``status`` is ``written``, ``kept`` (up to date), ``empty`` (no blocks), ``no scenes`` (asked for, not named) or
+    ``failed``, for which there is a ``reason``; an input that cannot be read has its path as ``name``.
+    ``remarks`` are those of the screenplay.
     """
 
     name: str
@@ -32,48 +36,82 @@ class Built:
     status: str
     blocks: int
     scenes: int | None
+    remarks: tuple[str, ...] = ()
+    reason: str | None = None
 
 
 def build_features(
-    inputs: Sequence[str | Path],
+    inputs: Sequence[str | Path | Screenplay],
     folder: str | Path,
     extractor: ScreenplayExtractor,
     *,
     unit: str = "block",
+    kind: str | None = None,
     advance: Callable[[str, int], None] = lambda name, blocks: None,
 ) -> list[Built]:
     """Write features of every screenplay of ``inputs`` to ``folder``, one row per ``unit`` (``block`` or ``scene``).
 
+    ``kind`` is that of every file, as ``read_screenplays`` takes it.
     Each file appears whole or not at all. A folder holds one unit: the other's files in it are written anew.
-    ``advance(name, blocks)`` is called as blocks are done.
+    ``advance(name, blocks)`` is called as blocks are done. An input that cannot be read or parsed, and a screenplay
+    whose file another one has already, fail without stopping the others.
 
     Raises:
-        FeatureError: an input that cannot be read or parsed, or two screenplays of the same name.
-        UnsupportedError: a missing extra.
+        UnsupportedError: a missing extra, or an unknown unit.
     """
     if unit not in UNITS:
         raise UnsupportedError(f"unit: expected one of {', '.join(UNITS)}, got {unit!r}")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     index = _read_index(folder / INDEX)
-    built: dict[str, Built] = {}
-    for play in (play for path in inputs for play in read_screenplays(path)):
-        file = file_name(play.name)
-        if file in built:
-            raise FeatureError(f"{play.name}: expected screenplays of different names, got two for {file}")
-        if status := _unusable(play, unit):
-            built[file] = _built(play, None, unit, status)
+    taken: set[str] = set()
+    built: list[Built] = []
+    for play in _read_all(inputs, kind):
+        if isinstance(play, Built):
+            built.append(play)
             continue
-        digest = _digest(play, extractor.identity, unit)
-        current = index.get(file) == digest and (folder / file).is_file()
-        if current:
-            advance(play.name, len(play.blocks))
-        else:
-            save_features(folder / file, extractor.read(play, partial(advance, play.name)).features(UNITS[unit]))
-            index[file] = digest
-            _write_index(folder / INDEX, index)
-        built[file] = _built(play, file, unit, "kept" if current else "written")
-    return list(built.values())
+        file = file_name(play.name)
+        if file in taken:
+            reason = f"{play.name}: expected screenplays of different names, got two for {file}"
+            built.append(_failed(play.name, reason, len(play.blocks)))
+            continue
+        taken.add(file)
+        status = _unusable(play, unit) or _write(play, folder, index, extractor, unit, partial(advance, play.name))
+        built.append(_built(play, file if status in ("written", "kept") else None, unit, status))
+    return built
+
+
+def _read_all(inputs: Sequence[str | Path | Screenplay], kind: str | None) -> Iterator[Screenplay | Built]:
+    """Screenplays of every input, and in place of what cannot be read its failure."""
+    for given in inputs:
+        try:
+            yield from [given] if isinstance(given, Screenplay) else read_screenplays(given, kind)
+        except (FeatureError, OSError) as error:
+            yield _failed(str(given), str(error))
+
+
+def _failed(name: str, reason: str, blocks: int = 0) -> Built:
+    return Built(name, None, FAILED, blocks, None, reason=reason)
+
+
+def _write(
+    play: Screenplay,
+    folder: Path,
+    index: dict[str, Any],
+    extractor: ScreenplayExtractor,
+    unit: str,
+    advance: Callable[[int], None],
+) -> str:
+    """Write a screenplay's file where it is not up to date; the status."""
+    file = file_name(play.name)
+    digest = _digest(play, extractor.identity, unit)
+    if index.get(file) == digest and (folder / file).is_file():
+        advance(len(play.blocks))
+        return "kept"
+    save_features(folder / file, extractor.read(play, advance).features(UNITS[unit]))
+    index[file] = digest
+    _write_index(folder / INDEX, index)
+    return "written"
 
 
 def file_name(name: str) -> str:
@@ -94,7 +132,7 @@ def _built(play: Screenplay, file: str | None, unit: str, status: str) -> Built:
         scenes = play.num_scenes
     elif file is not None and play.labels is not None:
         scenes = int(play.labels.sum())
-    return Built(play.name, file, status, len(play.blocks), scenes)
+    return Built(play.name, file, status, len(play.blocks), scenes, play.remarks)
 
 
 def _digest(play: Screenplay, identity: str, unit: str) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from megaseg.engine.tasks.together import check_together, options_for_each
 from megaseg.errors import FeatureError
 from megaseg.features.extractor import Extractor, Reading, UnnamedUnits
 from megaseg.features.recipe import recipe_for
+from megaseg.features.screenplay.screenplay import Screenplay
 from megaseg.pipelines.sources import Source, location, open_source
 
 
@@ -138,10 +140,15 @@ class Pipeline:
             decision: keywords of ``Engine.segment``, each of which goes to the models whose task takes it.
 
         Raises:
-            FeatureError: a source or features that do not fit the models, or as ``Engine.segment``.
+            FeatureError: a source or features that do not fit the models, or as ``Engine.segment``; names the file or
+                the screenplay.
             UnsupportedError: a missing extra.
         """
         options = self.options(decision)
+        with naming(source):
+            return self._segment(source, options)
+
+    def _segment(self, source: Any, options: Sequence[Mapping[str, Any]]) -> Segmentation:
         opened = open_source(source)
         if isinstance(opened, Features):
             check_same_features([config.recipe for config in self._configs], location(source))
@@ -186,6 +193,18 @@ class Pipeline:
         tasks = [config.task for config in self._configs]
         parts = zip(tasks, options_for_each(tasks, decision), strict=True)
         return [deciding_task(task, "segment").given(own) for task, own in parts]
+
+
+@contextmanager
+def naming(source: Any) -> Iterator[None]:
+    """An error about features names the file or screenplay that they are of, where the source has a name."""
+    where = source.name if isinstance(source, Screenplay) else location(source)
+    try:
+        yield
+    except FeatureError as error:
+        if str(error).startswith(where) or where == "features":
+            raise
+        raise type(error)(f"{where}: {error}") from error
 
 
 def check_same_features(recipes: Iterable[str | None], source: str) -> None:

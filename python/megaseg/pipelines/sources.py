@@ -10,14 +10,16 @@ from typing import Any, Protocol
 from megaseg.engine.inputs.feature_files import as_features, load_features, resolve_features
 from megaseg.engine.inputs.features import Features
 from megaseg.errors import FeatureError
-from megaseg.features.screenplay.screenplay import Screenplay, read_screenplays
+from megaseg.features.screenplay import kinds
+from megaseg.features.screenplay.files import read_screenplays
+from megaseg.features.screenplay.screenplay import Screenplay
+from megaseg.features.screenplay.signatures import seems_to_be
 
 FEATURE_FILES = (".npz", ".safetensors")
-COLLECTIONS = (".jsonl", ".jsonl.gz")  # of many screenplays
-SCREENPLAYS = (".fountain", ".txt")
+COLLECTIONS = kinds.KINDS["jsonl"].suffixes  # of many screenplays
+SCREENPLAYS = tuple(suffix for suffix in kinds.SUFFIXES if suffix not in COLLECTIONS)
 VIDEOS = (".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".ts")  # not read yet
-# What a folder is searched for: a .txt in it may be anything.
-IN_FOLDERS = (*FEATURE_FILES, ".fountain")
+IN_FOLDERS = (*FEATURE_FILES, *kinds.IN_FOLDERS)  # what a folder is searched for: a .txt in it may be anything
 
 
 class Source(Protocol):
@@ -37,24 +39,42 @@ class FeatureFile:
     path: Path
 
 
-def find_sources(name: str | os.PathLike[str]) -> list[Source]:
+def find_files(name: str | os.PathLike[str], kind: str | None = None) -> list[str | os.PathLike[str]]:
+    """The files behind a name: those of a folder that ``find_sources`` takes, else the one of that name.
+
+    Raises:
+        FeatureError: a folder without any.
+    """
+    path = Path(name)
+    if not path.is_dir():
+        return [name]
+    wanted = IN_FOLDERS if kind is None else kinds.KINDS[kinds.known_kind(kind)].suffixes
+    files = sorted(file for file in path.iterdir() if file.name.lower().endswith(wanted))
+    if not files:
+        raise FeatureError(f"{path}: expected {', '.join(wanted)} files in the folder, got none")
+    return [*files]
+
+
+def find_sources(name: str | os.PathLike[str], kind: str | None = None) -> list[Source]:
     """Every movie behind a name: a feature file or shipped sample, a screenplay, a file of them, or a folder.
+
+    ``kind`` is one of ``kinds.KINDS`` and says that all of them are screenplays of that kind; None goes by suffixes, in
+    letters of any case. A folder is searched for the suffixes of the kind, else for ``IN_FOLDERS``.
 
     Raises:
         FeatureError: nothing of that name, a folder without movies, or a screenplay that cannot be read.
     """
     path = Path(name)
     if path.is_dir():
-        files = sorted(file for file in path.iterdir() if file.suffix in IN_FOLDERS)
-        if not files:
-            raise FeatureError(f"{path}: expected {', '.join(IN_FOLDERS)} files in the folder, got none")
-        return [source for file in files for source in find_sources(file)]
-    if str(name).endswith((*SCREENPLAYS, *COLLECTIONS)):
-        return list(read_screenplays(path))
+        return [source for file in find_files(path, kind) for source in find_sources(file, kind)]
+    if kind is not None or kinds.kind_of(path) is not None:
+        return list(read_screenplays(path, kind))
+    expected = f"expected features or a screenplay ({', '.join((*FEATURE_FILES, *kinds.SUFFIXES))})"
     if path.suffix.lower() in VIDEOS:
-        expected = ", ".join((*FEATURE_FILES, *SCREENPLAYS, *COLLECTIONS))
-        raise FeatureError(f"{path}: video is not read yet; expected features or a screenplay ({expected})")
+        raise FeatureError(f"{path}: video is not read yet; {expected}")
     file = resolve_features(name)
+    if file.suffix.lower() not in FEATURE_FILES:
+        raise FeatureError(f"{path}: {expected}, got {seems_to_be(file) or file.suffix or 'no suffix'}")
     return [FeatureFile(file.stem, file)]
 
 

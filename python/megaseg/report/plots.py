@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from megaseg.engine.results.explanation import Explanation
 from megaseg.engine.results.segmentation import Segmentation
 from megaseg.engine.tasks.track import Track
 from megaseg.errors import FeatureError, UnsupportedError
+from megaseg.report.text import visible
 
 # Told apart with any colour vision (Okabe and Ito).
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999")
@@ -32,9 +34,9 @@ def plot_segmentation(result: Segmentation, path: str | os.PathLike[str], *, tit
     rows = figure.subplots(len(result.tracks), 1, sharex=True, squeeze=False)[:, 0]
     for axes, track in zip(rows, result.tracks.values(), strict=True):
         draw_track(axes, track)
-    rows[0].set_title(title)
+    rows[0].set_title(visible(title))
     rows[-1].set_xlabel("shot")
-    figure.savefig(path, dpi=150)
+    _save(figure, path, 150)
 
 
 def plot_importance(
@@ -59,9 +61,10 @@ def plot_importance(
     figure = new_figure(path, 9, 1.8 + 0.36 * heights[-1])
     axes = figure.add_subplot()
     left = np.zeros(len(bars))
-    for m, name in enumerate(explanation.modalities):
+    handles = []
+    for m in range(len(explanation.modalities)):
         colour = COLOURS[m % len(COLOURS)]
-        axes.barh(heights, shares[:, m], left=left, color=colour, label=name, height=0.72, edgecolor="white")
+        handles.append(axes.barh(heights, shares[:, m], left=left, color=colour, height=0.72, edgecolor="white"))
         for bar in np.flatnonzero(shares[:, m] >= 0.07).tolist():
             middle, text = left[bar] + shares[bar, m] / 2, f"{shares[bar, m]:.0%}"
             axes.text(middle, heights[bar], text, ha="center", va="center", fontsize=8, color=_ink(colour))
@@ -71,9 +74,11 @@ def plot_importance(
     axes.set_yticks(heights, [bar.label for bar in bars])
     axes.set_ylim(heights[-1] + 0.5, -0.5)
     _style_shares(axes)
-    figure.legend(loc="outside lower center", ncols=min(6, len(explanation.modalities)), frameon=False)
-    figure.suptitle(title or "modality importance")
-    figure.savefig(path, dpi=150)
+    _legend(
+        figure, handles, explanation.modalities, loc="outside lower center", frameon=False, ncols=min(6, len(handles))
+    )
+    figure.suptitle(visible(title) or "modality importance")
+    _save(figure, path, 150)
 
 
 def plot_attention(
@@ -97,13 +102,13 @@ def plot_attention(
     for number, (name, values) in enumerate(scores.items()):
         maps.append(axes := figure.add_subplot(lines, columns, number + 1))
         image = _draw_attention(axes, values, tuple(scores), shot)
-        axes.set_title(name)
+        axes.set_title(visible(name))
         if number % columns == 0:
             axes.set_ylabel("shot" if shot is None else f"position around shot {shot}")
     figure.supxlabel("keys: bottleneck tokens of every modality, then own latents", fontsize=10)
     figure.colorbar(image, ax=maps, label="attention / its maximum", fraction=0.03, pad=0.02)
-    figure.suptitle(title or "attention in the last fusion layer, mean over heads")
-    figure.savefig(path, dpi=130)
+    figure.suptitle(visible(title) or "attention in the last fusion layer, mean over heads")
+    _save(figure, path, 130)
 
 
 def plot_synchronisation(
@@ -130,8 +135,8 @@ def plot_synchronisation(
     axes.set_xlabel("shot")
     axes.set_ylabel("synopsis sentence")
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
-    axes.set_title(title or f"synchronisation: {len(i):,} of {matrix.size:,} pairs")
-    figure.savefig(path, dpi=150)
+    axes.set_title(visible(title) or f"synchronisation: {len(i):,} of {matrix.size:,} pairs")
+    _save(figure, path, 150)
 
 
 def new_figure(path: str | os.PathLike[str], width: float, height: float) -> Any:
@@ -145,7 +150,7 @@ def new_figure(path: str | os.PathLike[str], width: float, height: float) -> Any
         from matplotlib.figure import Figure
     except ImportError as error:
         raise UnsupportedError("plot needs matplotlib: pip install 'megaseg[plot]'") from error
-    if Path(path).suffix not in {".png", ".svg", ".pdf"}:
+    if Path(path).suffix.lower() not in {".png", ".svg", ".pdf"}:
         raise FeatureError(f"{path}: expected a picture ending in .png, .svg or .pdf")
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
@@ -159,19 +164,39 @@ def draw_track(axes: Any, track: Track) -> None:
         colour = "#dbe9f6" if number % 2 else "#f6efe0"
         axes.axvspan(segment.first_shot - 0.5, segment.last_shot + 0.5, color=colour, linewidth=0)
     if track.points:
+        names, handles = [point.name for point in track.points], []
         for k, point in enumerate(track.points):
-            axes.plot(shots, track.scores[:, k], linewidth=1, label=point.name)
+            handles += axes.plot(shots, track.scores[:, k], linewidth=1)
             axes.axvline(point.shot, color="#333333", linewidth=0.6)
         axes.set_ylabel("P(turning point)")
     else:
         axes.vlines(shots, 0, track.scores, color="#5a6b7b", linewidth=0.8)
         found = track.boundaries
-        axes.vlines(found, 0, track.scores[found], color="#c0392b", linewidth=1.2, label="boundary")
-        axes.axhline(track.decision.threshold, color="#333333", linewidth=0.8, linestyle="--", label="threshold")
+        names = ["boundary", "threshold"]
+        handles = [
+            axes.vlines(found, 0, track.scores[found], color="#c0392b", linewidth=1.2),
+            axes.axhline(track.decision.threshold, color="#333333", linewidth=0.8, linestyle="--"),
+        ]
         axes.set_ylabel("P(boundary)")
         axes.set_ylim(0, 1)
     axes.set_xlim(-0.5, len(shots) - 0.5)
-    axes.legend(loc="upper right", fontsize="small", framealpha=0.9)
+    _legend(axes, handles, names, loc="upper right", fontsize="small", framealpha=0.9)
+
+
+def _legend(owner: Any, handles: Sequence[Any], names: Sequence[str], **options: Any) -> None:
+    """A legend of names as they are written: matplotlib would leave out artists whose own label begins with _."""
+    owner.legend(handles, [visible(name) for name in names], **options)
+
+
+def _save(figure: Any, path: str | os.PathLike[str], dpi: int) -> None:
+    """Write a figure whose texts are no formulas, whatever $ they have; characters that no font has are boxes."""
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph|Matplotlib currently does not support")
+        figure.savefig(path, dpi=dpi)
 
 
 def _style_shares(axes: Any) -> None:
@@ -196,7 +221,7 @@ def _bars(explanation: Explanation, shots: Sequence[int] | None) -> list[_Bar]:
         if shots is not None:
             raise FeatureError(f"shots: expected none with turning points, got {list(shots)}")
         points = zip(track.points, shares, strict=True)
-        return [_Bar(0, f"{point.name}\nshot {point.shot}, P {point.score:.3f}", own) for point, own in points]
+        return [_Bar(0, f"{visible(point.name)}\nshot {point.shot}, P {point.score:.3f}", own) for point, own in points]
     boundary = np.array([name == "boundary" for name in explanation.names])
     bars = [
         _Bar(0, f"{label}, mean of {chosen.sum():,}", shares[chosen].mean(axis=0))
@@ -207,7 +232,7 @@ def _bars(explanation: Explanation, shots: Sequence[int] | None) -> list[_Bar]:
         for shot in part:
             if not 0 <= shot < result.num_shots:
                 raise FeatureError(f"shots: expected from 0 to {result.num_shots - 1}, got {shot}")
-            label = f"shot {shot}: {explanation.names[shot]}, P {result.scores[shot]:.2f}"
+            label = f"shot {shot}: {visible(explanation.names[shot])}, P {result.scores[shot]:.2f}"
             bars.append(_Bar(group, label, shares[shot]))
     return bars
 
@@ -231,7 +256,9 @@ def _draw_attention(axes: Any, scores: NDArray[np.float32], names: Sequence[str]
     for start in starts[1:]:
         axes.axvline(start, color="white", linewidth=0.8)
     middles = [(a + b) / 2 for a, b in zip(starts, [*starts[1:], latents], strict=True)]
-    axes.set_xticks(middles, [*names, "latents"], rotation=60, ha="right", rotation_mode="anchor", fontsize=8)
+    axes.set_xticks(
+        middles, [*map(visible, names), "latents"], rotation=60, ha="right", rotation_mode="anchor", fontsize=8
+    )
     axes.tick_params(axis="x", length=0)
     return image
 

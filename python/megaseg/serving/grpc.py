@@ -12,20 +12,26 @@ from typing import Any, NoReturn
 import grpc
 
 from megaseg._version import __version__
-from megaseg.serving import protocol
+from megaseg.serving import health, protocol
 from megaseg.serving.errors import ModelNotReady, RequestError, Unauthorized
+from megaseg.serving.health import Health
 from megaseg.serving.inference import ENDING, Inference, Request
 from megaseg.serving.logs import log
-from megaseg.serving.models import VERSION, Models, Tensor
+from megaseg.serving.models import PLATFORM, VERSION, Models, Tensor
 from megaseg.serving.security import accepts
 from megaseg.serving.status import INTERNAL, STATUSES, Status, message_of, status_of
 from megaseg.serving.stream import Stream
 
 Call = Callable[[Any, Any], Awaitable[Any]]
-_OPEN = {f"/{protocol.SERVICE}/{name}" for name in ("ServerLive", "ServerReady")}  # without a token, for probes
+_OPEN = {  # without a token, for probes
+    *(f"/{protocol.SERVICE}/{name}" for name in ("ServerLive", "ServerReady")),
+    *(f"/{health.SERVICE}/{name}" for name in ("Check", "Watch")),
+}
 _STREAM = "ModelStreamInfer"
 _PAUSE = 0.1  # seconds for messages in transit between the server and its clients to arrive
-EXTENSIONS = ("model_repository", "parameters", "sequence")  # of NVIDIA's inference server
+# Of NVIDIA's inference server.
+EXTENSIONS = ("model_configuration", "model_repository", "parameters", "sequence", "statistics")
+_TYPES = {"TYPE_BOOL": 1, "TYPE_INT64": 9, "TYPE_FP32": 11}  # numbers of its enum DataType
 
 
 class Calls:
@@ -97,7 +103,18 @@ class Service:
         model = self._models.get(request.name, request.version)
         made = protocol.message("ModelMetadataResponse")
         inputs, outputs = _described(model.inputs), _described(model.outputs)
-        return made(name=model.name, versions=[VERSION], platform="megaseg", inputs=inputs, outputs=outputs)
+        return made(name=model.name, versions=[VERSION], platform=PLATFORM, inputs=inputs, outputs=outputs)
+
+    async def model_config(self, request: Any, context: Any) -> Any:
+        config = self._models.get(request.name, request.version).configuration()
+        for tensor in (*config["input"], *config["output"]):
+            tensor["data_type"] = _TYPES[tensor["data_type"]]
+        return protocol.message("ModelConfigResponse")(config=config)
+
+    async def model_statistics(self, request: Any, context: Any) -> Any:
+        return protocol.message("ModelStatisticsResponse")(
+            model_stats=self._inference.statistics(request.name, request.version)
+        )
 
     async def model_infer(self, request: Any, context: Any) -> Any:
         return await self._infer(request, context.time_remaining())
@@ -274,7 +291,7 @@ async def start(
         ("grpc.keepalive_timeout_ms", 20_000),
     ]
     server = grpc.aio.server(interceptors=[_Token(token)], options=options)
-    server.add_generic_rpc_handlers((service.handler(),))
+    server.add_generic_rpc_handlers((service.handler(), Health(inference, [protocol.SERVICE]).handler()))
     try:
         port = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
     except RuntimeError as error:

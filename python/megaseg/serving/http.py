@@ -18,24 +18,22 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from megaseg._version import __version__
-from megaseg.engine.inputs.feature_files import read_features
-from megaseg.engine.inputs.features import Features
-from megaseg.errors import FeatureError, MegasegError, ResourceLimitError
-from megaseg.features.screenplay.screenplay import Screenplay, parse_screenplay
+from megaseg.errors import MegasegError
 from megaseg.serving import http_tensors, openapi
 from megaseg.serving.errors import ModelNotReady, RequestError, Unauthorized
 from megaseg.serving.http_body import Room, read_body, unless_gone
+from megaseg.serving.http_source import read_source
 from megaseg.serving.inference import ENDING, Inference
 from megaseg.serving.logs import log
-from megaseg.serving.models import VERSION
+from megaseg.serving.models import PLATFORM, VERSION
 from megaseg.serving.offload import off_loop
 from megaseg.serving.security import accepts
 from megaseg.serving.status import message_of, status_of
 
-EXTENSIONS = ("binary_tensor_data", "model_repository", "parameters", "sequence")
+EXTENSIONS = (
+    *("binary_tensor_data", "model_configuration", "model_repository", "parameters", "sequence", "statistics"),
+)
 _SMALL_BODY = 1 << 16  # bytes of a request that has no tensors
-# Of a screenplay, whose parsing holds Python's interpreter lock.
-_MOST_TEXT, _LONGEST_LINE = 4 << 20, 10_000
 _HEADER = "Inference-Header-Content-Length"
 
 
@@ -79,8 +77,14 @@ class _Routes:
             [{"name": tensor.name, "datatype": tensor.datatype, "shape": tensor.shape} for tensor in tensors]
             for tensors in (model.inputs, model.outputs)
         )
-        values = {"name": model.name, "versions": [VERSION], "platform": "megaseg"}
+        values = {"name": model.name, "versions": [VERSION], "platform": PLATFORM}
         return JSONResponse({**values, "inputs": inputs, "outputs": outputs})
+
+    async def config(self, request: Request) -> Response:
+        return JSONResponse(self._models.get(*_named(request)).configuration())
+
+    async def statistics(self, request: Request) -> Response:
+        return JSONResponse({"model_stats": self._inference.statistics(*_named(request))})
 
     async def infer(self, request: Request) -> Response:
         name, version = _named(request)
@@ -105,7 +109,7 @@ class _Routes:
             self._inference.expect_room(*names)
             content = await self._body(request, held)
             # In a thread even where the body is small: it may unpack to a thousand times as much.
-            source = await asyncio.to_thread(_source, content, request.headers.get("content-type", ""), self._limit)
+            source = await asyncio.to_thread(read_source, content, request.headers.get("content-type", ""), self._limit)
             del content
             seen["shots"] = source.num_shots
             decision = query.model_dump(exclude={"model"})
@@ -164,8 +168,11 @@ ROUTES = (
     ("GET", "/v2/health/live", "live"),
     ("GET", "/v2/health/ready", "ready"),
     ("GET", "/v2", "server"),
+    ("GET", "/v2/models/stats", "statistics"),  # of all models
     *(("GET", path, "model") for path in (_MODEL, _VERSION)),
     *(("GET", f"{path}/ready", "model_ready") for path in (_MODEL, _VERSION)),
+    *(("GET", f"{path}/config", "config") for path in (_MODEL, _VERSION)),
+    *(("GET", f"{path}/stats", "statistics") for path in (_MODEL, _VERSION)),
     *(("POST", f"{path}/infer", "infer") for path in (_MODEL, _VERSION)),
     ("POST", "/v2/repository/index", "index"),
     ("POST", "/v2/repository/models/{name}/load", "load"),
@@ -184,9 +191,10 @@ def create_app(inference: Inference, *, token: str | None = None) -> FastAPI:
     for method, path, name in ROUTES:
         described: dict[str, Any] = openapi.OPERATIONS[name]
         endpoint = _answered(getattr(routes, name), inference)
-        app.add_api_route(
-            path, endpoint, methods=[method], name=name, response_class=Response, response_model=None, **described
-        )
+        options: dict[str, Any] = {"response_class": Response, "response_model": None}
+        app.add_api_route(path, endpoint, methods=[method], name=name, **options, **described)
+        if method == "GET":
+            app.add_api_route(path, endpoint, methods=["HEAD"], **options, include_in_schema=False)
     app.add_middleware(_Gate, token=token, inference=inference)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _no_route)
@@ -223,30 +231,9 @@ class _Gate:
         return await self._app(scope, receive, send)
 
 
-def _source(content: bytes, media_type: str, limit: int) -> Features | Screenplay:
-    """The movie of a body: plain text is a screenplay, all else the bytes of a feature file.
-
-    Raises:
-        FeatureError: neither. ResourceLimitError: it would unpack to more than ``limit`` bytes, or too much text.
-    """
-    if media_type.partition(";")[0].strip().lower() != "text/plain":
-        try:
-            return read_features(content, "body", max_bytes=limit)
-        except FeatureError as error:
-            if b"\0" in content or not content:  # every feature file has zeros, no text has
-                raise
-            raise FeatureError(f"{error}; a screenplay comes with Content-Type: text/plain") from error
-    if len(content) > _MOST_TEXT:
-        raise ResourceLimitError(f"body: expected a screenplay of up to {_MOST_TEXT} bytes, got {len(content)}")
-    longest = max(map(len, content.splitlines()), default=0)
-    if longest > _LONGEST_LINE:
-        raise ResourceLimitError(f"body: expected lines of up to {_LONGEST_LINE} bytes, got one of {longest}")
-    return parse_screenplay(content, "body")
-
-
 def _named(request: Request) -> tuple[str, str]:
     """Model name and version of a path; no version is the only one."""
-    return request.path_params["name"], request.path_params.get("version", "")
+    return request.path_params.get("name", ""), request.path_params.get("version", "")
 
 
 def _answered(handler: Handler, inference: Inference) -> Handler:

@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megaseg.errors import ResourceLimitError
+from megaseg.serving.datatypes import DTYPES, NAMES, RAW, from_bytes
 from megaseg.serving.errors import RequestError
-from megaseg.serving.inference import DTYPES, Request, Response
+from megaseg.serving.inference import Request, Response
 from megaseg.serving.models import VERSION
 
 # Parsing holds Python's interpreter lock: more than this, as JSON, would hold every other request up.
 MAX_JSON_BYTES = 16 << 20
-_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 
 class Wanted:
@@ -61,7 +61,7 @@ def decode(body: bytes, header_bytes: str | None, model: str, version: str) -> t
 
 
 def parse_json(data: bytes) -> dict[str, Any]:
-    """An object from JSON; an empty text is an empty one.
+    """An object from JSON, at every depth without the members that are null; an empty text is an empty one.
 
     Raises:
         RequestError: not JSON, or not an object. ResourceLimitError: more than ``MAX_JSON_BYTES``.
@@ -71,7 +71,7 @@ def parse_json(data: bytes) -> dict[str, Any]:
             f"body: expected up to {MAX_JSON_BYTES} bytes of JSON, got {len(data)}; send tensors as binary data"
         )
     try:
-        value = json.loads(data) if data else {}
+        value = json.loads(data, object_pairs_hook=_given) if data else {}
     except (ValueError, RecursionError) as error:
         raise RequestError(f"body: expected JSON, got: {error!s:.200}") from error
     if not isinstance(value, dict):
@@ -79,11 +79,15 @@ def parse_json(data: bytes) -> dict[str, Any]:
     return value
 
 
+def _given(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {name: value for name, value in pairs if value is not None}
+
+
 def encode(response: Response, wanted: Wanted) -> tuple[bytes, int | None]:
     """An answer's body, and the length of its JSON where values follow it."""
     outputs, binary = [], []
     for name, array in response.outputs.items():
-        datatype = _NAMES[array.dtype]
+        datatype = NAMES[array.dtype]
         tensor: dict[str, Any] = {"name": name, "datatype": datatype, "shape": list(array.shape)}
         if wanted.binary(name):
             tensor["parameters"] = {"binary_data_size": array.nbytes}
@@ -113,15 +117,17 @@ def _header_length(header: str | None, size: int) -> int:
 def _tensor(name: str, tensor: dict[str, Any], binary: memoryview) -> tuple[NDArray[Any], memoryview]:
     """A tensor, from its ``data`` or from the front of the binary data, and the binary data after it."""
     datatype, shape = _text("datatype", tensor), tensor.get("shape")
-    if datatype not in DTYPES:
-        raise RequestError(f"{name}: expected datatype {', '.join(DTYPES)}, got {datatype!r:.40}")
+    if datatype not in RAW:
+        raise RequestError(f"{name}: expected datatype {', '.join(RAW)}, got {datatype!r:.40}")
     if not isinstance(shape, list) or not all(type(size) is int and size >= 0 for size in shape) or len(shape) > 8:
         raise RequestError(f"{name}: expected a shape of sizes from 0, got {shape!r:.80}")
-    dtype = DTYPES[datatype]
+    dtype = RAW[datatype]
     parameters = _parameters(name, tensor)
     size = parameters.pop("binary_data_size", None)
     if parameters:
         raise RequestError(f"{name}: expected no parameter but binary_data_size, got {', '.join(parameters):.80}")
+    if size is None and datatype not in DTYPES:
+        raise RequestError(f"{name}: expected {datatype} as binary data, got no binary_data_size")
     if size is None:
         return _from_json(name, tensor.get("data"), dtype, shape), binary
     if "data" in tensor:
@@ -131,9 +137,7 @@ def _tensor(name: str, tensor: dict[str, Any], binary: memoryview) -> tuple[NDAr
             f"{name}: expected {math.prod(shape) * dtype.itemsize} bytes of binary data for {datatype} {shape!r:.80}, "
             f"got binary_data_size {size!r:.40} and {len(binary)} bytes"
         )
-    values = np.frombuffer(binary[:size], dtype)
-    if datatype == "BOOL":
-        values = values.view(np.uint8) != 0  # any other byte would be a bool that is neither
+    values = from_bytes(datatype, binary[:size])
     # The JSON before the values may have any length, the kernels want values at multiples of their size.
     return np.require(values, requirements="A").reshape(shape), binary[size:]
 
@@ -149,7 +153,7 @@ def _from_json(name: str, data: Any, dtype: np.dtype[Any], shape: list[int]) -> 
         with np.errstate(over="ignore"):  # becomes Inf, which is refused as such
             return values.astype(dtype).reshape(shape)
     except (ValueError, OverflowError) as error:
-        expected = f"{math.prod(shape)} values of {_NAMES[dtype]} for shape {shape!r:.80}"
+        expected = f"{math.prod(shape)} values of {NAMES[dtype]} for shape {shape!r:.80}"
         raise RequestError(f"{name}: expected {expected}, got: {error!s:.120}") from error
 
 

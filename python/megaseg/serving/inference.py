@@ -18,6 +18,7 @@ from megaseg.errors import ResourceLimitError, UnsupportedError
 from megaseg.features.extractor import Extractor
 from megaseg.features.screenplay.screenplay import Screenplay
 from megaseg.pipelines.pipeline import Passage
+from megaseg.serving.datatypes import DTYPES
 from megaseg.serving.errors import ModelNotReady, RequestError
 from megaseg.serving.extraction import Deadline, Extraction
 from megaseg.serving.models import Model, Models
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from megaseg.serving.metrics import Metrics
 
 ENDING = "the service is shutting down"
-DTYPES: dict[str, np.dtype[Any]] = {"FP32": np.dtype("<f4"), "INT64": np.dtype("<i8"), "BOOL": np.dtype("?")}
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Inference:
         self.models, self.limits, self.metrics = models, limits, metrics
         self._sequences = Sequences(limits)
         self._extraction = Extraction(extractors)
-        self._draining = False
+        self.ending = asyncio.Event()  # set when the service begins to shut down
         self._running = 0
         self._done = asyncio.Event()  # set when nothing runs and nothing more may
         metrics.watch(models, lambda: len(self._sequences))
@@ -140,13 +140,23 @@ class Inference:
         await asyncio.to_thread(self.models.unload, name)
         self._sequences.drop_others(self.models.loaded())
 
+    def statistics(self, name: str = "", version: str = "") -> list[Mapping[str, Any]]:
+        """What a model, or without a name each one, has done since the service began.
+
+        Raises:
+            ModelNotFound: an unknown name or version.
+        """
+        if name:
+            self.models.expect(name, version)
+        return [self.metrics.statistics.of(each) for each in ([name] if name else self.models.names())]
+
     def ready(self) -> bool:
         """Whether the service takes requests: it does until it begins to shut down."""
-        return not self._draining
+        return not self.ending.is_set()
 
     def expect_ready(self) -> None:
         """Raises ModelNotReady once the service is shutting down."""
-        if self._draining:
+        if self.ending.is_set():
             raise ModelNotReady(ENDING)
 
     def expect_room(self, *names: str) -> None:
@@ -161,7 +171,7 @@ class Inference:
 
     def drain(self) -> None:
         """Refuse new work from now on; what is accepted is still answered."""
-        self._draining = True
+        self.ending.set()
         if not self._running:
             self._done.set()
 
@@ -192,7 +202,7 @@ class Inference:
             raise
         finally:
             self._running -= 1
-            if self._draining and not self._running:
+            if self.ending.is_set() and not self._running:
                 self._done.set()
 
     def _expect_shots(self, shots: int) -> None:

@@ -13,6 +13,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from megaseg.serving.logs import log
+from megaseg.serving.statistics import Statistics
 from megaseg.serving.status import INTERNAL, OK, status_of
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
+        self.statistics = Statistics()
         self._requests = Counter(
             "megaseg_requests",
             "Requests answered, by outcome.",
@@ -63,6 +65,7 @@ class Metrics:
         def report(batch: BatchReport) -> None:
             windows.observe(batch.windows)
             seconds.observe(batch.seconds)
+            self.statistics.ran(model, batch.seconds)
 
         return report
 
@@ -102,6 +105,8 @@ class Metrics:
         status = OK if error is None else status_of(error)
         self._requests.labels(model, protocol, status.outcome).inc()
         self._seconds.labels(model, protocol).observe(seconds)
+        for name in model.split("+") if model else ():
+            self.statistics.answered(name, seconds, ok=error is None)
         level = logging.ERROR if status is INTERNAL else logging.INFO
         told = {"error": str(error)} if error is not None and str(error) else {}
         exception = error if status is INTERNAL else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from megaseg.engine.engine import Engine
 from megaseg.engine.tasks.task import deciding_task
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from megaseg.engine.live.scheduler import Scheduler
 
 VERSION = "1"  # the only version of every model
+PLATFORM = "megaseg"
 _DATATYPES = {"float32": "FP32", "int64": "INT64", "bool": "BOOL"}  # the protocol's, by NumPy's names
 
 
@@ -43,6 +44,17 @@ class Model:
         self.outputs: tuple[Tensor, ...] = tuple(Tensor(spec.name, _DATATYPES[spec.type], spec.shape) for spec in specs)
         if self.task.streams:  # a request has a row for each of its shots, a push to a sequence one for each event
             self.outputs += (Tensor("shot", "INT64", (-1,)), Tensor("final", "BOOL", (-1,)))
+
+    def configuration(self) -> dict[str, Any]:
+        """The model's ``ModelConfig``, in the names of the protocol; shots are no batch dimension."""
+        inputs, outputs = ([_configured(tensor) for tensor in tensors] for tensors in (self.inputs, self.outputs))
+        same = {"platform": PLATFORM, "backend": PLATFORM, "max_batch_size": 0}
+        return {"name": self.name, **same, "input": inputs, "output": outputs}
+
+
+def _configured(tensor: Tensor) -> dict[str, Any]:
+    described = {"name": tensor.name, "data_type": f"TYPE_{tensor.datatype}", "dims": list(tensor.shape)}
+    return {**described, "optional": True} if tensor.optional else described
 
 
 class Entry(NamedTuple):
@@ -86,7 +98,7 @@ class Models:
         Raises:
             ModelNotFound: an unknown name or version.
         """
-        self._expect(name, version)
+        self.expect(name, version)
         model = self._loaded.get(name)
         return model is not None and not model.scheduler.closed
 
@@ -97,7 +109,7 @@ class Models:
             ModelNotFound: an unknown name or version.
             ModelNotReady: it is not loaded.
         """
-        self._expect(name, version)
+        self.expect(name, version)
         model = self._loaded.get(name)
         if model is None:
             raise ModelNotReady(f"model {name!r}: expected a loaded model, got one that is not ({self._why(name)})")
@@ -112,7 +124,7 @@ class Models:
             ModelNotFound: an unknown name.
             CheckpointError, UnsupportedError, ResourceLimitError: as ``Engine.from_checkpoint``.
         """
-        self._expect(name, "")
+        self.expect(name, "")
         with self._changes[name]:
             before = self._states[name]
             self._states[name] = ("LOADING", "")
@@ -136,7 +148,7 @@ class Models:
         Raises:
             ModelNotFound: an unknown name.
         """
-        self._expect(name, "")
+        self.expect(name, "")
         with self._changes[name]:
             model = self._loaded.pop(name, None)
             if model is not None:
@@ -158,7 +170,12 @@ class Models:
         for name in self._sources:
             self.unload(name)
 
-    def _expect(self, name: str, version: str) -> None:
+    def expect(self, name: str, version: str = "") -> None:
+        """Check a name and a version.
+
+        Raises:
+            ModelNotFound: an unknown one.
+        """
         if name not in self._sources:
             raise ModelNotFound(f"model: expected one of {', '.join(self._sources)}, got {name!r:.80}")
         if version not in ("", VERSION):

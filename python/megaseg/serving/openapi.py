@@ -9,10 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import megaseg.engine
+from megaseg.serving.datatypes import DTYPES, RAW
 
 Schema = dict[str, Any]
 _BINARY: Schema = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
-_PLAIN: Schema = {"text/plain": {"schema": {"type": "string"}}}
+_SCREENPLAYS: Schema = {
+    "text/plain": {"schema": {"type": "string"}},
+    **{
+        f"application/{kind}": {"schema": {"type": "string", "format": "binary"}}
+        for kind in ("vnd.finaldraft.fdx", "pdf")
+    },
+}
 _MEANINGS = {
     400: "A request that is malformed, or that the model does not take.",
     401: "No bearer token, or a wrong one.",
@@ -31,24 +38,33 @@ def _object(properties: Schema, required: Sequence[str] = (), **more: Any) -> Sc
     return {"type": "object", "properties": properties, "required": list(required), **more}
 
 
+def _given(properties: Schema, required: Sequence[str] = (), **more: Any) -> Schema:
+    """An object of a request, in which null stands for a member that is left out."""
+    optional = {
+        name: schema if name in required else {"anyOf": [schema, {"type": "null"}]}
+        for name, schema in properties.items()
+    }
+    return _object(optional, required, **more)
+
+
 _TEXT: Schema = {"type": "string"}
 _COUNT: Schema = {"type": "integer", "minimum": 0}
 _FLAG: Schema = {"type": "boolean"}
 _SHAPE: Schema = {"type": "array", "items": {"type": "integer"}}
-_DATATYPE: Schema = {"enum": ["FP32", "INT64", "BOOL"]}
+_DATATYPE: Schema = {"enum": list(DTYPES)}
 _DESCRIBED = _object({"name": _TEXT, "datatype": _DATATYPE, "shape": _SHAPE}, ["name", "datatype", "shape"])
-_INPUT = _object(
+_INPUT = _given(
     {
         "name": _TEXT,
-        "datatype": _DATATYPE,
+        "datatype": {"enum": list(RAW), "description": "FP16 and BF16 come as binary data, and are widened."},
         "shape": {"type": "array", "items": _COUNT, "maxItems": 8},
         "data": {"type": "array", "items": {}},
-        "parameters": _object({"binary_data_size": _COUNT}, additionalProperties=False),
+        "parameters": _given({"binary_data_size": _COUNT}, additionalProperties=False),
     },
     ["name", "datatype", "shape"],
 )
 _OUTPUT = {**_DESCRIBED, "properties": {**_DESCRIBED["properties"], "data": {"type": "array"}, "parameters": {}}}
-_PARAMETERS = _object(
+_PARAMETERS = _given(
     {
         "sequence_id": {"oneOf": [_COUNT, _TEXT], "description": "0 and an empty text are no sequence."},
         "sequence_start": _FLAG,
@@ -66,6 +82,33 @@ _PARAMETERS = _object(
     patternProperties={"^triton_": {}},
 )
 _ENTRY = _object({"name": _TEXT, "version": _TEXT, "state": _TEXT, "reason": _TEXT}, ["name", "version", "state"])
+_CONFIGURED = _object(
+    {
+        "name": _TEXT,
+        "data_type": {"enum": [f"TYPE_{name}" for name in DTYPES]},
+        "dims": _SHAPE,
+        "optional": _FLAG,
+    },
+    ["name", "data_type", "dims"],
+)
+_DURATION = _object({"count": _COUNT, "ns": _COUNT}, ["count", "ns"])
+_STATISTICS = _object(
+    {
+        **dict.fromkeys(("name", "version"), _TEXT),
+        "last_inference": {**_COUNT, "description": "Milliseconds since 1970; 0 is never."},
+        "inference_count": {**_COUNT, "description": "Requests that were answered."},
+        "execution_count": {**_COUNT, "description": "Batches that ran."},
+        "inference_stats": _object(
+            {
+                "success": {**_DURATION, "description": "Requests answered, from arrival to answer."},
+                "fail": {**_DURATION, "description": "Requests that failed."},
+                "compute_infer": {**_DURATION, "description": "Batches."},
+            },
+            ["success", "fail", "compute_infer"],
+        ),
+    },
+    ["name", "version", "last_inference", "inference_count", "execution_count", "inference_stats"],
+)
 _SCHEMAS: dict[str, Schema] = {
     "error": _object({"error": _TEXT}, ["error"]),
     "live": _object({"live": {"const": True}}, ["live"]),
@@ -84,14 +127,23 @@ _SCHEMAS: dict[str, Schema] = {
         },
         ["name", "versions", "platform", "inputs", "outputs"],
     ),
-    "inference_request": _object(
+    "config": _object(
+        {
+            **dict.fromkeys(("name", "platform", "backend"), _TEXT),
+            "max_batch_size": {"const": 0, "description": "Shots are no batch dimension."},
+            **{key: {"type": "array", "items": _CONFIGURED} for key in ("input", "output")},
+        },
+        ["name", "platform", "backend", "max_batch_size", "input", "output"],
+    ),
+    "statistics": _object({"model_stats": {"type": "array", "items": _STATISTICS}}, ["model_stats"]),
+    "inference_request": _given(
         {
             "id": _TEXT,
             "inputs": {"type": "array", "items": _INPUT},
             "outputs": {
                 "type": "array",
-                "items": _object(
-                    {"name": _TEXT, "parameters": _object({"binary_data": _FLAG}, additionalProperties=False)},
+                "items": _given(
+                    {"name": _TEXT, "parameters": _given({"binary_data": _FLAG}, additionalProperties=False)},
                     ["name"],
                 ),
             },
@@ -109,9 +161,9 @@ _SCHEMAS: dict[str, Schema] = {
         },
         ["model_name", "model_version", "outputs"],
     ),
-    "index_request": _object({"ready": _FLAG}),
+    "index_request": _given({"ready": _FLAG}),
     "index": {"type": "array", "items": _ENTRY},
-    "change_request": _object({"parameters": _object({"unload_dependents": _FLAG}, additionalProperties=False)}),
+    "change_request": _given({"parameters": _given({"unload_dependents": _FLAG}, additionalProperties=False)}),
 }
 
 
@@ -144,6 +196,8 @@ OPERATIONS: dict[str, Schema] = {
     "server": _operation("The service and its extensions.", _json("server")),
     "model": _operation("A model's tensors.", _json("model"), (404, 503)),
     "model_ready": _operation("The model takes requests.", _json("ready"), (404, 503)),
+    "config": _operation("A model's configuration.", _json("config"), (404, 503)),
+    "statistics": _operation("What a model, or each one, has done since the start.", _json("statistics"), (404,)),
     "infer": _operation(
         "Run a model on one movie, or push shots to a sequence.",
         {**_json("inference_response"), **_BINARY},
@@ -154,7 +208,7 @@ OPERATIONS: dict[str, Schema] = {
     "load": _operation("Load a known model, or read it anew.", {}, _CHANGE, _json("change_request"), optional=True),
     "unload": _operation("Unload a model.", {}, _CHANGE, _json("change_request"), optional=True),
     "segment": _operation(
-        "Tracks of a feature file or a screenplay.", _json("result"), _INFERENCE, {**_BINARY, **_PLAIN}
+        "Tracks of a feature file or a screenplay.", _json("result"), _INFERENCE, {**_BINARY, **_SCREENPLAYS}
     ),
     "metrics": _operation("Prometheus metrics.", {"text/plain": {"schema": {"type": "string"}}}),
     "openapi": {"include_in_schema": False},

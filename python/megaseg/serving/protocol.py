@@ -1,29 +1,41 @@
 """Messages of the Open Inference Protocol (KServe v2, with parameters of NVIDIA's server) over gRPC, and their arrays.
 
-Names, types and numbers are the public protocol's, package ``inference``. They are a table here, built into a
-descriptor pool of its own: no generated file, and no clash with a client's own copy in the same process.
+Names, types and numbers are the public protocol's, package ``inference``.
 """
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
 from megaseg.errors import ResourceLimitError
+from megaseg.serving.datatypes import DTYPES, NAMES, RAW, from_bytes
 from megaseg.serving.errors import RequestError
-from megaseg.serving.inference import DTYPES
+from megaseg.serving.messages import Messages
 
 SERVICE = "inference.GRPCInferenceService"
 _PARAMETERS = "{InferParameter} parameters"
+# Of these, the fields that this service fills in.
+PARTS = {
+    "ModelInput": ("string name", "int32 data_type", "int64* dims = 4", "bool optional = 8"),
+    "ModelOutput": ("string name", "int32 data_type", "int64* dims"),
+    "ModelConfig": (
+        *("string name", "string platform", "int32 max_batch_size = 4"),
+        *("ModelInput* input = 5", "ModelOutput* output = 6", "string backend = 17"),
+    ),
+    "StatisticDuration": ("uint64 count", "uint64 ns"),
+    "InferStatistics": ("StatisticDuration success", "StatisticDuration fail", "StatisticDuration compute_infer = 5"),
+    "ModelStatistics": (
+        *("string name", "string version", "uint64 last_inference", "uint64 inference_count"),
+        *("uint64 execution_count", "InferStatistics inference_stats"),
+    ),
+}
 _TENSOR = f"string name, string datatype, int64* shape, {_PARAMETERS}, InferTensorContents contents"
-# The fields of each message in the order of their numbers, from 1; * repeats a type and {T} maps strings to it.
 _MESSAGES = {
     "ServerLiveRequest": "",
     "ServerLiveResponse": "bool live",
@@ -67,64 +79,24 @@ _MESSAGES = {
     "RepositoryModelLoadResponse": "",
     "RepositoryModelUnloadRequest": "string repository_name, string model_name, {ModelRepositoryParameter} parameters",
     "RepositoryModelUnloadResponse": "",
+    "ModelConfigRequest": "string name, string version",
+    "ModelConfigResponse": "ModelConfig config",
+    **{name: ", ".join(fields) for name, fields in PARTS.items()},
+    "ModelStatisticsRequest": "string name, string version",
+    "ModelStatisticsResponse": "ModelStatistics* model_stats",
 }
 # The messages of each method.
 METHODS = {
     name: (f"{name}Request", f"{name}Response")
     for name in (
         *("ServerLive", "ServerReady", "ModelReady", "ServerMetadata", "ModelMetadata", "ModelInfer"),
+        *("ModelConfig", "ModelStatistics"),
         *("RepositoryIndex", "RepositoryModelLoad", "RepositoryModelUnload"),
     )
 } | {"ModelStreamInfer": ("ModelInferRequest", "ModelStreamInferResponse")}
 _CHOICES = {"InferParameter": "parameter_choice", "ModelRepositoryParameter": "parameter_choice"}  # all fields a oneof
-_FIELD = re.compile(r"(?P<map>\{)?(?P<type>[\w.]+)(?:\}|(?P<repeated>\*))? (?P<name>\w+)")
-_SCALARS = {"bool", "int32", "int64", "uint32", "uint64", "float", "double", "bytes", "string"}
-
-
-def _pool() -> Any:
-    file = descriptor_pb2.FileDescriptorProto(name="megaseg/inference.proto", package="inference", syntax="proto3")
-    made: dict[str, Any] = {}
-    for path, fields in _MESSAGES.items():
-        owner, _, name = path.rpartition(".")
-        message = made[path] = made[owner].nested_type.add(name=name) if owner else file.message_type.add(name=name)
-        if path in _CHOICES:
-            message.oneof_decl.add(name=_CHOICES[path])
-        for number, match in enumerate(_FIELD.finditer(fields), start=1):
-            _add_field(path, message, number, match)
-    pool = descriptor_pool.DescriptorPool()
-    pool.AddSerializedFile(file.SerializeToString())
-    return pool
-
-
-def _add_field(path: str, message: Any, number: int, match: re.Match[str]) -> None:
-    kinds = descriptor_pb2.FieldDescriptorProto
-    kind, name = match["type"], match["name"]
-    if match["map"]:  # on the wire, repeated entries of key and value
-        entry = message.nested_type.add(name=f"{name.capitalize()}Entry")
-        entry.options.map_entry = True
-        for place, part in enumerate(("string key", f"{kind} value"), start=1):
-            _add_field("", entry, place, _FIELD.match(part))  # type: ignore[arg-type]
-        kind = f"{path}.{entry.name}"
-    repeated = bool(match["map"] or match["repeated"])
-    field = message.field.add(
-        name=name, number=number, label=kinds.LABEL_REPEATED if repeated else kinds.LABEL_OPTIONAL
-    )
-    if kind in _SCALARS:
-        field.type = kinds.Type.Value(f"TYPE_{kind.upper()}")
-    else:
-        field.type, field.type_name = kinds.TYPE_MESSAGE, f".inference.{kind}"
-    if path in _CHOICES:
-        field.oneof_index = 0
-
-
-POOL = _pool()
-
-
-def message(name: str) -> Any:
-    """The class of a message, such as ``ModelInferRequest``."""
-    return message_factory.GetMessageClass(POOL.FindMessageTypeByName(f"inference.{name}"))
-
-
+_ALL = Messages("inference", _MESSAGES, _CHOICES)
+POOL, message = _ALL.pool, _ALL.message
 ModelInferResponse = message("ModelInferResponse")
 
 
@@ -141,7 +113,6 @@ def parsed(kind: Any, data: bytes) -> Any:
 
 
 _CONTENTS = {"FP32": "fp32_contents", "INT64": "int64_contents", "BOOL": "bool_contents"}  # typed, else raw
-_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 # Reading these holds Python's interpreter lock: more would hold every other request up.
 _MOST_ENTRIES = 256  # tensors or parameters
 _MOST_TYPED = 1 << 20  # values outside raw contents
@@ -211,24 +182,27 @@ def _expect_plain(kind: str, tensor: Any) -> None:
 
 def _array(tensor: Any, raw: bytes | None) -> NDArray[Any]:
     shape = tuple(tensor.shape)
-    if tensor.datatype not in DTYPES:
-        raise RequestError(
-            f"input {tensor.name:.80}: expected datatype {', '.join(DTYPES)}, got {tensor.datatype!r:.40}"
-        )
+    if tensor.datatype not in RAW:
+        raise RequestError(f"input {tensor.name:.80}: expected datatype {', '.join(RAW)}, got {tensor.datatype!r:.40}")
     if min(shape, default=0) < 0:
         raise RequestError(f"input {tensor.name:.80}: expected a shape of sizes from 0, got {shape}")
-    dtype, field = DTYPES[tensor.datatype], _CONTENTS[tensor.datatype]
     count = math.prod(shape)
-    if raw is not None:
-        if tensor.HasField("contents"):
-            raise RequestError(f"input {tensor.name:.80}: expected raw or typed contents, got both")
-        if len(raw) != count * dtype.itemsize:
-            expected = f"{count * dtype.itemsize} bytes for {tensor.datatype} {shape}"
-            raise RequestError(f"input {tensor.name:.80}: expected {expected}, got {len(raw)}")
-        values = np.frombuffer(raw, dtype)
-        if tensor.datatype == "BOOL":
-            values = values.view(np.uint8) != 0  # any other byte would be a bool that is neither
-        return values.reshape(shape)
+    if raw is None:
+        return _typed(tensor, shape, count)
+    if tensor.HasField("contents"):
+        raise RequestError(f"input {tensor.name:.80}: expected raw or typed contents, got both")
+    size = count * RAW[tensor.datatype].itemsize
+    if len(raw) != size:
+        expected = f"{size} bytes for {tensor.datatype} {shape}"
+        raise RequestError(f"input {tensor.name:.80}: expected {expected}, got {len(raw)}")
+    return from_bytes(tensor.datatype, raw).reshape(shape)
+
+
+def _typed(tensor: Any, shape: tuple[int, ...], count: int) -> NDArray[Any]:
+    """The values of a tensor's ``contents``."""
+    if tensor.datatype not in _CONTENTS:
+        raise RequestError(f"input {tensor.name:.80}: expected raw_input_contents for {tensor.datatype}, got contents")
+    dtype, field = DTYPES[tensor.datatype], _CONTENTS[tensor.datatype]
     filled = {descriptor.name: values for descriptor, values in tensor.contents.ListFields()}
     if set(filled) - {field}:
         raise RequestError(f"input {tensor.name:.80}: expected {field} for {tensor.datatype}, got {', '.join(filled)}")
@@ -247,7 +221,7 @@ def response(model: str, version: str, id_: str, arrays: Mapping[str, NDArray[An
     """A ``ModelInferResponse`` with raw contents."""
     made = ModelInferResponse(model_name=model, model_version=version, id=id_)
     for name, array in arrays.items():
-        made.outputs.add(name=name, datatype=_NAMES[array.dtype], shape=array.shape)
+        made.outputs.add(name=name, datatype=NAMES[array.dtype], shape=array.shape)
         made.raw_output_contents.append(array.tobytes())
     for name, value in extras.items():
         # bool before int, which it is one of.

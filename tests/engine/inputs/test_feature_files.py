@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import struct
+import warnings
 import zipfile
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -78,3 +80,62 @@ def test_what_is_no_feature_file_is_refused(arrays: dict[str, np.ndarray]) -> No
     for data in (b"", b"PK\x03\x04", b"x" * 100, whole[:-30], whole[:40], tensors[:60], b"\xff" * 64, objects, npz()):
         with pytest.raises(FeatureError, match="upload"):
             read_features(data, "upload")
+
+
+def both(data: bytes, path: Path) -> list[str]:
+    """What is said of a file, and of its bytes."""
+    path.write_bytes(data)
+    messages = []
+    for read in (lambda: load_features(path), lambda: read_features(data, str(path))):
+        with pytest.raises(FeatureError) as error:
+            read()
+        messages.append(str(error.value).removeprefix(f"{path}: "))
+        assert str(error.value) != messages[-1]
+    return messages
+
+
+def header(entries: str, values: int) -> bytes:
+    """A safetensors file of a header as written."""
+    return struct.pack("<Q", len(entries)) + entries.encode() + bytes(values)
+
+
+def test_a_type_that_numpy_does_not_have_is_named(tmp_path: Path) -> None:
+    for kind, size, name in (("BF16", 2, "bfloat16"), ("F8_E4M3", 1, "F8_E4M3")):
+        text = f'{{"clip":{{"dtype":"{kind}","shape":[3,2],"data_offsets":[0,{6 * size}]}}}}'
+        expected = f"clip: expected float32 or float16, got {name}; save it as float32"
+        assert both(header(text, 6 * size), tmp_path / "a.safetensors") == [expected] * 2
+
+
+def test_a_name_twice_is_refused(tmp_path: Path) -> None:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name in ("clip.npy", "audio.npy", "clip.npy"):
+            member = io.BytesIO()
+            np.save(member, np.ones((3, 2), np.float32))
+            file.writestr(name, member.getvalue())
+    expected = "clip: expected one array of this name, got two in the archive"
+    assert both(archive.getvalue(), tmp_path / "a.npz") == [expected] * 2
+    entry = '"clip":{"dtype":"F32","shape":[3,2],"data_offsets":[0,24]}'
+    expected = "clip: expected one array of this name, got two in the header"
+    assert both(header(f"{{{entry},{entry}}}", 24), tmp_path / "a.safetensors") == [expected] * 2
+
+
+def test_an_array_of_objects_is_named(tmp_path: Path) -> None:
+    data = npz(clip=np.ones((3, 2), np.float32), audio=np.array([None, 1], object))
+    for message in both(data, tmp_path / "a.npz"):
+        assert message.startswith("audio: expected an array of numbers, got: Object arrays cannot be loaded")
+
+
+@pytest.mark.parametrize("base", ["1/24", b"1/24", ["1/24"], "0.5"])
+def test_a_time_base_may_be_text(arrays: dict[str, np.ndarray], tmp_path: Path, base: Any) -> None:
+    data = npz(**{**arrays, "time_base": np.array(base), "recipe": np.array(["shots/1"])})
+    expected = Fraction(1, 2) if base == "0.5" else Fraction(1, 24)
+    features = read_features(data)
+    assert (features.time_base, features.recipe) == (expected, "shots/1")
+    del arrays["time_base"]
+    safetensors.numpy.save_file(arrays, tmp_path / "A.SAFETENSORS", {"time_base": "1/24"})
+    for read in (load_features(tmp_path / "A.SAFETENSORS"), read_features((tmp_path / "A.SAFETENSORS").read_bytes())):
+        assert read.time_base == Fraction(1, 24)
+    with pytest.raises(FeatureError, match="time_base: expected"):
+        read_features(npz(**{**arrays, "time_base": np.array("soon")}))

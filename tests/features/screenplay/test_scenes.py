@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from megaseg.errors import FeatureError
+from megaseg.features.screenplay.files import read_screenplays
 from megaseg.features.screenplay.scenes import RECIPE, scene_features
-from megaseg.features.screenplay.screenplay import ACTION, DIALOGUE, Block, Screenplay, read_screenplays
+from megaseg.features.screenplay.screenplay import ACTION, DIALOGUE, Block, Screenplay
 
 
 def play(words: list[int]) -> Screenplay:

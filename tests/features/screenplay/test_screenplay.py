@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from megaseg.errors import FeatureError
-from megaseg.features.screenplay.screenplay import Block, read_screenplays
+from megaseg.features.screenplay.files import read_screenplays
+from megaseg.features.screenplay.screenplay import Block
 from megaseg.features.screenplay.script_text import parse_script
 
 FOUNTAIN = """\

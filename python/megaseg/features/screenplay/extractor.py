@@ -76,7 +76,7 @@ class ScreenplayExtractor:
             FeatureError: a screenplay without blocks.
         """
         if not source.blocks:
-            raise FeatureError(f"{source.name}: expected a screenplay, found no action or dialogue")
+            raise FeatureError(f"{source.name}: expected a screenplay with blocks, got none")
         return ScreenplayReading(self, source, advance)
 
     def vectors(self, play: Screenplay, advance: Advance = lambda count: None) -> NDArray[np.float32]:

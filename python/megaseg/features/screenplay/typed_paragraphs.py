@@ -1,0 +1,75 @@
+"""Paragraphs whose kind a file names, as Final Draft does and columns of a page do: to scenes and blocks.
+
+The blocks are those that ``script_text.parse_script`` makes of the same script as text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from megaseg.features.screenplay.script_text import Parsed, parse_script
+
+# UNKNOWN is a paragraph that its words tell about: a heading, furniture such as a transition, or action.
+HEADING, UNKNOWN, CUE, PARENTHETICAL, SPEECH, DROPPED = (
+    "heading",
+    "unknown",
+    "cue",
+    "parenthetical",
+    "speech",
+    "dropped",
+)
+_CONTINUED = re.compile(r"\(\s*(?:CONT['’.]?\s?D\.?|CONTINUED|MORE)\s*\)", re.IGNORECASE)
+_PROBE = "He waits."
+
+
+class TypedParagraph(NamedTuple):
+    """One paragraph; its words may hold line breaks."""
+
+    kind: str
+    words: str
+
+
+def assemble(paragraphs: Iterable[TypedParagraph]) -> Parsed:
+    """(scene number, speaker or "", words) of each block; scene numbers grow by one at each heading."""
+    parsed: Parsed = []
+    scene, speaker, new = 0, "", False
+    for kind, raw in paragraphs:
+        words = " ".join(_CONTINUED.sub(" ", raw).split())
+        if kind == UNKNOWN:
+            kind = _told_by_words(words)
+        if kind == HEADING and words:
+            scene, speaker = scene + 1, ""
+        elif kind == CUE:
+            speaker, new = _speaker(words), True
+        elif not words or kind in (HEADING, DROPPED):
+            continue
+        elif kind in (PARENTHETICAL, SPEECH) and speaker:
+            if not new and parsed[-1][:2] == (scene, speaker):
+                parsed[-1] = (scene, speaker, f"{parsed[-1][2]} {words}")
+            else:
+                parsed.append((scene, speaker, words))
+            new = False
+        else:
+            parsed.append((scene, "", words))
+    return parsed
+
+
+def is_heading(words: str) -> bool:
+    """Whether the text parser takes a paragraph of one line for a scene heading."""
+    scenes = [scene for scene, _, _ in parse_script(f"{_PROBE}\n\n{words}\n\n{_PROBE}")]
+    return scenes[-1] > scenes[0]
+
+
+def _told_by_words(words: str) -> str:
+    if is_heading(words):
+        return HEADING
+    kept = parse_script(f"{_PROBE}\n\n{words}\n\n{_PROBE}")
+    return UNKNOWN if len(kept) > 2 else DROPPED
+
+
+def _speaker(words: str) -> str:
+    """A cue's name in capitals without its extensions: ``Anna (V.O.)`` is ``ANNA``."""
+    bare = re.sub(r"\s*\([^)]*\)?", "", words).strip(" ^:@")
+    return (bare or words.strip(" ()^:@")).upper()

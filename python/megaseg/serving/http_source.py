@@ -1,0 +1,76 @@
+"""The movie of a request's body: a feature file, or a screenplay as text, Final Draft's XML or PDF."""
+
+from __future__ import annotations
+
+import codecs
+import re
+
+from megaseg.engine.inputs.feature_files import read_features
+from megaseg.engine.inputs.features import Features
+from megaseg.errors import FeatureError, ResourceLimitError
+from megaseg.features import Screenplay, parse_screenplay
+from megaseg.serving.errors import RequestError
+
+# Of a screenplay, whose parsing holds Python's interpreter lock.
+_MOST_TEXT, _LONGEST_LINE = 4 << 20, 10_000
+_MOST_FILE = 16 << 20  # bytes as XML or PDF, most of which are no text
+_CHARSET = re.compile(r';\s*charset\s*=\s*"?([^";\s]*)', re.IGNORECASE)
+# Python's names of what a charset may be: its other codecs are no encodings, or slow ones.
+_ENCODING = re.compile(r"ascii|utf-(8|16|32)(-[lb]e)?|cp\d+|iso8859-\d+|mac-\w+|koi8-\w|gb\w+|big5|euc_\w+|shift_jis")
+_XML_STARTS = ("<?xml", "<finaldraft")
+
+
+def read_source(content: bytes, content_type: str, limit: int) -> Features | Screenplay:
+    """The movie of a body: what its content type says, or where that says little, what its first bytes are.
+
+    Raises:
+        FeatureError: neither features nor a screenplay. RequestError: text that is not of its charset.
+        ResourceLimitError: it would unpack to more than ``limit`` bytes, or too much text.
+        UnsupportedError: an extra that such a screenplay needs and that is missing.
+    """
+    kind = _kind(content, content_type.partition(";")[0].strip().lower())
+    if kind == "features":
+        return _features(content, limit)
+    most = _MOST_TEXT if kind == "text" else _MOST_FILE
+    if len(content) > most:
+        raise ResourceLimitError(f"body: expected a screenplay of up to {most} bytes, got {len(content)}")
+    if kind != "text":
+        return parse_screenplay(content, "body", kind=kind)
+    longest = max(map(len, content.splitlines()), default=0)
+    if longest > _LONGEST_LINE:
+        raise ResourceLimitError(f"body: expected lines of up to {_LONGEST_LINE} bytes, got one of {longest}")
+    charset = _CHARSET.search(content_type)
+    return parse_screenplay(content if charset is None else _decoded(content, charset[1]), "body", kind="text")
+
+
+def _kind(content: bytes, media_type: str) -> str:
+    """``features``, or a screenplay's kind: ``text``, ``fdx`` or ``pdf``."""
+    if media_type.endswith(("/xml", "+xml")) or "finaldraft" in media_type or media_type.endswith("/x-fdx"):
+        return "fdx"
+    if media_type == "application/pdf":
+        return "pdf"
+    if content.startswith(b"%PDF-"):
+        return "pdf"
+    start = content[:100].replace(b"\0", b"").lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n").decode("latin-1").lower()
+    if start.startswith(_XML_STARTS):
+        return "fdx"
+    return "text" if media_type.startswith("text/") else "features"
+
+
+def _features(content: bytes, limit: int) -> Features:
+    try:
+        return read_features(content, "body", max_bytes=limit)
+    except FeatureError as error:
+        if b"\0" in content or not content:  # every feature file has zeros, no text has
+            raise
+        raise FeatureError(f"{error}; a screenplay comes with Content-Type: text/plain") from error
+
+
+def _decoded(content: bytes, charset: str) -> str:
+    try:
+        name = codecs.lookup(charset).name
+        if not _ENCODING.fullmatch(name):
+            raise LookupError(f"unknown encoding: {charset}")
+        return content.decode(name).removeprefix("\ufeff")
+    except (LookupError, ValueError) as error:
+        raise RequestError(f"body: expected text in the charset of its Content-Type, got: {error!s:.200}") from error
