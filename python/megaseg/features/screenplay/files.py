@@ -131,5 +131,5 @@ def _from_text(text: str, name: str, where: str, kind: str | None, remarks: list
 
 
 def _screenplay(parsed: Parsed, name: str, where: str, remarks: list[str]) -> Screenplay:
-    """A screenplay of parsed blocks, of whatever kind its file is: remarks on the blocks join those on the file here."""
+    """A screenplay of parsed blocks, whatever its file is: remarks on the blocks join those on the file here."""
     return from_parsed(parsed, name, where, remarks)
