@@ -36,7 +36,7 @@ def test_unicode_is_read_without_a_word(text: str, encoding: str) -> None:
     assert decode(content, "x") == (text, [])
 
 
-@pytest.mark.parametrize("text", [FRENCH, SPANISH, GERMAN, SWEDISH, QUOTES, ONE_WORD])
+@pytest.mark.parametrize("text", [FRENCH, SPANISH, GERMAN, SWEDISH, QUOTES, ONE_WORD, "Sie ist schön. Er hört es.\n"])
 @pytest.mark.parametrize(("encoding", "name"), [("cp1252", "Windows-1252"), ("mac_roman", "Mac Roman")])
 def test_western_scripts_of_600_bytes(text: str, encoding: str, name: str) -> None:
     read, remarks = decode(text.encode(encoding), "x")
