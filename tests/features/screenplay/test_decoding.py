@@ -36,7 +36,7 @@ def test_unicode_is_read_without_a_word(text: str, encoding: str) -> None:
     assert decode(content, "x") == (text, [])
 
 
-@pytest.mark.parametrize("text", [FRENCH, SPANISH, GERMAN, SWEDISH, QUOTES, ONE_WORD])
+@pytest.mark.parametrize("text", [FRENCH, SPANISH, GERMAN, SWEDISH, QUOTES, ONE_WORD, "Sie ist schön. Er hört es.\n"])
 @pytest.mark.parametrize(("encoding", "name"), [("cp1252", "Windows-1252"), ("mac_roman", "Mac Roman")])
 def test_western_scripts_of_600_bytes(text: str, encoding: str, name: str) -> None:
     read, remarks = decode(text.encode(encoding), "x")
@@ -56,6 +56,7 @@ def test_western_scripts_of_600_bytes(text: str, encoding: str, name: str) -> No
         (GREEK, "cp1253"),
         *((JAPANESE, name) for name in ("shift_jis", "euc_jp")),
         (CHINESE, "gb18030"),
+        ("פנים. מטבח - יום\n\nאנה מחכה ליד התנור.\n\nאנה\nלא היום.\n", "cp1255"),
     ],
 )
 def test_other_languages(text: str, encoding: str) -> None:
@@ -86,6 +87,24 @@ def test_what_no_encoding_explains_names_the_byte(content: bytes, message: str) 
 def test_characters_that_were_lost_before_are_remarked() -> None:
     play = parse_screenplay("M\ufffdRA waits.\n\nT\ufffdM\nYes.\n".encode(), "m", "m.txt")
     assert play.remarks == ("m.txt: 2 characters were lost before megaseg read the file (U+FFFD); export it again",)
+
+
+def test_a_few_characters_that_make_no_sense_do_not_stop_a_long_script() -> None:
+    long = "He waits by the door and counts the steps.\n" * 100 + "þ ß¤ ×\n"
+    text, remarks = decode(long.encode("cp1252"), "x")
+    assert (len(text), text[:-9], len(remarks)) == (len(long), long[:-9], 1)
+    with pytest.raises(FeatureError, match="no known encoding"):
+        decode(b"He. \xa4 \xfe\xb6 \xac\xa6\n", "x")
+
+
+def test_text_that_was_encoded_twice_is_remarked() -> None:
+    twice = "Anna doesn’t wait. “No”, she says.\n".encode().decode("cp1252", errors="ignore")
+    assert decode(twice.encode(), "x")[1] == ["2 characters were encoded twice, such as â€™ for ’; export it again"]
+
+
+def test_dots_and_dashes_of_mac_roman() -> None:
+    for text in ("Well … he says … no.\n", "He – who else – waits.\n", "Yes — no — yes.\n"):
+        assert decode(text.encode("mac_roman"), "x")[0] == text
 
 
 def test_utf8_needs_no_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -66,6 +68,15 @@ def test_a_pack_by_content(content: str, kind: str | None) -> None:
     with pytest.raises(FeatureError, match="x: expected one screenplay, got 2"):
         parse_screenplay(f"{ROW}\n{ROW}", "x", kind=kind)
     assert [play.name for play in parse_screenplays(f"{ROW}\n{ROW}", "x", kind=kind)] == ["Lamp", "Lamp"]
+
+
+def test_a_pipe_is_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for content, kind in ((ROW.encode(), "jsonl"), (gzip.compress(ROW.encode()), "jsonl"), (SCRIPT.encode(), None)):
+        writer = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=(content,))
+        writer.start()
+        assert len(list(read_screenplays(tmp_path / "pipe", kind))) == 1
+        writer.join()
 
 
 REFUSED = {

@@ -112,6 +112,18 @@ def test_a_heading_in_another_paragraph_opens_a_scene(kind: str) -> None:
     assert len(play.blocks) == 2
 
 
+def test_types_that_are_known_are_kept_where_nobody_speaks() -> None:
+    assert blocks(fdx(("Action", "RAIN"), ("Action", "It falls."))) == [("", "RAIN"), ("", "It falls.")]
+    assert blocks(fdx(("", "RAIN MAN"), ("", "It falls."))) == [("RAIN MAN", "It falls.")]
+
+
+def test_a_heading_that_is_repeated_on_the_next_page_opens_none() -> None:
+    again = (("Scene Heading", "INT. A - DAY (CONT'D)"), ("Action", "Rain."))
+    play = parse_screenplay(fdx(("Scene Heading", "INT. A - DAY"), ("Action", "Wind."), *again), "m")
+    assert (play.num_scenes, len(play.blocks)) == (1, 2)
+    assert parse_screenplay(fdx(("Scene Heading", "INT. B"), ("Action", "Wind."), *again), "m").num_scenes == 2
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "iso-8859-1", "windows-1252"])
 def test_encodings_of_the_declaration(encoding: str) -> None:
     head = f'<?xml version="1.0" encoding="{encoding.removesuffix("-sig")}" standalone="no" ?>\n'

@@ -10,13 +10,14 @@ from functools import cache
 
 from megaseg.errors import UnsupportedError
 
-_WESTERN = "àâçéèêëîïôûùüÿœæ áéíóúñüàèòçï äöüß áâãàçéêíóôõúü àèéìíîòóùú åäöéæøüàèê áðéíóúýþæö êéëïóöüèíàç õäöüšž"
+_WESTERN = "àâçéèêëîïôûùüÿœæ áéíóúñüàèòçï äöüß áâãàçéêíóôõúü àèéìíîòóùú åäöéæøüàèê áðéíóúýþæö êéëïóöüèíàç"
 _CENTRAL = "áäčďéěíĺľňóôŕřšťúůýž ąćęłńóśźżé áéíóöőúüű ăâîşţșțé čćđšžéä äöüß áâãàçéêíóôõúü àâçéèêëîïôûùüÿœæ"
 _CYRILLIC = (
     "абвгдеёжзийклмнопрстуфхцчшщъыьэюя абвгґдеєжзиіїйклмнопрстуфхцчшщьюя абвгдеёжзійклмнопрстуўфхцчшыьэюя "
     "абвгдђежзијклљмнњопрстћуфхцчџшѓќѕ"
 )
 _GREEK = "αβγδεζηθικλμνξοπρσςτυφχψωάέήίόύώϊϋΐΰ"
+_HEBREW = "אבגדהוזחטיךכלםמןנסעףפץצקרשת"
 _TURKISH = "çğıöşüâîû"
 _BALTIC = "ąčęėįšųūžāēģīķļņõäöü"
 # Encodings in order of preference, and the alphabets (one a language) of what is written in each.
@@ -24,8 +25,10 @@ _ALPHABETS = {
     "cp1252": _WESTERN,
     "mac_roman": _WESTERN,
     "iso8859_15": _WESTERN,
+    "cp850": _WESTERN,
     "cp1250": _CENTRAL,
     "iso8859_2": _CENTRAL,
+    "cp1255": _HEBREW,
     "cp1251": _CYRILLIC,
     "cp1254": _TURKISH,
     "cp1253": _GREEK,
@@ -35,12 +38,16 @@ _ALPHABETS = {
     "cp866": _CYRILLIC,
     "iso8859_5": _CYRILLIC,
     "mac_cyrillic": _CYRILLIC,
-    "cp850": _WESTERN,
 }
-_EAST_ASIAN = ("shift_jis", "euc_jp", "gb18030", "big5", "euc_kr")
+_WESTERNS = 4  # the first of them, which are of Western languages
+# Encodings whose texts the detector knows by itself, since letters beyond ASCII are most of them.
+_BY_DETECTOR = ("shift_jis", "euc_jp", "gb18030", "big5", "euc_kr", "cp1256", "cp874")
+_LEAST_FOREIGN = 0.02  # share of bytes beyond ASCII, below which a script is of a Western language
 _NAMES = {"cp1252": "Windows-1252", "mac_roman": "Mac Roman", "cp1250": "Windows-1250", "cp1251": "Windows-1251"}
-_MARKS = frozenset("‘’‚‛“”„«»‹›–—…¿¡·•°ºª§©®™€£½¼¾×´№″′\u00a0\u00ad\u2009\u202f")
+_ALONE = "ÉÊÐÑÒÔÕ"  # capitals that are no words: Mac Roman's dots, spaces, dashes and quotes, read as Windows-1252
+_MARKS = frozenset("±²³¹÷¢¥µ‘’‚‛“”„«»‹›–—…¿¡·•°ºª§©®™€£½¼¾×´№″′\u00a0\u00ad\u2009\u202f")
 _MOST_ODD = 0.25  # share of the characters beyond ASCII that a candidate may leave unexplained
+_FEW = 0.001  # ... unless they are this share of all characters: a few that were wrong before
 _MOST_EVIDENCE = 1 << 15  # bytes of lines that are not ASCII
 
 
@@ -57,20 +64,30 @@ def guess(content: bytes, where: str) -> tuple[str, str] | None:
             f"{where}: expected text in UTF-8; text of other encodings needs {error.name}: pip install 'megaseg[text]'"
         ) from error
     evidence = _evidence(content)
-    found = from_bytes(evidence, cp_isolation=[*_ALPHABETS, *_EAST_ASIAN], enable_fallback=False)
+    foreign = sum(byte > 127 for byte in content) / len(content)  # share of bytes beyond ASCII
+    names = [*_ALPHABETS, *_BY_DETECTOR] if foreign > _LEAST_FOREIGN else list(_ALPHABETS)[:_WESTERNS]
+    found = from_bytes(evidence, cp_isolation=names, enable_fallback=False)
     listed = {match.encoding: float(match.chaos) for match in found}
-    odd: dict[str, float] = {}
-    for encoding in [*_ALPHABETS, *(name for name in _EAST_ASIAN if name in listed)]:
-        try:
-            content.decode(encoding)
-            text = evidence.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-        odd[encoding] = _unexplained(text, encoding) if encoding in _ALPHABETS else listed[encoding] + _half_width(text)
+    odd = {}
+    for name in names:
+        text = _decoded(content, evidence, name)
+        if text is not None and (name in _ALPHABETS or name in listed):
+            odd[name] = _unexplained(text, name) if name in _ALPHABETS else listed[name] + _mixed(text)
+    odd |= {"cp850": odd["cp850"] + 0.1} if "cp850" in odd else {}  # of DOS there are few scripts left
     best = min(odd, key=odd.__getitem__, default=None)
-    if best is None or odd[best] > _MOST_ODD:
+    if best is None or (odd[best] > _MOST_ODD and odd[best] * foreign > _FEW):
         return None
     return content.decode(best), _NAMES.get(best, best.upper().replace("_", "-"))
+
+
+def _decoded(content: bytes, evidence: bytes, encoding: str) -> str | None:
+    """The evidence as text; None where the content is not of the encoding, or has controls that no script has."""
+    try:
+        content.decode(encoding)
+        text = evidence.decode(encoding)
+    except UnicodeDecodeError:
+        return None
+    return None if any("\x80" <= letter <= "\x9f" for letter in text) else text
 
 
 def _evidence(content: bytes) -> bytes:
@@ -103,10 +120,11 @@ def _sets(encoding: str) -> tuple[frozenset[str], ...]:
     return tuple(frozenset(alphabet) for alphabet in _ALPHABETS[encoding].split())
 
 
-def _half_width(text: str) -> float:
-    """Share of half-width kana, which a text in another East Asian encoding is full of when it is read as Japanese."""
-    beyond = [letter for letter in text if letter > "\x7f"]
-    return sum("\uff61" <= letter <= "\uff9f" for letter in beyond) / max(1, len(beyond))
+def _mixed(text: str) -> float:
+    """Share of letters beyond ASCII within Latin words, and of half-width kana: signs of another encoding."""
+    at = [i for i, letter in enumerate(text) if letter > "\x7f"]
+    wrong = sum("\uff61" <= text[i] <= "\uff9f" or _latin(text[i - 1 : i]) or _latin(text[i + 1 : i + 2]) for i in at)
+    return wrong / max(1, len(at))
 
 
 def _misplaced(before: str, letter: str, after: str) -> bool:
@@ -114,7 +132,7 @@ def _misplaced(before: str, letter: str, after: str) -> bool:
     if letter.isalpha() and letter > "\u024f" and (_latin(before) or _latin(after)):
         return True
     if letter.isupper():
-        return before.islower() or (letter == "Ê" and not before.isalpha() and not after.isalpha())
+        return before.islower() or (letter in _ALONE and not before.isalpha() and not after.isalpha())
     if letter in "–¿¡«“":
         return before.isalpha() and (after.isalpha() or letter != "–")
     if letter in "”»…":

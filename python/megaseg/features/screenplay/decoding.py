@@ -21,6 +21,7 @@ _MARKS = (
 _WIDE = ("utf-32-le", "utf-32-be", "utf-16-le", "utf-16-be")
 _CONTROLS = frozenset(map(chr, range(32))) - set("\t\n\v\f\r\x1a\x1b\x1c\x1d\x1e")
 _LOST = "\ufffd"
+_TWICE = ("â€™", "â€œ", "â€”", "â€“", "â€¦", "Ã©", "Ã¨", "Ã¡", "Ã±", "Ã¼", "Ã¶", "Ã¤")  # UTF-8 read as Windows-1252
 _SAMPLE = 1 << 16  # bytes
 
 
@@ -45,6 +46,8 @@ def decode(content: bytes | str, where: str) -> tuple[str, list[str]]:
         raise FeatureError(f"{where}: expected a text screenplay (Fountain or plain), got binary data")
     if lost := text.count(_LOST):
         remarks.append(f"{lost} characters were lost before megaseg read the file (U+FFFD); export it again")
+    if twice := sum(map(text.count, _TWICE)):
+        remarks.append(f"{twice} characters were encoded twice, such as â€™ for ’; export it again")
     return text.rstrip("\x1a"), remarks
 
 

@@ -14,7 +14,7 @@ from megaseg.features.screenplay.kinds import kind_of, known_kind
 from megaseg.features.screenplay.pack import parse_pack, read_pack
 from megaseg.features.screenplay.pdf import parse_pdf
 from megaseg.features.screenplay.screenplay import Screenplay, from_parsed
-from megaseg.features.screenplay.script_text import parse_script
+from megaseg.features.screenplay.script_text import Parsed, parse_script
 from megaseg.features.screenplay.signatures import binary_signature, is_final_draft, is_pack, text_form
 
 MOST_BYTES = 1 << 26  # of one screenplay's file
@@ -94,7 +94,7 @@ def _from_bytes(content: bytes, name: str, where: str, kind: str | None) -> Iter
     if _PDF not in content[:1024]:
         raise FeatureError(f"{where}: expected a PDF, got {binary_signature(content) or 'no such file'}")
     parsed, remarks = parse_pdf(content, where)
-    yield from_parsed(parsed, name, where, remarks)
+    yield _screenplay(parsed, name, where, remarks)
 
 
 def _refused_bytes(content: bytes, kind: str | None) -> str | None:
@@ -124,8 +124,12 @@ def _from_text(text: str, name: str, where: str, kind: str | None, remarks: list
     if kind == "fdx" or (kind is None and is_final_draft(text)):
         if text.strip() and not text.lstrip().startswith("<"):
             raise FeatureError(f"{where}: expected Final Draft's XML (.fdx), got {text_form(text) or 'text'}")
-        return from_parsed(parse_final_draft(text, where), name, where, remarks)
+        return _screenplay(parse_final_draft(text, where), name, where, remarks)
     if what := text_form(text):
         raise FeatureError(f"{where}: {_EXPECTED}; got {what}: {_EXPORT}")
-    parsed = parse_script(text)
-    return from_parsed(parsed, name, where, remarks)  # what the text parser remarks joins them here
+    return _screenplay(parse_script(text), name, where, remarks)
+
+
+def _screenplay(parsed: Parsed, name: str, where: str, remarks: list[str]) -> Screenplay:
+    """A screenplay of parsed blocks, whatever its file is: remarks on the blocks join those on the file here."""
+    return from_parsed(parsed, name, where, remarks)

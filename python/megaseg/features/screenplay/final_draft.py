@@ -22,6 +22,10 @@ from megaseg.features.screenplay.typed_paragraphs import (
 
 # Types of Final Draft's own templates and of those in other languages, in small letters.
 _TYPES = {
+    "action": UNKNOWN,
+    "general": UNKNOWN,
+    "shot": UNKNOWN,
+    "cast list": UNKNOWN,
     "scene heading": HEADING,
     "character": CUE,
     "parenthetical": PARENTHETICAL,
@@ -66,6 +70,7 @@ _TYPES = {
     "personagem": CUE,
     "transição": DROPPED,
 }
+_UNTYPED = "untyped"  # a paragraph without a type, or of one that no table knows
 _DEEPEST = 200  # elements within one another
 
 
@@ -91,9 +96,10 @@ def parse_final_draft(text: str, where: str) -> Parsed:
 
 
 def _parsed(paragraphs: list[TypedParagraph]) -> Parsed:
-    """Blocks by the paragraphs' kinds; where no kind is a cue, of types in an unknown language, by their words."""
-    if any(paragraph.kind == CUE for paragraph in paragraphs):
-        return assemble(paragraphs)
+    """Blocks by the paragraphs' kinds; where no kind is a cue and some types are not known, by their words."""
+    kinds = {paragraph.kind for paragraph in paragraphs}
+    if CUE in kinds or _UNTYPED not in kinds:
+        return assemble(TypedParagraph(UNKNOWN if kind == _UNTYPED else kind, words) for kind, words in paragraphs)
     text = ""
     for kind, words in paragraphs:
         line = " ".join(words.split())
@@ -153,7 +159,7 @@ def _paragraphs(content: Any, own: dict[str, str]) -> Iterator[TypedParagraph]:
         elif _tag(element) == "Paragraph":
             words = _words(element)
             name = (element.get("Type") or "").strip().lower()
-            kind = _TYPES.get(name, own.get(name, DROPPED if name.startswith("outline ") else UNKNOWN))
+            kind = _TYPES.get(name, own.get(name, DROPPED if name.startswith("outline ") else _UNTYPED))
             if words:
                 yield TypedParagraph(DROPPED if re.fullmatch(r"\W*omitted\W*", words, re.I) else kind, words)
             for dual in element:

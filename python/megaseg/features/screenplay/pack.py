@@ -8,7 +8,7 @@ import json
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,14 +42,15 @@ def parse_pack(content: bytes, where: str) -> Iterator[Screenplay]:
     Raises:
         FeatureError: as ``read_pack``.
     """
-    return _read(io.BytesIO(content), where, frozenset(), _MOST_UNPACKED)
+    return _read(io.BufferedReader(io.BytesIO(content)), where, frozenset(), _MOST_UNPACKED)
 
 
-def _read(stream: BinaryIO, where: str, unusable: frozenset[str], most: float = float("inf")) -> Iterator[Screenplay]:
-    zipped = stream.read(2) == _GZIP
-    stream.seek(0)
+def _read(
+    stream: io.BufferedReader, where: str, unusable: frozenset[str], most: float = float("inf")
+) -> Iterator[Screenplay]:
     found = False
     try:
+        zipped = stream.peek(2).startswith(_GZIP)  # a pipe has no beginning to go back to
         with io.TextIOWrapper(gzip.open(stream) if zipped else stream, encoding="utf-8-sig") as lines:
             for number, line in enumerate(iter(lambda: lines.readline(_LONGEST_LINE), ""), 1):
                 most -= len(line)

@@ -32,15 +32,16 @@ class TypedParagraph(NamedTuple):
 
 
 def assemble(paragraphs: Iterable[TypedParagraph]) -> Parsed:
-    """(scene number, speaker or "", words) of each block; scene numbers grow by one at each heading."""
+    """(scene number, speaker or "", words) of each block; scene numbers grow by one at each heading but (CONT'D)."""
     parsed: Parsed = []
-    scene, speaker, new = 0, "", False
+    scene, place, speaker, new = 0, "", "", False
     for kind, raw in paragraphs:
         words = " ".join(_CONTINUED.sub(" ", raw).split())
         if kind == UNKNOWN:
             kind = _told_by_words(words)
         if kind == HEADING and words:
-            scene, speaker = scene + 1, ""
+            again = _CONTINUED.search(raw) is not None and words.upper() == place  # on the next page
+            scene, place, speaker = scene + (not again), words.upper(), ""
         elif kind == CUE:
             speaker, new = _speaker(words), True
         elif not words or kind in (HEADING, DROPPED):
