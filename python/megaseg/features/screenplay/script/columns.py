@@ -1,0 +1,121 @@
+"""Indented columns of a page: action at the left, speeches to its right, cues further right."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+from megaseg.features.screenplay.script.furniture import is_between_scenes, is_transition
+from megaseg.features.screenplay.script.headings import is_heading
+from megaseg.features.screenplay.script.lines import Line, Paragraph
+from megaseg.features.screenplay.script.speakers import is_cue
+
+_FEWEST_CUES = 2  # from which on columns are believed
+_SHARE = 0.7  # of the cues stand in their column, at least
+_DEEPER = 4  # columns between action, speech and cue, at least
+_NEAR = 2  # columns within which a line belongs to a column
+_LONGEST_NAME = 30  # characters of a cue that only its column shows
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Indents of a script's page; ``speech`` may be that of ``action``."""
+
+    action: int
+    speech: int
+    cue: int
+
+    @property
+    def parts_speech(self) -> bool:
+        """Whether the indent tells speech from action."""
+        return self.speech - self.action >= _DEEPER
+
+
+def find_columns(found: list[Paragraph]) -> Columns | None:
+    """Columns of a script, None where cues stand no deeper than what follows them."""
+    pairs = [pair for paragraph in found for pair in pairwise(paragraph) if is_cue(pair[0].text)]
+    below = Counter(after.indent for _, after in pairs if not after.text.startswith("("))
+    alone = [paragraph[0] for paragraph in found if len(paragraph) == 1 and is_cue(paragraph[0].text)]
+    prose = Counter(line.indent for paragraph in found for line in paragraph if _is_prose(line.text))
+    if not prose:
+        return None
+    often = [indent for indent, count in prose.items() if count * 20 >= prose.total()]
+    action = min(often, default=min(prose))
+    cues = [cue for cue, _ in pairs] or alone
+    deep = Counter(cue.indent for cue in cues if cue.indent >= action + _DEEPER)
+    if deep.total() < _FEWEST_CUES or deep.total() < _SHARE * len(cues):
+        return None
+    cue = deep.most_common(1)[0][0]
+    speech = next((indent for indent, _ in below.most_common() if indent < cue), _between(prose, action, cue))
+    return Columns(action, speech, cue) if cue - speech >= _DEEPER else None
+
+
+def _between(prose: Counter[int], action: int, cue: int) -> int:
+    """The commonest indent between action and cue, for scripts whose cues stand alone."""
+    inner = {indent: count for indent, count in prose.items() if action < indent < cue}
+    return max(inner, key=lambda indent: inner[indent], default=action)
+
+
+def _is_prose(text: str) -> bool:
+    return any(c.islower() for c in text) and not text.startswith("(") and not is_heading(text)
+
+
+def by_columns(found: list[Paragraph], columns: Columns) -> list[Paragraph]:
+    """Paragraphs parted and joined by their columns; ``@`` before cues and ``!`` before capitals of action."""
+    parted = [part for paragraph in found for part in _parts(paragraph, columns)]
+    joined: list[Paragraph] = []
+    for part in parted:
+        if joined and joined[-1][0].text.startswith("@") and _continues(part, joined[-1], columns):
+            joined[-1] = joined[-1] + part
+        else:
+            joined.append(part)
+    return joined
+
+
+def _parts(paragraph: Paragraph, columns: Columns) -> Iterator[Paragraph]:
+    """Pieces of a paragraph: a cue begins one, and so does action after a speech."""
+    piece: Paragraph = []
+    for index, line in enumerate(paragraph):
+        if _is_cue_here(line, paragraph[index + 1 : index + 2], columns, first=index == 0):
+            if piece:
+                yield piece
+            piece = [line if line.text.startswith("@") else replace(line, text=f"@{line.text}")]
+        elif piece and piece[0].text.startswith("@") and _ends_speech(line, piece, columns):
+            yield piece
+            piece = [line]
+        elif not piece and is_cue(line.text) and line.indent <= columns.action + 1:
+            piece = [replace(line, text=f"!{line.text}")]
+        else:
+            piece.append(line)
+    yield piece
+
+
+def _is_cue_here(line: Line, after: Paragraph, columns: Columns, *, first: bool) -> bool:
+    if line.text.startswith("@"):
+        return True
+    if line.indent < columns.action + _DEEPER or line.indent < columns.speech + _DEEPER:
+        return False
+    if is_cue(line.text):
+        return abs(line.indent - columns.cue) <= 4 * _NEAR
+    named = first and line.text[0].isupper() and line.text[-1] not in ".,:;!?-–—)" and len(line.text) <= _LONGEST_NAME
+    spoken = bool(after) and abs(after[0].indent - columns.speech) <= _NEAR and not is_between_scenes(line.text)
+    return named and spoken and abs(line.indent - columns.cue) <= _NEAR and not is_heading(line.text)
+
+
+def _ends_speech(line: Line, piece: Paragraph, columns: Columns) -> bool:
+    """Whether a line below a speech stands where action or a transition does."""
+    if len(piece) > 1 and line.indent > columns.cue + _DEEPER and is_transition(line.text):
+        return True
+    return columns.parts_speech and 2 * line.indent < columns.action + columns.speech
+
+
+def _continues(part: Paragraph, speech: Paragraph, columns: Columns) -> bool:
+    """Whether a paragraph stands where the speech above it does, a blank line apart."""
+    if part[0].text[:1] in "@!" or is_heading(part[0].text) or (len(speech) > 1 and is_between_scenes(part[0].text)):
+        return False
+    if len(speech) == 1 and not columns.parts_speech:
+        return True
+    near = all(line.indent - columns.speech in range(-_NEAR, columns.cue - columns.speech + 1) for line in part)
+    return columns.parts_speech and near and abs(part[-1].indent - columns.speech) <= _NEAR + 2

@@ -1,0 +1,192 @@
+"""Page furniture and transitions: what a script's page holds beside headings, action and speeches.
+
+Two kinds differ in where they may stand. Furniture of the page (``(MORE)``, ``12 CONTINUED: (2) 12``, running heads) is
+furniture anywhere; a bare number or ``CUT TO:`` is so only outside speeches, since a character may say it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+from megaseg.features.screenplay.script.emphasis import without_marks
+from megaseg.features.screenplay.script.headings import is_heading
+from megaseg.features.screenplay.script.lines import PAGE_BREAK, Line, indent_of
+
+_LONGEST = 120  # characters of a line that is furniture
+_FAR_RIGHT = 40  # columns; a number from here on is a page number also inside a speech
+_MOST_REPEATS = 3  # times that a running head stands in a script at least
+
+_NUM = r"[A-Z]{0,2}\d{0,4}[A-Z]{0,2}[.)]?"
+_MORE = re.compile(r"[-–—(\[\s]{1,4}(?:MORE|SUITE|MÁS|MAS|MEHR|WEITER|SEGUE|ДАЛЬШЕ)[-–—)\]\s.]{1,4}$", re.IGNORECASE)
+_CONTINUED = re.compile(
+    rf"(?:{_NUM}\s{{0,80}})?(?:\(\s?(?:CONTINUED|CONTINÚA|FORTSETZUNG)(?:\s?:|:?\s[^()]{{1,30}})?\s?\)"
+    rf"|CONTINUED:?|CONT['’]D:?|CONTINUED\s?:[^:]{{0,90}})(?:\s{{0,4}}\(\d{{1,3}}\))?(?:\s{{0,80}}\d[\dA-Z .*]{{0,12}})?$"
+)
+_OMITTED = re.compile(
+    r"(?:(?:SCENES?\s)?[A-Z]{0,2}\d[\dA-Z ,.&–—-]{0,30}(?:(?:THRU|THROUGH|TO|AND)\s[\dA-Z .]{1,12})?\s{0,60})?"
+    r"(?:SCENES?\s)?\(?OMIT(?:TED|S)?\)?[.:]?(?:\s{1,80}[\dA-Z ,.&*–—-]{1,40}(?:(?:THRU|TO|AND)\s[\dA-Z .]{1,12})?)?$",
+    re.IGNORECASE,
+)
+_NUMBER = re.compile(
+    r"(?:PAGE|PG\.?|P\.|SEITE|стр\.)?\s?[-–—(\[]{0,2}\s?\d{1,3}[A-Z]?\s?[-–—)\]]{0,2}\.?(?:\s?(?:/|OF)\s?\d{1,4})?$",
+    re.IGNORECASE,
+)
+_ACT = re.compile(
+    r"(?:END (?:OF )?)?(?:THE )?(?:ACT (?:ONE|TWO|THREE|FOUR|FIVE|SIX|[IVX]{1,4}|\d)|TEASER|COLD OPEN(?:ING)?)"
+    r"(?: CONT['’]D)?[.:]?$"
+)
+_COLOUR = "WHITE|BLUE|PINK|YELLOW|GREEN|GOLD(?:EN)?(?:ROD)?|BUFF|SALMON|CHERRY|TAN|GREY|GRAY|IVORY|LAVENDER"
+_DRAFT = re.compile(
+    rf"\b(?:REV(?:\.|ISED|ISIONS?|S)?|DRAFT|(?:{_COLOUR})\s(?:REV(?:\.|ISED|ISIONS?)?|DRAFT|PAGES|SHOOTING)"
+    r"|SHOOTING SCRIPT)(?=$|[\s.:(,-])",
+    re.IGNORECASE,
+)
+_DATE = re.compile(r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}")
+_PAGE_AT_END = re.compile(r"\s\d{1,3}[A-Z]?\.$|\s{3,80}\d{1,3}[A-Z]?\.?$")
+_PROSE = re.compile(r"\b(?!of|the|by|and|de|pp|pgs?\b)[a-zà-ÿ]{2,20}\b")
+
+_CUT = r"(?:SMASH |MATCH |JUMP |HARD |QUICK |TIME |SLOW |CROSS |SHOCK |FAST )?(?:CUT|FADE|DISSOLVE|WIPE|IRIS)"
+_TRANSITION = re.compile(
+    rf"(?:THE\s)?(?:{_CUT}(?:\s(?:BACK|IN|OUT|UP|DOWN|ON|OFF|TO|THROUGH|FROM|BLACK|WHITE)){{0,4}}[.:]{{1,2}}"
+    rf"|{_CUT}\s(?:IN|OUT|UP|TO BLACK|TO WHITE|TO|BACK TO)"
+    r"|BACK TO (?:SCENE|PRESENT(?: DAY)?)[.:]?|INTERCUT[.:]?|THE END[.:]?|FIN[.:]|END CREDITS[.:]?"
+    r"|FUNDIDO (?:A NEGRO|EN NEGRO)[.:]?|CORTE A:?|FONDU (?:AU NOIR|ENCHAÎNÉ)[.:]?|(?:COUPE|CUT) [ÀA]\s?:|SCHNITT[.:]"
+    r"|ABBLENDE[.:]?|AUFBLENDE[.:]?|DISSOLVENZA[^a-z]{0,30}|STACCO[^a-z]{0,10}|ЗТМ[.:]?|ИЗ ЗТМ[.:]?)$",
+    re.IGNORECASE,
+)
+_MOST_WORDS = 8  # of a transition that is none of the above
+_OPENER = {"FADE", "CUT", "DISSOLVE", "SMASH", "MATCH", "JUMP", "HARD", "QUICK", "TIME", "SLOW", "WIPE", "IRIS"}
+_DIRECTION = {"TO", "IN", "OUT", "BLACK", "WHITE", "ON", "UP"}
+
+
+def without_revision_mark(line: str) -> str:
+    """A line without the asterisks (or ``(X)``) of revised pages at its right end; emphasis that ends there stays."""
+    line = line.rstrip()
+    if line.endswith("(X)") and line[:-3].endswith("  "):
+        return line[:-3].rstrip()
+    if not line.endswith("*"):
+        return line
+    text = line.rstrip("*")
+    marks = len(line) - len(text)
+    if not text or marks > 3 or not text.endswith(" "):
+        return line if text or marks > 3 else ""
+    return text.rstrip() if text.endswith("  ") or "*" not in text else line
+
+
+def is_more(line: str) -> bool:
+    """``(MORE)``: the page ends within a speech."""
+    return len(line) <= _LONGEST and _MORE.match(without_marks(line)) is not None
+
+
+def is_page_furniture(line: str) -> bool:
+    """True for what stands at the top or bottom of a page, in a speech or not."""
+    if line == PAGE_BREAK:
+        return True
+    bare = without_marks(line.strip())
+    if not bare or len(bare) > _LONGEST:
+        return False
+    far = indent_of(line) >= _FAR_RIGHT and _NUMBER.match(bare) is not None
+    upper = bare.upper() if bare.startswith("(") else bare
+    return far or is_more(bare) or _CONTINUED.match(upper) is not None or _is_page_head(line, bare)
+
+
+def _is_page_head(line: str, bare: str) -> bool:
+    """``Blue Rev. (01/02/03)   12.``: a draft with a date or a page number, and no sentence around it."""
+    draft = _DRAFT.search(bare)
+    if not draft or not (_DATE.search(bare) or _PAGE_AT_END.search(bare)):
+        return False
+    return _PROSE.search(_DRAFT.sub("", bare)) is None
+
+
+def running_heads(lines: list[str]) -> set[str]:
+    """Lines that stand at the top or bottom of page after page, such as a title with the page number behind it."""
+    names = [_head_name(line) for line in lines]
+    pages: dict[str, list[int]] = {}
+    for line, name in zip(lines, names, strict=True):
+        if name:
+            pages.setdefault(name, []).append(int(re.findall(r"\d{1,4}", line)[-1]))
+    found = {name for name, numbers in pages.items() if len(numbers) >= _MOST_REPEATS and _rises(numbers)}
+    found_lines = {line for line, name in zip(lines, names, strict=True) if name in found}
+    return found_lines | _beside_pages(lines, found_lines)
+
+
+def _head_name(line: str) -> str:
+    """A line without the page number at its end, if it ends with one as a running head does."""
+    end = _PAGE_AT_END.search(line) if len(line) <= _LONGEST else None
+    if not end or is_heading(line):
+        return ""
+    name = line[: end.start()].strip()
+    return name if any(c.isalpha() for c in name) else ""
+
+
+def _rises(numbers: list[int]) -> bool:
+    steps = [after - before for before, after in zip(numbers, numbers[1:], strict=False)]
+    return all(step > 0 for step in steps)
+
+
+def _beside_pages(lines: list[str], heads: set[str]) -> set[str]:
+    """Lines that stand next to page numbers or breaks nearly every time, and often."""
+    solid = [line for line in lines if line.strip()]
+    pages = [line in heads or is_page_furniture(line) or _NUMBER.match(line.strip()) is not None for line in solid]
+    beside = Counter(
+        line
+        for index, line in enumerate(solid)
+        if not pages[index] and len(line) <= _LONGEST and any(pages[max(0, index - 1) : index + 2])
+    )
+    total = Counter(solid)
+    tops = {line for line, count in beside.items() if count >= _MOST_REPEATS and count >= 0.9 * total[line]}
+    alone = _alone(lines)
+    return {line for line in tops if line in alone and not line.strip().endswith(")")}
+
+
+def _alone(lines: list[str]) -> set[str]:
+    """Lines with a blank line, a page break or the end of the script behind them every time."""
+    followed = {line for line, after in zip(lines, lines[1:], strict=False) if after.strip()}
+    return {line for line in lines if line.strip()} - followed
+
+
+def is_transition(text: str) -> bool:
+    """``CUT TO:``, ``FADE OUT.`` and the like, and what ``>`` forces to be one."""
+    if text.startswith(">"):
+        return not text.endswith("<")
+    bare = without_marks(text)
+    if not 3 <= len(bare) <= 80:
+        return False
+    if _TRANSITION.match(bare) or (bare.endswith(" TO:") and bare.upper() == bare):
+        return True
+    words = bare.rstrip(":.").split()
+    if bare.upper() != bare or not 1 < len(words) <= _MOST_WORDS:
+        return False
+    return words[0] in _OPENER and not _DIRECTION.isdisjoint(words[1:])
+
+
+def is_between_scenes(text: str) -> bool:
+    """True for a line outside speeches that is no part of the story: transitions, omitted scenes, sections, numbers."""
+    bare = without_marks(text)
+    if not bare or set(bare) <= set("-=~·• "):  # rules, ===, ***
+        return True
+    if re.match(r"#{1,6}\s{0,3}[^\s#\d]|#{2,6}\s|#\s|=\s{0,3}[^\s=]", text):
+        return True
+    if is_transition(text):
+        return True
+    short = len(bare) <= _LONGEST
+    return short and any(pattern.match(bare) for pattern in (_OMITTED, _NUMBER, _ACT))
+
+
+def page_lines(lines: list[str]) -> list[Line]:
+    """Lines without revision marks and page furniture; what follows a page's end says so, after a blank line."""
+    lines = [line if line == PAGE_BREAK else without_revision_mark(line) if line.strip() else line for line in lines]
+    heads = running_heads(lines)
+    found: list[Line] = []
+    page = more = False
+    for line in lines:
+        if line in heads or is_page_furniture(line):
+            page, more = True, more or is_more(line)
+            found.append(Line(""))
+        elif line.strip():
+            found.append(Line(line.strip(), indent_of(line), page, more))
+            page = more = False
+        else:
+            found.append(Line(line))
+    return found
