@@ -13,14 +13,13 @@ from dataclasses import dataclass
 from megaseg.features.screenplay.script.emphasis import without_emphasis
 from megaseg.features.screenplay.script.furniture import is_between_scenes, is_transition, page_lines
 from megaseg.features.screenplay.script.headings import heading_text, is_heading, is_plain_heading
-from megaseg.features.screenplay.script.lines import Paragraph, split_lines
+from megaseg.features.screenplay.script.lines import Paragraph, ends_sentence, split_lines
 from megaseg.features.screenplay.script.notes import without_notes
 from megaseg.features.screenplay.script.paragraphs import paragraphs
 from megaseg.features.screenplay.script.speakers import cue_name, goes_on, is_cue
 from megaseg.features.screenplay.script.title_page import without_title_page
 
 _AGAIN = re.compile(r"\(\s{0,3}(?:CONT['’]?D|CONTINUED|MORE)\.?\s{0,3}\)", re.IGNORECASE)
-_ENDS = frozenset(".!?:…\"”»)]'’-–—")  # last characters of a paragraph that is complete
 
 Parsed = list[tuple[int, str, str]]
 
@@ -79,8 +78,7 @@ def _parts(paragraph: Paragraph) -> Iterator[_Part]:
 def _action_lines(lines: list[str]) -> int:
     """Number of lines before one that interrupts an action paragraph: a transition, or a heading after a sentence."""
     for count in range(1, len(lines)):
-        ended = lines[count - 1].rstrip("*_")[-1:] in _ENDS
-        if is_transition(lines[count]) or (ended and is_plain_heading(lines[count])):
+        if is_transition(lines[count]) or (ends_sentence(lines[count - 1]) and is_plain_heading(lines[count])):
             return count
     return len(lines)
 
@@ -103,7 +101,7 @@ def _goes_on(last: tuple[int, str, str], part: _Part) -> bool:
     if not part.page or not part.words:
         return False
     _, speaker, words = last
-    unended = words[-1] not in _ENDS
+    unended = not ends_sentence(words)
     if part.speaker:
         return part.speaker == speaker and (part.again or unended)
     return unended and part.words[0].islower()

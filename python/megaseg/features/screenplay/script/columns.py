@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from megaseg.features.screenplay.script.furniture import is_between_scenes, is_transition
-from megaseg.features.screenplay.script.headings import is_heading
-from megaseg.features.screenplay.script.lines import Line, Paragraph
+from megaseg.features.screenplay.script.headings import is_heading, is_plain_heading
+from megaseg.features.screenplay.script.lines import Line, Paragraph, is_complete
 from megaseg.features.screenplay.script.speakers import is_cue
 
 _FEWEST_CUES = 2  # from which on columns are believed
@@ -26,6 +26,7 @@ class Columns:
     action: int
     speech: int
     cue: int
+    loose: bool  # a blank line stands between a cue and its speech
 
     @property
     def parts_speech(self) -> bool:
@@ -49,7 +50,7 @@ def find_columns(found: list[Paragraph]) -> Columns | None:
         return None
     cue = deep.most_common(1)[0][0]
     speech = next((indent for indent, _ in below.most_common() if indent < cue), _between(prose, action, cue))
-    return Columns(action, speech, cue) if cue - speech >= _DEEPER else None
+    return Columns(action, speech, cue, len(alone) > 2 * len(pairs)) if cue - speech >= _DEEPER else None
 
 
 def _between(prose: Counter[int], action: int, cue: int) -> int:
@@ -78,28 +79,37 @@ def _parts(paragraph: Paragraph, columns: Columns) -> Iterator[Paragraph]:
     """Pieces of a paragraph: a cue begins one, and so does action after a speech."""
     piece: Paragraph = []
     for index, line in enumerate(paragraph):
-        if _is_cue_here(line, paragraph[index + 1 : index + 2], columns, first=index == 0):
+        if _is_cue_here(line, paragraph[index + 1 : index + 2], columns, paragraph[index - 1] if index else None):
             if piece:
                 yield piece
             piece = [line if line.text.startswith("@") else replace(line, text=f"@{line.text}")]
+        elif piece and is_plain_heading(line.text) and is_complete(piece[-1]):
+            yield piece
+            piece = [line]
         elif piece and piece[0].text.startswith("@") and _ends_speech(line, piece, columns):
             yield piece
             piece = [line]
-        elif not piece and is_cue(line.text) and line.indent <= columns.action + 1:
+        elif not piece and is_cue(line.text) and _is_action(line, paragraph[index + 1 : index + 2], columns):
             piece = [replace(line, text=f"!{line.text}")]
         else:
             piece.append(line)
     yield piece
 
 
-def _is_cue_here(line: Line, after: Paragraph, columns: Columns, *, first: bool) -> bool:
+def _is_action(line: Line, after: Paragraph, columns: Columns) -> bool:
+    """Whether a line in capitals and the line below it both stand where action does."""
+    return columns.parts_speech and all(2 * at.indent < columns.action + columns.speech for at in (line, *after))
+
+
+def _is_cue_here(line: Line, after: Paragraph, columns: Columns, before: Line | None) -> bool:
+    """Whether a line stands where cues do; within a paragraph only after a complete sentence."""
     if line.text.startswith("@"):
         return True
     if line.indent < columns.action + _DEEPER or line.indent < columns.speech + _DEEPER:
         return False
     if is_cue(line.text):
-        return abs(line.indent - columns.cue) <= 4 * _NEAR
-    named = first and line.text[0].isupper() and line.text[-1] not in ".,:;!?-–—)" and len(line.text) <= _LONGEST_NAME
+        return abs(line.indent - columns.cue) <= (4 * _NEAR if before is None else _NEAR) and is_complete(before)
+    named = before is None and line.text[0].isupper() and line.text[-1] not in ".,:;!?-–—)" and len(line.text) <= _LONGEST_NAME
     spoken = bool(after) and abs(after[0].indent - columns.speech) <= _NEAR and not is_between_scenes(line.text)
     return named and spoken and abs(line.indent - columns.cue) <= _NEAR and not is_heading(line.text)
 
@@ -115,7 +125,7 @@ def _continues(part: Paragraph, speech: Paragraph, columns: Columns) -> bool:
     """Whether a paragraph stands where the speech above it does, a blank line apart."""
     if part[0].text[:1] in "@!" or is_heading(part[0].text) or (len(speech) > 1 and is_between_scenes(part[0].text)):
         return False
-    if len(speech) == 1 and not columns.parts_speech:
+    if len(speech) == 1 and columns.loose and not columns.parts_speech:
         return True
     near = all(line.indent - columns.speech in range(-_NEAR, columns.cue - columns.speech + 1) for line in part)
     return columns.parts_speech and near and abs(part[-1].indent - columns.speech) <= _NEAR + 2

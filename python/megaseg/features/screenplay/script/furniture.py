@@ -12,12 +12,15 @@ from collections import Counter
 from megaseg.features.screenplay.script.emphasis import without_marks
 from megaseg.features.screenplay.script.headings import is_heading
 from megaseg.features.screenplay.script.lines import PAGE_BREAK, Line, indent_of
+from megaseg.features.screenplay.script.speakers import is_cue
 
 _LONGEST = 120  # characters of a line that is furniture
 _FAR_RIGHT = 40  # columns; a number from here on is a page number also inside a speech
-_MOST_REPEATS = 3  # times that a running head stands in a script at least
+_FEWEST_PAGES = 3  # on which a running head stands, at least
 
 _NUM = r"[A-Z]{0,2}\d{0,4}[A-Z]{0,2}[.)]?"
+_BARE_NUMBER = re.compile(r"(?:PAGE |-\s?)?(?P<value>\d{1,3})[A-Z]{0,2}(?:\s?-)?\.?$", re.IGNORECASE)
+_PAGE = re.compile(r"(?:PAGE|Page) \d{1,3}[A-Z]?\.?$")
 _MORE = re.compile(r"[-–—(\[\s]{1,4}(?:MORE|SUITE|MÁS|MAS|MEHR|WEITER|SEGUE|ДАЛЬШЕ)[-–—)\]\s.]{1,4}$", re.IGNORECASE)
 _CONTINUED = re.compile(
     rf"(?:{_NUM}\s{{0,80}})?(?:\(\s?(?:CONTINUED|CONTINÚA|FORTSETZUNG)(?:\s?:|:?\s[^()]{{1,30}})?\s?\)"
@@ -29,7 +32,8 @@ _OMITTED = re.compile(
     re.IGNORECASE,
 )
 _NUMBER = re.compile(
-    r"(?:PAGE|PG\.?|P\.|SEITE|стр\.)?\s?[-–—(\[]{0,2}\s?\d{1,3}[A-Z]?\s?[-–—)\]]{0,2}\.?(?:\s?(?:/|OF)\s?\d{1,4})?$",
+    r"(?:PAGE|PG\.?|P\.|SEITE|стр\.)?\s?[-–—(\[]{0,2}\s?\d{1,3}[A-Z]?\s?[-–—)\]]{0,2}\.?(?:\s?(?:/|OF)\s?\d{1,4})?$"
+    r"|(?P<scene>[A-Z]{0,2}\d{1,3}[A-Z]{0,2})[.)]?\s{1,100}(?P=scene)[.)]?$",
     re.IGNORECASE,
 )
 _ACT = re.compile(
@@ -88,7 +92,8 @@ def is_page_furniture(line: str) -> bool:
         return False
     far = indent_of(line) >= _FAR_RIGHT and _NUMBER.match(bare) is not None
     upper = bare.upper() if bare.startswith("(") else bare
-    return far or is_more(bare) or _CONTINUED.match(upper) is not None or _is_page_head(line, bare)
+    patterns = _PAGE.match(bare) or _MORE.match(bare) or _CONTINUED.match(upper)
+    return far or patterns is not None or _is_page_head(line, bare)
 
 
 def _is_page_head(line: str, bare: str) -> bool:
@@ -106,7 +111,7 @@ def running_heads(lines: list[str]) -> set[str]:
     for line, name in zip(lines, names, strict=True):
         if name:
             pages.setdefault(name, []).append(int(re.findall(r"\d{1,4}", line)[-1]))
-    found = {name for name, numbers in pages.items() if len(numbers) >= _MOST_REPEATS and _rises(numbers)}
+    found = {name for name, numbers in pages.items() if len(numbers) >= _FEWEST_PAGES and _rises(numbers)}
     found_lines = {line for line, name in zip(lines, names, strict=True) if name in found}
     return found_lines | _beside_pages(lines, found_lines)
 
@@ -135,9 +140,29 @@ def _beside_pages(lines: list[str], heads: set[str]) -> set[str]:
         if not pages[index] and len(line) <= _LONGEST and any(pages[max(0, index - 1) : index + 2])
     )
     total = Counter(solid)
-    tops = {line for line, count in beside.items() if count >= _MOST_REPEATS and count >= 0.9 * total[line]}
+    tops = {line for line, count in beside.items() if count >= _FEWEST_PAGES and count >= 0.9 * total[line]}
     alone = _alone(lines)
     return {line for line in tops if line in alone and not line.strip().endswith(")")}
+
+
+def page_numbers(lines: list[str]) -> set[int]:
+    """Indices of the numbers that stand alone in their lines and count the pages: the longest row of such numbers."""
+    rows: dict[int, tuple[int, int]] = {}  # number -> length of the longest row that ends with it, index of its line
+    before: dict[int, int] = {}  # index of a line -> that of the number before it in its row
+    for index, line in enumerate(lines):
+        found = _BARE_NUMBER.match(line.strip()) if len(line) <= _LONGEST else None
+        if not found or (index and is_cue(lines[index - 1].strip())):
+            continue
+        number = int(found["value"])
+        length, last = max(rows.get(number - step, (0, -1)) for step in (1, 2, 3))
+        before[index] = last
+        rows[number] = max(rows.get(number, (0, -1)), (length + 1, index))
+    length, index = max(rows.values(), default=(0, -1))
+    row = set()
+    while length >= _FEWEST_PAGES and index >= 0:
+        row.add(index)
+        index = before[index]
+    return row
 
 
 def _alone(lines: list[str]) -> set[str]:
@@ -177,11 +202,11 @@ def is_between_scenes(text: str) -> bool:
 def page_lines(lines: list[str]) -> list[Line]:
     """Lines without revision marks and page furniture; what follows a page's end says so, after a blank line."""
     lines = [line if line == PAGE_BREAK else without_revision_mark(line) if line.strip() else line for line in lines]
-    heads = running_heads(lines)
+    heads, numbers = running_heads(lines), page_numbers(lines)
     found: list[Line] = []
     page = more = False
-    for line in lines:
-        if line in heads or is_page_furniture(line):
+    for index, line in enumerate(lines):
+        if index in numbers or line in heads or is_page_furniture(line):
             page, more = True, more or is_more(line)
             found.append(Line(""))
         elif line.strip():
