@@ -49,14 +49,11 @@ def find_columns(found: list[Paragraph]) -> Columns | None:
     if deep.total() < _FEWEST_CUES or deep.total() < _SHARE * len(cues):
         return None
     cue = deep.most_common(1)[0][0]
-    speech = next((indent for indent, _ in below.most_common() if indent < cue), _between(prose, action, cue))
+    if len(pairs) > len(alone):
+        speech = next((indent for indent, _ in below.most_common() if indent < cue), action)
+    else:
+        speech = max((indent for indent in often if action < indent < cue), key=lambda i: prose[i], default=action)
     return Columns(action, speech, cue, len(alone) > 2 * len(pairs)) if cue - speech >= _DEEPER else None
-
-
-def _between(prose: Counter[int], action: int, cue: int) -> int:
-    """The commonest indent between action and cue, for scripts whose cues stand alone."""
-    inner = {indent: count for indent, count in prose.items() if action < indent < cue}
-    return max(inner, key=lambda indent: inner[indent], default=action)
 
 
 def _is_prose(text: str) -> bool:
@@ -123,9 +120,13 @@ def _ends_speech(line: Line, piece: Paragraph, columns: Columns) -> bool:
 
 def _continues(part: Paragraph, speech: Paragraph, columns: Columns) -> bool:
     """Whether a paragraph stands where the speech above it does, a blank line apart."""
-    if part[0].text[:1] in "@!" or is_heading(part[0].text) or (len(speech) > 1 and is_between_scenes(part[0].text)):
+    first = part[0].text
+    if first[:1] in "@!" or is_heading(first):
         return False
-    if len(speech) == 1 and columns.loose and not columns.parts_speech:
+    empty = all(line.text.startswith("(") for line in speech[1:])
+    if is_between_scenes(first) and not (empty and first.strip(".").isdigit()):
+        return False
+    if empty and columns.loose and not columns.parts_speech:
         return True
     near = all(line.indent - columns.speech in range(-_NEAR, columns.cue - columns.speech + 1) for line in part)
     return columns.parts_speech and near and abs(part[-1].indent - columns.speech) <= _NEAR + 2

@@ -18,7 +18,7 @@ _LONGEST = 120  # characters of a line that is furniture
 _FAR_RIGHT = 40  # columns; a number from here on is a page number also inside a speech
 _FEWEST_PAGES = 3  # on which a running head stands, at least
 
-_NUM = r"[A-Z]{0,2}\d{0,4}[A-Z]{0,2}[.)]?"
+_NUM = r"[A-Z]{0,2}\d{0,4}[A-Z]{0,2}(?:-[A-Z]{0,2}\d{1,4}[A-Z]{0,2})?[.)]?"
 _BARE_NUMBER = re.compile(r"(?:PAGE |-\s?)?(?P<value>\d{1,3})[A-Z]{0,2}(?:\s?-)?\.?$", re.IGNORECASE)
 _PAGE = re.compile(r"(?:PAGE|Page) \d{1,3}[A-Z]?\.?$")
 _MORE = re.compile(r"[-–—(\[\s]{1,4}(?:MORE|SUITE|MÁS|MAS|MEHR|WEITER|SEGUE|ДАЛЬШЕ)[-–—)\]\s.]{1,4}$", re.IGNORECASE)
@@ -133,7 +133,7 @@ def _rises(numbers: list[int]) -> bool:
 def _beside_pages(lines: list[str], heads: set[str]) -> set[str]:
     """Lines that stand next to page numbers or breaks nearly every time, and often."""
     solid = [line for line in lines if line.strip()]
-    pages = [line in heads or is_page_furniture(line) or _NUMBER.match(line.strip()) is not None for line in solid]
+    pages = [line in heads or is_page_furniture(line) or _is_number(line) for line in solid]
     beside = Counter(
         line
         for index, line in enumerate(solid)
@@ -142,7 +142,11 @@ def _beside_pages(lines: list[str], heads: set[str]) -> set[str]:
     total = Counter(solid)
     tops = {line for line, count in beside.items() if count >= _FEWEST_PAGES and count >= 0.9 * total[line]}
     alone = _alone(lines)
-    return {line for line in tops if line in alone and not line.strip().endswith(")")}
+    return {line for line in tops & alone if not line.strip().endswith(")") and not is_heading(line)}
+
+
+def _is_number(line: str) -> bool:
+    return len(line) <= _LONGEST and _BARE_NUMBER.match(line.strip()) is not None
 
 
 def page_numbers(lines: list[str]) -> set[int]:

@@ -113,5 +113,6 @@ def _is_numbered(bare: str) -> bool:
         return False
     words = bare.split()
     first, last = words[0].strip(".()#"), words[-1].strip(".()#")
-    both = len(words) > 2 and first == last and re.fullmatch(_NUMBER, first) is not None
+    place = sum(c.isalpha() for word in words[1:-1] for c in word)
+    both = place > 2 and first == last and re.fullmatch(_NUMBER, first) is not None
     return both or _WITH_TIME.match(bare) is not None

@@ -55,7 +55,15 @@ def is_cue(line: str) -> bool:
     if not 0 < len(name) <= _LONGEST or name[-1] in "!?:;–—-" or name.endswith("..") or _NOBODY.match(name):
         return False
     words = name.split()
+    if "(" in name or ")" in name or _is_number(words):
+        return False
     return len(words) <= _MOST_WORDS and _in_capitals(words) and not is_heading(line)
+
+
+def _is_number(words: list[str]) -> bool:
+    """Scene numbers, ``12A`` or ``A12   A12``, are no names, ``R2D2`` is."""
+    twice = len(words) > 1 and words[0] == words[-1] and any(c.isdigit() for c in words[0])
+    return twice or all(word[0].isdigit() for word in words)
 
 
 def _as_written(line: str) -> str:
