@@ -14,6 +14,53 @@ from megaseg.engine.model.config import FORMAT
 from megaseg.engine.results.schema import Decision
 from megaseg.engine.results.segmentation import Segmentation
 
+FOUNTAIN = """\
+Title: The Lamp
+Author: A. Nobody
+
+**1. INT. KITCHEN - DAY** #1#
+
+ANNA lights the *lamp*. [[Which
+lamp?]] /* A window. */
+
+ANNA (V.O.) ^
+(low)
+42.
+  
+Go \\*now\\*.
+
+> CUT TO:
+
+.ÉGLISE - NUIT
+
+# Act two
+
+> THE END <
+"""
+PLAIN = """\
+                    THE LAMP
+
+                    written by A. Nobody
+
+FADE IN:
+
+1    INT. HALL - DAY                                  1
+
+     Anna waits.                                      *
+
+                         ANNA
+                  Who is
+                         (MORE)
+                                            Blue Rev. (01/02/03)   2.
+\f
+1    CONTINUED: (2)                                   1
+
+                         ANNA (CONT'D)
+                  there?
+
+2    OMITTED                                          2
+"""
+
 
 def seeds(target: str) -> list[bytes]:
     """Valid inputs of a target."""
@@ -22,6 +69,8 @@ def seeds(target: str) -> list[bytes]:
     if target == "checkpoint":
         metadata = {"format": FORMAT, "config": config.to_json()}
         return [save(dict(random_checkpoint(config).tensors), metadata)]
+    if target == "script":
+        return [FOUNTAIN.encode(), PLAIN.encode()]
     if target == "safetensors":
         return [save(arrays, {"recipe": "a/1"})]
     if target == "snapshot":

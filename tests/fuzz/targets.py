@@ -20,6 +20,9 @@ from support import random_checkpoint, random_features, small_config
 from megaseg import Engine, Segmentation, load_checkpoint, load_features
 from megaseg.engine.live.snapshot import checksum
 from megaseg.errors import MegasegError
+from megaseg.features.screenplay.screenplay import parse_screenplay
+from megaseg.features.screenplay.script.remarks import remarks
+from megaseg.features.screenplay.script_text import parse_script
 
 TINY = small_config(modalities=small_config().modalities[:1], hidden_size=2, ffn_size=1, num_heads=1)
 CORPUS = Path(__file__).parent / "corpus"
@@ -67,7 +70,17 @@ def _sealed(data: bytes) -> bytes:
     return data
 
 
-TARGETS = {"checkpoint": checkpoint, "npz": npz, "safetensors": safetensors, "result": result, "snapshot": snapshot}
+def script(data: bytes) -> None:
+    """Parse a screenplay in text form, whatever its bytes, and what its layout says to a user."""
+    with suppress(MegasegError):
+        parse_screenplay(data, "fuzz")
+    remarks(parse_script(data.decode("utf-8", "replace")))
+
+
+TARGETS = {
+    **{"checkpoint": checkpoint, "npz": npz, "safetensors": safetensors, "result": result, "snapshot": snapshot},
+    "script": script,
+}
 
 
 @cache

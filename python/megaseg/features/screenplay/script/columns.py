@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from megaseg.features.screenplay.script.furniture import is_between_scenes, is_transition
 from megaseg.features.screenplay.script.headings import is_heading, is_plain_heading
 from megaseg.features.screenplay.script.lines import Line, Paragraph, is_complete
 from megaseg.features.screenplay.script.speakers import is_cue
+from megaseg.features.screenplay.script.transitions import is_between_scenes, is_transition
 
 _FEWEST_CUES = 2  # from which on columns are believed
 _SHARE = 0.7  # of the cues stand in their column, at least
@@ -66,7 +66,7 @@ def by_columns(found: list[Paragraph], columns: Columns) -> list[Paragraph]:
     joined: list[Paragraph] = []
     for part in parted:
         if joined and joined[-1][0].text.startswith("@") and _continues(part, joined[-1], columns):
-            joined[-1] = joined[-1] + part
+            joined[-1].extend(part)
         else:
             joined.append(part)
     return joined
@@ -80,10 +80,7 @@ def _parts(paragraph: Paragraph, columns: Columns) -> Iterator[Paragraph]:
             if piece:
                 yield piece
             piece = [line if line.text.startswith("@") else replace(line, text=f"@{line.text}")]
-        elif piece and is_plain_heading(line.text) and is_complete(piece[-1]):
-            yield piece
-            piece = [line]
-        elif piece and piece[0].text.startswith("@") and _ends_speech(line, piece, columns):
+        elif piece and _begins(line, piece, columns):
             yield piece
             piece = [line]
         elif not piece and is_cue(line.text) and _is_action(line, paragraph[index + 1 : index + 2], columns):
@@ -91,6 +88,13 @@ def _parts(paragraph: Paragraph, columns: Columns) -> Iterator[Paragraph]:
         else:
             piece.append(line)
     yield piece
+
+
+def _begins(line: Line, piece: Paragraph, columns: Columns) -> bool:
+    """Whether a heading, or action below a speech, begins without a blank line."""
+    if is_plain_heading(line.text) and is_complete(piece[-1]):
+        return True
+    return piece[0].text.startswith("@") and _ends_speech(line, piece, columns)
 
 
 def _is_action(line: Line, after: Paragraph, columns: Columns) -> bool:
@@ -106,7 +110,9 @@ def _is_cue_here(line: Line, after: Paragraph, columns: Columns, before: Line | 
         return False
     if is_cue(line.text):
         return abs(line.indent - columns.cue) <= (4 * _NEAR if before is None else _NEAR) and is_complete(before)
-    named = before is None and line.text[0].isupper() and line.text[-1] not in ".,:;!?-–—)" and len(line.text) <= _LONGEST_NAME
+    if not is_complete(before) or len(line.text) > _LONGEST_NAME:
+        return False
+    named = line.text[0].isupper() and line.text[-1] not in ".,:;!?-–—)"
     spoken = bool(after) and abs(after[0].indent - columns.speech) <= _NEAR and not is_between_scenes(line.text)
     return named and spoken and abs(line.indent - columns.cue) <= _NEAR and not is_heading(line.text)
 
@@ -123,7 +129,7 @@ def _continues(part: Paragraph, speech: Paragraph, columns: Columns) -> bool:
     first = part[0].text
     if first[:1] in "@!" or is_heading(first):
         return False
-    empty = all(line.text.startswith("(") for line in speech[1:])
+    empty = len(speech) == 1 or speech[-1].text.startswith("(")
     if is_between_scenes(first) and not (empty and first.strip(".").isdigit()):
         return False
     if empty and columns.loose and not columns.parts_speech:

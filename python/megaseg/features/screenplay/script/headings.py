@@ -13,14 +13,14 @@ from megaseg.features.screenplay.script.emphasis import without_marks
 _LONGEST = 200  # characters of a heading that INT or EXT does not begin
 _SHORT = "INT|EXT|EST|ИНТ|НАТ|ЭКСТ|ПАВ"
 _LONG = (
-    "INTERIOR|EXTERIOR|ESTABLISHING|INT[ÉE]RIEUR|EXT[ÉE]RIEUR|INTERNO|ESTERNO|INNEN|AU(?:SS|ß)EN|INTERIÖR|EXTERIÖR"
+    "INTERIOR|EXTERIOR|ESTABLISHING|INT[ÉE]RIEUR|EXT[ÉE]RIEUR|INTERNO|ESTERNO|INNEN|AU(?:SS|ß|ẞ)EN|INTERIÖR|EXTERIÖR"
     "|BINNEN|BUITEN|WNĘTRZE|PLENER|ИНТЕРЬЕР|ЭКСТЕРЬЕР|НАТУРА|ПАВИЛЬОН|内景|外景|內景"
 )
 _PAIR = r"I\.?\s?/\s?E|E\.?\s?/\s?I"
 _KIND = rf"(?:{_PAIR}|{_LONG}|{_SHORT}|I(?=[./]{{1,2}}\s?EXT)|E(?=[./]{{1,2}}\s?INT))"
 _NUMBER = r"(?:[A-Z]{0,2}-?\d{1,4}(?:[A-Z]{1,2}|[.-][A-Z\d]{1,3}){0,3})"
 _SCENE = r"(?:SCENE|SCÈNE|SCENA|ESCENA|CENA|SZENE|СЦЕНА|SC\.?|S(?=\s?#))"
-_BEFORE = rf"(?:{_SCENE}?\s{{0,3}}[#№(\[]?\s{{0,2}}{_NUMBER}\s{{0,2}}[#)\].:,–—-]{{0,3}}\s{{0,80}})?"
+_BEFORE = rf"(?:{_SCENE}?\s{{0,3}}[#№(\[]?\s{{0,2}}{_NUMBER}\s{{0,2}}[#)\].:,、–—-]{{0,3}}\s{{0,80}})?"
 
 _OPENING = re.compile(
     rf"(?P<number>{_BEFORE})(?P<kind>{_KIND}(?:[.\s/\\&+,–—-]{{1,8}}(?:AND\s)?{_KIND}){{0,2}})"
@@ -35,7 +35,7 @@ _WITH_TIME = re.compile(
 )
 # FLASHBACK - INT. HOUSE; CUT TO: EXT. STREET; BACK TO INT. HOUSE
 _LEAD = re.compile(rf"(?::|\s[-–—]{{1,2}}|\sTO)\s{{1,40}}(?=(?:{_PAIR}|(?:{_LONG}|{_SHORT})[./]))")
-_NUMBER_AFTER = re.compile(rf"\s*(?:#[^#\s]{{1,12}}#|\s{{3,80}}{_NUMBER}[.)]?)$")
+_NUMBER_AFTER = re.compile(rf"(?:\s{{0,3}}#[^#\s]{{1,12}}#|\s{{3,80}}{_NUMBER}[.)]?)$")
 _FORCED = re.compile(r"\.[\"'“‘«„(\[#¿¡]?\w")
 
 
@@ -56,7 +56,9 @@ def is_plain_heading(line: str) -> bool:
     """True for a heading that cannot be anything else: INT. or EXT. and a place, all in capitals."""
     bare = without_marks(line.strip())
     opening = _OPENING.match(bare)
-    return bool(opening) and _is_upper(bare) and any(sign in bare[: opening.end()] for sign in "./") and len(bare) > 5
+    if not opening or not _is_upper(bare):
+        return False
+    return any(sign in opening["kind"] + opening["mark"] for sign in "./") and len(bare) > opening.end()
 
 
 def heading_text(line: str) -> str:
@@ -95,8 +97,8 @@ def _is_place(bare: str, opening: re.Match[str]) -> bool:
     if re.fullmatch(_SHORT, kind.upper()) and mark == ".":
         return True
     sentence = bare[-1:] in ".!?;," and bool(rest.strip())
-    if _is_upper(kind):
-        return _is_upper(bare) or not sentence
+    if kind == kind.upper():
+        return bare == bare.upper() or not sentence
     if kind.upper() == "EST" or (mark == "-" and not opening["mark"].startswith(" ")):
         return False
     if re.fullmatch(_LONG, kind.upper()):
@@ -113,6 +115,7 @@ def _is_numbered(bare: str) -> bool:
         return False
     words = bare.split()
     first, last = words[0].strip(".()#"), words[-1].strip(".()#")
-    place = sum(c.isalpha() for word in words[1:-1] for c in word)
-    both = place > 2 and first == last and re.fullmatch(_NUMBER, first) is not None
+    place = "".join(words[1:-1])
+    named = sum(map(str.isalpha, place)) > 2 and not place.startswith(("OMIT", "CONTINUED"))
+    both = named and first == last and re.fullmatch(_NUMBER, first) is not None
     return both or _WITH_TIME.match(bare) is not None

@@ -7,13 +7,14 @@ cue, ``!`` for action.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 from megaseg.features.screenplay.script.columns import by_columns, find_columns
-from megaseg.features.screenplay.script.furniture import is_between_scenes, is_transition
 from megaseg.features.screenplay.script.headings import is_heading, is_plain_heading
 from megaseg.features.screenplay.script.lines import KEEPS_SPEECH, Line, Paragraph
 from megaseg.features.screenplay.script.speakers import inline_speech, is_cue
+from megaseg.features.screenplay.script.transitions import is_between_scenes, is_transition
 
 _FEWEST_LINES = 5  # below this, a script without blank lines is one paragraph
 _WRAPPED = range(45, 90)  # length of long lines where a script's lines are wrapped
@@ -67,7 +68,7 @@ def _single_spaced(lines: list[Line]) -> list[Line]:
 
 def _is_loose(found: list[Paragraph]) -> bool:
     """Cues stand alone, each above a blank line: at least two of them, and more than twice the others."""
-    alone = sum(len(paragraph) == 1 and is_cue(paragraph[0].text) for paragraph in found)
+    alone = sum(map(_is_lone_cue, found))
     above = sum(len(paragraph) > 1 and is_cue(paragraph[0].text) for paragraph in found)
     return alone >= 2 and alone > 2 * above
 
@@ -77,17 +78,21 @@ def _with_speeches(found: list[Paragraph]) -> list[Paragraph]:
     joined: list[Paragraph] = []
     index = 0
     while index < len(found):
-        paragraph = found[index]
+        paragraph = list(found[index])
         index += 1
-        if len(paragraph) == 1 and is_cue(paragraph[0].text) and _speaks(found[index : index + 2]):
+        if _is_lone_cue(paragraph) and _speaks(found[index : index + 2]):
             while index < len(found) and found[index][0].text.startswith("(") and found[index][-1].text.endswith(")"):
-                paragraph = paragraph + found[index]
+                paragraph.extend(found[index])
                 index += 1
             if index < len(found) and not _opens_scene(found[index]):
-                paragraph = paragraph + found[index]
+                paragraph.extend(found[index])
                 index += 1
         joined.append(paragraph)
     return joined
+
+
+def _is_lone_cue(paragraph: Paragraph) -> bool:
+    return len(paragraph) == 1 and is_cue(paragraph[0].text) and not paragraph[0].text.endswith(".")
 
 
 def _opens_scene(paragraph: Paragraph) -> bool:
@@ -98,7 +103,7 @@ def _speaks(after: list[Paragraph]) -> bool:
     """Whether the two paragraphs below a lone cue make it one: not where the first is the cue of the second."""
     if not after or _opens_scene(after[0]):
         return False
-    named = [len(paragraph) == 1 and is_cue(paragraph[0].text) for paragraph in after]
+    named = list(map(_is_lone_cue, after))
     return not (named[0] and len(after) == 2 and not named[1] and not _opens_scene(after[1]))
 
 
@@ -114,8 +119,9 @@ def _is_transcript(found: list[Paragraph]) -> bool:
 
 def _transcript(found: list[Paragraph]) -> list[Paragraph]:
     """Paragraphs of a transcript: each named speech becomes a cue and its words; a name in small letters must recur."""
-    named = [speech[0] for paragraph in found for line in paragraph if (speech := inline_speech(line.text))]
-    known = {name for name in named if name.upper() == name or named.count(name) > 1} if len(named) < 9999 else set(named)
+    speeches = (inline_speech(line.text) for paragraph in found for line in paragraph)
+    named = Counter(speech[0] for speech in speeches if speech)
+    known = {name for name, count in named.items() if count > 1 or name.upper() == name}
     parts: list[Paragraph] = []
     for paragraph in found:
         begins = True

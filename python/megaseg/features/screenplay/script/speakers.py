@@ -9,11 +9,13 @@ from megaseg.features.screenplay.script.headings import is_heading
 
 _LONGEST = 40  # characters of a name
 _MOST_WORDS = 7
+_MOST_INLINE = 4  # words of a name with its speech behind it
 _IN_PARENTHESES = re.compile(r"\([^()]{0,80}(?:\)|$)")
 # V.O., O.S. and the like without parentheses
 _BARE = re.compile(r"[\s,–—-]{1,4}(?:CONT['’]?D|V\.\s?O\.?|O\.\s?S\.?|O\.\s?C\.?|VO|OS)[.:]?$", re.IGNORECASE)
 _AGAIN = re.compile(r"\bCONT(?:['’.]?D|INUED|INUING|\.)|\bFORTS\.|\bSUITE\b|\bSEGUE\b|ПРОД", re.IGNORECASE)
-_SMALL = frozenset("a and und et y e & of the w/ with to de del della la le von van 's".split())
+_SMALL_WORDS = "a and und et y e & of the w/ with to de del della la le von van 's"
+_SMALL = frozenset(_SMALL_WORDS.split())
 _PREFIX = re.compile(r"(?:Mc|Mac|De|Di|Du|La|Le|Von|Van|Fitz|O['’]|d['’]|l['’])(?=[^\W\d_])")
 _PLURAL = re.compile(r"['’]s$|(?<=[A-Z])s$")
 # First words of capital lines that are shots, titles and the like, never somebody who speaks.
@@ -21,14 +23,16 @@ _NOBODY = re.compile(
     r"(?:ANGLE|CLOSE ?UP|CLOSE (?:ON|SHOT|ANGLE)|CLOSER|WIDE(?:R)? (?:ON|SHOT|ANGLE)|INSERT|INTERCUT|MONTAGE|SERIES OF"
     r"|SUPER(?:IMPOSE)?|TITLES?(?: CARD| OVER)?|(?:OPENING|END|MAIN|CLOSING) (?:TITLES|CREDITS)|POV|P\.O\.V|FLASHBACK"
     r"|END (?:OF )?(?:FLASHBACK|MONTAGE|INTERCUT)|BEGIN (?:FLASHBACK|MONTAGE)|BACK TO|CUT TO|FADE|DISSOLVE|SMASH CUT"
-    r"|MATCH CUT|THE END|CAMERA|NEW ANGLE|ANOTHER ANGLE|REVERSE ANGLE|SPLIT SCREEN|CONTINUED|OMITTED|LATER|NOTE)"
+    r"|MATCH CUT|THE END|CAMERA|NEW ANGLE|ANOTHER ANGLE|REVERSE ANGLE|SPLIT SCREEN|CONTINUED|OMITTED|LATER|NOTE|TEASER"
+    r"|COLD OPEN(?:ING)?|(?:END (?:OF )?)?ACT (?:ONE|TWO|THREE|FOUR|FIVE|SIX|[IVX]{1,4}|\d))"
     r"(?=$|[\s:.,–—-])(?!['’])"
 )
 _INLINE = re.compile(r"(?P<name>[^\s:(\[][^:\n]{0,60}?)\s{0,3}:(?:\s{1,8}|\t)(?=\S)")
-_NO_NAME = frozenset(
-    "note notes title super insert time date place setting scene act characters cast sound music camera voice over "
-    "cut fade later meanwhile then warning ps chorus verse int ext".split()
-)
+_NO_NAMES = """
+note notes title super insert time date place setting scene act characters cast sound music camera voice over cut fade
+later meanwhile then warning ps chorus verse int ext
+"""
+_NO_NAME = frozenset(_NO_NAMES.split())
 
 
 def cue_name(line: str) -> str:
@@ -86,7 +90,12 @@ def inline_speech(line: str) -> tuple[str, str] | None:
         return None
     name = _as_written(found["name"])
     words = name.split()
-    if not 0 < len(name) <= _LONGEST or len(words) > 4 or words[0].lower().strip(".") in _NO_NAME or _NOBODY.match(name):
+    if (
+        not 0 < len(name) <= _LONGEST
+        or len(words) > 4
+        or words[0].lower().strip(".") in _NO_NAME
+        or _NOBODY.match(name)
+    ):
         return None
     named = all(word in _SMALL or not word[0].islower() for word in words) and any(c.isupper() for c in name)
-    return (found["name"].strip(), line[found.end() :].strip()) if named else None
+    return (name, line[found.end() :].strip()) if named else None

@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from itertools import pairwise
 
 from megaseg.features.screenplay.script.emphasis import without_marks
-from megaseg.features.screenplay.script.furniture import is_transition
 from megaseg.features.screenplay.script.headings import is_heading
 from megaseg.features.screenplay.script.lines import PAGE_BREAK
 from megaseg.features.screenplay.script.speakers import is_cue
+from megaseg.features.screenplay.script.transitions import is_transition
 
-_KEY = re.compile(r"(?P<key>[^\W\d_][\w #/.'’&()-]{0,40}?)\s{0,3}:(?!//)(?P<value>.*)$")
+_KEY = re.compile(r"(?P<key>[^\W\d_][\w #/.'’&()-]{0,40}?)\s{0,3}:(?!//)")
 # A key is known by one of its words.
-_WORDS = frozenset(
-    """
-    title subtitle credit credits author authors writer writers written source draft date contact copyright revision
-    revised version wga notes based watermark font format language episode series season production company studio
-    producer director directed screenplay teleplay story adaptation adapted logline genre email phone address agent
-    rights license created creator header footer tl tc tr cc bl br
-    titre auteur auteurs auteure scénario écrit source réalisation réalisateur titel autor autoren autorin drehbuch
-    fassung regie título titulo autores autora guion guión dirección roteiro titolo autore sceneggiatura regia tytuł
-    scenariusz tittel forfatter författare titul scenář otsikko kirjoittaja название автор сценарий режиссёр режиссер
-    タイトル 題名 作者 脚本 标题 標題 編劇 编剧
-    """.split()
-)
+_KNOWN = """
+title subtitle credit credits author authors writer writers written source draft date contact copyright revision
+revised version wga notes based watermark font format language episode series season production company studio
+producer director directed screenplay teleplay story adaptation adapted logline genre email phone address agent
+rights license created creator header footer tl tc tr cc bl br
+titre auteur auteurs auteure scénario écrit réalisation réalisateur titel autor autoren autorin drehbuch
+fassung regie título titulo autores autora guion guión dirección roteiro titolo autore sceneggiatura regia tytuł
+scenariusz tittel forfatter författare titul scenář otsikko kirjoittaja название автор сценарий режиссёр режиссер
+タイトル 題名 作者 脚本 标题 標題 編劇 编剧
+"""
+_WORDS = frozenset(_KNOWN.split())
 _MOST_LINES = 80  # of a cover page
 _LONGEST = 70  # characters of its lines
 _BY = re.compile(
@@ -75,10 +76,9 @@ def _is_foreign(lines: list[str], keys: list[str], end: int) -> bool:
     after = next((line for line in lines[end:] if line.strip() and set(line.strip()) != {"="}), "")
     if len(keys) < 2 or not (is_heading(after) or is_transition(after.strip())):
         return False
-    every = [key for line in lines if (key := _key(line))]
-    return all(every.count(key) == 1 for key in set(keys)) and not any(
-        line.split(":")[0].isupper() for line in lines[:end] if _key(line)
-    )
+    every = Counter(filter(None, map(_key, lines)))
+    capitals = any(_key(line) and line.split(":")[0].isupper() for line in lines[:end])
+    return not capitals and all(every[key] == 1 for key in keys)
 
 
 def _end_of_cover(lines: list[str], start: int) -> int:
@@ -95,6 +95,5 @@ def _end_of_cover(lines: list[str], start: int) -> int:
 
 def _has_speech(cover: list[str]) -> bool:
     return any(
-        is_cue(line) and after and not _BY.match(after) and after.upper() != after
-        for line, after in zip(cover, cover[1:], strict=False)
+        is_cue(line) and after and not _BY.match(after) and after.upper() != after for line, after in pairwise(cover)
     )

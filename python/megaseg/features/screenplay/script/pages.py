@@ -1,13 +1,13 @@
-"""Page furniture and transitions: what a script's page holds beside headings, action and speeches.
+"""Pages of a script: their numbers, running heads, ``(MORE)``, ``12 CONTINUED: (2) 12`` and revision marks.
 
-Two kinds differ in where they may stand. Furniture of the page (``(MORE)``, ``12 CONTINUED: (2) 12``, running heads) is
-furniture anywhere; a bare number or ``CUT TO:`` is so only outside speeches, since a character may say it.
+All of it may stand within a speech or a paragraph, which then goes on below it: lines remember that a page ended.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
+from itertools import pairwise
 
 from megaseg.features.screenplay.script.emphasis import without_marks
 from megaseg.features.screenplay.script.headings import is_heading
@@ -19,26 +19,11 @@ _FAR_RIGHT = 40  # columns; a number from here on is a page number also inside a
 _FEWEST_PAGES = 3  # on which a running head stands, at least
 
 _NUM = r"[A-Z]{0,2}\d{0,4}[A-Z]{0,2}(?:-[A-Z]{0,2}\d{1,4}[A-Z]{0,2})?[.)]?"
-_BARE_NUMBER = re.compile(r"(?:PAGE |-\s?)?(?P<value>\d{1,3})[A-Z]{0,2}(?:\s?-)?\.?$", re.IGNORECASE)
-_PAGE = re.compile(r"(?:PAGE|Page) \d{1,3}[A-Z]?\.?$")
+_NUMBER = re.compile(r"(?:PAGE |-\s?)?(?P<value>\d{1,3})[A-Z]{0,2}(?:\s?-)?\.?$", re.IGNORECASE)
 _MORE = re.compile(r"[-–—(\[\s]{1,4}(?:MORE|SUITE|MÁS|MAS|MEHR|WEITER|SEGUE|ДАЛЬШЕ)[-–—)\]\s.]{1,4}$", re.IGNORECASE)
 _CONTINUED = re.compile(
     rf"(?:{_NUM}\s{{0,80}})?(?:\(\s?(?:CONTINUED|CONTINÚA|FORTSETZUNG)(?:\s?:|:?\s[^()]{{1,30}})?\s?\)"
-    rf"|CONTINUED:?|CONT['’]D:?|CONTINUED\s?:[^:]{{0,90}})(?:\s{{0,4}}\(\d{{1,3}}\))?(?:\s{{0,80}}\d[\dA-Z .*]{{0,12}})?$"
-)
-_OMITTED = re.compile(
-    r"(?:(?:SCENES?\s)?[A-Z]{0,2}\d[\dA-Z ,.&–—-]{0,30}(?:(?:THRU|THROUGH|TO|AND)\s[\dA-Z .]{1,12})?\s{0,60})?"
-    r"(?:SCENES?\s)?\(?OMIT(?:TED|S)?\)?[.:]?(?:\s{1,80}[\dA-Z ,.&*–—-]{1,40}(?:(?:THRU|TO|AND)\s[\dA-Z .]{1,12})?)?$",
-    re.IGNORECASE,
-)
-_NUMBER = re.compile(
-    r"(?:PAGE|PG\.?|P\.|SEITE|стр\.)?\s?[-–—(\[]{0,2}\s?\d{1,3}[A-Z]?\s?[-–—)\]]{0,2}\.?(?:\s?(?:/|OF)\s?\d{1,4})?$"
-    r"|(?P<scene>[A-Z]{0,2}\d{1,3}[A-Z]{0,2})[.)]?\s{1,100}(?P=scene)[.)]?$",
-    re.IGNORECASE,
-)
-_ACT = re.compile(
-    r"(?:END (?:OF )?)?(?:THE )?(?:ACT (?:ONE|TWO|THREE|FOUR|FIVE|SIX|[IVX]{1,4}|\d)|TEASER|COLD OPEN(?:ING)?)"
-    r"(?: CONT['’]D)?[.:]?$"
+    r"|CONTINUED:?|CONT['’]D:?|CONTINUED\s?:[^:]{0,90})(?:\s{0,4}\(\d{1,3}\))?(?:\s{0,80}\d[\dA-Z .*-]{0,12})?$"
 )
 _COLOUR = "WHITE|BLUE|PINK|YELLOW|GREEN|GOLD(?:EN)?(?:ROD)?|BUFF|SALMON|CHERRY|TAN|GREY|GRAY|IVORY|LAVENDER"
 _DRAFT = re.compile(
@@ -50,18 +35,23 @@ _DATE = re.compile(r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}")
 _PAGE_AT_END = re.compile(r"\s\d{1,3}[A-Z]?\.$|\s{3,80}\d{1,3}[A-Z]?\.?$")
 _PROSE = re.compile(r"\b(?!of|the|by|and|de|pp|pgs?\b)[a-zà-ÿ]{2,20}\b")
 
-_CUT = r"(?:SMASH |MATCH |JUMP |HARD |QUICK |TIME |SLOW |CROSS |SHOCK |FAST )?(?:CUT|FADE|DISSOLVE|WIPE|IRIS)"
-_TRANSITION = re.compile(
-    rf"(?:THE\s)?(?:{_CUT}(?:\s(?:BACK|IN|OUT|UP|DOWN|ON|OFF|TO|THROUGH|FROM|BLACK|WHITE)){{0,4}}[.:]{{1,2}}"
-    rf"|{_CUT}\s(?:IN|OUT|UP|TO BLACK|TO WHITE|TO|BACK TO)"
-    r"|BACK TO (?:SCENE|PRESENT(?: DAY)?)[.:]?|INTERCUT[.:]?|THE END[.:]?|FIN[.:]|END CREDITS[.:]?"
-    r"|FUNDIDO (?:A NEGRO|EN NEGRO)[.:]?|CORTE A:?|FONDU (?:AU NOIR|ENCHAÎNÉ)[.:]?|(?:COUPE|CUT) [ÀA]\s?:|SCHNITT[.:]"
-    r"|ABBLENDE[.:]?|AUFBLENDE[.:]?|DISSOLVENZA[^a-z]{0,30}|STACCO[^a-z]{0,10}|ЗТМ[.:]?|ИЗ ЗТМ[.:]?)$",
-    re.IGNORECASE,
-)
-_MOST_WORDS = 8  # of a transition that is none of the above
-_OPENER = {"FADE", "CUT", "DISSOLVE", "SMASH", "MATCH", "JUMP", "HARD", "QUICK", "TIME", "SLOW", "WIPE", "IRIS"}
-_DIRECTION = {"TO", "IN", "OUT", "BLACK", "WHITE", "ON", "UP"}
+
+def page_lines(lines: list[str]) -> list[Line]:
+    """Lines without revision marks and page furniture; what follows a page's end says so, after a blank line."""
+    lines = [line if line == PAGE_BREAK else without_revision_mark(line) if line.strip() else line for line in lines]
+    heads, numbers = running_heads(lines), page_numbers(lines)
+    found: list[Line] = []
+    page = more = False
+    for index, line in enumerate(lines):
+        if index in numbers or line in heads or is_page_furniture(line):
+            page, more = True, more or is_more(line)
+            found.append(Line(""))
+        elif line.strip():
+            found.append(Line(line.strip(), indent_of(line), page, more))
+            page = more = False
+        else:
+            found.append(Line(line))
+    return found
 
 
 def without_revision_mark(line: str) -> str:
@@ -92,8 +82,7 @@ def is_page_furniture(line: str) -> bool:
         return False
     far = indent_of(line) >= _FAR_RIGHT and _NUMBER.match(bare) is not None
     upper = bare.upper() if bare.startswith("(") else bare
-    patterns = _PAGE.match(bare) or _MORE.match(bare) or _CONTINUED.match(upper)
-    return far or patterns is not None or _is_page_head(line, bare)
+    return far or is_more(bare) or _CONTINUED.match(upper) is not None or _is_page_head(line, bare)
 
 
 def _is_page_head(line: str, bare: str) -> bool:
@@ -126,8 +115,7 @@ def _head_name(line: str) -> str:
 
 
 def _rises(numbers: list[int]) -> bool:
-    steps = [after - before for before, after in zip(numbers, numbers[1:], strict=False)]
-    return all(step > 0 for step in steps)
+    return all(before < after for before, after in pairwise(numbers))
 
 
 def _beside_pages(lines: list[str], heads: set[str]) -> set[str]:
@@ -146,20 +134,34 @@ def _beside_pages(lines: list[str], heads: set[str]) -> set[str]:
 
 
 def _is_number(line: str) -> bool:
-    return len(line) <= _LONGEST and _BARE_NUMBER.match(line.strip()) is not None
+    return len(line) <= _LONGEST and _NUMBER.match(line.strip()) is not None
 
 
 def page_numbers(lines: list[str]) -> set[int]:
-    """Indices of the numbers that stand alone in their lines and count the pages: the longest row of such numbers."""
+    """Indices of page numbers: ``Page 12``, numbers between blank lines, and those that count through the script.
+
+    A number right below a cue is an answer.
+    """
+    solid = [index for index, line in enumerate(lines) if line.strip()]
+    found: dict[int, int] = {}  # index of a line -> its number
+    certain = set()
+    for before, index in zip([-1, *solid], solid, strict=False):
+        number = _NUMBER.match(lines[index].strip()) if len(lines[index]) <= _LONGEST else None
+        below_cue = before >= 0 and is_cue(lines[before].strip())
+        if number and not (below_cue and before == index - 1):
+            found[index] = int(number["value"])
+            alone = index - before > 1 and not "".join(lines[index + 1 : index + 2]).strip()
+            if (alone and not below_cue) or number[0].upper().startswith("PAGE"):
+                certain.add(index)
+    return certain | _longest_row(found)
+
+
+def _longest_row(numbers: dict[int, int]) -> set[int]:
+    """Indices of the longest row of numbers that rise by one to three each, if it is long enough for page numbers."""
     rows: dict[int, tuple[int, int]] = {}  # number -> length of the longest row that ends with it, index of its line
     before: dict[int, int] = {}  # index of a line -> that of the number before it in its row
-    for index, line in enumerate(lines):
-        found = _BARE_NUMBER.match(line.strip()) if len(line) <= _LONGEST else None
-        if not found or (index and is_cue(lines[index - 1].strip())):
-            continue
-        number = int(found["value"])
-        length, last = max(rows.get(number - step, (0, -1)) for step in (1, 2, 3))
-        before[index] = last
+    for index, number in numbers.items():
+        length, before[index] = max(rows.get(number - step, (0, -1)) for step in (1, 2, 3))
         rows[number] = max(rows.get(number, (0, -1)), (length + 1, index))
     length, index = max(rows.values(), default=(0, -1))
     row = set()
@@ -171,51 +173,5 @@ def page_numbers(lines: list[str]) -> set[int]:
 
 def _alone(lines: list[str]) -> set[str]:
     """Lines with a blank line, a page break or the end of the script behind them every time."""
-    followed = {line for line, after in zip(lines, lines[1:], strict=False) if after.strip()}
+    followed = {line for line, after in pairwise(lines) if after.strip()}
     return {line for line in lines if line.strip()} - followed
-
-
-def is_transition(text: str) -> bool:
-    """``CUT TO:``, ``FADE OUT.`` and the like, and what ``>`` forces to be one."""
-    if text.startswith(">"):
-        return not text.endswith("<")
-    bare = without_marks(text)
-    if not 3 <= len(bare) <= 80:
-        return False
-    if _TRANSITION.match(bare) or (bare.endswith(" TO:") and bare.upper() == bare):
-        return True
-    words = bare.rstrip(":.").split()
-    if bare.upper() != bare or not 1 < len(words) <= _MOST_WORDS:
-        return False
-    return words[0] in _OPENER and not _DIRECTION.isdisjoint(words[1:])
-
-
-def is_between_scenes(text: str) -> bool:
-    """True for a line outside speeches that is no part of the story: transitions, omitted scenes, sections, numbers."""
-    bare = without_marks(text)
-    if not bare or set(bare) <= set("-=~·• "):  # rules, ===, ***
-        return True
-    if re.match(r"#{1,6}\s{0,3}[^\s#\d]|#{2,6}\s|#\s|=\s{0,3}[^\s=]", text):
-        return True
-    if is_transition(text):
-        return True
-    short = len(bare) <= _LONGEST
-    return short and any(pattern.match(bare) for pattern in (_OMITTED, _NUMBER, _ACT))
-
-
-def page_lines(lines: list[str]) -> list[Line]:
-    """Lines without revision marks and page furniture; what follows a page's end says so, after a blank line."""
-    lines = [line if line == PAGE_BREAK else without_revision_mark(line) if line.strip() else line for line in lines]
-    heads, numbers = running_heads(lines), page_numbers(lines)
-    found: list[Line] = []
-    page = more = False
-    for index, line in enumerate(lines):
-        if index in numbers or line in heads or is_page_furniture(line):
-            page, more = True, more or is_more(line)
-            found.append(Line(""))
-        elif line.strip():
-            found.append(Line(line.strip(), indent_of(line), page, more))
-            page = more = False
-        else:
-            found.append(Line(line))
-    return found
