@@ -26,7 +26,7 @@ lamp?]] /* A window. */
 ANNA (V.O.) ^
 (low)
 42.
-  
+\x20\x20
 Go \\*now\\*.
 
 > CUT TO:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -92,6 +94,7 @@ PAGES = {
     ),
     "drafts": (
         A + "A.\n\n  Blue Rev. (01/02/03)   12.\n\nTHE LAMP - FULL YELLOW DRAFT - 9/13/19 4.\n\nREVISED 3/4/05\n\n"
+        "(Blue) 12/3/04   5.\n\n"
         '"The Lamp"   Pink Revisions 3-4-2005   7A.\n\nB.',
         "1: A. | 1: B.",
     ),
@@ -246,6 +249,8 @@ TITLE_PAGES = {
     "one key": "Title: A",
     "keys a blank line apart": "Title: A\n\nAuthor: B\n\nDraft date: C",
     "blank lines before": "\n\nTitle: A\nAuthor: B",
+    "contact over blank lines": "Title: A\nContact:\n    B\n\n    12 C Street",
+    "front matter": "---\ntitle: A\ntags:\n  - b\n---\n\nTitle: A",
     "cover": "          THE LAMP\n\n          written by\n\n          A. Nobody\n\n\n          First draft",
 }
 
@@ -280,6 +285,47 @@ def test_lines(script: str) -> None:
 @pytest.mark.parametrize("title_page", TITLE_PAGES.values(), ids=TITLE_PAGES)
 def test_title_page(title_page: str) -> None:
     assert show(f"{title_page}\n\n{SCRIPT}") == "1: Rain. | 2: Snow."
+
+
+EXAMPLE = (Path(__file__).parents[3] / "examples" / "lighthouse.fountain").read_text(encoding="utf-8")
+_, STORY = EXAMPLE.split("\n\n", 1)
+
+
+def in_columns(story: str, action: int, speech: int, cue: int) -> str:
+    """A Fountain story as indented plain text, wrapped at 50 and 30 characters."""
+    paragraphs = []
+    for paragraph in story.split("\n\n"):
+        first, _, rest = paragraph.partition("\n")
+        if rest:
+            words = textwrap.wrap(rest, 30)
+            paragraphs.append(f"{' ' * cue}{first}\n" + textwrap.indent("\n".join(words), " " * speech))
+        else:
+            paragraphs.append(textwrap.indent("\n".join(textwrap.wrap(paragraph, 50)), " " * action))
+    return "\n\n".join(paragraphs)
+
+
+RETYPED = {
+    "doubled": EXAMPLE.replace("\n", "\n\n"),
+    "one blank line after every line": re.sub(r"\n+", "\n\n", EXAMPLE),
+    "no blank line": re.sub(r"\n+", "\n", STORY),
+    "every line revised": re.sub(r"(?m)(?<=.)$", "   *", EXAMPLE),
+    "columns": in_columns(STORY, 0, 10, 22),
+    "columns and a margin": in_columns(STORY, 15, 25, 37),
+    "near columns": in_columns(STORY, 0, 5, 10),
+    "cues indented only": in_columns(STORY, 10, 10, 26),
+    "columns, doubled": in_columns(STORY, 5, 15, 30).replace("\n", "\n\n"),
+    "columns, no blank line": re.sub(r"\n+", "\n", in_columns(STORY, 5, 15, 30)),
+    "cues indented only, no blank line": re.sub(r"\n+", "\n", in_columns(STORY, 0, 0, 20)),
+    "transcript": re.sub(r"(?m)^([A-Z]+)(?: \(CONT'D\))?\n(?=[A-Z][a-z])", r"\1: ", STORY),
+    "cues with a colon": re.sub(r"(?m)^([A-Z]+)(?: \(CONT'D\))?\n(?=[A-Z][a-z])", r"\1:\n", STORY),
+}
+
+
+@pytest.mark.parametrize("script", RETYPED.values(), ids=RETYPED)
+def test_the_example_is_the_same_in_every_layout(script: str) -> None:
+    parsed = parse_script(EXAMPLE)
+    assert (len(parsed), len({scene for scene, _, _ in parsed})) == (10, 3)
+    assert parse_script(script) == parsed
 
 
 def test_windows_characters_read_as_latin_are_no_line_ends() -> None:

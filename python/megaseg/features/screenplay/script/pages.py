@@ -28,7 +28,7 @@ _CONTINUED = re.compile(
 _COLOUR = "WHITE|BLUE|PINK|YELLOW|GREEN|GOLD(?:EN)?(?:ROD)?|BUFF|SALMON|CHERRY|TAN|GREY|GRAY|IVORY|LAVENDER"
 _DRAFT = re.compile(
     rf"\b(?:REV(?:\.|ISED|ISIONS?|S)?|DRAFT|(?:{_COLOUR})\s(?:REV(?:\.|ISED|ISIONS?)?|DRAFT|PAGES|SHOOTING)"
-    r"|SHOOTING SCRIPT)(?=$|[\s.:(,-])",
+    rf"|(?:{_COLOUR})\)|SHOOTING SCRIPT)(?=$|[\s.:(,-])",
     re.IGNORECASE,
 )
 _DATE = re.compile(r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}")
@@ -55,17 +55,19 @@ def page_lines(lines: list[str]) -> list[Line]:
 
 
 def without_revision_mark(line: str) -> str:
-    """A line without the asterisks (or ``(X)``) of revised pages at its right end; emphasis that ends there stays."""
+    """A line without the asterisks (or ``(X)``) of revised pages in its margins; emphasis that ends there stays."""
     line = line.rstrip()
+    if line.startswith("*   "):
+        line = f" {line[1:]}"
     if line.endswith("(X)") and line[:-3].endswith("  "):
         return line[:-3].rstrip()
     if not line.endswith("*"):
         return line
     text = line.rstrip("*")
     marks = len(line) - len(text)
-    if not text or marks > 3 or not text.endswith(" "):
-        return line if text or marks > 3 else ""
-    return text.rstrip() if text.endswith("  ") or "*" not in text else line
+    if marks > 3 or (text and not text.endswith("  ") and "*" in text):
+        return line
+    return text.rstrip() if marks == 1 or not text or text.endswith(" ") else line
 
 
 def is_more(line: str) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from megaseg.features.screenplay.script.columns import by_columns, find_columns
 from megaseg.features.screenplay.script.headings import is_heading, is_plain_heading
-from megaseg.features.screenplay.script.lines import KEEPS_SPEECH, Line, Paragraph
+from megaseg.features.screenplay.script.lines import KEEPS_SPEECH, Line, Paragraph, is_complete
 from megaseg.features.screenplay.script.speakers import inline_speech, is_cue
 from megaseg.features.screenplay.script.transitions import is_between_scenes, is_transition
 
@@ -25,11 +25,12 @@ def paragraphs(lines: list[Line]) -> list[Paragraph]:
     """Paragraphs of lines in any layout, as Fountain would have them."""
     lines = _single_spaced(lines)
     found = _between_blanks(lines)
-    if columns := find_columns(found):
+    columns, solid = find_columns(found), _is_solid(lines)
+    if columns and (columns.parts_speech or not solid):
         return by_columns(found, columns)
     if _is_transcript(found):
         return _transcript(found)
-    if _is_solid(lines):
+    if solid:
         return _unfolded([line for line in lines if line.text.strip()])
     return _with_speeches(found) if _is_loose(found) else found
 
@@ -158,7 +159,7 @@ def _unfolded(lines: list[Line]) -> list[Paragraph]:
     for line in lines:
         last = parts[-1] if parts else []
         below_cue = in_speech and (len(last) == 1 or last[-1].text.startswith("("))
-        if below_cue or (in_speech and _is_speech_line(line, width)):
+        if below_cue or (in_speech and _goes_on(last[-1], line, width)):
             last.append(line)
             continue
         starts = not last or in_speech or line.page or is_plain_heading(line.text) or is_between_scenes(line.text)
@@ -170,11 +171,12 @@ def _unfolded(lines: list[Line]) -> list[Paragraph]:
     return parts
 
 
-def _is_speech_line(line: Line, width: int) -> bool:
-    """Whether a line goes on with the speech above it."""
+def _goes_on(before: Line, line: Line, width: int) -> bool:
+    """Whether a line goes on with the speech above it: not where the line before had room for its first word."""
     if line.page or is_plain_heading(line.text) or is_transition(line.text) or is_cue(line.text):
         return False
-    return len(line.text) <= width or line.text.startswith("(")
+    fits = len(before.text) + 1 + len(line.text.split()[0]) <= width
+    return line.text.startswith("(") or (len(line.text) <= width and not (fits and is_complete(before)))
 
 
 def _stands_alone(line: Line) -> bool:

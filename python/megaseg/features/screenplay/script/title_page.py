@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from megaseg.features.screenplay.script.emphasis import without_marks
 from megaseg.features.screenplay.script.headings import is_heading
-from megaseg.features.screenplay.script.lines import PAGE_BREAK
+from megaseg.features.screenplay.script.lines import PAGE_BREAK, indent_of
 from megaseg.features.screenplay.script.speakers import is_cue
 from megaseg.features.screenplay.script.transitions import is_transition
 
@@ -38,8 +38,20 @@ _BY = re.compile(
 def without_title_page(lines: list[str]) -> list[str]:
     """Lines of the script proper."""
     start = next((i for i, line in enumerate(lines) if line.strip() and line != PAGE_BREAK), len(lines))
+    if start < len(lines) and lines[start] == "---":
+        start = _end_of_front_matter(lines, start)
     end = _end_of_keys(lines, start) or _end_of_cover(lines, start)
-    return lines[end:] if end else lines
+    return lines[end or start :]
+
+
+def _end_of_front_matter(lines: list[str], start: int) -> int:
+    """Index after YAML between two ``---``, as Markdown files begin; that of the first if there is none."""
+    for at in range(start + 1, min(len(lines), start + _MOST_LINES)):
+        if lines[at] in ("---", "..."):
+            return at + 1
+        if lines[at] and not lines[at][0].isspace() and not _key(lines[at]) and lines[at][0] not in "-#":
+            break
+    return start
 
 
 def _key(line: str) -> str:
@@ -57,18 +69,26 @@ def _is_known(key: str) -> bool:
 def _end_of_keys(lines: list[str], start: int) -> int:
     """Index after a title page of keys that begins at a line; 0 if there is none."""
     keys: list[str] = []
-    end = at = start
+    at, end = start, 0  # end: index after the last line that belongs to the page
     while at < len(lines):
         line = lines[at]
         key = _key(line)
         if key and (_is_known(key) or not keys or (at and lines[at - 1].strip())):
             keys.append(key)
-        elif line.strip() and (not lines[at - 1].strip() or is_heading(line) or not keys or set(line.strip()) == {"="}):
+        elif line.strip() and not _is_value(lines, at, end):
             break
         at += 1
         end = at if line.strip() else end
     known = any(map(_is_known, keys)) and (_is_known(keys[0]) or len(keys) > 1)
     return end if known or _is_foreign(lines, keys, end) else 0
+
+
+def _is_value(lines: list[str], at: int, end: int) -> bool:
+    """Whether a line goes on with a key's value: right below it, or indented as the last line, a blank line apart."""
+    line, last = lines[at], lines[end - 1] if end else ""
+    if is_heading(line) or set(line.strip()) == {"="} or not end:
+        return False
+    return bool(lines[at - 1].strip()) or (line[0].isspace() and indent_of(line) == indent_of(last))
 
 
 def _is_foreign(lines: list[str], keys: list[str], end: int) -> bool:
