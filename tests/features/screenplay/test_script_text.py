@@ -56,6 +56,7 @@ FOUNTAIN = {
     "page break": (A + "Rain.\n\n===\n\nSnow.\n\n=======\n\nHail.", "1: Rain. | 1: Snow. | 1: Hail."),
     "lyrics": (A + "~La la", "1: La la"),
     "centred": (A + "> THE LAMP <\n\n>No space<", "1: THE LAMP | 1: No space"),
+    "transitions alone": (A + "Rain.\n\nGO TO:\n\nTO:\n\nEXT. B\n\nSnow.", "1: Rain. | 2: Snow."),
     "transition": (A + "Rain.\n\n> Burn to white.\n\nEXT. B\n\nSnow.", "1: Rain. | 2: Snow."),
     "emphasis": (A + "A *b* **c** ***d*** _e_ _**f**_.", "1: A b c d e f."),
     "nested emphasis": (A + "**bold *and italic*** here", "1: bold and italic here"),

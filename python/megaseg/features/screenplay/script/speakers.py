@@ -53,7 +53,7 @@ def is_cue(line: str) -> bool:
     """True if a line names a speaker where speech follows: a name in capitals, or one forced by ``@``."""
     if line.startswith("@"):
         return bool(cue_name(line))
-    if len(line) > 4 * _LONGEST or line[:1] in "!.>~=#(":
+    if len(line) > 4 * _LONGEST or line[:1] in "!.>~=#(" or line.endswith("TO:"):
         return False
     name = _as_written(line)
     if not 0 < len(name) <= _LONGEST or name[-1] in "!?:;–—-" or name.endswith("..") or _NOBODY.match(name):

@@ -45,7 +45,7 @@ def is_transition(text: str) -> bool:
     bare = without_marks(text)
     if not 3 <= len(bare) <= 80:
         return False
-    if _TRANSITION.match(bare) or (bare.endswith(" TO:") and bare.upper() == bare):
+    if _TRANSITION.match(bare) or (f" {bare}".endswith(" TO:") and bare.upper() == bare):
         return True
     words = bare.rstrip(":.").split()
     if bare.upper() != bare or not 1 < len(words) <= _MOST_WORDS:
