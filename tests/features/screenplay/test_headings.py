@@ -120,6 +120,9 @@ S#12. 거실 - 낮
 ._**ÉGLISE**_
 .12 THE CAVE
 ."THE CAVE"
+> INT. HOUSE - DAY
+- EXT. STREET - DAY
+~~INT. HOUSE~~
 """
 
 NOT_HEADINGS = """

@@ -77,6 +77,7 @@ PAGES = {
         A + "ANNA\nI said\n\n(MORE)\n\n12.\n\nANNA (CONT'D)\nto go.\n\nANNA (CONT'D)\nNow.",
         "1 ANNA: I said to go. | 1 ANNA: Now.",
     ),
+    "speech over a forced page": (A + "ANNA\nI said\n\n===\n\nANNA (CONT'D)\nto go.", "1 ANNA: I said to go."),
     "speech over a form feed": (A + "ANNA\nI said.\n(MORE)\n\x0cANNA (CONT'D)\nGo.", "1 ANNA: I said. Go."),
     "speech over a page of a scene": (
         A + "ANNA\nI said.\n(MORE)\n\n(CONTINUED)\n\n12.\n\n4 CONTINUED: (2) 4\n\nANNA (CONT'D)\nGo.",

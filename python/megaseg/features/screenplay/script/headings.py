@@ -11,6 +11,7 @@ import re
 from megaseg.features.screenplay.script.emphasis import without_marks
 
 _LONGEST = 200  # characters of a heading that INT or EXT does not begin
+_BULLETS = "-–—•>~ "  # before a heading that is a transition or an entry of a list by mistake
 _SHORT = "INT|EXT|EST|ИНТ|НАТ|ЭКСТ|ПАВ"
 _LONG = (
     "INTERIOR|EXTERIOR|ESTABLISHING|INT[ÉE]RIEUR|EXT[ÉE]RIEUR|INTERNO|ESTERNO|INNEN|AU(?:SS|ß|ẞ)EN|INTERIÖR|EXTERIÖR"
@@ -49,7 +50,9 @@ def is_heading(line: str) -> bool:
     if _is_upper(bare) and _LEAD.search(bare[:80]):
         return True
     opening = _OPENING.match(_upper(bare))
-    return bool(opening and _is_place(bare, opening)) or _is_numbered(bare)
+    if opening and _is_place(bare, opening):
+        return True
+    return _is_numbered(bare) or (bare[:1] in _BULLETS and is_plain_heading(bare.lstrip(_BULLETS)))
 
 
 def is_plain_heading(line: str) -> bool:

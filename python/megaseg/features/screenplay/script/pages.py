@@ -77,9 +77,9 @@ def is_more(line: str) -> bool:
 
 def is_page_furniture(line: str) -> bool:
     """True for what stands at the top or bottom of a page, in a speech or not."""
-    if line == PAGE_BREAK:
-        return True
     bare = without_marks(line.strip())
+    if line == PAGE_BREAK or (len(bare) > 2 and set(bare) == {"="}):
+        return True
     if not bare or len(bare) > _LONGEST:
         return False
     far = indent_of(line) >= _FAR_RIGHT and _NUMBER.match(bare) is not None
