@@ -16,6 +16,52 @@ from megaseg.engine.model.config import FORMAT
 from megaseg.engine.results.schema import Decision
 from megaseg.engine.results.segmentation import Segmentation
 
+FOUNTAIN = """\
+Title: The Lamp
+Author: A. Nobody
+
+**1. INT. KITCHEN - DAY** #1#
+
+ANNA lights the *lamp*. [[Which
+lamp?]] /* A window. */
+
+ANNA (V.O.) ^
+(low)
+42.
+\x20\x20
+Go \\*now\\*.
+
+> CUT TO:
+
+.ÉGLISE - NUIT
+
+# Act two
+
+> THE END <
+"""
+PLAIN = """\
+                    THE LAMP
+
+                    written by A. Nobody
+
+FADE IN:
+
+1    INT. HALL - DAY                                  1
+
+     Anna waits.                                      *
+
+                         ANNA
+                  Who is
+                         (MORE)
+                                            Blue Rev. (01/02/03)   2.
+\f
+1    CONTINUED: (2)                                   1
+
+                         ANNA (CONT'D)
+                  there?
+
+2    OMITTED                                          2
+"""
 TEXT = (
     "Title: A\n\nINT. CAFÉ - DAY\n\nÉva waits.\n\nÉVA (O.S.)\n(low)\nYes [[no]].\n\nCUT TO:\n\n.SEA\n\n/* x */Rain.\n"
 )
@@ -34,7 +80,11 @@ PAGE = [
     (180.0, 640.0, "Yes."),
 ]
 SCRIPTS = {
-    "script_bytes": [TEXT.encode(code) for code in ("utf-8", "cp1252", "utf-16", "mac_roman")],
+    "script": [
+        FOUNTAIN.encode(),
+        PLAIN.encode(),
+        *(TEXT.encode(code) for code in ("utf-8", "cp1252", "utf-16", "mac_roman")),
+    ],
     "fdx": [fdx(*TYPED).encode(), fdx(*TYPED, head="").encode("utf-16")],
     "pdf": [
         pdf(PAGE, PAGE),

@@ -68,7 +68,7 @@ def _sealed(data: bytes) -> bytes:
     return data
 
 
-def script_bytes(data: bytes) -> None:
+def script(data: bytes) -> None:
     """Read a screenplay of any kind that is text, in any encoding."""
     _script(data, None if data[:5] != b"%PDF-" else "text")
 
@@ -94,7 +94,7 @@ TARGETS = {
     "safetensors": safetensors,
     "result": result,
     "snapshot": snapshot,
-    "script_bytes": script_bytes,
+    "script": script,
     "fdx": fdx,
     "pdf": pdf,
 }

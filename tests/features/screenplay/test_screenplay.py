@@ -123,8 +123,7 @@ def test_fountain(tmp_path: Path) -> None:
 def test_plain_text_loses_its_furniture() -> None:
     assert parse_script(PLAIN) == [
         (1, "", "The house is quiet. A clock ticks on the wall."),
-        (1, "JOHN", "(whispering) Who is there? I said who is there?"),
-        (1, "JOHN", "Show yourself."),
+        (1, "JOHN", "(whispering) Who is there? I said who is there? Show yourself."),
         (2, "", "A car passes."),
     ]
 

@@ -14,6 +14,7 @@ from megaseg.features.screenplay.kinds import kind_of, known_kind
 from megaseg.features.screenplay.pack import parse_pack, read_pack
 from megaseg.features.screenplay.pdf import parse_pdf
 from megaseg.features.screenplay.screenplay import Screenplay, from_parsed
+from megaseg.features.screenplay.script.remarks import remarks as remarks_on
 from megaseg.features.screenplay.script_text import Parsed, parse_script
 from megaseg.features.screenplay.signatures import binary_signature, is_final_draft, is_pack, text_form
 
@@ -131,5 +132,5 @@ def _from_text(text: str, name: str, where: str, kind: str | None, remarks: list
 
 
 def _screenplay(parsed: Parsed, name: str, where: str, remarks: list[str]) -> Screenplay:
-    """A screenplay of parsed blocks, whatever its file is: remarks on the blocks join those on the file here."""
-    return from_parsed(parsed, name, where, remarks)
+    """A screenplay of parsed blocks, whatever its file is, with remarks on the file and on the blocks."""
+    return from_parsed(parsed, name, where, [*remarks, *remarks_on(parsed)])

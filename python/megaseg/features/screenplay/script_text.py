@@ -1,30 +1,39 @@
-"""Parse a screenplay in text form: Fountain (fountain.io/syntax) or plain text as scripts circulate on the web."""
+"""Parse a screenplay in text form: Fountain (fountain.io/syntax), plain text, and text taken from PDFs.
+
+The steps, one module of ``script/`` each: lines, notes, title page, pages, paragraphs in any layout, and here what each
+paragraph is.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 
-_HEADING = re.compile(
-    r"^(?:[A-Z]?\d+[A-Z]*[.)]?\s+)?(?:INT|EXT|EST|I/E|INT\.?/EXT|EXT\.?/INT)(?:[.:\s/-].*|)$", re.IGNORECASE
-)
-_TRANSITION = re.compile(
-    r"^(?:(?:FADE|CUT|DISSOLVE|SMASH|MATCH|JUMP|HARD|QUICK|TIME|SLOW|WIPE|IRIS|BACK)\b[A-Z \-]*"
-    r"\b(?:TO|IN|OUT|BLACK|WHITE|ON|UP)\b[A-Z ]*[:.]?|[A-Z][A-Z ]* TO:|THE END\.?|FADE (?:IN|OUT)[:.]?)$"
-)
-_FURNITURE = re.compile(
-    r"^(?:\(?(?:CONTINUED|MORE|CONT'?D)\)?:?(?:\s*\(\d+\))?|CONTINUED:.*|(?:\d+[A-Z]?[ .]*)?OMITTED.*"
-    r"|(?:page\s+)?\d+[A-Z]?\.?|={3,}|[-*_]{3,})$",
-    re.IGNORECASE,
-)
-_CUE = re.compile(r"^(?=.*[A-Z])[^a-z:!?]{1,40}$")
-_EXTENSION = re.compile(r"\s*\((?:[^)]*)\)?|\s*\^$")
-_EMPHASIS = re.compile(r"(?<!\\)(\*{1,3}|_)(?=\S)(.+?)(?<=\S)\1")
-_NOTE = re.compile(r"/\*|\[\[")
-_CLOSING = {"/*": "*/", "[[": "]]"}
-_MOST_STEPS = 10_000_000  # of a search for emphasis, which is quadratic where it is never closed
-_TITLE_PAGE = re.compile(r"\A\s*(?:[A-Z][\w ]*:[^\n]*\n(?:[ \t]+\S[^\n]*\n)*)+\s*\n", re.IGNORECASE)
+from megaseg.features.screenplay.script.emphasis import without_emphasis
+from megaseg.features.screenplay.script.headings import heading_text, is_heading, is_plain_heading
+from megaseg.features.screenplay.script.lines import Paragraph, ends_sentence, split_lines
+from megaseg.features.screenplay.script.notes import without_notes
+from megaseg.features.screenplay.script.pages import page_lines
+from megaseg.features.screenplay.script.paragraphs import paragraphs
+from megaseg.features.screenplay.script.speakers import cue_name, goes_on, is_cue
+from megaseg.features.screenplay.script.title_page import without_title_page
+from megaseg.features.screenplay.script.transitions import is_between_scenes, is_transition
+
+_AGAIN = re.compile(r"\(\s{0,3}(?:CONT['’]?D|CONTINUED|MORE)\.?\s{0,3}\)", re.IGNORECASE)
 
 Parsed = list[tuple[int, str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A heading, an action paragraph or a speech (``speaker``)."""
+
+    words: str
+    speaker: str = ""
+    heading: bool = False
+    page: bool = False  # a page ended before
+    again: bool = False  # the speaker of the page before goes on
 
 
 def parse_script(text: str) -> Parsed:
@@ -32,88 +41,69 @@ def parse_script(text: str) -> Parsed:
 
     Scene numbers grow by one at each heading; a scene without blocks vanishes. A script without headings has one scene.
     """
-    text = _without_notes(text.expandtabs().replace("\r\n", "\n").replace("\r", "\n").replace("\f", "\n\n"))
-    if re.match(r"\s*(?:Title|Credit|Author|Source)\s*:", text, re.IGNORECASE):
-        text = _TITLE_PAGE.sub("", text)
-    parsed: Parsed = []
-    scene = 0
-    for paragraph in re.split(r"\n[ ]*\n", text):
-        lines = [line for line in map(str.strip, paragraph.split("\n")) if line and not _is_furniture(line)]
-        for is_heading, rest in _split_headings(lines):
-            scene += is_heading
-            speaker, words = _speech(rest)
-            if words:
-                parsed.append((scene, speaker, words))
-    return _rejoin(parsed)
+    lines = without_title_page(without_notes(split_lines(text)))
+    blocks: list[tuple[int, str, list[str]]] = []
+    scene, place = 0, ""
+    for part in (part for paragraph in paragraphs(page_lines(lines)) for part in _parts(paragraph)):
+        if part.heading:
+            repeated = part.again and part.words == place
+            scene, place = scene + (not repeated), part.words
+        elif blocks and blocks[-1][0] == scene and _goes_on(part, *blocks[-1][1:]):
+            blocks[-1][2].append(part.words)
+        elif part.words:
+            blocks.append((scene, part.speaker, [part.words]))
+    return [(scene, speaker, " ".join(words)) for scene, speaker, words in blocks]
 
 
-def _without_notes(text: str) -> str:
-    """Text without ``/* */`` and ``[[ ]]``, in time that grows with its length whatever is in it."""
-    last = {opening: text.rfind(closing) for opening, closing in _CLOSING.items()}
-    kept, begin, place = [], 0, 0
-    while note := _NOTE.search(text, place):
-        if last[note[0]] < note.end():
-            place = note.start() + 1
-            continue
-        kept.append(text[begin : note.start()])
-        begin = place = text.find(_CLOSING[note[0]], note.end()) + 2
-    return "".join([*kept, text[begin:]])
+def _parts(paragraph: Paragraph) -> Iterator[_Part]:
+    """What a paragraph holds: headings and lines between scenes first, then a speech or action."""
+    page, more = paragraph[0].page, paragraph[0].more
+    lines = [line.text for line in paragraph]
+    at = 0
+    while at < len(lines):
+        first = lines[at]
+        if is_heading(first):
+            yield _Part(_AGAIN.sub("", heading_text(first)).strip().upper(), heading=True, again=goes_on(first))
+            at += 1
+        elif at + 1 < len(lines) and is_cue(first):
+            words = _words(_without_transition(lines[at + 1 :]))
+            yield _Part(words, cue_name(first), page=page, again=more or goes_on(first))
+            return
+        elif is_between_scenes(first):
+            at += 1
+        else:
+            end = _end_of_action(lines, at)
+            yield _Part(_words(lines[at:end]), page=page)
+            at = end
 
 
-def _is_furniture(line: str) -> bool:
-    if line.startswith("!") or line.startswith("@"):
+def _end_of_action(lines: list[str], begin: int) -> int:
+    """Index of the line that interrupts an action paragraph: a transition, or a heading after a sentence."""
+    for at in range(begin + 1, len(lines)):
+        if is_transition(lines[at]) or (ends_sentence(lines[at - 1]) and is_plain_heading(lines[at])):
+            return at
+    return len(lines)
+
+
+def _without_transition(speech: list[str]) -> list[str]:
+    """Lines of a speech without the transition right below it."""
+    last = speech[-1]
+    below = len(speech) > 1 and (last.endswith("TO:") or last.startswith(">")) and is_transition(last)
+    return speech[:-1] if below else speech
+
+
+def _words(lines: list[str]) -> str:
+    """Words of lines without forcing marks, emphasis and ``(CONT'D)``, one space apart."""
+    bare = [line.lstrip("!~").removeprefix("@" if len(lines) == 1 else "") for line in lines]
+    text = " ".join(line[1:-1] if line.startswith(">") and line.endswith("<") else line for line in bare)
+    return " ".join(without_emphasis(_AGAIN.sub(" ", text)).split())
+
+
+def _goes_on(part: _Part, speaker: str, words: list[str]) -> bool:
+    """Whether a page break alone parts a paragraph from the block before it."""
+    if not part.page or not part.words:
         return False
-    centred = line.startswith(">") and line.endswith("<")
-    fountain = line.startswith(">") or re.match(r"^(?:#+ ?|= ?)\S", line) is not None
-    return not centred and bool(fountain or _FURNITURE.match(line) or _TRANSITION.match(line))
-
-
-def _is_heading(line: str) -> bool:
-    return bool(_HEADING.match(line)) or re.match(r"^\.[A-Za-z0-9]", line) is not None
-
-
-def _split_headings(lines: list[str]) -> list[tuple[bool, list[str]]]:
-    """Lines of one paragraph -> [(opens a scene, the lines that follow the heading)]."""
-    groups: list[tuple[bool, list[str]]] = [(False, [])]
-    for line in lines:
-        if _is_heading(line):
-            groups.append((True, []))
-        else:
-            groups[-1][1].append(line)
-    return groups
-
-
-def _speech(lines: list[str]) -> tuple[str, str]:
-    """Lines of one paragraph -> (speaker, words): a cue line above other lines makes it a speech."""
-    lines = [line for line in lines if line]
-    if len(lines) > 1:
-        forced = lines[0].startswith("@")
-        name = _EXTENSION.sub("", lines[0].lstrip("@")).strip()
-        if name and (forced or (_CUE.match(name) and not lines[0].startswith("!"))):
-            return name.upper(), _clean(lines[1:])
-    return "", _clean(lines)
-
-
-def _clean(lines: list[str]) -> str:
-    words = " ".join(line.lstrip("!~").strip("><").strip() for line in lines)
-    words = re.sub(r"\(\s*(?:CONT'?D|CONTINUED|MORE)\s*\)", "", words, flags=re.IGNORECASE)
-    if (words.count("*") + words.count("_")) * len(words) <= _MOST_STEPS:
-        words = _EMPHASIS.sub(r"\2", words)
-    return " ".join(words.split())
-
-
-def _rejoin(parsed: Parsed) -> Parsed:
-    """A cue parted from its speech by a page break or by double spacing: give the speech back to its speaker."""
-    joined: Parsed = []
-    index = 0
-    while index < len(parsed):
-        scene, speaker, words = parsed[index]
-        follows = index + 1 < len(parsed) and parsed[index + 1][0] == scene and not parsed[index + 1][1]
-        parenthetical = bool(speaker) and words.startswith("(") and words.endswith(")") and words.count("(") == 1
-        if follows and parenthetical:
-            joined.append((scene, speaker, f"{words} {parsed[index + 1][2]}"))
-            index += 2
-        else:
-            joined.append((scene, speaker, words))
-            index += 1
-    return joined
+    unended = not ends_sentence(words[-1])
+    if part.speaker:
+        return part.speaker == speaker and (part.again or unended)
+    return unended and part.words[0].islower()

@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from megaseg.features.screenplay.script.headings import is_heading
+from megaseg.features.screenplay.script.speakers import cue_name
 from megaseg.features.screenplay.script_text import Parsed, parse_script
 
 # UNKNOWN is a paragraph that its words tell about: a heading, furniture such as a transition, or action.
@@ -43,7 +45,7 @@ def assemble(paragraphs: Iterable[TypedParagraph]) -> Parsed:
             again = _CONTINUED.search(raw) is not None and words.upper() == place  # on the next page
             scene, place, speaker = scene + (not again), words.upper(), ""
         elif kind == CUE:
-            speaker, new = _speaker(words), True
+            speaker, new = cue_name(words), True
         elif not words or kind in (HEADING, DROPPED):
             continue
         elif kind in (PARENTHETICAL, SPEECH) and speaker:
@@ -57,20 +59,8 @@ def assemble(paragraphs: Iterable[TypedParagraph]) -> Parsed:
     return parsed
 
 
-def is_heading(words: str) -> bool:
-    """Whether the text parser takes a paragraph of one line for a scene heading."""
-    scenes = [scene for scene, _, _ in parse_script(f"{_PROBE}\n\n{words}\n\n{_PROBE}")]
-    return scenes[-1] > scenes[0]
-
-
 def _told_by_words(words: str) -> str:
     if is_heading(words):
         return HEADING
     kept = parse_script(f"{_PROBE}\n\n{words}\n\n{_PROBE}")
     return UNKNOWN if len(kept) > 2 else DROPPED
-
-
-def _speaker(words: str) -> str:
-    """A cue's name in capitals without its extensions: ``Anna (V.O.)`` is ``ANNA``."""
-    bare = re.sub(r"\s*\([^)]*\)?", "", words).strip(" ^:@")
-    return (bare or words.strip(" ()^:@")).upper()
