@@ -31,11 +31,16 @@ def test_an_act_model_needs_scenes_and_says_which_model_finds_them(run: Run, tmp
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str | Path]:
     """Arguments of ``train act`` on nine small movies; sentences are random vectors."""
     rng = np.random.default_rng(0)
-    monkeypatch.setattr("megaseg.features.text.encoder.SentenceEncoder.__init__", lambda self, *_, **__: None)
-    monkeypatch.setattr(
-        "megaseg.features.text.encoder.SentenceEncoder.encode",
-        lambda self, texts: rng.standard_normal((len(texts), 8)).astype(np.float32),
-    )
+
+    class Random:
+        @classmethod
+        def from_checkpoint(cls, *_: object, **__: object) -> Random:
+            return cls()
+
+        def encode(self, texts: list[str]) -> np.ndarray:
+            return rng.standard_normal((len(texts), 8)).astype(np.float32)
+
+    monkeypatch.setattr("megaseg.cli.train_act.Encoder", Random)
     (tmp_path / "features").mkdir()
     rows = []
     for number in range(9):

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from megaseg.errors import FeatureError, UnsupportedError
+from megaseg.features.screenplay.script.headings import is_heading
 from megaseg.features.screenplay.script_text import Parsed, parse_script
 from megaseg.features.screenplay.typed_paragraphs import (
     CUE,
@@ -17,7 +18,6 @@ from megaseg.features.screenplay.typed_paragraphs import (
     UNKNOWN,
     TypedParagraph,
     assemble,
-    is_heading,
 )
 
 # Types of Final Draft's own templates and of those in other languages, in small letters.

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from megaseg.features.screenplay.pdf.lines import Line
+from megaseg.features.screenplay.script.headings import is_heading
 from megaseg.features.screenplay.typed_paragraphs import (
     CUE,
     HEADING,
@@ -15,7 +16,6 @@ from megaseg.features.screenplay.typed_paragraphs import (
     SPEECH,
     UNKNOWN,
     TypedParagraph,
-    is_heading,
 )
 
 _LETTER = 0.6  # width of a letter of Courier by the size of its font

@@ -10,7 +10,7 @@ from itertools import groupby, pairwise
 from statistics import median
 from typing import NamedTuple
 
-from megaseg.features.screenplay.typed_paragraphs import is_heading
+from megaseg.features.screenplay.script.headings import is_heading
 
 _NUMBER = re.compile(r"\(?(?:[A-Z]{0,3}-?\d{1,4}(?:[A-Z.-]+\d*)?\.?|\*+)\)?")
 _PAGE_NUMBER = re.compile(
