@@ -44,7 +44,7 @@ class Extractor(Protocol):
     reads: ClassVar[type[Any]]
     """The kind of source."""
 
-    def __init__(self, *, num_threads: int = 0) -> None: ...
+    def __init__(self, *, compute_type: str = "auto", num_threads: int = 0) -> None: ...
 
     def read(self, source: Any) -> Reading:
         """One source, of which nothing is computed yet."""

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from megaseg.engine.backends.native.extension import COMPUTE_TYPES
 from megaseg.engine.engine import Engine
 from megaseg.engine.inputs.features import Features
 from megaseg.engine.model.config import ModelConfig
@@ -26,9 +27,9 @@ from megaseg.pipelines.sources import Source, location, open_source
 class Extractors:
     """Extractors by the kind of source that they read, each made when the first such source comes."""
 
-    def __init__(self, given: Iterable[Extractor] = (), num_threads: int = 0) -> None:
-        """``given`` take the place of those that the table of recipes would make, of ``num_threads`` threads each."""
-        self._num_threads = num_threads
+    def __init__(self, given: Iterable[Extractor] = (), *, compute_type: str = "auto", num_threads: int = 0) -> None:
+        """``given`` take the place of those that the table of recipes would make, whose models the rest is for."""
+        self._options: dict[str, Any] = {"compute_type": compute_type, "num_threads": num_threads}
         self._made: dict[type[Any], Extractor] = {extractor.reads: extractor for extractor in given}
 
     def read(self, source: Source) -> Reading:
@@ -39,7 +40,7 @@ class Extractors:
         """
         kind = recipe_for(source, None).extractor
         if kind.reads not in self._made:
-            self._made[kind.reads] = kind(num_threads=self._num_threads)
+            self._made[kind.reads] = kind(**self._options)
         return self._made[kind.reads].read(source)
 
 
@@ -98,19 +99,24 @@ class Pipeline:
     Args:
         engines: of the models.
         extractors: to use in place of those of ``features.RECIPES``, such as one with models of its own.
-        num_threads: of each extractor that is made; 0 takes every core that the process may use.
+        compute_type, num_threads: of the models of each extractor that is made, which run on the CPU.
 
     Raises:
         FeatureError: no models, or models that do not go together.
     """
 
     def __init__(
-        self, engines: Sequence[Engine], *, extractors: Iterable[Extractor] = (), num_threads: int = 0
+        self,
+        engines: Sequence[Engine],
+        *,
+        extractors: Iterable[Extractor] = (),
+        compute_type: str = "auto",
+        num_threads: int = 0,
     ) -> None:
         self.engines = tuple(engines)
         self._configs = [engine.config for engine in self.engines]
         check_together(self._configs, [f"model {number}" for number in range(1, len(self.engines) + 1)])
-        self._extractors = Extractors(extractors, num_threads)
+        self._extractors = Extractors(extractors, compute_type=compute_type, num_threads=num_threads)
 
     @classmethod
     def from_checkpoints(
@@ -130,7 +136,13 @@ class Pipeline:
             raise FeatureError(f"checkpoints: expected a list of paths or names, got {os.fspath(checkpoints)!r} alone")
         engines = [Engine.from_checkpoint(given, **options) for given in checkpoints]
         check_together([engine.config for engine in engines], [os.fspath(given) for given in checkpoints])
-        return cls(engines, extractors=extractors, num_threads=options.get("num_threads", 0))
+        kind = options.get("compute_type", "auto")
+        return cls(
+            engines,
+            extractors=extractors,
+            compute_type=kind if kind in COMPUTE_TYPES else "auto",  # float16 is for models of other backends
+            num_threads=options.get("num_threads", 0),
+        )
 
     def segment(self, source: Any, **decision: Any) -> Segmentation:
         """The result of one movie, with what every model finds.
