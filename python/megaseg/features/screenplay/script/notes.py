@@ -24,7 +24,9 @@ def without_notes(lines: list[str]) -> list[str]:
         if closing < 0 or (opening[0] == "[[" and 0 <= blank < closing):
             place = opening.end()
             continue
-        kept += [text[begin : opening.start()], f"{_CUT}\n\n{_CUT}" if 0 <= blank < closing else _CUT]
+        # What follows a boneyard of several paragraphs on a line of its own begins another one.
+        apart = 0 <= blank < closing and text[closing + 2 : closing + 3] == "\n"
+        kept += [text[begin : opening.start()], f"{_CUT}\n\n{_CUT}" if apart else _CUT]
         begin = place = closing + 2
     return [
         line.replace(_CUT, "")
