@@ -18,7 +18,7 @@ from benchmarks.plots import plot
 from benchmarks.report import markdown, number
 from benchmarks.rows import Row, as_dict, environment
 
-PARTED = ("cpu", "serve", "revisions")
+PARTED = ("cpu", "serve", "revisions", "encoder")
 ASKED_FOR = ("gpu", "revisions")  # only where they are named
 NAMES = [module.name for module in pkgutil.iter_modules(cases.__path__)]
 

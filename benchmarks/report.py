@@ -31,6 +31,7 @@ ORDER = (
     "scaling",
     "serve",
     "catalog",
+    "encoder",
     "onnx",
     "estep",
     "neighbours",
@@ -45,7 +46,7 @@ _SHOWN = (
     *("windows_per_batch", "slower", "accepted", "refused", "counted_by_service", "p99_to_that_at_capacity"),
     *("grown_mib", "rss_mib", "of_one_thread", "generator_cores", "service_cores", "cores"),
     *("million_titles_core_hours", "mbytes", "memory_mib_above_weights_and_features", "memory_mib", "unlike_float64"),
-    *("seconds", "not_counted", "unsupported"),
+    *("first_s", "peak_mib", "seconds", "not_counted", "unsupported"),
 )
 
 

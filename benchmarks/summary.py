@@ -18,6 +18,7 @@ PEERS = {
 }
 STREAMS = "live streams, a shot every 3 s, bfloat16"
 CATALOGS = ("catalog, scene preset, 300 shots a title", "catalog, screenplay-scenes, 300 shots a title")
+SCREENPLAY = "screenplay of 1,758 blocks, text to scenes and acts"
 ERRORS = "logit error, 20 random models"
 
 
@@ -56,6 +57,23 @@ def peers(document: Document) -> Iterator[str]:
         yield f"| {label} | {amounts[0]} | {amounts[1]}, {best['subject']} | {ratio:.1f} x |"
     yield "\n![Windows per second over the batch size, for each compute type](images/throughput.svg)"
     yield "![Time and memory over the number of shots](images/scaling.svg)\n"
+
+
+def text(document: Document) -> Iterator[str]:
+    """The text encoder beside the best peer of each case, and the way of a screenplay."""
+    yield "## Text\n"
+    yield f"{document.machine}. all-MiniLM-L6-v2 on sentences as long as a screenplay's blocks.\n"
+    yield "| | megaseg | best peer | |\n|---|---|---|---|"
+    for case in dict.fromkeys(row["case"] for row in document.rows if row["case"].startswith("text encoder")):
+        ours = document.of(case)["megaseg"]
+        best = document.of(case)[ours["facts"]["best_peer"]]
+        amounts = [f"{row['p50']:.3g} {row['unit']}" for row in (ours, best)]
+        ratio = f"{ours['facts']['ratio']:.1f} x"
+        yield f"| {case.removeprefix('text encoder, ')} | {amounts[0]} | {amounts[1]}, {best['subject']} | {ratio} |"
+    yield f"\n| {SCREENPLAY} | seconds | peak memory |\n|---|---|---|"
+    for subject, row in document.of(SCREENPLAY).items():
+        yield f"| {subject} | {row['p50']:.2f} | {row['facts']['peak_mib']} MiB |"
+    yield ""
 
 
 def service(document: Document) -> Iterator[str]:
@@ -119,6 +137,7 @@ def _newest(case: str, table: Callable[[Document], Iterator[str]]) -> Callable[[
 
 TABLES = (
     _newest(next(iter(PEERS)), peers),
+    _newest(SCREENPLAY, text),
     _newest(STREAMS, service),
     _newest(CATALOGS[0], catalog),
     _newest(ERRORS, errors),

@@ -26,13 +26,13 @@ def judged(
 ) -> list[Row]:
     """Every peer's row with ``ours_is`` (times better), ours with ``ratio`` to the best and what it had to reach.
 
-    More is better in windows/s, less in any other unit. ``against`` names the peer where it is not the best one.
+    More is better in units a second, less in any other unit. ``against`` names the peer where it is not the best one.
     """
     ours = next((row for row in rows if row.subject == OURS and row.repeats), None)
     if ours is None:
         return rows
     times = {
-        row.subject: row.p50 and (ours.p50 / row.p50 if row.unit == "windows/s" else row.p50 / ours.p50)
+        row.subject: row.p50 and (ours.p50 / row.p50 if row.unit.endswith("/s") else row.p50 / ours.p50)
         for row in rows
         if row.repeats
     }

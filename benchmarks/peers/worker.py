@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.peers.encoders import ENCODERS
 from benchmarks.peers.subjects import SUBJECTS, Peer, Unsupported
 
 
@@ -43,7 +44,8 @@ def main() -> None:
         request = json.loads(line)
         try:
             if peer is None:
-                peer, reply = SUBJECTS[request["subject"]](request), {}
+                known = ENCODERS if request.get("texts") else SUBJECTS
+                peer, reply = known[request["subject"]](request), {}
             else:
                 reply = answer(peer, request)
         except Unsupported as problem:
