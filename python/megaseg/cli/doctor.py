@@ -16,12 +16,12 @@ from megaseg.cli.console import JsonOption, output, plain, print_json
 from megaseg.engine.backends.native.extension import capabilities
 from megaseg.engine.inputs.files import shipped
 from megaseg.errors import UnsupportedError
+from megaseg.features.text.pretrained import encoder_folder
 
 # Extra -> the packages that it needs, by import name and by distribution name.
 EXTRAS = {
     "train": {"torch": "torch", "sklearn": "scikit-learn"},
     "text": {
-        "torch": "torch",
         "tokenizers": "tokenizers",
         "charset_normalizer": "charset-normalizer",
         "defusedxml": "defusedxml",
@@ -52,6 +52,7 @@ def doctor(json: JsonOption = False) -> None:
         "extras": {extra: _extra(packages) for extra, packages in EXTRAS.items()},
         "checkpoints": sorted(shipped("checkpoints")),
         "samples": sorted(shipped("samples")),
+        "encoder": _encoder(),
     }
     if json:
         print_json(report)
@@ -66,6 +67,14 @@ def _native() -> dict[str, Any]:
         return capabilities()
     except UnsupportedError as error:
         return {"error": str(error)}
+
+
+def _encoder() -> str:
+    """The folder of the installed text encoder, or what to do without one."""
+    try:
+        return str(encoder_folder())
+    except UnsupportedError as error:
+        return str(error)
 
 
 def _extra(packages: dict[str, str]) -> dict[str, str | None]:
@@ -94,4 +103,5 @@ def _print(report: dict[str, Any]) -> None:
         table.add_row(f"extra {extra}", advice if missing else found)
     table.add_row("checkpoints", ", ".join(report["checkpoints"]))
     table.add_row("samples", ", ".join(report["samples"]))
+    table.add_row("encoder", report["encoder"])
     output.print(table)
