@@ -254,6 +254,12 @@ TITLE_PAGES = {
     "contact over blank lines": "Title: A\nContact:\n    B\n\n    12 C Street",
     "front matter": "---\ntitle: A\ntags:\n  - b\n---\n\nTitle: A",
     "cover": "          THE LAMP\n\n          written by\n\n          A. Nobody\n\n\n          First draft",
+    "cover in two lines": "THE LAMP\n\nby Anna Nobody\n\nFADE IN:",
+    "Spanish cover": "LA LÁMPARA\n\nGuion de\n\nAna Nadie",
+    "long credit": f"THE LAMP\n\nby A. Nobody\n\nBased on the novel by {'B. Somebody ' * 6}",
+    "centred title alone": "                    THE LAMP",
+    "indented as a whole": "   Title: A\n   Author: B",
+    "wide colons": "タイトル：A\n作者：B",
 }
 
 
@@ -263,6 +269,9 @@ NO_TITLE_PAGES = {
     "speeches": ("ANNA: hello\nBEN: hi\n\nINT. A\n\nANNA: Rain.", "0 ANNA: hello | 0 BEN: hi | 1 ANNA: Rain."),
     "heading": ("INT: KITCHEN\n\nRain.", "1: Rain."),
     "heading below": ("Title: A\nINT. A - DAY\nRain.", "1: Rain."),
+    "first words of a cover": ("Draft horses pull a cart.\n\nINT. A\n\nRain.", "0: Draft horses pull a cart. | 1: Rain."),
+    "title card": ('TITLE CARD: "1945"\n\nINT. A\n\nRain.', '0: TITLE CARD: "1945" | 1: Rain.'),
+    "capitals at the margin": ("DARKNESS\n\nINT. A\n\nRain.", "0: DARKNESS | 1: Rain."),
     "story": ("Anna has one wish: to go.\n\nINT. A\n\nRain.", "0: Anna has one wish: to go. | 1: Rain."),
 }
 
