@@ -19,6 +19,8 @@ SPEECHES = {
     "page number for an answer": (A + "ANNA\nPage 12", "1 ANNA: Page 12"),
     "transition for an answer": (A + "ANNA\nFADE OUT.", "1 ANNA: FADE OUT."),
     "capital name for an answer": (A + "ANNA\nBEN!\n\nBEN\nANNA!", "1 ANNA: BEN! | 1 BEN: ANNA!"),
+    "count": (A + "ANNA\n1.\n2.\n3.\n4.\n\nBEN\nSo:\n1\n2\n3\nGo!", "1 ANNA: 1. 2. 3. 4. | 1 BEN: So: 1 2 3 Go!"),
+    "forced and bold": (A + "**@McAvoy**\nHi.", "1 MCAVOY: Hi."),
     "hash": (A + "ANNA\n#1 of all.", "1 ANNA: #1 of all."),
     "parenthetical": (A + "ANNA\n(low)\nGo.\n(beat)\nNow.", "1 ANNA: (low) Go. (beat) Now."),
     "parenthetical alone": (A + "ANNA\n(nods)\n\nBen goes.", "1 ANNA: (nods) | 1: Ben goes."),
@@ -69,6 +71,7 @@ FOUNTAIN = {
     "note closed only": (A + "A b]] c.", "1: A b]] c."),
     "boneyard": (A + "A /* b */ c.\n\n/*\nEXT. B\n\nD.\n*/\n\nE.", "1: A c. | 1: E."),
     "boneyard open": (A + "A /* b.\n\nEXT. B\n\nC.", "1: A /* b. | 2: C."),
+    "boneyard open before another": (A + "A /* b.\n\nEXT. B\n\nC /* d */ e.", "1: A /* b. | 2: C e."),
     "boneyard before a cue": (A + "A.\n/* B.\n\nC. */\nANNA\nGo.", "1: A. | 1 ANNA: Go."),
 }
 
@@ -269,7 +272,7 @@ NO_TITLE_PAGES = {
     "speeches": ("ANNA: hello\nBEN: hi\n\nINT. A\n\nANNA: Rain.", "0 ANNA: hello | 0 BEN: hi | 1 ANNA: Rain."),
     "heading": ("INT: KITCHEN\n\nRain.", "1: Rain."),
     "heading below": ("Title: A\nINT. A - DAY\nRain.", "1: Rain."),
-    "first words of a cover": ("Draft horses pull a cart.\n\nINT. A\n\nRain.", "0: Draft horses pull a cart. | 1: Rain."),
+    "sentence": ("Draft horses pull.\n\nINT. A\n\nRain.", "0: Draft horses pull. | 1: Rain."),
     "title card": ('TITLE CARD: "1945"\n\nINT. A\n\nRain.', '0: TITLE CARD: "1945" | 1: Rain.'),
     "capitals at the margin": ("DARKNESS\n\nINT. A\n\nRain.", "0: DARKNESS | 1: Rain."),
     "story": ("Anna has one wish: to go.\n\nINT. A\n\nRain.", "0: Anna has one wish: to go. | 1: Rain."),

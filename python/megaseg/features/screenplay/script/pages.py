@@ -142,7 +142,7 @@ def _is_number(line: str) -> bool:
 def page_numbers(lines: list[str]) -> set[int]:
     """Indices of page numbers: ``Page 12``, numbers between blank lines, and those that count through the script.
 
-    A number right below a cue is an answer.
+    A number right below a cue is an answer, and one right below another number a count.
     """
     solid = [index for index, line in enumerate(lines) if line.strip()]
     found: dict[int, int] = {}  # index of a line -> its number
@@ -150,7 +150,8 @@ def page_numbers(lines: list[str]) -> set[int]:
     for before, index in zip([-1, *solid], solid, strict=False):
         number = _NUMBER.match(lines[index].strip()) if len(lines[index]) <= _LONGEST else None
         below_cue = before >= 0 and is_cue(lines[before].strip())
-        if number and not (below_cue and before == index - 1):
+        counted = lines[before] if before == index - 1 else ""
+        if number and not (below_cue and before == index - 1) and not _is_number(counted):
             found[index] = int(number["value"])
             alone = index - before > 1 and not "".join(lines[index + 1 : index + 2]).strip()
             if (alone and not below_cue) or number[0].upper().startswith("PAGE"):
