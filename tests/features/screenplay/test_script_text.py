@@ -229,6 +229,10 @@ LINES = {
     "form feed": LIGHTHOUSE.replace("\n\n", "\n\f"),
     "spaces at line ends": LIGHTHOUSE.replace("\n", "   \n"),
     "no-break space in names": LIGHTHOUSE.replace("INT. ", "INT.\xa0").replace("ANNA", "ANNA\xa0"),
+    "controls of a PDF": LIGHTHOUSE.replace("Rain.", "Ra\x02in.\x0c\x08"),
+    "escape codes": LIGHTHOUSE.replace("Rain.", "\x1b]0;title\x07Ra\x1b[1min\x1b(B."),
+    "paragraph separators": LIGHTHOUSE.replace("\n\n", "\u2029"),
+    "blank letters": LIGHTHOUSE.replace("\n\n", "\n\u3164\n\u2800\n"),
     "control at the end": LIGHTHOUSE + "\n\x1a",
     "bold tags": LIGHTHOUSE.replace("INT. A - DAY", "<b>INT. A - DAY\n</b>"),
 }
