@@ -118,6 +118,16 @@ PAGES = {
         A + "ANNA                  *\nGo now. *\n\nRain.       **\n            *\nSnow.",
         "1 ANNA: Go now. | 1: Rain. | 1: Snow.",
     ),
+    "other revision marks": (
+        A + "ANNA            †\nGo.             +\n\nRain.           *1\n\nSnow.           * *\n\nHail.           |",
+        "1 ANNA: Go. | 1: Rain. | 1: Snow. | 1: Hail.",
+    ),
+    "revision marks at the left": (A + "*  Rain.\n\n*          ANNA\n*    Go.", "1: Rain. | 1 ANNA: Go."),
+    "colours": (
+        A + "A.\n\nGREEN (1/2/03)   12.\n\nFull White 1/2/03\n\nPágina 12\n\nB.",
+        "1: A. | 1: B.",
+    ),
+    "colours in prose": (A + "A white 1/2 inch of snow.\n\nB.", "1: A white 1/2 inch of snow. | 1: B."),
     "marks beside emphasis": (A + "It is *late*   *\n\nIt is *late*", "1: It is late | 1: It is late"),
     "title on each page": (
         A + "A.\n\nTHE LAMP          1.\n\nB.\n\nTHE LAMP          2.\n\nC.\n\nTHE LAMP          3.\n\nD.\n\n"
