@@ -63,6 +63,19 @@ def test_other_languages(text: str, encoding: str) -> None:
     assert decode(text.encode(encoding), "x")[0] == text
 
 
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("INT. BAR - DAY\n\nRain.\n\nZOË\nNo.\n", "mac_roman"),
+        ("INT. BAR - DAY\n\nLe cœur bat. Un œuf.\n", "iso8859_15"),
+        ("He waits by the door and counts the steps.\n\n" * 2000 + RUSSIAN, "cp1251"),
+        ("He waits by the door and counts the steps.\n\n" * 2000 + GREEK, "cp1253"),
+    ],
+)
+def test_letters_out_of_place_tell_the_encoding(text: str, encoding: str) -> None:
+    assert decode(text.encode(encoding), "x")[0] == text
+
+
 def test_a_few_accents_in_a_long_script_count() -> None:
     long = "He waits by the door and counts the steps.\n\n" * 2000 + "CAFÉ, they say, isn’t “open”.\n"
     for encoding in ("cp1252", "mac_roman"):
@@ -76,6 +89,8 @@ def test_a_few_accents_in_a_long_script_count() -> None:
         (bytes(range(256)) * 4, "x: expected a text screenplay .*, got binary data"),
         (b"He waits.\n" + bytes(range(0x80, 0x100)), r"x: .* no known encoding \(the first is 0x80 at offset 10\)"),
         ("Élodie à l’été, là".encode() + b" \x92 " + "é".encode(), "x: .* UTF-8, got byte 0x92 at offset 26"),
+        ("Élodie dîne à l’été…".encode()[:-1], "x: .* UTF-8, got byte 0xE2 at offset 26"),
+        (b"\x01\x02\x03 He waits.", "x: expected a text screenplay .*, got binary data"),
         (b"\xff\xfeH\0e\0l", "x: expected UTF-16-LE, as its byte order mark says, got truncated data at offset 6"),
     ],
 )

@@ -120,6 +120,30 @@ S#12. 거실 - 낮
 ._**ÉGLISE**_
 .12 THE CAVE
 ."THE CAVE"
+1/ INT. CUISINE - JOUR
+12 & 13 INT. HOUSE
+12/13 INT. HOUSE
+12–14. INT. HOUSE
+IV. INT. HOUSE
+No. 12 INT. HOUSE
+12. KITCHEN. DAY.
+SCENE TWELVE
+SCENE TWENTY-ONE
+SÉQUENCE 1 - INT. CUISINE
+SEC. 1 INT. COCINA
+BILD 4 INNEN KÜCHE
+(FLASHBACK) INT. HOUSE
+FADE IN INT. HOUSE
+Intérieur jour. Cuisine
+AUßEN STRASSE - NACHT
+BELSŐ. HÁZ - NAPPAL
+İÇ. EV - GÜN
+ΕΣΩΤ. ΣΠΙΤΙ - ΜΕΡΑ
+ІНТ. КУХНЯ - ДЕНЬ
+1-А. ИНТ. КВАРТИРА
+内景。客厅 - 日
+.【厨房】
+.「台所」
 > INT. HOUSE - DAY
 - EXT. STREET - DAY
 ~~INT. HOUSE~~
@@ -155,6 +179,12 @@ External forces pull.
 Scene 12 was the worst.
 Scene of the crime.
 SCENIC ROUTE
+SEQUENCES OF LIGHT
+JOE'S DINER, EST. 1920
+12 DEAD MEN. DAYLIGHT.
+THE BOOK ON THE INTERIOR. A BOMB.
+Sec. after that, silence.
+Bild 4 an der Wand ist schief.
 SCI-FI MARATHON
 I/O error.
 He is in the int. service.

@@ -19,6 +19,8 @@ SPEECHES = {
     "page number for an answer": (A + "ANNA\nPage 12", "1 ANNA: Page 12"),
     "transition for an answer": (A + "ANNA\nFADE OUT.", "1 ANNA: FADE OUT."),
     "capital name for an answer": (A + "ANNA\nBEN!\n\nBEN\nANNA!", "1 ANNA: BEN! | 1 BEN: ANNA!"),
+    "count": (A + "ANNA\n1.\n2.\n3.\n4.\n\nBEN\nSo:\n1\n2\n3\nGo!", "1 ANNA: 1. 2. 3. 4. | 1 BEN: So: 1 2 3 Go!"),
+    "forced and bold": (A + "**@McAvoy**\nHi.", "1 MCAVOY: Hi."),
     "hash": (A + "ANNA\n#1 of all.", "1 ANNA: #1 of all."),
     "parenthetical": (A + "ANNA\n(low)\nGo.\n(beat)\nNow.", "1 ANNA: (low) Go. (beat) Now."),
     "parenthetical alone": (A + "ANNA\n(nods)\n\nBen goes.", "1 ANNA: (nods) | 1: Ben goes."),
@@ -69,6 +71,7 @@ FOUNTAIN = {
     "note closed only": (A + "A b]] c.", "1: A b]] c."),
     "boneyard": (A + "A /* b */ c.\n\n/*\nEXT. B\n\nD.\n*/\n\nE.", "1: A c. | 1: E."),
     "boneyard open": (A + "A /* b.\n\nEXT. B\n\nC.", "1: A /* b. | 2: C."),
+    "boneyard open before another": (A + "A /* b.\n\nEXT. B\n\nC /* d */ e.", "1: A /* b. | 2: C e."),
     "boneyard before a cue": (A + "A.\n/* B.\n\nC. */\nANNA\nGo.", "1: A. | 1 ANNA: Go."),
 }
 
@@ -115,6 +118,16 @@ PAGES = {
         A + "ANNA                  *\nGo now. *\n\nRain.       **\n            *\nSnow.",
         "1 ANNA: Go now. | 1: Rain. | 1: Snow.",
     ),
+    "other revision marks": (
+        A + "ANNA            †\nGo.             +\n\nRain.           *1\n\nSnow.           * *\n\nHail.           |",
+        "1 ANNA: Go. | 1: Rain. | 1: Snow. | 1: Hail.",
+    ),
+    "revision marks at the left": (A + "*  Rain.\n\n*          ANNA\n*    Go.", "1: Rain. | 1 ANNA: Go."),
+    "colours": (
+        A + "A.\n\nGREEN (1/2/03)   12.\n\nFull White 1/2/03\n\nPágina 12\n\nB.",
+        "1: A. | 1: B.",
+    ),
+    "colours in prose": (A + "A white 1/2 inch of snow.\n\nB.", "1: A white 1/2 inch of snow. | 1: B."),
     "marks beside emphasis": (A + "It is *late*   *\n\nIt is *late*", "1: It is late | 1: It is late"),
     "title on each page": (
         A + "A.\n\nTHE LAMP          1.\n\nB.\n\nTHE LAMP          2.\n\nC.\n\nTHE LAMP          3.\n\nD.\n\n"
@@ -226,6 +239,10 @@ LINES = {
     "form feed": LIGHTHOUSE.replace("\n\n", "\n\f"),
     "spaces at line ends": LIGHTHOUSE.replace("\n", "   \n"),
     "no-break space in names": LIGHTHOUSE.replace("INT. ", "INT.\xa0").replace("ANNA", "ANNA\xa0"),
+    "controls of a PDF": LIGHTHOUSE.replace("Rain.", "Ra\x02in.\x0c\x08"),
+    "escape codes": LIGHTHOUSE.replace("Rain.", "\x1b]0;title\x07Ra\x1b[1min\x1b(B."),
+    "paragraph separators": LIGHTHOUSE.replace("\n\n", "\u2029"),
+    "blank letters": LIGHTHOUSE.replace("\n\n", "\n\u3164\n\u2800\n"),
     "control at the end": LIGHTHOUSE + "\n\x1a",
     "bold tags": LIGHTHOUSE.replace("INT. A - DAY", "<b>INT. A - DAY\n</b>"),
 }
@@ -254,6 +271,12 @@ TITLE_PAGES = {
     "contact over blank lines": "Title: A\nContact:\n    B\n\n    12 C Street",
     "front matter": "---\ntitle: A\ntags:\n  - b\n---\n\nTitle: A",
     "cover": "          THE LAMP\n\n          written by\n\n          A. Nobody\n\n\n          First draft",
+    "cover in two lines": "THE LAMP\n\nby Anna Nobody\n\nFADE IN:",
+    "Spanish cover": "LA LÁMPARA\n\nGuion de\n\nAna Nadie",
+    "long credit": f"THE LAMP\n\nby A. Nobody\n\nBased on the novel by {'B. Somebody ' * 6}",
+    "centred title alone": "                    THE LAMP",
+    "indented as a whole": "   Title: A\n   Author: B",
+    "wide colons": "タイトル：A\n作者：B",
 }
 
 
@@ -263,6 +286,9 @@ NO_TITLE_PAGES = {
     "speeches": ("ANNA: hello\nBEN: hi\n\nINT. A\n\nANNA: Rain.", "0 ANNA: hello | 0 BEN: hi | 1 ANNA: Rain."),
     "heading": ("INT: KITCHEN\n\nRain.", "1: Rain."),
     "heading below": ("Title: A\nINT. A - DAY\nRain.", "1: Rain."),
+    "sentence": ("Draft horses pull.\n\nINT. A\n\nRain.", "0: Draft horses pull. | 1: Rain."),
+    "title card": ('TITLE CARD: "1945"\n\nINT. A\n\nRain.', '0: TITLE CARD: "1945" | 1: Rain.'),
+    "capitals at the margin": ("DARKNESS\n\nINT. A\n\nRain.", "0: DARKNESS | 1: Rain."),
     "story": ("Anna has one wish: to go.\n\nINT. A\n\nRain.", "0: Anna has one wish: to go. | 1: Rain."),
 }
 

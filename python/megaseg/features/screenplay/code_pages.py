@@ -43,6 +43,7 @@ _WESTERNS = 4  # the first of them, which are of Western languages
 # Encodings whose texts the detector knows by itself, since letters beyond ASCII are most of them.
 _BY_DETECTOR = ("shift_jis", "euc_jp", "gb18030", "big5", "euc_kr", "cp1256", "cp874")
 _LEAST_FOREIGN = 0.02  # share of bytes beyond ASCII, below which a script is of a Western language
+_LEAST_IN_LINES = 0.4  # ... unless that share of the lines that have some, which then are of another alphabet
 _NAMES = {"cp1252": "Windows-1252", "mac_roman": "Mac Roman", "cp1250": "Windows-1250", "cp1251": "Windows-1251"}
 _ALONE = "ÉÊÐÑÒÔÕ"  # capitals that are no words: Mac Roman's dots, spaces, dashes and quotes, read as Windows-1252
 _MARKS = frozenset("±²³¹÷¢¥µ‘’‚‛“”„«»‹›–—…¿¡·•°ºª§©®™€£½¼¾×´№″′\u00a0\u00ad\u2009\u202f")
@@ -64,8 +65,9 @@ def guess(content: bytes, where: str) -> tuple[str, str] | None:
             f"{where}: expected text in UTF-8; text of other encodings needs {error.name}: pip install 'megaseg[text]'"
         ) from error
     evidence = _evidence(content)
-    foreign = sum(byte > 127 for byte in content) / len(content)  # share of bytes beyond ASCII
-    names = [*_ALPHABETS, *_BY_DETECTOR] if foreign > _LEAST_FOREIGN else list(_ALPHABETS)[:_WESTERNS]
+    foreign = _foreign(content)
+    every = foreign > _LEAST_FOREIGN or _foreign(evidence) > _LEAST_IN_LINES
+    names = [*_ALPHABETS, *_BY_DETECTOR] if every else list(_ALPHABETS)[:_WESTERNS]
     found = from_bytes(evidence, cp_isolation=names, enable_fallback=False)
     listed = {match.encoding: float(match.chaos) for match in found}
     odd = {}
@@ -78,6 +80,11 @@ def guess(content: bytes, where: str) -> tuple[str, str] | None:
     if best is None or (odd[best] > _MOST_ODD and odd[best] * foreign > _FEW):
         return None
     return content.decode(best), _NAMES.get(best, best.upper().replace("_", "-"))
+
+
+def _foreign(content: bytes) -> float:
+    """Share of bytes beyond ASCII."""
+    return sum(byte > 127 for byte in content) / len(content)
 
 
 def _decoded(content: bytes, evidence: bytes, encoding: str) -> str | None:
@@ -104,9 +111,9 @@ def _evidence(content: bytes) -> bytes:
 
 def _unexplained(text: str, encoding: str) -> float:
     """Least share, over the languages, of characters beyond ASCII that are out of their alphabet or their place."""
-    padded = f" {text} "
+    padded = f"  {text} "
     at = [i for i, letter in enumerate(padded) if letter > "\x7f"]
-    fixed = sum(_misplaced(padded[i - 1], padded[i], padded[i + 1]) for i in at)
+    fixed = sum(_misplaced(padded[i - 2 : i], padded[i], padded[i + 1]) for i in at)
     letters = [padded[i].lower() for i in at if padded[i] not in _MARKS]
     counts = {letter: letters.count(letter) for letter in set(letters)}
     strange = min(
@@ -127,17 +134,20 @@ def _mixed(text: str) -> float:
     return wrong / max(1, len(at))
 
 
-def _misplaced(before: str, letter: str, after: str) -> bool:
+def _misplaced(two_before: str, letter: str, after: str) -> bool:
     """A capital in a word of small letters or the reverse, a letter in a word of another script, a mark in a word."""
+    before = two_before[-1]
     if letter.isalpha() and letter > "\u024f" and (_latin(before) or _latin(after)):
         return True
     if letter.isupper():
         return before.islower() or (letter in _ALONE and not before.isalpha() and not after.isalpha())
     if letter in "–¿¡«“":
         return before.isalpha() and (after.isalpha() or letter != "–")
+    if letter in "½¼¾":  # œ, Œ and Ÿ of ISO 8859-15
+        return before.isalpha() or after.isalpha()
     if letter in "”»…":
         return after.isalpha() and not before.isalpha()
-    return letter.islower() and after.isupper()
+    return letter.islower() and (after.isupper() or (two_before.isalpha() and two_before.isupper()))
 
 
 def _latin(letter: str) -> bool:

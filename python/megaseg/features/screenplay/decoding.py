@@ -23,6 +23,7 @@ _CONTROLS = frozenset(map(chr, range(32))) - set("\t\n\v\f\r\x1a\x1b\x1c\x1d\x1e
 _LOST = "\ufffd"
 _TWICE = ("â€™", "â€œ", "â€”", "â€“", "â€¦", "Ã©", "Ã¨", "Ã¡", "Ã±", "Ã¼", "Ã¶", "Ã¤")  # UTF-8 read as Windows-1252
 _SAMPLE = 1 << 16  # bytes
+_MOST_CONTROLS = 0.05  # share of a text's characters; texts taken from PDFs have a few
 
 
 def decode(content: bytes | str, where: str) -> tuple[str, list[str]]:
@@ -42,7 +43,7 @@ def decode(content: bytes | str, where: str) -> tuple[str, list[str]]:
             )
         text, encoding = found
         remarks.append(f"read as {encoding}; save it as UTF-8 if names or accents look wrong")
-    if text is None or any(control in text for control in _CONTROLS):
+    if text is None or "\0" in text or sum(map(text.count, _CONTROLS)) > _MOST_CONTROLS * len(text):
         raise FeatureError(f"{where}: expected a text screenplay (Fountain or plain), got binary data")
     if lost := text.count(_LOST):
         remarks.append(f"{lost} characters were lost before megaseg read the file (U+FFFD); export it again")
@@ -100,7 +101,7 @@ def _nearly_utf8(content: bytes) -> bool:
     """Whether most of the bytes beyond ASCII are whole characters of UTF-8: damage, not another encoding."""
     whole = sum(character > "\x7f" for character in content.decode("utf-8", errors="ignore"))
     broken = content.decode("utf-8", errors="replace").count(_LOST) - content.count(_LOST.encode())
-    return whole > 2 * broken
+    return whole >= broken
 
 
 def _at(content: bytes) -> str:

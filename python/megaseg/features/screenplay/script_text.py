@@ -20,7 +20,7 @@ from megaseg.features.screenplay.script.speakers import cue_name, goes_on, is_cu
 from megaseg.features.screenplay.script.title_page import without_title_page
 from megaseg.features.screenplay.script.transitions import is_between_scenes, is_transition
 
-_AGAIN = re.compile(r"\(\s{0,3}(?:CONT['’]?D|CONTINUED|MORE)\.?\s{0,3}\)", re.IGNORECASE)
+_AGAIN = re.compile(r"\(\s{0,3}(?:CONT(?:['’]?D)?|CONTINUED|MORE)\.?\s{0,3}\)", re.IGNORECASE)
 
 Parsed = list[tuple[int, str, str]]
 

@@ -12,32 +12,42 @@ from megaseg.features.screenplay.script.emphasis import without_marks
 
 _LONGEST = 200  # characters of a heading that INT or EXT does not begin
 _BULLETS = "-–—•>~ "  # before a heading that is a transition or an entry of a list by mistake
-_SHORT = "INT|EXT|EST|ИНТ|НАТ|ЭКСТ|ПАВ"
+_SURE = "INT|EXT|ИНТ|НАТ|ЭКСТ|ПАВ|ІНТ|ЕКСТ|ΕΣΩΤ|ΕΞΩΤ"
+_SHORT = f"{_SURE}|EST"
 _LONG = (
     "INTERIOR|EXTERIOR|ESTABLISHING|INT[ÉE]RIEUR|EXT[ÉE]RIEUR|INTERNO|ESTERNO|INNEN|AU(?:SS|ß|ẞ)EN|INTERIÖR|EXTERIÖR"
-    "|BINNEN|BUITEN|WNĘTRZE|PLENER|ИНТЕРЬЕР|ЭКСТЕРЬЕР|НАТУРА|ПАВИЛЬОН|内景|外景|內景"
+    "|BINNEN|BUITEN|WNĘTRZE|PLENER|BELSŐ|KÜLSŐ|İÇ|DIŞ|ИНТЕРЬЕР|ЭКСТЕРЬЕР|НАТУРА|ПАВИЛЬОН|内景|外景|內景"
 )
 _PAIR = r"I\.?\s?/\s?E|E\.?\s?/\s?I"
 _KIND = rf"(?:{_PAIR}|{_LONG}|{_SHORT}|I(?=[./]{{1,2}}\s?EXT)|E(?=[./]{{1,2}}\s?INT))"
-_NUMBER = r"(?:[A-Z]{0,2}-?\d{1,4}(?:[A-Z]{1,2}|[.-][A-Z\d]{1,3}){0,3})"
-_SCENE = r"(?:SCENE|SCÈNE|SCENA|ESCENA|CENA|SZENE|СЦЕНА|SC\.?|S(?=\s?#))"
-_BEFORE = rf"(?:{_SCENE}?\s{{0,3}}[#№(\[]?\s{{0,2}}{_NUMBER}\s{{0,2}}[#)\].:,、–—-]{{0,3}}\s{{0,80}})?"
+_NUMBER = r"(?:[A-Z]{0,2}-?\d{1,4}(?:[A-ZА-Я]{1,2}|[.-][A-ZА-Я\d]{1,3}){0,3})"
+_SCENE = (
+    r"(?:SCENE|SCÈNE|SCENA|ESCENA|CENA|SZENE|СЦЕНА|S[ÉE]QUENCE|SECUENCIA|SEQUENZA|BILD|(?:SC|SEQ|SEC|ESC)\.?|S(?=\s?#))"
+)
+_TEENS = "TEN|ELEVEN|TWELVE|(?:THIR|FOUR|FIF|SIX|SEVEN|EIGH|NINE)TEEN"
+_TENS = "(?:TWEN|THIR|FOR|FIF|SIX|SEVEN|EIGH|NINE)TY(?:-[A-Z]{3,5})?"
+_IN_WORDS = f"ONE|TWO|THREE|FOUR|FIVE|SIX|SEVEN|EIGHT|NINE|{_TEENS}|{_TENS}"
+_BEFORE = rf"(?:{_SCENE}?\s{{0,3}}(?:[#№(\[]|N[OR°]\.?)?\s{{0,2}}{_NUMBER}\s{{0,2}}[#)\].:,、/–—-]{{0,3}}\s{{0,80}})?"
 
 _OPENING = re.compile(
     rf"(?P<number>{_BEFORE})(?P<kind>{_KIND}(?:[.\s/\\&+,–—-]{{1,8}}(?:AND\s)?{_KIND}){{0,2}})"
-    r"(?P<mark>\s{0,3}[.:/,(\[–—]|\s{1,3}-|-|\s|$)"
+    r"(?P<mark>\s{0,3}[.:/,(\[–—。：]|\s{1,3}-|-|\s|$)"
 )
 _NUMBERED = re.compile(
-    rf"{_SCENE}(?:\s{{0,3}}[#№.:]\s{{0,3}}|\s{{1,3}})(?:{_NUMBER}|[IVXL]{{1,6}}|ONE|TWO|THREE|FOUR|FIVE|SIX|SEVEN|EIGHT|NINE|TEN)"
+    rf"{_SCENE}(?:\s{{0,3}}[#№.:]\s{{0,3}}|\s{{1,3}})(?:{_NUMBER}|[IVXL]{{1,6}}|{_IN_WORDS})"
     r"(?P<mark>\s{0,3}$|\s{0,2}[.:)–—-]{1,2}(?=\s|$)|\s)"
 )
 _WITH_TIME = re.compile(
-    rf"{_NUMBER}[.)]?\s{{1,60}}[^a-z]{{1,80}}[-–—,]\s{{0,3}}(?:DAY|NIGHT|MORNING|EVENING|AFTERNOON|DAWN|DUSK|NOON|LATER)\b"
+    rf"{_NUMBER}[.)]?\s{{1,60}}[^a-z]{{1,80}}[-–—,.]\s{{0,3}}(?:DAY|NIGHT|MORNING|EVENING|AFTERNOON|DAWN|DUSK|NOON|LATER)\b"
 )
-# FLASHBACK - INT. HOUSE; CUT TO: EXT. STREET; BACK TO INT. HOUSE
-_LEAD = re.compile(rf"(?::|\s[-–—]{{1,2}}|\sTO)\s{{1,40}}(?=(?:{_PAIR}|(?:{_LONG}|{_SHORT})[./]))")
+# FLASHBACK - INTERIOR. HOUSE; CUT TO: EXT. STREET; 12 & 13 INT. HALL
+_LEAD = re.compile(
+    rf"(?:[:)]|\s[-–—]{{1,2}}|\sTO)\s{{1,40}}(?=(?:{_PAIR}|(?:{_LONG}|{_SHORT})[./]))"
+    rf"|(?<=\s)(?={_PAIR}\s|(?:{_SURE})[./]\s{{0,3}}[^\W\d_])"
+)
 _NUMBER_AFTER = re.compile(rf"(?:\s{{0,3}}#[^#\s]{{1,12}}#|\s{{3,80}}{_NUMBER}[.)]?)$")
-_FORCED = re.compile(r"\.[\"'“‘«„(\[#¿¡]?\w")
+_TIME = re.compile(r"(?:day|night|jour|nuit|tag|nacht|d[ií]a|noche|giorno|notte|день|ночь)\b", re.IGNORECASE)
+_FORCED = re.compile(r"\.[\"'“‘«„(\[【「『《（#¿¡]?\w")
 
 
 def is_heading(line: str) -> bool:
@@ -86,7 +96,7 @@ def _upper(text: str) -> str:
 
 
 def _is_upper(text: str) -> bool:
-    return text.upper() == text and text.lower() != text
+    return _upper(text) == text and text.lower() != text
 
 
 def _is_place(bare: str, opening: re.Match[str]) -> bool:
@@ -100,12 +110,12 @@ def _is_place(bare: str, opening: re.Match[str]) -> bool:
     if re.fullmatch(_SHORT, kind.upper()) and mark == ".":
         return True
     sentence = bare[-1:] in ".!?;," and bool(rest.strip())
-    if kind == kind.upper():
-        return bare == bare.upper() or not sentence
+    if kind == _upper(kind):
+        return bare == _upper(bare) or not sentence
     if kind.upper() == "EST" or (mark == "-" and not opening["mark"].startswith(" ")):
         return False
     if re.fullmatch(_LONG, kind.upper()):
-        return mark in (".", "–", "—", "-", "(") or not rest.strip()
+        return mark in (".", "–", "—", "-", "(") or not rest.strip() or _TIME.match(rest.strip()) is not None
     return not sentence and len(bare) <= 60
 
 

@@ -12,16 +12,18 @@ _CUT = "\0"  # where something was taken out; no line holds it otherwise
 def without_notes(lines: list[str]) -> list[str]:
     """Lines without notes and boneyards; those that nothing closes are text.
 
-    A boneyard may hold blank lines, a note only blank lines of two spaces. A line that held nothing else vanishes, so
-    that a note inside a speech does not end the speech.
+    A boneyard may hold blank lines, a note only blank lines of two spaces. Of two boneyards in a row the first of
+    which never ends, the second is one. A line that held nothing else vanishes, so that a note inside a speech does not
+    end the speech.
     """
     text = "\n".join(lines)
-    ends = {mark: _Finder(text, mark) for mark in (*_CLOSING.values(), "\n\n")}
+    ends = {mark: _Finder(text, mark) for mark in ("/*", *_CLOSING.values(), "\n\n")}
     kept, begin, place = [], 0, 0
     while opening := _OPENING.search(text, place):
         closing = ends[_CLOSING[opening[0]]].after(opening.end())
         blank = ends["\n\n"].after(opening.end())
-        if closing < 0 or (opening[0] == "[[" and 0 <= blank < closing):
+        stray = opening[0] == "[[" or blank < ends["/*"].after(opening.end()) < closing
+        if closing < 0 or (stray and 0 <= blank < closing):
             place = opening.end()
             continue
         # What follows a boneyard of several paragraphs on a line of its own begins another one.

@@ -23,14 +23,17 @@ _NUMBER = re.compile(r"(?:PAGE |-\s?)?(?P<value>\d{1,3})[A-Z]{0,2}(?:\s?-)?\.?$"
 _MORE = re.compile(r"[-–—(\[\s]{1,4}(?:MORE|SUITE|MÁS|MAS|MEHR|WEITER|SEGUE|ДАЛЬШЕ)[-–—)\]\s.]{1,4}$", re.IGNORECASE)
 _CONTINUED = re.compile(
     rf"(?:{_NUM}\s{{0,80}})?(?:\(\s?(?:CONTINUED|CONTINÚA|FORTSETZUNG)(?:\s?:|:?\s[^()]{{1,30}})?\s?\)"
-    r"|CONTINUED:?|CONT['’]D:?|CONTINUED\s?:[^:]{0,90})(?:\s{0,4}\(\d{1,3}\))?(?:\s{0,80}\d[\dA-Z .*-]{0,12})?$"
+    r"|CONTINUED:?|Continued:|CONTINUED ON NEXT PAGE|CONT['’]D:?|CONTINUED\s?:[^:]{0,90})"
+    r"(?:\s{0,4}\(\d{1,3}\))?(?:\s{0,80}\d[\dA-Z .*-]{0,12})?$"
 )
 _COLOUR = "WHITE|BLUE|PINK|YELLOW|GREEN|GOLD(?:EN)?(?:ROD)?|BUFF|SALMON|CHERRY|TAN|GREY|GRAY|IVORY|LAVENDER"
 _DRAFT = re.compile(
     rf"\b(?:REV(?:\.|ISED|ISIONS?|S)?|DRAFT|(?:{_COLOUR})\s(?:REV(?:\.|ISED|ISIONS?)?|DRAFT|PAGES|SHOOTING)"
-    rf"|(?:{_COLOUR})\)|SHOOTING SCRIPT)(?=$|[\s.:(,-])",
+    rf"|(?:{_COLOUR})\)|SHOOTING SCRIPT)(?=$|[\s.:(,-])|\b(?:{_COLOUR})(?=\s\(?\d{{1,4}}[./-]\d)",
     re.IGNORECASE,
 )
+# Marks other than an asterisk, or more than one, far enough to the right to be in the margin.
+_OTHER_MARK = re.compile(r"\s{4}(?:[∗＊+|†‡•#]{1,2}|\*(?:\d|\s\*|[A-Z]{1,12}\*?)|\\\*)$")
 _DATE = re.compile(r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}")
 _PAGE_AT_END = re.compile(r"\s\d{1,3}[A-Z]?\.$|\s{3,80}\d{1,3}[A-Z]?\.?$")
 _PROSE = re.compile(r"\b(?!of|the|by|and|de|pp|pgs?\b)[a-zà-ÿ]{2,20}\b")
@@ -55,10 +58,12 @@ def page_lines(lines: list[str]) -> list[Line]:
 
 
 def without_revision_mark(line: str) -> str:
-    """A line without the asterisks (or ``(X)``) of revised pages in its margins; emphasis that ends there stays."""
+    """A line without the marks of revised pages in its margins, mostly asterisks; emphasis that ends there stays."""
     line = line.rstrip()
-    if line.startswith("*   "):
+    if line.startswith("*  "):
         line = f" {line[1:]}"
+    if other := _OTHER_MARK.search(line):
+        return line[: other.start()].rstrip()
     if line.endswith("(X)") and line[:-3].endswith("  "):
         return line[:-3].rstrip()
     if not line.endswith("*"):
@@ -142,7 +147,7 @@ def _is_number(line: str) -> bool:
 def page_numbers(lines: list[str]) -> set[int]:
     """Indices of page numbers: ``Page 12``, numbers between blank lines, and those that count through the script.
 
-    A number right below a cue is an answer.
+    A number right below a cue is an answer, and one right below another number a count.
     """
     solid = [index for index, line in enumerate(lines) if line.strip()]
     found: dict[int, int] = {}  # index of a line -> its number
@@ -150,7 +155,8 @@ def page_numbers(lines: list[str]) -> set[int]:
     for before, index in zip([-1, *solid], solid, strict=False):
         number = _NUMBER.match(lines[index].strip()) if len(lines[index]) <= _LONGEST else None
         below_cue = before >= 0 and is_cue(lines[before].strip())
-        if number and not (below_cue and before == index - 1):
+        counted = lines[before] if before == index - 1 else ""
+        if number and not (below_cue and before == index - 1) and not _is_number(counted):
             found[index] = int(number["value"])
             alone = index - before > 1 and not "".join(lines[index + 1 : index + 2]).strip()
             if (alone and not below_cue) or number[0].upper().startswith("PAGE"):

@@ -51,7 +51,7 @@ def goes_on(line: str) -> bool:
 
 def is_cue(line: str) -> bool:
     """True if a line names a speaker where speech follows: a name in capitals, or one forced by ``@``."""
-    if line.startswith("@"):
+    if line.lstrip("*_").startswith("@"):
         return bool(cue_name(line))
     if len(line) > 4 * _LONGEST or line[:1] in "!.>~=#(" or line.endswith("TO:"):
         return False

@@ -12,7 +12,7 @@ from megaseg.features.screenplay.script.lines import PAGE_BREAK, indent_of
 from megaseg.features.screenplay.script.speakers import is_cue
 from megaseg.features.screenplay.script.transitions import is_transition
 
-_KEY = re.compile(r"(?P<key>[^\W\d_][\w #/.'’&()-]{0,40}?)\s{0,3}:(?!//)")
+_KEY = re.compile(r"(?P<key>[^\W\d_][\w #/.'’&()-]{0,40}?)\s{0,3}[:：](?!//)")
 # A key is known by one of its words.
 _KNOWN = """
 title subtitle credit credits author authors writer writers written source draft date contact copyright revision
@@ -25,12 +25,15 @@ scenariusz tittel forfatter författare titul scenář otsikko kirjoittaja на�
 タイトル 題名 作者 脚本 标题 標題 編劇 编剧
 """
 _WORDS = frozenset(_KNOWN.split())
+_CARD = frozenset(("card", "over"))  # TITLE CARD: "1945"
+_CENTRED = 10  # columns before a title that stands alone, at least
 _MOST_LINES = 80  # of a cover page
 _LONGEST = 70  # characters of its lines
 _BY = re.compile(
     r"(?:(?:original )?(?:screen|tele)?play|screenplay|story|adaptation|adapted|based (?:up)?on|created|an original|by$"
     r"|(?:re)?written|revised|directed|revisions?|(?:first|second|third|final|shooting|production|revised) draft|draft"
-    r"|by [A-Z]|a screenplay|escrit[oa] por|scénario|drehbuch|сценарий)\b",
+    r"|(?-i:[Bb]y|BY) (?-i:[A-ZÀ-Þ])\w{0,40}|an? screenplay|escrit[oa] por|(?:un )?(?:scénario|gui[oó]n|film (?:de|di))"
+    r"|drehbuch|(?:ein )?film von|una película de|сценарий|автор)\b",
     re.IGNORECASE,
 )
 
@@ -40,7 +43,8 @@ def without_title_page(lines: list[str]) -> list[str]:
     start = next((i for i, line in enumerate(lines) if line.strip() and line != PAGE_BREAK), len(lines))
     if start < len(lines) and lines[start] == "---":
         start = _end_of_front_matter(lines, start)
-    end = _end_of_keys(lines, start) or _end_of_cover(lines, start)
+    margin = " " * (indent_of(lines[start]) if start < len(lines) else 0)  # of a page that is indented as a whole
+    end = _end_of_keys([line.removeprefix(margin) for line in lines], start) or _end_of_cover(lines, start)
     return lines[end or start :]
 
 
@@ -63,7 +67,8 @@ def _key(line: str) -> str:
 
 
 def _is_known(key: str) -> bool:
-    return not _WORDS.isdisjoint(re.split(r"[\W_]", key))
+    words = re.split(r"[\W_]", key)
+    return not _WORDS.isdisjoint(words) and _CARD.isdisjoint(words)
 
 
 def _end_of_keys(lines: list[str], start: int) -> int:
@@ -102,15 +107,28 @@ def _is_foreign(lines: list[str], keys: list[str], end: int) -> bool:
 
 
 def _end_of_cover(lines: list[str], start: int) -> int:
-    """Index after a cover page in plain text: short lines that name the writers, before a heading or ``FADE IN:``."""
+    """Index after a cover page in plain text: short lines that name the writers, before a heading or ``FADE IN:``.
+
+    A title alone is one where it is centred.
+    """
     for at in range(start, min(len(lines), start + _MOST_LINES)):
         text = lines[at].strip()
         if is_heading(text) or (text and is_transition(text)):
             cover = [line.strip() for line in lines[start:at]]
-            return at if any(map(_BY.match, cover)) and not _has_speech(cover) else 0
-        if len(text) > _LONGEST:
+            alone = [line for line in lines[start:at] if line.strip()]
+            named = any(map(_names_writers, cover)) or (len(alone) == 1 and _is_title(alone[0]))
+            return at if named and not _has_speech(cover) else 0
+        if len(text) > _LONGEST and not _names_writers(text):
             return 0
     return 0
+
+
+def _names_writers(text: str) -> bool:
+    return _BY.match(text) is not None and text[-1] not in ".!?"  # Draft horses pull a cart.
+
+
+def _is_title(line: str) -> bool:
+    return indent_of(line) >= _CENTRED and line.upper() == line and line[-1] not in ".!?:"
 
 
 def _has_speech(cover: list[str]) -> bool:

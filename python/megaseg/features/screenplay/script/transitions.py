@@ -16,7 +16,7 @@ _OMITTED = re.compile(
     rf"(?:\s{{1,80}}{_SCENES}[\s*]{{0,9}})?$"
 )
 _NUMBER = re.compile(
-    r"(?:PAGE|PG\.?|P\.|SEITE|стр\.)?\s?[-–—(\[]{0,2}\s?\d{1,3}[A-Z]?\s?[-–—)\]]{0,2}\.?(?:\s?(?:/|OF)\s?\d{1,4})?$"
+    r"(?:PAGE|PG\.?|P\.|P[ÁA]GINA|P[ÁA]G\.|SEITE|стр\.)?\s?[-–—(\[]{0,2}\s?\d{1,3}[A-Z]?\s?[-–—)\]]{0,2}\.?(?:\s?(?:/|OF)\s?\d{1,4})?$"
     r"|(?P<scene>[A-Z]{0,2}\d{1,3}[A-Z]{0,2})[.)]?\s{1,100}(?P=scene)[.)]?$",
     re.IGNORECASE,
 )
