@@ -99,7 +99,7 @@ class Torch(EncoderPeer):
 
     def rows_of(self, batch: Batch) -> np.ndarray:
         ids, mask, _ = batch
-        with self.torch.inference_mode():
+        with self.torch.no_grad():  # torch.compile takes no inference tensors
             out = self.model(input_ids=self.torch.from_numpy(ids), attention_mask=self.torch.from_numpy(mask))
             return out.last_hidden_state.float().numpy()
 
@@ -113,12 +113,6 @@ class Compiled(Torch):
             raise Unsupported("dynamically quantised modules hold packed parameters that torch.compile cannot trace")
         self.torch._inductor.config.freezing = True
         self.model = self.torch.compile(self.model, dynamic=True)
-
-    def rows_of(self, batch: Batch) -> np.ndarray:
-        ids, mask, _ = batch
-        with self.torch.no_grad():
-            out = self.model(input_ids=self.torch.from_numpy(ids), attention_mask=self.torch.from_numpy(mask))
-            return out.last_hidden_state.float().numpy()
 
 
 class OnnxRuntime(EncoderPeer):
