@@ -203,6 +203,14 @@ def test_a_bad_line_is_named(tmp_path: Path, bad: Any, message: str) -> None:
         list(read_screenplays(write_jsonl(tmp_path / "pack.jsonl", row(), bad)))
 
 
+def test_a_malformed_line_is_an_error_after_the_rest(tmp_path: Path) -> None:
+    path = write_jsonl(tmp_path / "pack.jsonl", "{", row(), "[]", {"name": "X"}, row("B"))
+    plays = read_screenplays(path)
+    assert [next(plays).name, next(plays).name] == ["Lamp", "B"]
+    with pytest.raises(FeatureError, match=r"pack.jsonl:1: expected .*; 2 more lines are no screenplays either"):
+        next(plays)
+
+
 def test_bad_files(tmp_path: Path) -> None:
     cases = {
         "none.jsonl": None,

@@ -25,6 +25,8 @@ _MOST_UNPACKED = 1 << 28  # characters of a file that is given as bytes, which a
 def read_pack(path: Path) -> Iterator[Screenplay]:
     """Screenplays of a file; ``movies.json`` beside it may rule movies out for the boundary task.
 
+    A malformed line is an error when all others have been read.
+
     Raises:
         FeatureError: unreadable, empty or malformed input; names the file and the line.
     """
@@ -48,7 +50,7 @@ def parse_pack(content: bytes, where: str) -> Iterator[Screenplay]:
 def _read(
     stream: io.BufferedReader, where: str, unusable: frozenset[str], most: float = float("inf")
 ) -> Iterator[Screenplay]:
-    found = False
+    found, wrong = False, list[FeatureError]()
     try:
         zipped = stream.peek(2).startswith(_GZIP)  # a pipe has no beginning to go back to
         with io.TextIOWrapper(gzip.open(stream) if zipped else stream, encoding="utf-8-sig") as lines:
@@ -58,11 +60,19 @@ def _read(
                     raise FeatureError(f"{where}: expected a JSONL file of up to {_MOST_UNPACKED >> 20} MiB unpacked")
                 if line.strip():
                     found = True
-                    yield _parse_row(line, f"{where}:{number}", unusable)
+                    try:
+                        play = _parse_row(line, f"{where}:{number}", unusable)
+                    except FeatureError as error:
+                        wrong.append(error)
+                        continue
+                    yield play
     except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
         raise FeatureError(f"{where}: expected a readable JSONL file, got {error}") from error
     if not found:
         raise FeatureError(f"{where}: expected one screenplay a line, found an empty file")
+    if wrong:
+        more = f"; {len(wrong) - 1} more lines are no screenplays either" if len(wrong) > 1 else ""
+        raise FeatureError(f"{wrong[0]}{more}") from wrong[0]
 
 
 def _unusable(path: Path) -> frozenset[str]:
