@@ -109,3 +109,15 @@ def test_a_row_that_is_no_screenplay_does_not_stop_the_others(run: Run, stdin: R
         assert (code, len(out.splitlines())) == (1, 2)
         assert ":1: expected a JSON object" in err
         assert "1 more lines are no screenplays either" in err
+
+
+def test_names_of_rows_that_no_file_can_have(run: Run, tmp_path: Path) -> None:
+    model = save_models(tmp_path)["scene"]
+    rows = [ROW.replace("Lamp", name) for name in ("a\\u0000b", "x" * 300, "c/d")]
+    (tmp_path / "a.jsonl").write_text("\n".join(rows))
+    code, _, err = run("segment", tmp_path / "a.jsonl", "-c", model, "-o", tmp_path / "out")
+    assert (code, sorted(file.name for file in (tmp_path / "out").iterdir())) == (1, ["a_b.json", "c_d.json"])
+    assert "File name too long" in err
+    (tmp_path / "a.jsonl").write_text("\n".join(ROW.replace("Lamp", name) for name in ("a/b", "a_b")))
+    code, _, err = run("segment", tmp_path / "a.jsonl", "-c", model, "-o", tmp_path / "out")
+    assert (code, err.strip().endswith("expected movies of different names, got two of a/b, a_b")) == (2, True)
