@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -16,9 +17,12 @@ from megaseg.engine.inputs.features import RESERVED, Features
 from megaseg.engine.results.segmentation import Segmentation
 from megaseg.errors import FeatureError
 from megaseg.features.screenplay.files import parse_screenplay
+from megaseg.features.screenplay.screenplay import Screenplay
 from megaseg.pipelines.pipeline import Pipeline
 from megaseg.pipelines.sources import Source
+from megaseg.report.text import visible
 
+_log = logging.getLogger(__name__)
 READERS = 8  # files of one batch that are read at once: storage answers late, and decompression lets others run
 
 
@@ -86,6 +90,13 @@ class Segmenter:
         return {**others, "result": np.array(texts, object), "error": np.array(errors, object)}
 
     def _read(self, batch: Mapping[str, Any], row: int) -> Features | Source:
+        """The movie of a row; what a user should hear of how a screenplay was read is logged."""
+        source = self._open(batch, row)
+        for remark in source.remarks if isinstance(source, Screenplay) else ():
+            _log.warning("%s", visible(remark))
+        return source
+
+    def _open(self, batch: Mapping[str, Any], row: int) -> Features | Source:
         if self._column in batch:
             return read_source(os.fspath(batch[self._column][row]))
         if self._text_column in batch:

@@ -98,3 +98,26 @@ def test_a_row_without_blocks_is_named(run: Run, tmp_path: Path) -> None:
     assert "error: e: expected a screenplay with blocks" in err
     code, out, _ = run("features", "screenplay", tmp_path / "a.jsonl", "-o", tmp_path / "out", "--json")
     assert json.loads(out)["movies"][0]["status"] == "empty"
+
+
+def test_a_row_that_is_no_screenplay_does_not_stop_the_others(run: Run, stdin: Run, tmp_path: Path) -> None:
+    content = "\n".join(("{", ROW, '{"name": "e"}', ROW.replace("Lamp", "Two")))
+    (tmp_path / "a.jsonl").write_text(content)
+    for given in ((tmp_path / "a.jsonl",), ("-", "--from", "jsonl")):
+        stdin(content.encode())  # type: ignore[call-arg]
+        code, out, err = run("segment", *given, "-c", save_models(tmp_path)["scene"], "--json")
+        assert (code, len(out.splitlines())) == (1, 2)
+        assert ":1: expected a JSON object" in err
+        assert "1 more lines are no screenplays either" in err
+
+
+def test_names_of_rows_that_no_file_can_have(run: Run, tmp_path: Path) -> None:
+    model = save_models(tmp_path)["scene"]
+    rows = [ROW.replace("Lamp", name) for name in ("a\\u0000b", "x" * 300, "c/d")]
+    (tmp_path / "a.jsonl").write_text("\n".join(rows))
+    code, _, err = run("segment", tmp_path / "a.jsonl", "-c", model, "-o", tmp_path / "out")
+    assert (code, sorted(file.name for file in (tmp_path / "out").iterdir())) == (1, ["a_b.json", "c_d.json"])
+    assert "File name too long" in err
+    (tmp_path / "a.jsonl").write_text("\n".join(ROW.replace("Lamp", name) for name in ("a/b", "a_b")))
+    code, _, err = run("segment", tmp_path / "a.jsonl", "-c", model, "-o", tmp_path / "out")
+    assert (code, err.strip().endswith("expected movies of different names, got two of a/b, a_b")) == (2, True)

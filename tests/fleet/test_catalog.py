@@ -94,7 +94,7 @@ def test_failures_are_listed_with_reasons_and_retried_on_request(
     assert entries.keys() == {"s/bad", "s/short", "torn"}
     assert entries["s/bad"]["path"] == str(bad)
     assert "clip: expected finite values, got NaN or Inf at shot 0" in entries["s/bad"]["reason"]
-    assert "num_scenes: expected 1 to 3 scenes" in entries["s/short"]["reason"]
+    assert "--num-scenes: expected 1 to 3 scenes" in entries["s/short"]["reason"]
     np.savez(bad, **random_features(CONFIG, 9))
     code, stdout, _ = run(*options, "--json")  # a failure is not tried again unasked
     assert code == 1

@@ -45,6 +45,16 @@ def test_features_and_screenplays_in_one_batch(tmp_path: Path) -> None:
     assert "expected the modalities" in rows["error"][0]
 
 
+def test_remarks_on_a_screenplay_are_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    segmenter = Segmenter(save_models(tmp_path)["scene"], extractors=[ZeroExtractor()])
+    (tmp_path / "a\x1b.txt").write_bytes(SCRIPT.replace("ANNA", "ÁNNA").encode("cp1252"))
+    rows = segmenter({"path": [str(tmp_path / "a\x1b.txt")], "id": [1]})
+    assert rows["error"].tolist() == [None]
+    assert [entry.getMessage() for entry in caplog.records] == [
+        f"{tmp_path}/a\\x1b.txt: read as Windows-1252; save it as UTF-8 if names or accents look wrong"
+    ]
+
+
 def test_an_option_that_no_title_allows_is_refused_at_once(tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "scene.safetensors", random_checkpoint(small_config()))
     for decision, message in (({"threshold": 2}, "threshold"), ({"ordered": True}, "ordered: expected an option")):

@@ -51,6 +51,14 @@ def test_relative_inputs_give_absolute_paths(folder: Path, monkeypatch: pytest.M
     }
 
 
+def test_a_screenplay_in_storage_has_its_own_name(bucket: Any) -> None:
+    bucket.pipe("/bucket/lamp.fountain", "INT. A\n\nZOÉ waits.\n\nZOÉ\nNon.\n".encode("cp1252"))
+    play = read_source("memory://bucket/lamp.fountain")
+    assert isinstance(play, Screenplay)
+    assert play.name == "lamp"
+    assert play.remarks[0].startswith("memory://bucket/lamp.fountain: read as Windows-1252")
+
+
 def test_storage_gives_the_titles_of_a_folder(folder: Path, bucket: Any) -> None:
     bucket.put(str(folder), "/bucket/in", recursive=True)
     titles = find_titles(["memory://bucket/in"])

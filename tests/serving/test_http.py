@@ -224,7 +224,7 @@ def tensor(movie: Any, **changes: Any) -> dict[str, Any]:
 
 
 BAD_TENSORS: dict[str, dict[str, Any]] = {
-    "datatype": {"datatype": "FP16"},
+    "datatype": {"datatype": "BF16"},
     "no datatype": {"datatype": None},
     "shape of text": {"shape": "30"},
     "negative shape": {"shape": [-1, 13]},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 from typing import Any
 
@@ -92,6 +93,19 @@ def test_text_of_another_charset_is_refused(charset: str, content: bytes, messag
     with pytest.raises(RequestError, match="body: expected text in the charset of its Content-Type, got") as error:
         read_source(content, f"text/plain; charset={charset}", 1 << 20)
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"%PDF-1.7 ...", "a PDF where text was expected"),
+        (gzip.compress(b'{"name": "m", "blocks": [["a", "", "Rain.", 0]]}'), "a gzip archive"),
+        (b'{"name": "m", "blocks": [["a", "", "Rain.", 0]]}', "JSON"),
+    ],
+)
+def test_text_is_neither_a_pdf_nor_a_file_of_many(content: bytes, what: str) -> None:
+    with pytest.raises(FeatureError, match=f"^body: expected a screenplay.* got {what}"):
+        read_source(content, "text/plain", 1 << 20)
 
 
 def test_the_rest_are_feature_files(parsed: list[Any]) -> None:

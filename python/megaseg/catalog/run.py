@@ -39,15 +39,16 @@ def segment_titles(
     *,
     batch_size: int = 8,
     advance: Callable[[], object] = lambda: None,
+    reason: Callable[[str], str] = str,
 ) -> int:
     """Keep the result or the failure of every title in ``left``, and return how many have a result now.
 
-    ``titles`` are paths by title; ``advance`` is called after each.
+    ``titles`` are paths by title; ``advance`` is called after each; ``reason`` makes an error's text that of a failure.
     """
     done = 0
     for outcome in workers.run(_batches(left, titles, batch_size)):
         if outcome.result is None:
-            results.fail(outcome.title, outcome.path, str(outcome.error))
+            results.fail(outcome.title, outcome.path, reason(str(outcome.error)))
         else:
             results.keep(outcome.title, outcome.result)
             done += 1

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from megaseg.engine.inputs.features import Features
 from megaseg.errors import FeatureError, UnsupportedError
+from megaseg.features import Screenplay
 from megaseg.pipelines.sources import Source, open_source
 
 
@@ -49,12 +51,15 @@ def read_source(path: str) -> Features | Source:
         return open_source(path)
     files, source = open_storage(path)
     with tempfile.TemporaryDirectory(prefix="megaseg-") as folder:
-        copy = Path(folder) / f"movie{Path(source).suffix}"
+        copy = Path(folder) / Path(source).name  # its stem is the movie's name
         try:
             files.get_file(source, str(copy))
         except Exception as error:
             raise FeatureError(f"{path}: expected a readable file, got: {error or type(error).__name__}") from error
         try:
-            return open_source(copy)
+            opened = open_source(copy)
         except FeatureError as error:
             raise FeatureError(str(error).replace(str(copy), path)) from error
+    if isinstance(opened, Screenplay):
+        return replace(opened, remarks=tuple(remark.replace(str(copy), path) for remark in opened.remarks))
+    return opened

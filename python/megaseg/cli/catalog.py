@@ -36,6 +36,7 @@ from megaseg.cli.console import (
     print_json,
     progress,
     require_folder,
+    with_flags,
 )
 from megaseg.engine.inputs.files import sha256
 from megaseg.engine.model.checkpoint import resolve_checkpoint
@@ -109,7 +110,9 @@ def catalog(
             left = titles_left(titles, results, retry_failed=retry_failed)
             with progress("segmenting", len(left), "titles") as bar:
                 advance = partial(bar.advance, bar.task_ids[0])
-                done = segment_titles(left, titles, results, hands, batch_size=batch_size, advance=advance)
+                done = segment_titles(
+                    left, titles, results, hands, batch_size=batch_size, advance=advance, reason=with_flags
+                )
     failures = sum(title in results.failures for title in titles)
     _report(results, len(titles), done, failures, time.monotonic() - start, json)
     if failures:

@@ -116,16 +116,21 @@ def named_flags(*names: str, **others: str) -> Iterator[None]:
 
     ``others`` are flags by keyword, where a flag is not called as its keyword is.
     """
-    flags = FLAGS | {name: f"--{name.replace('_', '-')}" for name in names} | others
     try:
         yield
     except MegasegError as error:
-        keyword = rf"(^|: |\()({'|'.join(flags)})(?=: |\))"
-        told = re.sub(keyword, lambda found: found[1] + flags[found[2]], str(error), count=1)
-        told = told.replace("overflow='pool'", "--overflow pool")
+        told = with_flags(str(error), *names, **others)
         if told == str(error):
             raise
         raise type(error)(told) from error
+
+
+def with_flags(message: str, *names: str, **others: str) -> str:
+    """A message with the flag in place of a keyword; arguments are those of ``named_flags``."""
+    flags = FLAGS | {name: f"--{name.replace('_', '-')}" for name in names} | others
+    keyword = rf"(^|: |\()({'|'.join(flags)})(?=: |\))"
+    told = re.sub(keyword, lambda found: found[1] + flags[found[2]], message, count=1)
+    return told.replace("overflow='pool'", "--overflow pool")
 
 
 def require_folder(path: str | os.PathLike[str]) -> None:

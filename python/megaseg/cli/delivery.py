@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,12 +43,14 @@ def targets(
         if count > 1:
             raise FeatureError(f"{output_path}: expected a folder for {count} movies, got a .json file")
         return [output_path]
-    if output_path.is_file():
+    if output_path.exists() and not output_path.is_dir():
         raise FeatureError(f"{output_path}: expected a .json file or a folder, got another file")
-    twice = sorted({name for name in names if names.count(name) > 1})
+    files = [re.sub(r"[/\0]", "_", name) + ".json" for name in names]
+    counts = Counter(files)
+    twice = sorted({name for name, file in zip(names, files, strict=True) if counts[file] > 1})
     if twice:
         raise FeatureError(f"{output_path}: expected movies of different names, got two of {', '.join(twice)}")
-    return [output_path / f"{name.replace('/', '_')}.json" for name in names]
+    return [output_path / file for file in files]
 
 
 @dataclass(frozen=True, slots=True)

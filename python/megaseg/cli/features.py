@@ -61,7 +61,8 @@ def screenplay(
     plays: list[str | Screenplay] = []
     for given in inputs:
         with failures.of(name):
-            plays += from_stdin(kind, name) if given == STDIN else [given]
+            for play in from_stdin(kind, name) if given == STDIN else [given]:
+                plays.append(play)
     if not plays:
         failures.end(0)
     with progress("Reading", None) as bar:

@@ -14,7 +14,7 @@ from megaseg.engine.inputs.features import OtherRecipe
 from megaseg.errors import MegasegError
 from megaseg.features.extractor import UnnamedUnits
 from megaseg.features.screenplay.extractor import UNITS
-from megaseg.pipelines import Pipeline, find_sources
+from megaseg.pipelines import Pipeline, iter_sources
 from megaseg.pipelines.sources import FeatureFile, Source, find_files
 
 
@@ -59,12 +59,14 @@ def sources(names: Iterable[str], failures: Failures, kind: str | None, stdin_na
     for name in names:
         if name == STDIN:
             with failures.of(stdin_name):
-                found += from_stdin(kind, stdin_name)
+                for play in from_stdin(kind, stdin_name):  # one by one: what comes before a fault counts
+                    found.append(play)
             continue
         with failures.of(name):
             for file in find_files(name, kind):
                 with failures.of(file):
-                    found += find_sources(file, kind)
+                    for source in iter_sources(file, kind):
+                        found.append(source)
     return found
 
 

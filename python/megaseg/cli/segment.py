@@ -86,10 +86,8 @@ def segment(
     done = 0
     with progress("segmenting", len(movies)) as bar:
         for movie, file in zip(movies, files, strict=True):
-            result = None
             with failures.of(path_of(movie)), hints(pipeline), named_flags():
                 result = pipeline.segment(movie, **decision)
-            if result is not None:
                 own = Movie(movie.name, movie, row_of(movie, pipeline))
                 deliver(result, own, file, plot, json or to_stdout(output_path))
                 done += 1

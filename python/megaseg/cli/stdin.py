@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
@@ -32,10 +33,10 @@ def require_kind(kind: str | None, inputs: list[str]) -> None:
         raise FeatureError(f"{STDIN}: expected stdin once, got it {inputs.count(STDIN)} times")
 
 
-def from_stdin(kind: str | None, name: str) -> list[Screenplay]:
+def from_stdin(kind: str | None, name: str) -> Iterator[Screenplay]:
     """The screenplays that stdin holds: one called ``name``, or those of a JSONL file.
 
     Raises:
         FeatureError, UnsupportedError: as ``parse_screenplays``.
     """
-    return list(parse_screenplays(sys.stdin.buffer.read(MOST_BYTES + 1), name, kind=kind))
+    return parse_screenplays(sys.stdin.buffer.read(MOST_BYTES + 1), name, kind=kind)

@@ -5,6 +5,6 @@
 """
 
 from megaseg.pipelines.pipeline import Pipeline
-from megaseg.pipelines.sources import FeatureFile, Source, find_source, find_sources, open_source
+from megaseg.pipelines.sources import FeatureFile, Source, find_source, find_sources, iter_sources, open_source
 
-__all__ = ["FeatureFile", "Pipeline", "Source", "find_source", "find_sources", "open_source"]
+__all__ = ["FeatureFile", "Pipeline", "Source", "find_source", "find_sources", "iter_sources", "open_source"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -56,6 +57,15 @@ def find_files(name: str | os.PathLike[str], kind: str | None = None) -> list[st
 
 
 def find_sources(name: str | os.PathLike[str], kind: str | None = None) -> list[Source]:
+    """Every movie behind a name, as ``iter_sources`` gives them.
+
+    Raises:
+        FeatureError: as ``iter_sources``.
+    """
+    return list(iter_sources(name, kind))
+
+
+def iter_sources(name: str | os.PathLike[str], kind: str | None = None) -> Iterator[Source]:
     """Every movie behind a name: a feature file or shipped sample, a screenplay, a file of them, or a folder.
 
     ``kind`` is one of ``kinds.KINDS`` and says that all of them are screenplays of that kind; None goes by suffixes, in
@@ -66,16 +76,19 @@ def find_sources(name: str | os.PathLike[str], kind: str | None = None) -> list[
     """
     path = Path(name)
     if path.is_dir():
-        return [source for file in find_files(path, kind) for source in find_sources(file, kind)]
+        for file in find_files(path, kind):
+            yield from iter_sources(file, kind)
+        return
     if kind is not None or kinds.kind_of(path) is not None:
-        return list(read_screenplays(path, kind))
+        yield from read_screenplays(path, kind)
+        return
     expected = f"expected features or a screenplay ({', '.join((*FEATURE_FILES, *kinds.SUFFIXES))})"
     if path.suffix.lower() in VIDEOS:
         raise FeatureError(f"{path}: video is not read yet; {expected}")
     file = resolve_features(name)
     if file.suffix.lower() not in FEATURE_FILES:
         raise FeatureError(f"{path}: {expected}, got {seems_to_be(file) or file.suffix or 'no suffix'}")
-    return [FeatureFile(file.stem, file)]
+    yield FeatureFile(file.stem, file)
 
 
 def find_source(name: str | os.PathLike[str]) -> Source:

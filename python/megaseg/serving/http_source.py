@@ -49,12 +49,13 @@ def _kind(content: bytes, media_type: str) -> str:
         return "fdx"
     if media_type == "application/pdf":
         return "pdf"
-    if content.startswith(b"%PDF-"):
+    text = media_type.startswith("text/")
+    if content.startswith(b"%PDF-") and not text:
         return "pdf"
     start = content[:100].replace(b"\0", b"").lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n").decode("latin-1").lower()
     if start.startswith(_XML_STARTS):
         return "fdx"
-    return "text" if media_type.startswith("text/") else "features"
+    return "text" if text else "features"
 
 
 def _features(content: bytes, limit: int) -> Features:

@@ -126,10 +126,10 @@ def _tensor(name: str, tensor: dict[str, Any], binary: memoryview) -> tuple[NDAr
     size = parameters.pop("binary_data_size", None)
     if parameters:
         raise RequestError(f"{name}: expected no parameter but binary_data_size, got {', '.join(parameters):.80}")
-    if size is None and datatype not in DTYPES:
+    if size is None and datatype == "BF16":
         raise RequestError(f"{name}: expected {datatype} as binary data, got no binary_data_size")
     if size is None:
-        return _from_json(name, tensor.get("data"), dtype, shape), binary
+        return _from_json(name, tensor.get("data"), datatype, shape), binary
     if "data" in tensor:
         raise RequestError(f"{name}: expected data or binary_data_size, got both")
     if type(size) is not int or size != math.prod(shape) * dtype.itemsize or size > len(binary):
@@ -142,7 +142,8 @@ def _tensor(name: str, tensor: dict[str, Any], binary: memoryview) -> tuple[NDAr
     return np.require(values, requirements="A").reshape(shape), binary[size:]
 
 
-def _from_json(name: str, data: Any, dtype: np.dtype[Any], shape: list[int]) -> NDArray[Any]:
+def _from_json(name: str, data: Any, datatype: str, shape: list[int]) -> NDArray[Any]:
+    dtype = RAW[datatype]
     kinds = {"f": "fiu", "i": "i", "b": "b"}[dtype.kind]  # unsigned: an integer beyond INT64
     if not isinstance(data, list):
         raise RequestError(f"{name}: expected data, a list of values, or binary_data_size, got {data!r:.40}")
@@ -151,9 +152,10 @@ def _from_json(name: str, data: Any, dtype: np.dtype[Any], shape: list[int]) -> 
         if values.dtype.kind not in kinds:
             raise ValueError(f"values of type {values.dtype}")
         with np.errstate(over="ignore"):  # becomes Inf, which is refused as such
-            return values.astype(dtype).reshape(shape)
+            values = values.astype(dtype).reshape(shape)
+        return values.astype(np.float32) if datatype == "FP16" else values
     except (ValueError, OverflowError) as error:
-        expected = f"{math.prod(shape)} values of {NAMES[dtype]} for shape {shape!r:.80}"
+        expected = f"{math.prod(shape)} values of {datatype} for shape {shape!r:.80}"
         raise RequestError(f"{name}: expected {expected}, got: {error!s:.120}") from error
 
 

@@ -56,7 +56,7 @@ _DESCRIBED = _object({"name": _TEXT, "datatype": _DATATYPE, "shape": _SHAPE}, ["
 _INPUT = _given(
     {
         "name": _TEXT,
-        "datatype": {"enum": list(RAW), "description": "FP16 and BF16 come as binary data, and are widened."},
+        "datatype": {"enum": list(RAW), "description": "BF16 comes as binary data; FP16 and BF16 are widened."},
         "shape": {"type": "array", "items": _COUNT, "maxItems": 8},
         "data": {"type": "array", "items": {}},
         "parameters": _given({"binary_data_size": _COUNT}, additionalProperties=False),

@@ -90,11 +90,12 @@ def test_a_few_accents_in_a_long_script_count() -> None:
         (b"He waits.\n" + bytes(range(0x80, 0x100)), r"x: .* no known encoding \(the first is 0x80 at offset 10\)"),
         ("Élodie à l’été, là".encode() + b" \x92 " + "é".encode(), "x: .* UTF-8, got byte 0x92 at offset 26"),
         ("Élodie dîne à l’été…".encode()[:-1], "x: .* UTF-8, got byte 0xE2 at offset 26"),
+        ("He waits \ud800 here.", "x: expected text, got half of a surrogate pair"),
         (b"\x01\x02\x03 He waits.", "x: expected a text screenplay .*, got binary data"),
         (b"\xff\xfeH\0e\0l", "x: expected UTF-16-LE, as its byte order mark says, got truncated data at offset 6"),
     ],
 )
-def test_what_no_encoding_explains_names_the_byte(content: bytes, message: str) -> None:
+def test_what_no_encoding_explains_names_the_byte(content: bytes | str, message: str) -> None:
     with pytest.raises(FeatureError, match=message):
         decode(content, "x")
 

@@ -93,6 +93,8 @@ def test_types_of_another_language_or_template() -> None:
     assert blocks(german) == [("", "Regen."), ("ANNA", "Nein.")]
     own = '<ElementSettings Type="Rolle"><Behavior PaginateAs="Character" ReturnKey="Dialogue"/></ElementSettings>'
     assert blocks(fdx(("Rolle", "ANNA"), ("Dialogue", "No."), more=own)) == [("ANNA", "No.")]
+    below = fdx(("Character", "ANNA"), ("Parenthetical", "(low)"), ("My words", "No."), ("My action", "She goes."))
+    assert blocks(below) == [("ANNA", "(low) No."), ("", "She goes.")]
     unknown = fdx(
         ("A", "INT. HALL"), ("B", "Rain falls."), ("C", "ANNA"), ("D", "(low)"), ("E", "No."), ("A", "EXT. SEA")
     )

@@ -155,6 +155,7 @@ est gris depuis lundi.
 Est gris le ciel.
 Est. 1950, says the sign.
 EST-CE TOI ?
+EST IL MORT ?
 int main is where C begins.
 ext is short for extension.
 INTO the house he runs.

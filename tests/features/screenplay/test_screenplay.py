@@ -193,6 +193,8 @@ def test_movies_json_beside_the_pack_rules_movies_out(tmp_path: Path) -> None:
         ("{", "pack.jsonl:2: expected a JSON object"),
         ("[]", "pack.jsonl:2: expected an object with name"),
         ({"name": "X", "blocks": 3}, "pack.jsonl:2: expected an object with name"),
+        ({"name": "X", "blocks": [["a", "", "text", 10**30]]}, "pack.jsonl:2: X: expected scene numbers from 0 to"),
+        ('{"name": "X", "blocks": [["a", "", "\\ud800", 0]]}', "pack.jsonl:2: expected text, got half of a surrogate"),
         ({"name": "X", "blocks": [["a", "", "text"]]}, "pack.jsonl:2: block 0: expected"),
         ({"name": "X", "blocks": [["q", "", "text", 0, 0]]}, "pack.jsonl:2: block 0: expected"),
         ({"name": "X", "blocks": [["a", "", "text", 0, "one"]]}, "pack.jsonl:2: block 0: expected"),
@@ -201,6 +203,21 @@ def test_movies_json_beside_the_pack_rules_movies_out(tmp_path: Path) -> None:
 def test_a_bad_line_is_named(tmp_path: Path, bad: Any, message: str) -> None:
     with pytest.raises(FeatureError, match=message):
         list(read_screenplays(write_jsonl(tmp_path / "pack.jsonl", row(), bad)))
+
+
+@pytest.mark.parametrize("headings", [None, 5, [], [3], [[]], [["A"]]])
+def test_headings_that_give_no_numbers(tmp_path: Path, headings: Any) -> None:
+    row = {"name": "X", "blocks": [["a", "", "Rain \ud83d\ude00.", 0, 0]], "headings": headings}
+    (play,) = read_screenplays(write_jsonl(tmp_path / "pack.jsonl", row))
+    assert play.num_scenes == 1
+
+
+def test_a_malformed_line_is_an_error_after_the_rest(tmp_path: Path) -> None:
+    path = write_jsonl(tmp_path / "pack.jsonl", "{", row(), "[]", {"name": "X"}, row("B"))
+    plays = read_screenplays(path)
+    assert [next(plays).name, next(plays).name] == ["Lamp", "B"]
+    with pytest.raises(FeatureError, match=r"pack.jsonl:1: expected .*; 2 more lines are no screenplays either"):
+        next(plays)
 
 
 def test_bad_files(tmp_path: Path) -> None:

@@ -332,6 +332,14 @@ def in_columns(story: str, action: int, speech: int, cue: int) -> str:
     return "\n\n".join(paragraphs)
 
 
+def test_a_heading_in_the_column_of_speeches_is_speech() -> None:
+    story = STORY.replace("forty years.", "forty years.\nINT. DARK - NIGHT, said he.").replace("CUT TO:\n\n", "")
+    for columns in ((0, 10, 22), (15, 25, 37)):
+        assert parse_script(in_columns(story, *columns)) == parse_script(story)
+    below = in_columns(story, 0, 10, 22).replace("refuse.\n\nEXT.", "refuse.\nEXT.")  # no blank line above the heading
+    assert parse_script(below) == parse_script(story)
+
+
 RETYPED = {
     "doubled": EXAMPLE.replace("\n", "\n\n"),
     "one blank line after every line": re.sub(r"\n+", "\n\n", EXAMPLE),

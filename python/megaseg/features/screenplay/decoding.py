@@ -6,6 +6,7 @@ No character is replaced in silence: what no encoding explains is an error that 
 from __future__ import annotations
 
 import codecs
+import re
 
 from megaseg.errors import FeatureError
 from megaseg.features.screenplay.code_pages import guess
@@ -22,6 +23,7 @@ _WIDE = ("utf-32-le", "utf-32-be", "utf-16-le", "utf-16-be")
 _CONTROLS = frozenset(map(chr, range(32))) - set("\t\n\v\f\r\x1a\x1b\x1c\x1d\x1e")
 _LOST = "\ufffd"
 _TWICE = ("â€™", "â€œ", "â€”", "â€“", "â€¦", "Ã©", "Ã¨", "Ã¡", "Ã±", "Ã¼", "Ã¶", "Ã¤")  # UTF-8 read as Windows-1252
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _SAMPLE = 1 << 16  # bytes
 _MOST_CONTROLS = 0.05  # share of a text's characters; texts taken from PDFs have a few
 
@@ -43,6 +45,8 @@ def decode(content: bytes | str, where: str) -> tuple[str, list[str]]:
             )
         text, encoding = found
         remarks.append(f"read as {encoding}; save it as UTF-8 if names or accents look wrong")
+    if text is not None and _SURROGATE.search(text):
+        raise FeatureError(f"{where}: expected text, got half of a surrogate pair")
     if text is None or "\0" in text or sum(map(text.count, _CONTROLS)) > _MOST_CONTROLS * len(text):
         raise FeatureError(f"{where}: expected a text screenplay (Fountain or plain), got binary data")
     if lost := text.count(_LOST):

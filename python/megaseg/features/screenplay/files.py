@@ -93,7 +93,7 @@ def _from_bytes(content: bytes, name: str, where: str, kind: str | None) -> Iter
         yield from parse_pack(content, where)
         return
     if _PDF not in content[:1024]:
-        raise FeatureError(f"{where}: expected a PDF, got {binary_signature(content) or 'no such file'}")
+        raise FeatureError(f"{where}: expected a PDF, got {binary_signature(content) or 'other data'}")
     parsed, remarks = parse_pdf(content, where)
     yield _screenplay(parsed, name, where, remarks)
 

@@ -99,7 +99,7 @@ def _parsed(paragraphs: list[TypedParagraph]) -> Parsed:
     """Blocks by the paragraphs' kinds; where no kind is a cue and some types are not known, by their words."""
     kinds = {paragraph.kind for paragraph in paragraphs}
     if CUE in kinds or _UNTYPED not in kinds:
-        return assemble(TypedParagraph(UNKNOWN if kind == _UNTYPED else kind, words) for kind, words in paragraphs)
+        return assemble(_beside_known(paragraphs))
     text = ""
     for kind, words in paragraphs:
         line = " ".join(words.split())
@@ -107,6 +107,15 @@ def _parsed(paragraphs: list[TypedParagraph]) -> Parsed:
         speech = kind != HEADING and line != line.upper() and _may_be_cue(above)
         text += ("\n" if speech else "\n\n") + ("." if kind == HEADING and not is_heading(line) else "") + line
     return parse_script(text)
+
+
+def _beside_known(paragraphs: list[TypedParagraph]) -> Iterator[TypedParagraph]:
+    """Paragraphs whose types are known: what stands right below a cue is its speech, else words decide."""
+    above = ""
+    for kind, words in paragraphs:
+        known = kind if kind != _UNTYPED else SPEECH if above in (CUE, PARENTHETICAL) else UNKNOWN
+        yield TypedParagraph(known, words)
+        above = known
 
 
 def _may_be_cue(line: str) -> bool:
@@ -128,7 +137,7 @@ def _root(text: str, where: str) -> Any:
         parser.feed(text.lstrip().encode("utf-8"))
         return parser.close()
     except DefusedXmlException as error:
-        raise FeatureError(f"{where}: expected XML without document type or entities, got {error}") from error
+        raise FeatureError(f"{where}: expected XML without document type or entities, got a <!DOCTYPE>") from error
     except ParseError as error:
         raise FeatureError(f"{where}: expected well-formed XML, got {error}") from error
     except (ValueError, UnicodeError) as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,11 +20,15 @@ from megaseg.features.screenplay.screenplay import ACTION, DIALOGUE, Block, Scre
 _KINDS = {"a": ACTION, "d": DIALOGUE}
 _GZIP = b"\x1f\x8b"
 _LONGEST_LINE = 1 << 26  # characters; the largest screenplay of TRIPOD has 500,000
+_MOST_SCENES = 1 << 31
+_SURROGATE = re.compile(r"\\ud[89a-f]", re.IGNORECASE)
 _MOST_UNPACKED = 1 << 28  # characters of a file that is given as bytes, which a stranger may have sent
 
 
 def read_pack(path: Path) -> Iterator[Screenplay]:
     """Screenplays of a file; ``movies.json`` beside it may rule movies out for the boundary task.
+
+    A malformed line is an error when all others have been read.
 
     Raises:
         FeatureError: unreadable, empty or malformed input; names the file and the line.
@@ -48,7 +53,7 @@ def parse_pack(content: bytes, where: str) -> Iterator[Screenplay]:
 def _read(
     stream: io.BufferedReader, where: str, unusable: frozenset[str], most: float = float("inf")
 ) -> Iterator[Screenplay]:
-    found = False
+    found, wrong = False, list[FeatureError]()
     try:
         zipped = stream.peek(2).startswith(_GZIP)  # a pipe has no beginning to go back to
         with io.TextIOWrapper(gzip.open(stream) if zipped else stream, encoding="utf-8-sig") as lines:
@@ -58,11 +63,19 @@ def _read(
                     raise FeatureError(f"{where}: expected a JSONL file of up to {_MOST_UNPACKED >> 20} MiB unpacked")
                 if line.strip():
                     found = True
-                    yield _parse_row(line, f"{where}:{number}", unusable)
+                    try:
+                        play = _parse_row(line, f"{where}:{number}", unusable)
+                    except FeatureError as error:
+                        wrong.append(error)
+                        continue
+                    yield play
     except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
         raise FeatureError(f"{where}: expected a readable JSONL file, got {error}") from error
     if not found:
         raise FeatureError(f"{where}: expected one screenplay a line, found an empty file")
+    if wrong:
+        more = f"; {len(wrong) - 1} more lines are no screenplays either" if len(wrong) > 1 else ""
+        raise FeatureError(f"{wrong[0]}{more}") from wrong[0]
 
 
 def _unusable(path: Path) -> frozenset[str]:
@@ -81,6 +94,8 @@ def _parse_row(line: str, where: str, unusable: frozenset[str]) -> Screenplay:
         row: Any = json.loads(line)
     except (ValueError, RecursionError) as error:
         raise FeatureError(f"{where}: expected a JSON object, got {error}") from error
+    if _SURROGATE.search(line) and not _is_unicode(row):
+        raise FeatureError(f"{where}: expected text, got half of a surrogate pair")
     if not isinstance(row, dict) or not isinstance(row.get("name"), str) or not isinstance(row.get("blocks"), list):
         raise FeatureError(f"{where}: expected an object with name (text) and blocks (list)")
     blocks, scenes, units = [], [], []
@@ -101,17 +116,27 @@ def _parse_row(line: str, where: str, unusable: frozenset[str]) -> Screenplay:
     count = int(own.max()) + 1
     if len(row["blocks"][0]) > 4:
         # TRIPOD counts one scene less than it numbers: what bears the highest number belongs to the scene before.
-        headings = [heading[0] for heading in row.get("headings", ()) if heading and type(heading[0]) is int]
-        count = max(1, *headings, count - 1)
+        headings: Any = row.get("headings")
+        listed = headings if isinstance(headings, list) else []
+        numbered = [heading[0] for heading in listed if isinstance(heading, list) and heading]
+        count = max(1, *(number for number in numbered if type(number) is int), count - 1)
     return Screenplay(row["name"], tuple(blocks), labels, np.minimum(own, count - 1), count)
+
+
+def _is_unicode(row: Any) -> bool:
+    try:
+        json.dumps(row, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _scene_numbers(numbers: list[Any], where: str) -> NDArray[np.int64] | None:
     """Scene of each block; blocks that have none belong to the scene before them, or to the first."""
     if all(number is None for number in numbers):
         return None
-    if not all(number is None or (type(number) is int and number >= 0) for number in numbers):
-        raise FeatureError(f"{where}: expected scene numbers from 0 or null")
+    if not all(number is None or (type(number) is int and 0 <= number < _MOST_SCENES) for number in numbers):
+        raise FeatureError(f"{where}: expected scene numbers from 0 to {_MOST_SCENES - 1} or null")
     own = np.maximum.accumulate([0 if number is None else number for number in numbers])
     if any(number is not None and number < reached for number, reached in zip(numbers, own.tolist(), strict=True)):
         raise FeatureError(f"{where}: expected scene numbers that never fall")

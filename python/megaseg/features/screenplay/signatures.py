@@ -18,14 +18,15 @@ _SIGNATURES = (
     (b"\x1aE\xdf\xa3", "a Matroska or WebM video"),
     (b"\0\0\x01\xba", "an MPEG video"),
     (b"OggS", "an Ogg file"),
-    (b"ID3", "an MP3 file"),
+    *((b"ID3" + version, "an MP3 file") for version in (b"\2", b"\3", b"\4")),
     (b"fLaC", "a FLAC file"),
     (b"\x1f\x8b", "a gzip archive"),
     (b"BZh", "a bzip2 archive"),
     (b"\xfd7zXZ\0", "an xz archive"),
     (b"7z\xbc\xaf", "a 7z archive"),
-    (b"Rar!", "a RAR archive"),
+    (b"Rar!\x1a", "a RAR archive"),
     (b"\x7fELF", "a program"),
+    (b"bplist00", "a property list"),
     (b"SQLite format 3\0", "an SQLite database (KIT Scenarist and others keep scripts in one)"),
     (b"%!PS", "PostScript"),
     (b"\x93NUMPY", "a NumPy array"),
@@ -36,7 +37,9 @@ _IN_ZIP = (
     (b".npy", "a NumPy archive (.npz)"),
     (b"epub", "an e-book (.epub)"),
 )
-_HTML = re.compile(r"<(?:!doctype\s+html|html|head|body|table|div|span|pre|p|br|h[1-6]|script|meta|b|i)\b[^>]*>", re.I)
+_HTML = re.compile(
+    r"<(?:!doctype\s+html|html|head|body|table|div|span|pre|p|br|h[1-6]|script|meta|font|center)\b[^>]*>", re.I
+)
 _CODE = re.compile(
     r"#!\s*/|<\?php\b|#\s*include\s*[<\"]|diff -{2}git |-{5}BEGIN |%YAML|\\documentclass"
     r"|(?:import|package) [\w.]+;?\s*$|(?:from [\w.]+ )?import [\w., ]+$|(?:def|class) \w+[(:].*:\s*$"
@@ -74,7 +77,7 @@ def seems_to_be(path: Path) -> str | None:
 def text_form(text: str) -> str | None:
     """What a text is that is surely no screenplay; None where it may be one."""
     start = text[:2000].lstrip()
-    if start.startswith("{\\rtf"):
+    if start.startswith(("{\\rtf", "{\\urtf")):
         return "RTF (rich text)"
     if _HTML.match(start):
         return "HTML"
@@ -83,8 +86,12 @@ def text_form(text: str) -> str | None:
         return f"XML (<{root[1]:.40}>)" if root else "XML"
     if start.startswith(("{", "[")) and _is_json(text):
         return "JSON"
-    if start.startswith("WEBVTT") or _CUE_TIME.match(re.sub(r"\A\d+\s*\n", "", start)):
+    if start.startswith(("WEBVTT", "[Script Info]")) or _CUE_TIME.match(re.sub(r"\A\d+\s*\n", "", start)):
         return "subtitles"
+    if re.match(r"MIME-Version: \d", start):
+        return "an e-mail or web archive"
+    if re.match(r"#Version \d+\s*#Begin-", start):
+        return "a Trelby script"
     if _CODE.match(start.partition("\n")[0]):
         return "source code"
     return "a table (CSV)" if _is_table(text) else None
@@ -115,10 +122,10 @@ def _is_json(text: str) -> bool:
 
 
 def _is_table(text: str) -> bool:
-    """Whether every one of at least four lines has the same number, two or more, of one separator."""
-    lines = [line for line in text[:20_000].splitlines()[:-1] if line.strip()]
+    """Whether every one of at least four lines has the same number, two or more, of one separator, unlike prose."""
+    lines = [line for line in text[:20_000].splitlines()[: -1 if len(text) > 20_000 else None] if line.strip()]
     for separator in ",;\t|":
         counts = {line.count(separator) for line in lines}
         if len(lines) >= 4 and len(counts) == 1 and counts.pop() >= 2:
-            return all(line.lstrip()[:1] != "" and not line.startswith("\t") for line in lines)
+            return not any(line.startswith("\t") or f"{separator} " in line for line in lines)
     return False

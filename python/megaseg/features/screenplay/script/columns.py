@@ -92,9 +92,11 @@ def _parts(paragraph: Paragraph, columns: Columns) -> Iterator[Paragraph]:
 
 def _begins(line: Line, piece: Paragraph, columns: Columns) -> bool:
     """Whether a heading, or action below a speech, begins without a blank line."""
-    if is_plain_heading(line.text) and is_complete(piece[-1]):
+    speech = piece[0].text.startswith("@")
+    spoken = speech and (columns.parts_speech or piece[-1].text.startswith("("))  # unless it stands where action does
+    if is_plain_heading(line.text) and is_complete(piece[-1]) and not spoken:
         return True
-    return piece[0].text.startswith("@") and _ends_speech(line, piece, columns)
+    return speech and _ends_speech(line, piece, columns)
 
 
 def _is_action(line: Line, after: Paragraph, columns: Columns) -> bool:

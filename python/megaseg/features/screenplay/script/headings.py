@@ -103,7 +103,9 @@ def _is_place(bare: str, opening: re.Match[str]) -> bool:
     """Whether what follows INT, EXT and the like can be a place, by case and punctuation."""
     start, end = opening.span("kind")
     kind, mark, rest = bare[start:end], opening["mark"].strip(), bare[opening.end() :]
-    if kind.upper() == "EST" and re.match(r"-\w|\.\s?\d{4}", bare[end:]):  # Est-ce que; Est. 1950
+    if kind.upper() == "EST" and re.match(
+        r"-\w|\.\s?\d{4}|[^.]*[?!]$", bare[end:]
+    ):  # Est-ce que; Est. 1950; EST IL MORT ?
         return False
     if "/" in kind or "/" in mark or mark == ":":
         return True
