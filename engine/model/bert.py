@@ -104,7 +104,7 @@ def transformer_problems(config: Any) -> Iterator[str]:
     sizes = ("max_length", "vocab_size", "hidden_size", "ffn_size", "num_heads")
     yield from sizes_out_of_range({name: getattr(config, name) for name in sizes})
     yield from sizes_out_of_range({"num_layers": config.num_layers}, 0, MAX_LAYERS)
-    if config.num_heads > 0 and config.hidden_size % config.num_heads:
+    if config.hidden_size % config.num_heads:
         yield f"hidden_size must be a multiple of num_heads, got {config.hidden_size} and {config.num_heads}"
     if not (0.0 < config.layer_norm_eps < 1.0 and math.isfinite(config.layer_norm_eps)):
         yield f"layer_norm_eps must be in (0, 1), got {config.layer_norm_eps}"

@@ -7,6 +7,7 @@ import json
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from megaseg.engine.graph.graph import Graph, Weight
@@ -66,7 +67,7 @@ class ModelConfig(ABC):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "modalities", tuple(self.modalities))  # a config is a key of caches
-        for problem in (*self._shared_problems(), *self.problems()):
+        for problem in chain(self._shared_problems(), self.problems()):  # later ones may rely on earlier ones
             raise CheckpointError(f"config: {problem}")
 
     def problems(self) -> Iterator[str]:
