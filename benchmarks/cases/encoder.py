@@ -18,7 +18,7 @@ from benchmarks.peers.judge import judged, unsupported
 from benchmarks.rows import ROOT, Row, row_of
 
 TYPES = ("float32", "bfloat16", "int8")
-TEXTS, CHECKED, TURNS = 256, 64, 6
+TEXTS, CHECKED, TURNS = 256, 64, 5
 BATCHES = (16, 32, 64)
 MUST, AIM = 1.5, 2.0
 # Tokens of the blocks of a real screenplay at 0, 10, ..., 100 %; texts of 5 to 60 words have from 7 to 80.
