@@ -105,7 +105,8 @@ _CHILD = """
 import resource, sys, time
 start = time.perf_counter()
 from megaseg.pipelines import Pipeline
-pipeline = Pipeline.from_checkpoints(["screenplay-scenes", "screenplay-acts"], compute_type=sys.argv[2])
+names = ["screenplay-scenes", "screenplay-acts"]
+pipeline = Pipeline.from_checkpoints(names, compute_type=sys.argv[2], overflow="pool")
 result = pipeline.segment(sys.argv[1])
 print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
