@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ _FORMATS = (
 _TEXT = frozenset({"subrip", "srt", "ass", "ssa", "mov_text", "webvtt", "text"})
 _TS_DISCONT = 0x0200  # libavformat: a jump of time stamps is none of the film's time
 _MOST_FAILURES = 100  # reads in a row that fail before the rest of a file is given up
+_DECODING_TIMES = frozenset({"avi"})  # formats whose packets have no other time; libav makes up one to show them
 _SECOND = 1_000_000  # ticks of libav's own time base
 
 
@@ -33,37 +34,52 @@ class Film:
         self.audio = _preferred([stream for stream in container.streams.audio if _decodable(stream)])
         self.subtitles = _preferred([stream for stream in container.streams.subtitles if _text(stream)])
         self.damaged = 0  # packets that could not be read or decoded
+        self.time_base = Fraction(self.video.time_base)  # seconds of one tick
+        start = Fraction(container.start_time or 0, _SECOND)  # time stamp at which the presentation starts
+        self.start_seconds = float(start)
+        self.start = round(start / self.time_base)  # the same in ticks
+        self.frame_step = max(round(1 / ((self.video.guessed_rate or 25) * self.time_base)), 1)  # ticks of a frame
+        self._delay = _Delay() if container.format.name in _DECODING_TIMES else None
         self._read = [stream for stream in (self.video, self.audio, self.subtitles) if stream is not None]
         for stream in container.streams:
             if stream not in self._read:
                 stream.discard = "all"
 
     @property
-    def time_base(self) -> Fraction:
-        """Seconds of one tick."""
-        return Fraction(self.video.time_base)
+    def may_jump(self) -> bool:
+        """Whether jumps of the time stamps are none of the film's time."""
+        return bool(self.container.format.flags & _TS_DISCONT)
 
-    @property
-    def start_seconds(self) -> float:
-        """Time stamp, in seconds, at which the presentation starts."""
-        return float((self.container.start_time or 0) / _SECOND)
+    def seek(self, tick: int) -> None:
+        """Go to the key frame before a tick, to the start where the file cannot."""
+        from av.error import FFmpegError
 
-    @property
-    def start(self) -> int:
-        """Time stamp of the video stream at which the presentation starts."""
-        return round(Fraction(self.container.start_time or 0, _SECOND) / self.time_base)
+        if self._delay:
+            self._delay = _Delay()
+        for stamp in (max(tick, 0) + self.start, self.start):
+            with contextlib.suppress(FFmpegError, OverflowError):
+                self.container.seek(stamp, stream=self.video)
+                return
 
-    @property
-    def frame_step(self) -> int:
-        """Ticks of one frame, by the file's frame rate."""
-        return max(round(1 / ((self.video.guessed_rate or 25) * self.time_base)), 1)
+    def packet_tick(self, packet: Any) -> int | None:
+        """Tick of a video packet's frame; None where it has no time stamp."""
+        stamp = packet.dts if packet.pts is None or self._delay else packet.pts
+        return None if stamp is None else int(stamp - self.start)
+
+    def stamp(self, frame: Any) -> int | None:
+        """Time stamp of a video frame."""
+        if self._delay:
+            return self._delay.stamp(frame)
+        stamp = frame.dts if frame.pts is None else frame.pts
+        return None if stamp is None else int(stamp)
 
     def packets(self) -> Iterator[Any]:
         """Packets of the streams that are read, without jumps of their time stamps; those after damage are found."""
-        continuity = Continuity(forward=bool(self.container.format.flags & _TS_DISCONT))
+        continuity = Continuity(forward=self.may_jump)
+        units = {stream.index: float(stream.time_base) for stream in self._read}
         for packet in self._raw_packets():
             stream = packet.stream
-            continuity.correct(packet, stream.index, packet.time_base, steady=stream is not self.subtitles)
+            continuity.correct(packet, stream.index, units[stream.index], steady=stream is not self.subtitles)
             yield packet
 
     def _raw_packets(self) -> Iterator[Any]:
@@ -84,10 +100,19 @@ class Film:
                 failures += 1
                 self.damaged += 1
 
+    def frames(self, packets: Iterable[Any]) -> Iterator[Any]:
+        """Video frames of packets, of which other streams' are passed over, and what is left after the last."""
+        for packet in packets:
+            if packet.stream_index == self.video.index:
+                yield from self.decode(self.video, packet)
+        yield from self.decode(self.video, None)
+
     def decode(self, stream: Any, packet: Any) -> list[Any]:
         """Frames of a packet, those left at the end for None; none of a damaged packet."""
         from av.error import FFmpegError
 
+        if self._delay and stream is self.video and packet is not None:
+            self._delay.see(packet)
         try:
             return list(stream.codec_context.decode(packet))
         except MemoryError:
@@ -105,7 +130,7 @@ class Film:
             width=size[0],
             height=size[1],
             rotation=-90 * rotation(frame) % 360,
-            codec=self.video.codec_context.name,
+            codec=self.video.codec_context.codec.canonical_name,
             time_base=self.time_base,
             start=self.start,
             frame_rate=Fraction(rate) if rate else None,
@@ -121,6 +146,30 @@ class Film:
         if self.video.duration:
             return float(self.video.duration * self.time_base)
         return self.container.duration / _SECOND if self.container.duration else None
+
+
+class _Delay:
+    """Times of frames by those of packets, where a format has times of decoding only.
+
+    A frame bears the time of the packet that was decoded last before it was shown: later by a constant.
+    """
+
+    def __init__(self) -> None:
+        self._first: int | None = None
+        self._late: int | None = None
+
+    def see(self, packet: Any) -> None:
+        """Take note of a packet that is about to be decoded."""
+        if self._first is None:
+            self._first = packet.dts
+
+    def stamp(self, frame: Any) -> int | None:
+        """Time stamp of a frame."""
+        if frame.dts is None or self._first is None:
+            return None
+        if self._late is None:
+            self._late = int(frame.dts) - self._first
+        return int(frame.dts) - self._late
 
 
 @contextlib.contextmanager
@@ -161,7 +210,7 @@ def _decodable(stream: Any) -> bool:
 
 
 def _text(stream: Any) -> bool:
-    return _decodable(stream) and stream.codec_context.name in _TEXT
+    return _decodable(stream) and stream.codec_context.codec.canonical_name in _TEXT
 
 
 def _video(container: Any, name: str) -> Any:
@@ -189,7 +238,7 @@ def _preferred(streams: Sequence[Any]) -> Any | None:
 def _tracks(streams: Sequence[Any], read: Any | None) -> tuple[Track, ...]:
     return tuple(
         Track(
-            codec=stream.codec_context.name if _decodable(stream) else "unknown",
+            codec=stream.codec_context.codec.canonical_name if _decodable(stream) else "unknown",
             language=stream.language,
             read=stream is read,
         )

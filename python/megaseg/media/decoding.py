@@ -6,13 +6,14 @@ import hashlib
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from megaseg.errors import FeatureError
+from megaseg.media.child import Tell
 from megaseg.media.container import Film, opened
 from megaseg.media.embedded import lines
 from megaseg.media.frames import Scaler
@@ -26,8 +27,6 @@ from megaseg.media.timestamps import FrameTicks
 
 _TELL = 0.1  # seconds from one message to the next
 
-Tell = Callable[[Any], None]
-
 
 class NotTheSame(Exception):
     """Frames before a part that is to be gone on from are not decoded as they were."""
@@ -36,13 +35,10 @@ class NotTheSame(Exception):
 def probe(path: str, *, tell: Tell) -> dict[str, Any]:
     """What a film's file and its first frame say, as JSON."""
     with opened(Path(path)) as film:
-        for packet in film.packets():
-            if packet.stream.index == film.video.index:
-                for frame in film.decode(film.video, packet):
-                    return film.info(frame).to_json()
-        for frame in film.decode(film.video, None):
-            return film.info(frame).to_json()
-        raise _no_frames(film)
+        first = next(film.frames(film.packets()), None)
+        if first is None:
+            raise _no_frames(film)
+        return film.info(first).to_json()
 
 
 def record(path: str, measures: Mapping[str, Any], folder: str, *, tell: Tell) -> str:
@@ -88,7 +84,7 @@ class Pass:
         self._scaler = Scaler()
         self._row = before.position.row if before else 0
         self._rows = Rows(made.sound, self._row)
-        self._sound = Sound(film, self._rows) if film.audio is not None and made.sound else None
+        self._sound = Sound(film, film.audio, self._rows) if film.audio is not None and made.sound else None
         self._stamps = FrameTicks(film.start, film.frame_step)
         self._ticks: list[int] = []  # of frames that no part has taken yet
         self._lines: list[SubtitleLine] = []
@@ -99,6 +95,7 @@ class Pass:
         self._info = before.position.info if before else None
         self._now = before.position.end if before else 0
         self._step = film.frame_step
+        self._unit = float(film.time_base)
 
     def run(self, tell: Tell) -> None:
         """Read the file to its end."""
@@ -119,19 +116,19 @@ class Pass:
 
     @property
     def _seconds(self) -> float:
-        return float(self._now * self._film.time_base)
+        return self._now * self._unit
 
     def _video(self, packet: Any) -> None:
         self._packets += 1
-        stamp = packet.dts if packet.pts is None else packet.pts
-        if packet.is_keyframe and stamp is not None:
-            self._keys.append((self._packets - 1, stamp - self._film.start))
+        tick = self._film.packet_tick(packet)
+        if packet.is_keyframe and tick is not None:
+            self._keys.append((self._packets - 1, tick))
         if self._position is None or self._packets > self._position.packet:
             self._decode(packet)
 
     def _decode(self, packet: Any | None) -> None:
         for frame in self._film.decode(self._film.video, packet):
-            tick = self._stamps.next(frame.dts if frame.pts is None else frame.pts)
+            tick = self._stamps.next(self._film.stamp(frame))
             if self._expected:
                 self._compare(frame, tick)
             else:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from megaseg.media.container import Film
 from megaseg.media.subtitles import SubtitleLine
 
+_STYLE = re.compile(r"\{[^}]*\}")  # such as {\i1}
 _SHOWN = 3000  # milliseconds of a line whose end is not known
 
 
@@ -21,4 +23,6 @@ def lines(film: Film, packet: Any) -> list[SubtitleLine]:
 
 
 def _plain(rect: Any) -> str:
-    return rect.dialogue.decode("utf-8", "replace").strip() if hasattr(rect, "dialogue") else ""
+    """Text of an event of ASS, which libav makes of every kind of text; none of a picture."""
+    text = rect.dialogue.decode("utf-8", "replace") if hasattr(rect, "dialogue") else ""
+    return _STYLE.sub("", text).replace("\\h", " ").strip()

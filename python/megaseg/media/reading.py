@@ -28,7 +28,7 @@ def probe(path: Path, *, limits: Limits = _LIMITS) -> VideoInfo:
         FeatureError: no video that can be decoded.
         UnsupportedError: the extra ``video`` is missing.
     """
-    return VideoInfo.from_json(call(decoding.probe, _file(path), subject=str(path), limits=limits))
+    return VideoInfo.from_json(call(decoding.probe, video_file(path), subject=str(path), limits=limits))
 
 
 def read_video(
@@ -58,7 +58,7 @@ def read_video(
     with tempfile.TemporaryDirectory(prefix="megaseg-") as own:
         folder = call(
             decoding.record,
-            _file(video.path),
+            video_file(video.path),
             {kind: [[spec["factory"], spec["options"]] for spec in specs] for kind, specs in asdict(measures).items()},
             str(cache or own),
             subject=str(video.path),
@@ -68,7 +68,12 @@ def read_video(
         return recording(list(read_parts(Path(folder))))
 
 
-def _file(path: Path) -> str:
+def video_file(path: Path) -> str:
+    """Absolute path of a file.
+
+    Raises:
+        FeatureError: none is there.
+    """
     if not path.is_file():
         raise FeatureError(f"{path}: expected a video file, got {what_is_there(path)}")
     return str(path.absolute())

@@ -17,8 +17,8 @@ class Selection:
     """Decides frame by frame; its whole state but the latest frame is ``state``."""
 
     def __init__(self, time_base: Fraction, state: tuple[int, int] | None = None) -> None:
-        self._every = _EVERY / time_base
-        self._least = _LEAST / time_base
+        self._every = float(_EVERY / time_base)
+        self._least = float(_LEAST / time_base)
         self._last, self._wait = state or (-(1 << 62), 0)  # tick of the last picture, frames until the next
         self._before: NDArray[np.uint8] | None = None
 
@@ -29,10 +29,11 @@ class Selection:
 
     def show(self, luma: NDArray[np.uint8]) -> float:
         """Mean change of luma from the frame before; keeps this one's."""
-        luma = luma[::2, ::2]
+        luma = luma[::3, ::3]
         change = 0.0
         if self._before is not None:
-            change = float((np.maximum(luma, self._before) - np.minimum(luma, self._before)).mean())
+            distance = np.maximum(luma, self._before) - np.minimum(luma, self._before)
+            change = float(distance.sum(dtype=np.uint32)) / luma.size
         self._before = luma.copy()
         return change
 

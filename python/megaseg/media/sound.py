@@ -16,6 +16,8 @@ BATCH = 64  # rows that are measured at once; batches start at multiples of it
 _SLACK = RATE // 10  # samples by which time stamps may differ from the count of samples
 _AHEAD = 300.0  # seconds ahead of the picture and of the film's end from which a time stamp is noise
 _BEHIND = 120 * RATE  # samples behind the picture from which sound counts as missing
+# Without a largest sum of a mix's weights, six loud channels add up to more than full scale.
+_MIX = {"rematrix_maxval": "1.0", "ochl": "mono", "osf": "flt", "osr": str(RATE)}
 
 
 class Rows:
@@ -67,8 +69,9 @@ class Rows:
         skipped = max(self._first - begin, 0)
         if rows <= skipped:
             return
+        batch = np.clip(np.nan_to_num(self._batch.reshape(BATCH, SOUND_ROW)[:rows]), -1, 1)
         for measure in self._measures:
-            values = measure.measure(self._batch.reshape(BATCH, SOUND_ROW)[:rows])
+            values = measure.measure(batch)
             self.values[measure.name].add(values[skipped:])
         self.done = begin + rows
 
@@ -76,9 +79,10 @@ class Rows:
 class Sound:
     """The sound track of a film on its way into rows."""
 
-    def __init__(self, film: Film, rows: Rows) -> None:
-        self._film = film
+    def __init__(self, film: Film, track: Any, rows: Rows) -> None:
+        self._film, self._track = film, track
         self._rows = rows
+        self._unit = float(track.time_base)  # seconds
         self._resampler: Any = None
         self._next = 0  # position of the next sample that the resampler gives
         self._taken = 0.0  # seconds of sound that the resampler took since its start
@@ -86,7 +90,7 @@ class Sound:
 
     def push(self, packet: Any, picture: float) -> None:
         """Decode one packet, None at the end; ``picture`` is where the film is, in seconds."""
-        for frame in self._film.decode(self._film.audio, packet):
+        for frame in self._film.decode(self._track, packet):
             self._take(frame, picture)
 
     def follow(self, picture: float) -> None:
@@ -104,7 +108,7 @@ class Sound:
             return
         due = self._begin + self._taken
         stamp = frame.pts if frame.pts is not None else frame.dts
-        time = due if stamp is None else float(stamp * frame.time_base) - self._film.start_seconds
+        time = due if stamp is None else stamp * self._unit - self._film.start_seconds
         if time > max(picture, self._film.duration or 0.0) + _AHEAD:
             return
         if self._resampler is None or abs(time - due) * RATE > _SLACK:
@@ -124,7 +128,7 @@ class Sound:
         from av.audio.resampler import AudioResampler
 
         self._flush()
-        self._resampler = AudioResampler(format="flt", layout="mono", rate=RATE)
+        self._resampler = AudioResampler(format="flt", layout="mono", rate=RATE, options=_MIX)
         self._begin, self._taken = time, 0.0
         self._next = round(time * RATE)
 
@@ -141,4 +145,4 @@ class Sound:
 
 def _mono(frame: Any) -> NDArray[np.float32]:
     """Samples (n,) of a frame of mono floats."""
-    return np.nan_to_num(np.frombuffer(frame.planes[0], np.float32, frame.samples))
+    return np.frombuffer(frame.planes[0], np.float32, frame.samples)

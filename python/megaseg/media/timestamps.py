@@ -8,7 +8,6 @@ a whole frame after it when time stamps stand still.
 
 from __future__ import annotations
 
-from fractions import Fraction
 from typing import Protocol
 
 _JUMP = 10.0  # seconds from which a difference is a jump
@@ -33,9 +32,8 @@ class Continuity:
         self._shifts: dict[int, float] = {}  # seconds that are added to a stream's time stamps
         self._next: dict[int, float] = {}  # seconds, shifted, at which a stream goes on
 
-    def correct(self, packet: Stamped, stream: int, time_base: Fraction, *, steady: bool) -> None:
-        """Shift one packet's time stamps. ``steady``: a stream without gaps, such as video and sound."""
-        unit = float(time_base)
+    def correct(self, packet: Stamped, stream: int, unit: float, *, steady: bool) -> None:
+        """Shift one packet's time stamps, of ``unit`` seconds. ``steady``: a stream without gaps, of video or sound."""
         for name in ("pts", "dts"):
             stamp = getattr(packet, name)
             if stamp is not None and abs(stamp) > _MOST:
