@@ -19,7 +19,7 @@ from megaseg.media.embedded import lines
 from megaseg.media.frames import Scaler
 from megaseg.media.measures import RATE, SOUND_ROW, Measures, MeasureSpec
 from megaseg.media.measuring import FrameValues, Made, PictureValues, make, ring_for, taken
-from megaseg.media.parts import SEEN, SIZE, Part, Position, film_key, read_parts, write_part
+from megaseg.media.parts import SEEN, Part, Position, film_key, read_parts, write_part
 from megaseg.media.selection import Selection
 from megaseg.media.sound import Rows, Sound
 from megaseg.media.subtitles import SubtitleLine
@@ -41,11 +41,11 @@ def probe(path: str, *, tell: Tell) -> dict[str, Any]:
         return film.info(first).to_json()
 
 
-def record(path: str, measures: Mapping[str, Any], folder: str, *, tell: Tell) -> str:
-    """Measure a film; its parts are in the folder below ``folder`` that is the result."""
+def record(path: str, measures: Mapping[str, Any], folder: str, size: int, *, tell: Tell) -> str:
+    """Measure a film; its parts of ``size`` frames are in the folder below ``folder`` that is the result."""
     specs = {kind: tuple(MeasureSpec(*spec) for spec in given) for kind, given in measures.items()}
-    made = make(Measures(**specs))
-    own = Path(folder, film_key(Path(path), made.all))
+    made = make(Measures(**specs), size)
+    own = Path(folder, film_key(Path(path), made.all, size))
     own.mkdir(parents=True, exist_ok=True)
     before: Part | None = None
     number = 0
@@ -54,15 +54,15 @@ def record(path: str, measures: Mapping[str, Any], folder: str, *, tell: Tell) -
         if before.position.last:
             return str(own)
     try:
-        _run(path, made, own, tell, before, number)
+        _run(path, made, own, size, tell, before, number)
     except NotTheSame:
-        _run(path, made, own, tell, None, 0)
+        _run(path, made, own, size, tell, None, 0)
     return str(own)
 
 
-def _run(path: str, made: Made, folder: Path, tell: Tell, before: Part | None, number: int) -> None:
+def _run(path: str, made: Made, folder: Path, size: int, tell: Tell, before: Part | None, number: int) -> None:
     with opened(Path(path)) as film:
-        Pass(film, made, folder, before, number).run(tell)
+        Pass(film, made, folder, size, before, number).run(tell)
 
 
 def _no_frames(film: Film) -> FeatureError:
@@ -72,9 +72,9 @@ def _no_frames(film: Film) -> FeatureError:
 class Pass:
     """One pass from a film's start, or from the end of the part ``before``, of which there are ``number``."""
 
-    def __init__(self, film: Film, made: Made, folder: Path, before: Part | None, number: int) -> None:
-        self._film, self._folder, self._number = film, folder, number
-        first = number * SIZE
+    def __init__(self, film: Film, made: Made, folder: Path, size: int, before: Part | None, number: int) -> None:
+        self._film, self._folder, self._size, self._number = film, folder, size, number
+        first = number * size
         self._position = before.position if before else None
         self._expected = deque(before.ticks[-SEEN:].tolist() if before else [])
         self._ring = ring_for(made, first - len(self._expected))
@@ -82,7 +82,8 @@ class Pass:
         self._pictures = PictureValues(made.pictures)
         self._selection = Selection(film.time_base, before.position.selection if before else None)
         self._scaler = Scaler()
-        self._row = before.position.row if before else 0
+        # Rows of sound and lines that parts have taken.
+        self._row, self._line = (before.position.row, before.position.lines) if before else (0, 0)
         self._rows = Rows(made.sound, self._row)
         self._sound = Sound(film, film.audio, self._rows) if film.audio is not None and made.sound else None
         self._stamps = FrameTicks(film.start, film.frame_step)
@@ -136,7 +137,7 @@ class Pass:
 
     def _compare(self, frame: Any, tick: int) -> None:
         """Pass over frames up to those that the part before ended with; they must be what they were."""
-        if tick < self._expected[0] and self._ring.count % SIZE == SIZE - SEEN:
+        if tick < self._expected[0] and self._ring.count % self._size == self._size - SEEN:
             return
         if tick != self._expected.popleft():
             raise NotTheSame
@@ -148,7 +149,7 @@ class Pass:
     def _frame(self, frame: Any, tick: int) -> None:
         if self._info is None:
             self._info = self._film.info(frame)
-        if self._ticks and self._ring.count % SIZE == 0:
+        if self._ticks and self._ring.count % self._size == 0:
             self._close(tick, last=False)
         self._ring.push(frame)
         self._ticks.append(tick)
@@ -168,7 +169,7 @@ class Pass:
     def _subtitles(self, packet: Any) -> None:
         for line in lines(self._film, packet):
             self._seen_lines += 1
-            if self._position is None or self._seen_lines > self._position.lines:
+            if self._seen_lines > self._line + len(self._lines):
                 self._lines.append(line)
 
     def _finish(self) -> None:
@@ -218,8 +219,8 @@ class Pass:
     def _write_ready(self) -> None:
         while self._closed and self._is_ready(self._closed[0][0]):
             position, pictures = self._closed.popleft()
-            frames = len(self._ticks) if position.last else SIZE
-            rows = position.row - self._row
+            frames = len(self._ticks) if position.last else self._size
+            rows, texts = position.row - self._row, position.lines - self._line
             part = Part(
                 position=position,
                 ticks=np.array(self._ticks[:frames], np.int64),
@@ -227,16 +228,15 @@ class Pass:
                 picture_ticks=np.array(self._pictures.ticks[:pictures], np.int64),
                 pictures=taken(self._pictures.values, pictures),
                 sound=taken(self._rows.values, rows),
-                lines=tuple(self._lines),
+                lines=tuple(self._lines[:texts]),
             )
             write_part(self._folder, self._number, part)
             self._number += 1
-            self._row = position.row
-            self._lines.clear()
-            del self._ticks[:frames], self._pictures.ticks[:pictures]
+            self._row, self._line = position.row, position.lines
+            del self._ticks[:frames], self._lines[:texts], self._pictures.ticks[:pictures]
 
     def _is_ready(self, position: Position) -> bool:
         if position.last:
             return True
-        framed = all(len(values.values) >= SIZE for values in self._frames.values())
+        framed = all(len(values.values) >= self._size for values in self._frames.values())
         return framed and (self._sound is None or self._rows.done >= position.row)

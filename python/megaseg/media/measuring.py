@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from megaseg.errors import FeatureError
 from megaseg.media.frames import Ring
 from megaseg.media.measures import FrameMeasure, Measures, PictureMeasure, SoundMeasure
-from megaseg.media.parts import SEEN, SIZE
+from megaseg.media.parts import SEEN
 from megaseg.media.piles import Pile
 
 _PICTURES = 16  # pictures that are measured at once; a part's last batch is smaller
@@ -32,8 +32,8 @@ class Made:
         return (*self.frames, *self.pictures, *self.sound)
 
 
-def make(measures: Measures) -> Made:
-    """Measures made of their specifications.
+def make(measures: Measures, size: int) -> Made:
+    """Measures made of their specifications, for parts of ``size`` frames.
 
     Raises:
         FeatureError: a step, context or name that a pass cannot serve.
@@ -45,9 +45,9 @@ def make(measures: Measures) -> Made:
             raise FeatureError(f"measures: expected one of each name, got {', '.join(names)}")
     made = Made(*map(tuple, kinds))
     for measure in made.frames:
-        if not 0 <= measure.context <= SEEN or measure.step < 1 or SIZE % measure.step:
+        if not 0 <= measure.context <= SEEN or measure.step < 1 or size % measure.step:
             raise FeatureError(
-                f"measure {measure.name}: expected a context up to {SEEN} frames and a step that divides {SIZE}, "
+                f"measure {measure.name}: expected a context up to {SEEN} frames and a step that divides {size}, "
                 f"got {measure.context} and {measure.step}"
             )
     return made

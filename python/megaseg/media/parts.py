@@ -19,7 +19,7 @@ from megaseg.media.measures import RATE, SOUND_ROW, Recording
 from megaseg.media.subtitles import SubtitleLine
 from megaseg.media.video import VideoInfo
 
-SIZE = 6000  # frames of every part but the last
+SIZE = 6000  # frames of every part but the last, where nothing else is asked for
 SEEN = 64  # frames before a part that a resumed pass decodes again, to compare them
 VERSION = 1  # raised whenever values of the same measures would differ
 _EDGE = 1 << 16  # bytes of a file's head and of its tail that tell it from others
@@ -44,7 +44,7 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Values of ``SIZE`` frames, and of the pictures, sound and subtitles of that time."""
+    """Values of consecutive frames, and of the pictures, sound and subtitles of that time."""
 
     position: Position
     ticks: NDArray[np.int64]
@@ -55,15 +55,15 @@ class Part:
     lines: tuple[SubtitleLine, ...]
 
 
-def film_key(path: Path, measures: Sequence[Any]) -> str:
-    """Name of a film's folder: changes with the file and with the values of the measures."""
+def film_key(path: Path, measures: Sequence[Any], size: int) -> str:
+    """Name of a film's folder: changes with the file, with the values of the measures and with the size of parts."""
     state = path.stat()
     with path.open("rb") as file:
         head = file.read(_EDGE)
         file.seek(max(state.st_size - _EDGE, 0))
         edges = hashlib.sha256(head + file.read(_EDGE)).hexdigest()
     names = [[measure.name, measure.width, measure.identity] for measure in measures]
-    told = json.dumps([VERSION, state.st_size, state.st_mtime_ns, edges, names])
+    told = json.dumps([VERSION, size, state.st_size, state.st_mtime_ns, edges, names])
     return hashlib.sha256(told.encode()).hexdigest()[:32]
 
 

@@ -14,7 +14,7 @@ from megaseg.errors import FeatureError
 from megaseg.media import decoding
 from megaseg.media.child import Limits, call
 from megaseg.media.measures import Measures, Recording
-from megaseg.media.parts import read_parts, recording
+from megaseg.media.parts import SEEN, SIZE, read_parts, recording
 from megaseg.media.video import Video, VideoInfo
 
 Advance = Callable[[float, float], None]
@@ -38,18 +38,22 @@ def read_video(
     cache: Path | None,
     advance: Advance = lambda done, whole: None,
     limits: Limits = _LIMITS,
+    part: int = SIZE,
 ) -> Recording:
     """Decode a film once, and measure it on the way.
 
     ``advance`` is told the seconds of film that are done, and those of the whole film, NaN where the file does not say.
     ``cache`` is a folder that keeps the values, with None for none: a film that was read before is not decoded again,
-    and one whose reading was cut off goes on where it was, to the same values.
+    and one whose reading was cut off goes on at its last whole ``part`` of so many frames, to the same values.
 
     Raises:
         FeatureError: no video that can be decoded, one whose decoding crashed, hung or needs too much memory, or a
             measure that does not fit.
         UnsupportedError: the extra ``video`` is missing.
     """
+
+    if part < SEEN:
+        raise FeatureError(f"part: expected at least {SEEN} frames, got {part}")
 
     def told(message: Any) -> None:
         done, whole = message
@@ -61,6 +65,7 @@ def read_video(
             video_file(video.path),
             {kind: [[spec["factory"], spec["options"]] for spec in specs] for kind, specs in asdict(measures).items()},
             str(cache or own),
+            part,
             subject=str(video.path),
             limits=limits,
             on_message=told,
