@@ -41,6 +41,8 @@ class Film:
         self.start_seconds = float(start)
         self.start = round(start / self.time_base)  # the same in ticks
         self.frame_step = max(round(1 / ((self.video.guessed_rate or 25) * self.time_base)), 1)  # ticks of a frame
+        own, whole = self.video.duration, container.duration
+        self.duration = float(own * self.time_base) if own else whole / _SECOND if whole else None  # seconds
         self.delay = Delay() if container.format.name in _DECODING_TIMES else None
         self._read = [stream for stream in (self.video, self.audio, self.subtitles) if stream is not None]
         for stream in container.streams:
@@ -141,13 +143,6 @@ class Film:
             subtitles=_tracks(self.container.streams.subtitles, self.subtitles),
             timecode=_timecode(self.container),
         )
-
-    @property
-    def duration(self) -> float | None:
-        """Seconds; None where the file does not say."""
-        if self.video.duration:
-            return float(self.video.duration * self.time_base)
-        return self.container.duration / _SECOND if self.container.duration else None
 
 
 class Delay:
