@@ -5,7 +5,9 @@ All three are functions of their arguments and keep no state, so that a film may
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -74,6 +76,31 @@ class SoundMeasure(Protocol):
 
 
 Measure = FrameMeasure | PictureMeasure | SoundMeasure
+
+
+@dataclass(frozen=True, slots=True)
+class MeasureSpec:
+    """A measure by the path of its class, such as ``package.module:Class``, and its keyword options, values of JSON.
+
+    Films are read in a process of their own, where measures are made.
+    """
+
+    factory: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def make(self) -> Any:
+        """The measure."""
+        module, _, name = self.factory.partition(":")
+        return getattr(importlib.import_module(module), name)(**self.options)
+
+
+@dataclass(frozen=True, slots=True)
+class Measures:
+    """What is measured in one pass: of every frame, of pictures, and of sound. Names are unique within each kind."""
+
+    frames: tuple[MeasureSpec, ...] = ()
+    pictures: tuple[MeasureSpec, ...] = ()
+    sound: tuple[MeasureSpec, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
