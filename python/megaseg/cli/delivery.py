@@ -16,7 +16,13 @@ from megaseg.engine.results.segmentation import Segmentation
 from megaseg.engine.tasks.track import Track
 from megaseg.errors import FeatureError
 from megaseg.features import Screenplay
+from megaseg.media.stills import stills
+from megaseg.media.video import Video
 from megaseg.pipelines.sources import Source
+from megaseg.report.text import clock
+
+
+STILL_HEIGHT = 180  # rows of a scene's picture
 
 
 def to_stdout(output_path: Path | None) -> bool:
@@ -69,14 +75,23 @@ def deliver(result: Segmentation, movie: Movie, target: Path | None, plot: Path 
         with atomic_write(target) as temporary:
             temporary.write_text(result.to_json(indent=1) + "\n", encoding="utf-8")
     if plot is not None:
-        from megaseg.report.plots import plot_segmentation
-
-        plot_segmentation(result, plot, title=movie.name)
+        _plot(result, movie, plot)
     if json:
         print_json(result.to_dict())
         return
     for track in result.tracks.values():
         output.print(_table(result, track, movie))
+
+
+def _plot(result: Segmentation, movie: Movie, path: Path) -> None:
+    """Curves and segments; of a film with scenes, a picture of each scene."""
+    from megaseg.report.film import plot_film, picture_ticks
+    from megaseg.report.plots import plot_segmentation
+
+    if isinstance(movie.source, Video) and result.scenes:
+        plot_film(result, stills(movie.source.path, picture_ticks(result), STILL_HEIGHT), path, title=movie.name)
+    else:
+        plot_segmentation(result, path, title=movie.name)
 
 
 def _table(result: Segmentation, track: Track, movie: Movie) -> Table:
@@ -106,12 +121,4 @@ def _table(result: Segmentation, track: Track, movie: Movie) -> Table:
 
 
 def _clocks(result: Segmentation, *ticks: int | None) -> list[str]:
-    return [_clock(result.seconds(tick)) for tick in ticks if tick is not None]
-
-
-def _clock(seconds: float) -> str:
-    """Hours, minutes and tenths of seconds, such as 1:02:03.4."""
-    tenths = round(abs(seconds) * 10)
-    minutes, rest = divmod(tenths, 600)
-    sign = "-" if seconds < 0 and tenths else ""
-    return f"{sign}{minutes // 60}:{minutes % 60:02}:{rest // 10:02}.{rest % 10}"
+    return [clock(result.seconds(tick)) for tick in ticks if tick is not None]

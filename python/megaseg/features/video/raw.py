@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megaseg.engine.inputs.features import Features
+from megaseg.features.video.similarity import RAW
 from megaseg.media.measures import Recording
 
-RECIPE = "video-raw/1"
-MODALITIES = ("visual", "colour", "motion", "audio", "dialogue")
 NEAR = 0.5  # seconds from a shot's middle within which a picture outside it still stands for it
 
 
@@ -61,12 +60,7 @@ def raw_features(
             arrays[modality] = _means(recording.frames[measure], ends)
     arrays |= given or {}
     kept = {name: array.astype(np.float16) for name, array in arrays.items() if len(array) and array.any()}
-    return Features(kept, shots.ticks, recording.info.time_base, recipe=RECIPE)
-
-
-def is_raw(features: Features) -> bool:
-    """Whether features are raw ones of a film's shots, of any widths and whoever made them."""
-    return features.recipe in (None, RECIPE) and set(features.modalities) <= set(MODALITIES)
+    return Features(kept, shots.ticks, recording.info.time_base, recipe=RAW)
 
 
 def _picture_rows(recording: Recording, ticks: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -46,6 +46,11 @@ def prepared(features: Features, recipe: str | None) -> Features:
     return rows_of(features) if recipe == RECIPE and features.recipe in (None, RAW) else features
 
 
+def is_raw(features: Features) -> bool:
+    """Whether features are raw ones of a film's shots, of any widths and whoever made them."""
+    return features.recipe in (None, RAW) and set(features.modalities) <= {*KNOWN, *_UNREAD}
+
+
 class ShotRows:
     """``rows_of`` for a film whose shots come one by one: every push has the same modalities, times in all or none."""
 
