@@ -115,8 +115,8 @@ def _table(result: Segmentation, track: Track, movie: Movie) -> Table:
         table.add_row(str(number), *map(str, shots), *clocks, f"{part.score:.3f}", last)
     for point in track.points:
         start = None if result.times is None else int(result.times[point.shot, 0])
-        clock = [*_clocks(result, start), ""] if result.times is not None else []
-        table.add_row(point.name, str(point.shot), "", "", *clock, f"{point.score:.3f}", style="bold")
+        begins = [*_clocks(result, start), ""] if result.times is not None else []
+        table.add_row(point.name, str(point.shot), "", "", *begins, f"{point.score:.3f}", style="bold")
     return table
 
 
