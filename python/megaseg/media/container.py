@@ -39,7 +39,7 @@ class Film:
         self.start_seconds = float(start)
         self.start = round(start / self.time_base)  # the same in ticks
         self.frame_step = max(round(1 / ((self.video.guessed_rate or 25) * self.time_base)), 1)  # ticks of a frame
-        self._delay = _Delay() if container.format.name in _DECODING_TIMES else None
+        self.delay = Delay() if container.format.name in _DECODING_TIMES else None
         self._read = [stream for stream in (self.video, self.audio, self.subtitles) if stream is not None]
         for stream in container.streams:
             if stream not in self._read:
@@ -54,8 +54,8 @@ class Film:
         """Go to the key frame before a tick, to the start where the file cannot."""
         from av.error import FFmpegError
 
-        if self._delay:
-            self._delay = _Delay()
+        if self.delay:
+            self.delay = Delay()
         for stamp in (max(tick, 0) + self.start, self.start):
             with contextlib.suppress(FFmpegError, OverflowError):
                 self.container.seek(stamp, stream=self.video)
@@ -63,13 +63,13 @@ class Film:
 
     def packet_tick(self, packet: Any) -> int | None:
         """Tick of a video packet's frame; None where it has no time stamp."""
-        stamp = packet.dts if packet.pts is None or self._delay else packet.pts
+        stamp = packet.dts if packet.pts is None or self.delay else packet.pts
         return None if stamp is None else int(stamp - self.start)
 
     def stamp(self, frame: Any) -> int | None:
         """Time stamp of a video frame."""
-        if self._delay:
-            return self._delay.stamp(frame)
+        if self.delay:
+            return self.delay.stamp(frame)
         stamp = frame.dts if frame.pts is None else frame.pts
         return None if stamp is None else int(stamp)
 
@@ -111,8 +111,8 @@ class Film:
         """Frames of a packet, those left at the end for None; none of a damaged packet."""
         from av.error import FFmpegError
 
-        if self._delay and stream is self.video and packet is not None:
-            self._delay.see(packet)
+        if self.delay and stream is self.video and packet is not None:
+            self.delay.see(packet)
         try:
             return list(stream.codec_context.decode(packet))
         except MemoryError:
@@ -148,15 +148,15 @@ class Film:
         return self.container.duration / _SECOND if self.container.duration else None
 
 
-class _Delay:
+class Delay:
     """Times of frames by those of packets, where a format has times of decoding only.
 
     A frame bears the time of the packet that was decoded last before it was shown: later by a constant.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, late: int | None = None) -> None:
         self._first: int | None = None
-        self._late: int | None = None
+        self.late = late  # the constant, in ticks; None until the first frame
 
     def see(self, packet: Any) -> None:
         """Take note of a packet that is about to be decoded."""
@@ -167,9 +167,9 @@ class _Delay:
         """Time stamp of a frame."""
         if frame.dts is None or self._first is None:
             return None
-        if self._late is None:
-            self._late = int(frame.dts) - self._first
-        return int(frame.dts) - self._late
+        if self.late is None:
+            self.late = int(frame.dts) - self._first
+        return int(frame.dts) - self.late
 
 
 @contextlib.contextmanager

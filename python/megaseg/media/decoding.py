@@ -86,6 +86,8 @@ class Pass:
         self._row, self._line = (before.position.row, before.position.lines) if before else (0, 0)
         self._rows = Rows(made.sound, self._row)
         self._sound = Sound(film, film.audio, self._rows) if film.audio is not None and made.sound else None
+        if film.delay and before:
+            film.delay.late = before.position.late
         self._stamps = FrameTicks(film.start, film.frame_step)
         self._ticks: list[int] = []  # of frames that no part has taken yet
         self._lines: list[SubtitleLine] = []
@@ -210,6 +212,7 @@ class Pass:
             last=last,
             lines=self._seen_lines,
             packet=self._keys[0][0] if known else 0,
+            late=self._film.delay.late if self._film.delay else None,
             selection=self._selection.state,
             digest=self._digest(),
         )

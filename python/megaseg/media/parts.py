@@ -38,6 +38,7 @@ class Position:
     last: bool
     lines: int  # subtitle lines so far
     packet: int  # video packet from which decoding gives the next frames and the ``SEEN`` before them
+    late: int | None  # of the film's ``Delay``
     selection: tuple[int, int]
     digest: str  # of the small frames of the latest ``SEEN`` frames
 
