@@ -64,10 +64,14 @@ def box(picture: Picture, left: float, top: float, right: float, bottom: float, 
     """A filled rectangle."""
     part = within(left, top, right, bottom)
     x, y = X[part], Y[part]
-    paint(picture, edge(np.maximum(np.maximum(left - x, x - right), np.maximum(top - y, y - bottom))), colour, part=part)
+    paint(
+        picture, edge(np.maximum(np.maximum(left - x, x - right), np.maximum(top - y, y - bottom))), colour, part=part
+    )
 
 
-def wedge(picture: Picture, top: tuple[float, float, float], bottom: tuple[float, float, float], colour: Colour) -> None:
+def wedge(
+    picture: Picture, top: tuple[float, float, float], bottom: tuple[float, float, float], colour: Colour
+) -> None:
     """A trapezium between two level lines, each (height, middle, half width)."""
     most = max(top[2], bottom[2])
     part = within(min(top[1], bottom[1]) - most, top[0], max(top[1], bottom[1]) + most, bottom[0])
@@ -310,7 +314,9 @@ def sound(scene: Scene, random: np.random.Generator) -> NDArray[np.float32]:
     noise = random.standard_normal(count).astype(np.float32)
     sums = np.cumsum(np.pad(noise, (200, 0)))
     low = (sums[200:] - sums[:-200]) / 60  # a low rumble
-    out = scene.wind * 0.4 * low * (1 + 0.5 * np.sin(1.3 * time)) + scene.waves * noise * (0.5 + 0.5 * np.sin(time)) ** 2
+    out = (
+        scene.wind * 0.4 * low * (1 + 0.5 * np.sin(1.3 * time)) + scene.waves * noise * (0.5 + 0.5 * np.sin(time)) ** 2
+    )
     for pitch in (110, 147, 196, 233):
         out += 0.3 * scene.voices * np.sin(2 * np.pi * pitch * time) * (np.sin(3.1 * time + pitch) > 0.2)
     begin = 0.0

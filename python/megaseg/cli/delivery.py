@@ -21,7 +21,6 @@ from megaseg.media.video import Video
 from megaseg.pipelines.sources import Source
 from megaseg.report.text import clock
 
-
 STILL_HEIGHT = 180  # rows of a scene's picture
 
 
@@ -85,7 +84,7 @@ def deliver(result: Segmentation, movie: Movie, target: Path | None, plot: Path 
 
 def _plot(result: Segmentation, movie: Movie, path: Path) -> None:
     """Curves and segments; of a film with scenes, a picture of each scene."""
-    from megaseg.report.film import plot_film, picture_ticks
+    from megaseg.report.film import picture_ticks, plot_film
     from megaseg.report.plots import plot_segmentation
 
     if isinstance(movie.source, Video) and result.scenes:

@@ -10,7 +10,11 @@ from typing import Annotated
 import typer
 from rich.progress import Progress
 
+from megaseg.cli.inputs import Failures
 from megaseg.errors import FeatureError
+from megaseg.media.video import Video
+from megaseg.pipelines import iter_sources
+from megaseg.pipelines.sources import VIDEOS
 
 DetectorOption = Annotated[
     str, typer.Option("--detector", help="Films: shot detector, adaptive (fast) or transnetv2 (also dissolves).")
@@ -65,3 +69,33 @@ class Stages:
             total=whole if known else None,
             visible=True,
         )
+
+
+def films_of(inputs: list[str], failures: Failures) -> list[Video]:
+    """The films behind names; those of a folder one by one. Another kind of file is a failure."""
+    found = []
+    for name in inputs:
+        with failures.of(name):
+            for source in iter_sources(name):
+                if isinstance(source, Video):
+                    found.append(source)
+                elif not Path(name).is_dir():
+                    raise FeatureError(f"{name}: expected a film ({', '.join(VIDEOS)}), got another kind of movie")
+    return found
+
+
+def one_file_each(names: list[str], output: Path, *suffixes: str, failed: int = 0) -> list[Path]:
+    """The output file of each film: the given one, or one a film in a folder, with the first suffix.
+
+    Raises:
+        FeatureError: one file for several films, two films of one name, or a file that is no folder.
+    """
+    if output.name.lower().endswith(suffixes) and not output.is_dir():
+        if len(names) + failed > 1:
+            raise FeatureError(f"{output}: expected a folder for {len(names) + failed} films, got a file")
+        return [output]
+    if output.exists() and not output.is_dir():
+        raise FeatureError(f"{output}: expected a folder or a {', '.join(suffixes)} file, got another file")
+    if len(set(names)) < len(names):
+        raise FeatureError(f"{output}: expected films of different names, got two of one")
+    return [output / f"{name}{suffixes[0]}" for name in names]

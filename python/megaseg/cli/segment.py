@@ -43,7 +43,8 @@ from megaseg.pipelines import Pipelines
 
 def segment(
     inputs: Annotated[
-        list[str], typer.Argument(help="Films, screenplays, feature files, folders of them, a sample's name, or - (stdin).")
+        list[str],
+        typer.Argument(help="Films, screenplays, feature files, folders, a sample's name, or - (stdin)."),
     ],
     checkpoint: CheckpointsOption = None,
     kind: FromOption = None,

@@ -1,4 +1,4 @@
-"""From a source (a film, a screenplay, a feature file) to its result: the one way of Python, the commands, the service and Ray.
+"""From a film, a screenplay or a feature file to its result: the one way of Python, the commands, the service, Ray.
 
 >>> pipeline = Pipeline.from_checkpoints(["screenplay-scenes", "screenplay-acts"])
 >>> result = pipeline.segment("lighthouse.fountain")
@@ -8,4 +8,15 @@ from megaseg.pipelines.pipeline import Pipeline
 from megaseg.pipelines.shipped import Pipelines, segment, shipped_for
 from megaseg.pipelines.sources import FeatureFile, Source, find_source, find_sources, iter_sources, open_source
 
-__all__ = ["FeatureFile", "Pipeline", "Pipelines", "Source", "find_source", "find_sources", "iter_sources", "open_source", "segment", "shipped_for"]
+__all__ = [
+    "FeatureFile",
+    "Pipeline",
+    "Pipelines",
+    "Source",
+    "find_source",
+    "find_sources",
+    "iter_sources",
+    "open_source",
+    "segment",
+    "shipped_for",
+]

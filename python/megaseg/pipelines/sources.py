@@ -94,8 +94,8 @@ def iter_sources(name: str | os.PathLike[str], kind: str | None = None) -> Itera
         return
     file = resolve_features(name)
     if file.suffix.lower() not in FEATURE_FILES:
-        expected = ", ".join((*VIDEOS, *FEATURE_FILES, *kinds.SUFFIXES))
-        raise FeatureError(f"{path}: expected a film, features or a screenplay ({expected}), got {seems_to_be(file) or file.suffix or 'no suffix'}")
+        expected = f"a film, features or a screenplay ({', '.join((*VIDEOS, *FEATURE_FILES, *kinds.SUFFIXES))})"
+        raise FeatureError(f"{path}: expected {expected}, got {seems_to_be(file) or file.suffix or 'no suffix'}")
     yield FeatureFile(file.stem, file)
 
 

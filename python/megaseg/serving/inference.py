@@ -98,7 +98,12 @@ class Inference:
             return _answer(request, _event_outputs(events), sequence_id=parameters.sequence_id)
 
     async def segment(
-        self, names: Sequence[str], source: Features | Screenplay | Video, *, timeout: float | None = None, **decision: Any
+        self,
+        names: Sequence[str],
+        source: Features | Screenplay | Video,
+        *,
+        timeout: float | None = None,
+        **decision: Any,
     ) -> Segmentation:
         """The result of models, one for each task, over one movie's shots; errors as of ``infer``.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from functools import cached_property
@@ -13,15 +14,15 @@ from numpy.typing import NDArray
 
 from megaseg.engine.inputs.features import Features
 from megaseg.engine.inputs.files import cache_folder
-from megaseg.errors import FeatureError
+from megaseg.errors import UnsupportedError
 from megaseg.features.extractor import MissingInput, UnnamedUnits
-from megaseg.features.text.dialogue import dialogue_rows
+from megaseg.features.text.dialogue import Dialogue, encoded, shot_rows
 from megaseg.features.text.encoder import Encoder
 from megaseg.features.text.pretrained import MINILM
 from megaseg.features.video import dialogue_scenes, similarity
 from megaseg.features.video.raw import ShotTimes, raw_features
-from megaseg.features.video.registry import DEFAULTS, shot_feature
-from megaseg.media.measures import Measures, Recording
+from megaseg.features.video.registry import DEFAULTS, video_extractor
+from megaseg.media.measures import Measures, MeasureSpec, Recording
 from megaseg.media.reading import read_video
 from megaseg.media.shots import shot_detector
 from megaseg.media.shots.lists import read_shots
@@ -66,7 +67,7 @@ class VideoExtractor:
         num_threads: int = 0,
     ) -> None:
         self.detector = shot_detector(detector, num_threads=num_threads)
-        self.features = [shot_feature(name) for name in features]
+        self.features = [video_extractor(name) for name in features]
         self.shots, self.subtitles, self.speech, self.advance = shots, subtitles, speech, advance
         self.cache = cache_folder() if cache is None else cache
         self._compute_type, self.num_threads = compute_type, num_threads
@@ -85,6 +86,10 @@ class VideoExtractor:
         return Encoder.from_checkpoint(MINILM, compute_type=self._compute_type, num_threads=self.num_threads)
 
 
+def _kind(measure: object) -> str:
+    return "frames" if hasattr(measure, "context") else "sound" if "audio" in type(measure).__module__ else "pictures"
+
+
 class VideoReading:
     """One film: its recording, shots and lines, each read once when it is first asked for."""
 
@@ -101,13 +106,13 @@ class VideoReading:
             UnsupportedError: the extra ``video`` is missing.
         """
         own = self._extractor
+        made = [own.detector.measure, *(feature.make(num_threads=own.num_threads) for feature in own.features)]
         kinds: dict[str, list[MeasureSpec]] = {"frames": [], "pictures": [], "sound": []}
-        kinds["frames"].append(own.detector.measure)
-        for feature in own.features:
-            kinds[feature.of].append(feature.measure(own.num_threads))
+        for measure in made:
+            kinds[_kind(measure)].append(MeasureSpec(f"{type(measure).__module__}:{type(measure).__qualname__}"))
         return read_video(
             self.video,
-            Measures(**{kind: tuple(specs) for kind, specs in kinds.items()}),
+            Measures(*(tuple(specs) for specs in kinds.values())),
             cache=None if own.cache is None else own.cache / "films",
             advance=lambda done, whole: own.advance("decoding", done, whole),
         )
@@ -154,18 +159,28 @@ class VideoReading:
         own.advance("features", math.nan, math.nan)
         return raw_features(self.recording, self.shots, {f.name: f.modality for f in own.features}, given)
 
+    @cached_property
+    def dialogue(self) -> Dialogue:
+        """What is said, with its sentence vectors.
+
+        Raises:
+            FeatureError: as ``lines``.
+            UnsupportedError: the extra ``text`` is not installed, or its encoder.
+        """
+        own, lines = self._extractor, self.lines
+        own.advance("dialogue", math.nan, math.nan)
+        return encoded(lines, own.encoder.encode if lines else lambda texts: np.zeros((0, 1), np.float32))
+
     def _dialogue(self) -> dict[str, NDArray[np.floating]]:
         """The modality ``dialogue``; none where nobody speaks or no encoder is there, which is remarked."""
-        if not self.lines:
-            return {}
         try:
-            return {"dialogue": dialogue_rows(self.lines, self._shot_times_ms(), self._extractor.encoder)}
+            return {"dialogue": shot_rows(self.dialogue, self._milliseconds(self.shots.ticks))}
         except UnsupportedError as error:
             self.remarks.append(f"{self.video.name}: dialogue is left out: {error}")
             return {}
 
-    def _shot_times_ms(self) -> NDArray[np.float64]:
-        return self.shots.ticks * (1000 * float(self.recording.info.time_base))
+    def _milliseconds(self, ticks: NDArray[np.int64]) -> NDArray[np.float64]:
+        return ticks * (1000 * float(self.recording.info.time_base))
 
     def named_ends(self) -> NDArray[np.int64]:
         """No film names its scenes.
@@ -190,4 +205,13 @@ class VideoReading:
             return similarity.prepared(self.raw, recipe)
         if ends is None:
             self.named_ends()
-        return dialogue_scenes.scene_features(...)
+        ticks = self.shots.ticks
+        firsts = np.concatenate([[0], ends[:-1] + 1])
+        spans = np.stack([ticks[firsts, 0], ticks[ends, 1]], axis=1)
+        try:
+            return dialogue_scenes.scene_features(self.dialogue, self._milliseconds(spans))
+        except dialogue_scenes.TooLittleDialogue as error:
+            hint = "acts need subtitles, beside the film or in it, or its speech"
+            raise MissingInput(f"{self.video.name}: no acts: {error}; {hint}") from error
+        except UnsupportedError as error:
+            raise MissingInput(f"{self.video.name}: no acts: {error}") from error

@@ -35,7 +35,7 @@ def raw_features(
     modalities: Mapping[str, str],
     given: Mapping[str, NDArray[np.floating]] | None = None,
 ) -> Features:
-    """Features (shots, width) in float16 by modality; an array that is all zeros, such as sound of a mute film, is left out.
+    """Features (shots, width) in float16 by modality, without those that are all zeros, such as sound of a mute film.
 
     A shot owns every frame and picture in it and every half second of sound that overlaps it (MEGA supplementary, 3:
     features are averaged over a shot); a shot with none has zeros. A shot between two pictures takes the nearest one
