@@ -28,6 +28,8 @@ class Film:
     """A file that is open for reading, with the streams that are read."""
 
     def __init__(self, container: Any, name: str) -> None:
+        from av.stream import Discard
+
         self.name = name
         self.container = container
         self.video = _video(container, name)
@@ -43,7 +45,7 @@ class Film:
         self._read = [stream for stream in (self.video, self.audio, self.subtitles) if stream is not None]
         for stream in container.streams:
             if stream not in self._read:
-                stream.discard = "all"
+                stream.discard = Discard.all
 
     @property
     def may_jump(self) -> bool:

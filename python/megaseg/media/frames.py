@@ -47,7 +47,7 @@ class Sampler:
         else:
             for part in (0, 1):
                 self._plane(planes[part + 1], CHROMA, turns, bits, chroma[part])
-        if frame.color_range == _FULL_RANGE or name.startswith("yuvj"):
+        if frame.color_range == _FULL_RANGE or name.startswith(("yuvj", "gray")):  # libav's gray is of full range
             luma[:] = _LIMITED_LUMA[luma]
             chroma[:] = _LIMITED_CHROMA[chroma]
 
