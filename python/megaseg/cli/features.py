@@ -43,7 +43,9 @@ def screenplay(
         list[str], typer.Argument(help="Screenplays: Fountain, plain text, Final Draft, PDF, JSONL, or - (stdin).")
     ],
     folder: Annotated[Path, typer.Option("--output", "-o", help="Folder for one .npz a movie.")],
-    unit: Annotated[str, typer.Option(help="What a row is: block (for scenes) or scene (for acts).")] = "block",
+    unit: Annotated[
+        str, typer.Option(help="A row: block (for scenes), scene (for acts), talk (scene by dialogue).")
+    ] = "block",
     encoder: EncoderOption = None,
     kind: FromOption = None,
     name: NameOption = "stdin",
