@@ -32,10 +32,10 @@ class ColourMeasure:
 def _histograms(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
     count, bins = len(pictures), HUES * SATURATIONS * BRIGHTNESSES
     red, green, blue = np.moveaxis(pictures[:, ::STRIDE, ::STRIDE] >> (8 - BITS), -1, 0).astype(np.uint16)
-    found = _bins()[(red << 2 * BITS) | (green << BITS) | blue].reshape(count, -1)
-    of_all = found + bins * np.arange(count)[:, None]
+    found = _bins()[(red << 2 * BITS) | (green << BITS) | blue]  # (k, rows, columns)
+    of_all = found + bins * np.arange(count)[:, None, None]
     counts = np.bincount(of_all.ravel(), minlength=bins * count).reshape(count, bins)
-    return np.asarray(np.sqrt(counts / max(found[:1].size, 1)), np.float32)
+    return np.asarray(np.sqrt(counts / (red.shape[1] * red.shape[2])), np.float32)
 
 
 def _layouts(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
