@@ -12,8 +12,6 @@ from megaseg.engine.inputs.features import Features
 from megaseg.features.video.similarity import RAW
 from megaseg.media.measures import Recording
 
-NEAR = 0.5  # seconds from a shot's middle within which a picture outside it still stands for it
-
 
 @dataclass(frozen=True, slots=True)
 class ShotTimes:
@@ -38,8 +36,7 @@ def raw_features(
     """Features (shots, width) in float16 by modality, without those that are all zeros, such as sound of a mute film.
 
     A shot owns every frame and picture in it and every half second of sound that overlaps it (MEGA supplementary, 3:
-    features are averaged over a shot); a shot with none has zeros. A shot between two pictures takes the nearest one
-    within half a second of its middle.
+    features are averaged over a shot); a shot with none has zeros.
 
     Args:
         recording: of the film.
@@ -48,7 +45,7 @@ def raw_features(
         given: further arrays (shots, width) by modality, such as ``dialogue``.
     """
     arrays: dict[str, NDArray[np.floating]] = {}
-    pictures = _picture_rows(recording, shots.ticks)
+    pictures = np.searchsorted(recording.picture_ticks, shots.ticks, "left")
     sound = _overlapping(recording.sound_ticks, shots.ticks)
     for measure, modality in modalities.items():
         if measure in recording.pictures:
@@ -61,22 +58,6 @@ def raw_features(
     arrays |= given or {}
     kept = {name: array.astype(np.float16) for name, array in arrays.items() if len(array) and array.any()}
     return Features(kept, shots.ticks, recording.info.time_base, recipe=RAW)
-
-
-def _picture_rows(recording: Recording, ticks: NDArray[np.int64]) -> NDArray[np.int64]:
-    """First and one past the last picture (shots, 2) of each shot; the nearest one where a shot has none."""
-    at = recording.picture_ticks
-    rows = np.searchsorted(at, ticks, "left")
-    if not len(at):
-        return rows
-    middle = ticks.mean(axis=1)
-    after = np.searchsorted(at, middle).clip(1, len(at) - 1) if len(at) > 1 else np.zeros(len(ticks), np.int64)
-    before = (after - 1).clip(0)
-    nearest = np.where(np.abs(at[before] - middle) <= np.abs(at[after] - middle), before, after)
-    near = np.abs(at[nearest] - middle) <= NEAR / float(recording.info.time_base)
-    lonely = (rows[:, 0] == rows[:, 1]) & near
-    rows[lonely] = np.stack([nearest, nearest + 1], axis=1)[lonely]
-    return rows
 
 
 def _overlapping(rows: NDArray[np.int64], ticks: NDArray[np.int64]) -> NDArray[np.int64]:
