@@ -17,7 +17,7 @@ HALF = 12  # K: shots seen on either side of a gap
 _SPAN = 2 * HALF
 _NEAR = 4  # shots on either side of the gap whose pairs have a column each
 _SCALES = (1, 2, 3, 4, 6, 8, 12)  # shots on either side that are pooled
-_LINKS = (1.0, 2.0)  # z-scores from which a pair of shots links both sides
+_LEAST_LINKS = (1.0, 2.0)  # z-scores from which a pair of shots links both sides
 _OFFSETS = (0.0, 0.5, 1.0)  # z-score that a pair within a scene must exceed to speak for the scene
 _BLOCK = 256  # gaps computed at once: their similarities fit the cache
 _MOST = 6.0  # bound of every column
@@ -35,10 +35,13 @@ def _block(vectors: NDArray[Any], begin: int, end: int) -> Array:
     cosines, pairs, seen = _cosines(vectors, begin, end)
     centred = _centred(cosines, seen)
     some = pairs.any((0, 1))
-    columns = [some, seen[HALF - 1], seen[HALF], (seen.cumsum(0)[-1] - HALF) / HALF, *_raw(cosines)]
+    sizes = _areas(pairs.astype(np.float32))
+    share = (_sum(seen.astype(np.float32)) - HALF) / HALF
+    columns = [some, seen[HALF - 1], seen[HALF], share, *_raw(cosines)]
     for similarities in (cosines, centred):
         scores, moments = _z_scores(similarities, pairs)
-        columns += [*moments, *_near(scores), *_pooled(scores, pairs), *_groupings(scores)]
+        areas = _areas(scores)
+        columns += [*moments, *_near(scores), *_means(areas, sizes), *_links(scores, pairs), *_groupings(areas, sizes)]
     rows = np.stack([np.asarray(column, np.float32) for column in columns], axis=1)
     result: Array = np.where(some[:, None], rows.clip(-_MOST, _MOST), np.float32(0))
     return result
@@ -70,10 +73,9 @@ def _cosines(vectors: NDArray[Any], begin: int, end: int) -> tuple[Array, Mask, 
 
 def _centred(cosines: Array, seen: Mask) -> Array:
     """Cosines of the unit vectors less the mean of those that are there."""
-    count = np.maximum(seen.cumsum(0)[-1], 1).astype(np.float32)
-    mean = cosines.cumsum(0)[-1] / count  # of each shot with all
-    total = mean.cumsum(0)[-1] / count
-    products = cosines - mean - mean[:, None] + total
+    count = np.maximum(_sum(seen.astype(np.float32)), 1)
+    mean = _sum(cosines) / count  # of each shot with all
+    products = cosines - mean - mean[:, None] + _sum(mean) / count
     norms = np.sqrt(np.maximum(products[np.arange(_SPAN), np.arange(_SPAN)], np.float32(1e-6)))
     result: Array = np.where(seen[:, None] & seen, products / norms / norms[:, None], np.float32(0))
     return result
@@ -81,17 +83,35 @@ def _centred(cosines: Array, seen: Mask) -> Array:
 
 def _z_scores(similarities: Array, pairs: Mask) -> tuple[Array, list[Array]]:
     """Similarities of pairs among each other, zero for those that are not there, and their mean and deviation."""
-    size = np.maximum(_total(pairs), 1)
-    mean = _total(similarities * pairs) / size
-    apart = (similarities - mean) * pairs
-    deviation = np.sqrt(_total(apart * apart) / size)
+    there = pairs.astype(np.float32)
+    size = np.maximum(_sum(_sum(there)), 1)
+    mean = _sum(_sum(similarities * there)) / size
+    apart = (similarities - mean) * there
+    deviation = np.sqrt(_sum(_sum(apart * apart)) / size)
     scores: Array = apart / (deviation + np.float32(1e-2))
     return scores.clip(-_MOST, _MOST), [2 * mean, 4 * deviation]
 
 
-def _total(values: NDArray[Any]) -> Array:
-    """Sum over the first two axes in one order, however many gaps there are."""
-    return values.cumsum(0, np.float32)[-1].cumsum(0)[-1]
+def _sum(values: Array) -> Array:
+    """Sum over the first axis, in one order however many gaps there are."""
+    total = values[0].copy()
+    for row in values[1:]:
+        total += row
+    return total
+
+
+def _running(values: Array) -> Array:
+    """Sums over the first axis of the rows before each, (rows + 1, ...)."""
+    sums = np.zeros((len(values) + 1, *values.shape[1:]), np.float32)
+    for at, row in enumerate(values):
+        np.add(sums[at], row, out=sums[at + 1])
+    return sums
+
+
+def _areas(values: Array) -> Array:
+    """Sums [s, e] over the pairs of the shots before s with those before e, (2 K + 1, 2 K + 1, gaps)."""
+    by_row = _running(values)
+    return _running(by_row.swapaxes(0, 1)).swapaxes(0, 1)
 
 
 def _across(values: NDArray[Any]) -> NDArray[Any]:
@@ -109,57 +129,54 @@ def _near(scores: Array) -> list[Array]:
     return [across[a, b] for a in range(_NEAR) for b in range(_NEAR)]
 
 
-def _pooled(scores: Array, pairs: Mask) -> list[Array]:
-    """At each scale: means across the gap and on either side, best links, and how many there are."""
-    there = _across(pairs)
-    across = np.where(there, _across(scores), np.float32(-_MOST))
-    best = np.maximum.accumulate(across, 0)  # [a, b]: of the shot b after the gap with the nearest a + 1 before it
-    back = np.maximum.accumulate(across, 1)
-    most = np.maximum.accumulate(best, 1)
-    links = [(across >= least).cumsum(0).cumsum(1) for least in _LINKS]
+def _means(areas: Array, sizes: Array) -> list[Array]:
+    """At each scale: means of pairs across the gap, on either side, and how much lower across it they are."""
     columns = []
     for scale in _SCALES:
-        crossing = _mean(scores, pairs, slice(HALF - scale, HALF), slice(HALF, HALF + scale))
-        columns.append(crossing)
-        if scale == 1:
-            continue
-        left = _mean(scores, pairs, slice(HALF - scale, HALF), slice(HALF - scale, HALF))
-        right = _mean(scores, pairs, slice(HALF, HALF + scale), slice(HALF, HALF + scale))
-        k = scale - 1
-        columns += [left, right, np.minimum(left, right) - crossing, most[k, k]]
-        columns += [best[k, :scale].cumsum(0)[-1] / scale, back[:scale, k].cumsum(0)[-1] / scale]
-        columns += [counts[k, k] / np.float32(scale) for counts in links]
-    columns += [*best[HALF - 1, :_NEAR], *back[:_NEAR, HALF - 1]]
+        begin, end = HALF - scale, HALF + scale
+        crossing, left, right = (
+            _area(areas, *block) / np.maximum(_area(sizes, *block), 1)
+            for block in ((begin, HALF, HALF, end), (begin, HALF, begin, HALF), (HALF, end, HALF, end))
+        )
+        columns += [crossing] if scale == 1 else [crossing, left, right, np.minimum(left, right) - crossing]
     return columns
 
 
-def _mean(scores: Array, pairs: Mask, rows: slice, columns: slice) -> Array:
-    return _total(scores[rows, columns]) / np.maximum(_total(pairs[rows, columns]), 1)
+def _area(areas: Array, top: int, bottom: int, left: int, right: int) -> Array:
+    return areas[bottom, right] - areas[top, right] - areas[bottom, left] + areas[top, left]
 
 
-def _groupings(scores: Array) -> list[Array]:
+def _links(scores: Array, pairs: Mask) -> list[Array]:
+    """At each scale: the best pair across the gap, means of each shot's best, and how many pairs link both sides."""
+    across = np.where(_across(pairs), _across(scores), np.float32(-_MOST))
+    best, back = across.copy(), across.copy()
+    for at in range(1, HALF):
+        np.maximum(best[at - 1], best[at], out=best[at])  # [a, b]: the shot b after the gap and a + 1 before it
+        np.maximum(back[:, at - 1], back[:, at], out=back[:, at])
+    linked = [_areas((across >= least).astype(np.float32)) for least in _LEAST_LINKS]
+    columns = []
+    for scale in _SCALES[1:]:
+        k = scale - 1
+        columns += [best[k, :scale].max(0), _sum(best[k, :scale]) / scale, _sum(back[:scale, k]) / scale]
+        columns += [counts[scale, scale] / scale for counts in linked]
+    return [*columns, *best[HALF - 1, :_NEAR], *back[:_NEAR, HALF - 1]]
+
+
+def _groupings(areas: Array, sizes: Array) -> list[Array]:
     """How much better the best grouping of the shots into scenes is with a boundary at the gap than without one.
 
     A grouping is worth the sum of its scenes' pairs (each less an offset) over the square root of the scene's length.
     """
-    columns = []
-    upper = np.triu(np.ones((_SPAN, _SPAN), np.float32), 1)[:, :, None]
-    sums = np.zeros((_SPAN + 1, _SPAN + 1, scores.shape[2]), np.float32)
-    pairs = np.zeros((_SPAN + 1, _SPAN + 1, 1), np.float32)
-    sums[1:, 1:] = (scores * upper).cumsum(0).cumsum(1)
-    pairs[1:, 1:] = upper.cumsum(0).cumsum(1)
-    worth, sizes = _within(sums), _within(pairs)
+    worth, pairs = _within(areas), _within(sizes)
     lengths = np.abs(np.arange(_SPAN + 1)[:, None] - np.arange(_SPAN + 1))
     root = np.sqrt(np.maximum(lengths, 1)).astype(np.float32)[:, :, None]
-    for offset in _OFFSETS:
-        columns.append(_margin((worth - np.float32(offset) * sizes) / root) / np.float32(4))
-    return columns
+    return [_margin((worth - np.float32(offset) * pairs) / root) / np.float32(4) for offset in _OFFSETS]
 
 
-def _within(sums: Array) -> Array:
-    """Of cumulated pairs: the sum [s, e] of the pairs of the shots s to e."""
-    own = sums[np.arange(_SPAN + 1), np.arange(_SPAN + 1)]
-    return own - sums - sums.swapaxes(0, 1) + own[:, None]
+def _within(areas: Array) -> Array:
+    """The sum [s, e] over the pairs of the shots s to e, each once."""
+    own = areas[np.arange(_SPAN + 1), np.arange(_SPAN + 1)]
+    return (own - areas - areas.swapaxes(0, 1) + own[:, None]) / 2
 
 
 def _margin(worth: Array) -> Array:
