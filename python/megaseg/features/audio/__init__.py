@@ -1,1 +1,5 @@
+<<<<<<< HEAD
 """Measures of a film's sound."""
+=======
+"""Features of sound."""
+>>>>>>> acts
