@@ -1,5 +1,1 @@
-<<<<<<< HEAD
-"""Measures of a film's sound."""
-=======
-"""Features of sound."""
->>>>>>> acts
+"""Sound of films: what is measured of it, and what is said."""
