@@ -93,7 +93,7 @@ def catalog(
         "ordered": ordered,
     }
     model = {"device": device, "backend": backend, "overflow": overflow}
-    options = {"checkpoint": names, "decision": decision, "compute_type": compute_type, **model}
+    options: dict[str, Any] = {"checkpoint": names, "decision": decision, "compute_type": compute_type, **model}
     options["skip_missing"] = not checkpoint
     digests = [sha256(resolve_checkpoint(name)).hexdigest() for name in names]
     start = time.monotonic()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
@@ -62,7 +62,7 @@ def video(
         failures.end(0)
     require_one_film(len(films), shots, subtitles)
     files = one_file_each([film.name for film in films], output_path, ".npz", failed=len(failures))
-    rows = []
+    rows: list[dict[str, Any]] = []
     with progress("films", len(films)) as bar:
         stages = Stages(bar)
         own = VideoExtractor(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +15,7 @@ from megaseg.cli.film import DetectorOption, Stages, films_of, one_file_each
 from megaseg.cli.inputs import Failures
 from megaseg.features import VideoExtractor
 from megaseg.features.video.extractor import VideoReading
-from megaseg.media.shots.lists import SUFFIXES, shots_table, write_shots
+from megaseg.media.shots.lists import SUFFIXES, write_shots
 from megaseg.report.text import clock
 
 
@@ -40,7 +41,7 @@ def shots(
     if not films:
         failures.end(0)
     names = [film.name for film in films]
-    files = [None] * len(films)
+    files: Sequence[Path | None] = [None] * len(films)
     if output_path is not None:
         files = one_file_each(names, output_path, *SUFFIXES, failed=len(failures))
     done = 0
@@ -53,3 +54,25 @@ def shots(
                 done += 1
             bar.advance(bar.task_ids[0])
     failures.end(done)
+
+
+def _deliver(reading: VideoReading, file: Path | None, json: bool) -> None:
+    """Write a film's shots where they are wanted, and print them."""
+    recording, found = reading.recording, reading.shots.frames
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_shots(file, found, recording.frame_ticks, recording.info)
+    ticks, base = reading.shots.ticks, recording.info.time_base
+    if json:
+        base_pair = list(base.as_integer_ratio())
+        print_json(
+            {"name": reading.video.name, "time_base": base_pair, "frames": found.tolist(), "times": ticks.tolist()}
+        )
+        return
+    table = Table(title=f"{reading.video.name}: {len(found)} shots", box=box.SIMPLE_HEAD)
+    for column in ("shot", "first frame", "last frame", "start", "end"):
+        table.add_column(column, justify="right")
+    for number, (frames, times) in enumerate(zip(found, ticks, strict=True)):
+        clocks = (clock(float(int(tick) * base)) for tick in times)
+        table.add_row(str(number), *map(str, frames.tolist()), *clocks)
+    output.print(table)

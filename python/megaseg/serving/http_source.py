@@ -78,10 +78,11 @@ def _film(content: bytes, root: Path | None) -> Video:
     if root is None:
         raise RequestError("path: expected a service with a media root, this one reads no films")
     try:
-        (name,) = (value for key, value in json.loads(content).items() if key == "path")
-        path = (root / name).resolve(strict=True)
-        fits = path.is_relative_to(root.resolve()) and path.is_file() and path.suffix.lower() in VIDEOS
-    except (ValueError, TypeError, AttributeError, RecursionError, OSError):
+        values = json.loads(content)
+        path = (root / values["path"]).resolve(strict=True)
+        inside = len(values) == 1 and path.is_relative_to(root.resolve())
+        fits = inside and path.is_file() and path.suffix.lower() in VIDEOS
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError, OSError):
         fits = False
     if not fits:
         raise RequestError('body: expected {"path": "..."} of a film below the media root, got none')

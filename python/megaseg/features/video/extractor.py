@@ -30,7 +30,7 @@ from megaseg.media.sidecars import find_sidecar, read_subtitles
 from megaseg.media.subtitles import SubtitleLine, spoken
 from megaseg.media.video import Video
 
-Advance = Callable[[str, float, float], object]
+Advance = Callable[[str, float, float], None]
 """Called with the name of a stage, how much of it is done, and how much there is (NaN: not known)."""
 
 
@@ -180,7 +180,7 @@ class VideoReading:
             return {}
 
     def _milliseconds(self, ticks: NDArray[np.int64]) -> NDArray[np.float64]:
-        return ticks * (1000 * float(self.recording.info.time_base))
+        return np.asarray(ticks * (1000 * float(self.recording.info.time_base)), np.float64)
 
     def named_ends(self) -> NDArray[np.int64]:
         """No film names its scenes.
@@ -204,7 +204,7 @@ class VideoReading:
         if recipe == similarity.RECIPE:
             return similarity.prepared(self.raw, recipe)
         if ends is None:
-            self.named_ends()
+            ends = self.named_ends()
         ticks = self.shots.ticks
         firsts = np.concatenate([[0], ends[:-1] + 1])
         spans = np.stack([ticks[firsts, 0], ticks[ends, 1]], axis=1)
