@@ -1,0 +1,1 @@
+"""Sound of films: what is measured of it, and what is said."""

@@ -1,0 +1,1 @@
+"""Features of films: what a recording measured, averaged over shots, and the recipes that models read."""
