@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from toy_measures import ALL
 from megaseg.errors import FeatureError
 from megaseg.media.measures import Recording
 from megaseg.media.reading import probe, read_video
+from megaseg.media.stills import stills
 from megaseg.media.video import Video
 
 QUARTERS = [40, 90, 140, 200]  # grey levels of a picture's corners, from the upper left one clockwise
@@ -111,7 +113,9 @@ def test_a_damaged_film_gives_what_is_left_or_an_error(ending: str, where: str, 
         with pytest.raises(FeatureError, match=f"film.{ending}: expected a video"):
             read(path)
     else:
-        assert 48 <= len(read(path).frame_ticks) - 1 <= 96
+        recording = read(path)
+        assert 48 <= len(recording.frame_ticks) - 1 <= 96
+        assert recording.damaged or where != "middle" or ending == "avi"
 
 
 @pytest.mark.parametrize("ending", ["mkv", "ts", "avi"])
@@ -286,6 +290,19 @@ def test_full_range_is_converted(tmp_path: Path) -> None:
     # The writer stores limited levels, 16 to 235, and calls them full: a reader has to believe the file.
     expected = luma([16, 235] * 3)
     np.testing.assert_allclose(recording.frames["corners"][:, 0], expected, atol=2)
+
+
+@pytest.mark.parametrize("name", [b"fi:lm %d [x] $HOME \n.mkv", b"http:\xff.mkv", "fïlm 映画.mkv".encode(), b"-i.mkv"])
+def test_names_are_only_names(name: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = write_film(tmp_path / "film.mkv", shots(6))
+    path = plain.rename(tmp_path / os.fsdecode(name))
+    assert len(read(path).frame_ticks) == 7
+    monkeypatch.chdir(tmp_path)
+    assert len(stills(Path(path.name), [0], 10)) == 1
+
+
+def test_a_whole_film_is_not_damaged(tmp_path: Path) -> None:
+    assert not read(write_film(tmp_path / "film.mkv", shots(24), sound=[Tone(beeps(1))])).damaged
 
 
 def test_messages_of_decoders_are_not_shown(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -137,6 +137,24 @@ def test_another_file_or_measure_is_kept_apart(tmp_path: Path) -> None:
     assert len({part.parent for part in written(cache)}) == 3
 
 
+def test_files_that_killed_processes_left_are_removed(tmp_path: Path) -> None:
+    path, cache = write_film(tmp_path / "film.mkv", shots(24)), tmp_path / "cache"
+    read(path, cache)
+    [part] = written(cache)
+    old, new = (part.with_name(f".part-00000.npz.{name}.npz") for name in ("old", "new"))
+    old.write_bytes(b"half")
+    new.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    read(path, cache)
+    assert (old.exists(), new.exists(), part.exists()) == (False, True, True)
+
+
+def test_a_cache_that_cannot_be_written_keeps_nothing(tmp_path: Path) -> None:
+    path = write_film(tmp_path / "film.mkv", shots(24))
+    (tmp_path / "file").write_bytes(b"")
+    assert len(read(path, tmp_path / "file" / "cache").frame_ticks) == 25
+
+
 def test_nothing_is_left_where_nothing_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     path = write_film(tmp_path / "film.mkv", shots(24))

@@ -21,6 +21,8 @@ _TEXT = frozenset({"subrip", "srt", "ass", "ssa", "mov_text", "webvtt", "text"})
 _TS_DISCONT = 0x0200  # libavformat: a jump of time stamps is none of the film's time
 _MOST_FAILURES = 100  # reads in a row that fail before the rest of a file is given up
 _DECODING_TIMES = frozenset({"avi"})  # formats whose packets have no other time; libav makes up one to show them
+_LARGE = 10_000_000  # pixels of a frame, from which each further thread of a decoder holds tens of megabytes
+_FEW = 4  # threads for these
 _SECOND = 1_000_000  # ticks of libav's own time base
 
 
@@ -96,6 +98,7 @@ class Film:
                     if packet.size == 0 and packet.dts is None and packet.pts is None:
                         return  # the flush after the last
                     failures = 0
+                    self.damaged += packet.is_corrupt
                     yield packet
                 return
             except MemoryError:
@@ -194,6 +197,8 @@ def opened(path: Path) -> Iterator[Film]:
     with container:
         film = Film(container, str(path))
         film.video.thread_type = "AUTO"
+        if film.video.codec_context.width * film.video.codec_context.height > _LARGE:
+            film.video.codec_context.thread_count = _FEW
         yield film
 
 

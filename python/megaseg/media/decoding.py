@@ -19,7 +19,7 @@ from megaseg.media.embedded import lines
 from megaseg.media.frames import Scaler
 from megaseg.media.measures import RATE, SOUND_ROW, Measures, MeasureSpec
 from megaseg.media.measuring import FrameValues, Made, PictureValues, make, ring_for, taken
-from megaseg.media.parts import SEEN, Part, Position, film_key, read_parts, write_part
+from megaseg.media.parts import SEEN, Part, Position, film_key, read_parts, remove_left, write_part
 from megaseg.media.selection import Selection
 from megaseg.media.sound import Rows, Sound
 from megaseg.media.subtitles import SubtitleLine
@@ -47,6 +47,7 @@ def record(path: str, measures: Mapping[str, Any], folder: str, size: int, *, te
     made = make(Measures(**specs), size)
     own = Path(folder, film_key(Path(path), made.all, size))
     own.mkdir(parents=True, exist_ok=True)
+    remove_left(own)
     before: Part | None = None
     number = 0
     for before in read_parts(own):
@@ -147,12 +148,16 @@ class Pass:
         self._selection.show(self._ring.latest())
         if not self._expected and self._position is not None and self._digest() != self._position.digest:
             raise NotTheSame
+        self._film.damaged = (
+            0  # what is missing at a start in the middle is no damage; the part before tells of its own
+        )
 
     def _frame(self, frame: Any, tick: int) -> None:
         if self._info is None:
             self._info = self._film.info(frame)
         if self._ticks and self._ring.count % self._size == 0:
             self._close(tick, last=False)
+        self._film.damaged += frame.is_corrupt
         self._ring.push(frame)
         self._ticks.append(tick)
         self._now, self._step = tick, frame.duration or self._film.frame_step
@@ -214,6 +219,7 @@ class Pass:
             packet=self._keys[0][0] if known else 0,
             late=self._film.delay.late if self._film.delay else None,
             selection=self._selection.state,
+            damaged=self._film.damaged > 0 or (self._position is not None and self._position.damaged),
             digest=self._digest(),
         )
         before = sum(pictures for _, pictures in self._closed)

@@ -105,11 +105,12 @@ class Measures:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """What one pass over a film gave. Times are integer ticks of ``time_base``, the video stream's own.
+    """What one pass over a film gave. Times are integer ticks of ``time_base`` from the start of the presentation.
 
     ``frame_ticks`` (frames + 1,) are the start of each frame and the end of the last; ``frames`` has arrays (frames,
     width) by the measure's name, ``pictures`` (pictures, width) at ``picture_ticks`` (pictures,), ``sound`` (rows,
     width) over ``sound_ticks`` (rows, 2), without rows where the film has no sound; ``lines`` are embedded subtitles.
+    ``damaged`` says that something could not be read or decoded, and is missing or guessed by the decoder.
     """
 
     info: Any  # VideoInfo
@@ -120,3 +121,4 @@ class Recording:
     sound_ticks: NDArray[np.int64]
     sound: dict[str, NDArray[np.float32]]
     lines: tuple[Any, ...] = ()  # SubtitleLine
+    damaged: bool = False

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 import zipfile
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -22,6 +24,7 @@ from megaseg.media.video import VideoInfo
 SIZE = 6000  # frames of every part but the last, where nothing else is asked for
 SEEN = 64  # frames before a part that a resumed pass decodes again, to compare them
 VERSION = 1  # raised whenever values of the same measures would differ
+_LEFT = 3600  # seconds after which a temporary file is one that a killed process left
 _EDGE = 1 << 16  # bytes of a file's head and of its tail that tell it from others
 _KINDS = ("frames", "pictures", "sound")
 
@@ -40,6 +43,7 @@ class Position:
     packet: int  # video packet from which decoding gives the next frames and the ``SEEN`` before them
     late: int | None  # of the film's ``Delay``
     selection: tuple[int, int]
+    damaged: bool  # whether anything so far could not be read or decoded
     digest: str  # of the small frames of the latest ``SEEN`` frames
 
 
@@ -86,6 +90,14 @@ def write_part(folder: Path, number: int, part: Part) -> None:
         )
 
 
+def remove_left(folder: Path) -> None:
+    """Remove what processes left that were killed while they wrote."""
+    for left in folder.glob(".part-*.npz"):
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > _LEFT:
+                left.unlink()
+
+
 def read_parts(folder: Path) -> Iterator[Part]:
     """The parts of a folder from the first on, up to one that is missing or damaged."""
     number = 0
@@ -127,6 +139,7 @@ def recording(parts: Sequence[Part]) -> Recording:
         sound_ticks=_sound_ticks(final),
         sound=_joined([part.sound for part in parts]),
         lines=tuple(line for part in parts for line in part.lines),
+        damaged=final.damaged,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
@@ -43,8 +44,9 @@ def read_video(
     """Decode a film once, and measure it on the way.
 
     ``advance`` is told the seconds of film that are done, and those of the whole film, NaN where the file does not say.
-    ``cache`` is a folder that keeps the values, with None for none: a film that was read before is not decoded again,
-    and one whose reading was cut off goes on at its last whole ``part`` of so many frames, to the same values.
+    ``cache`` is a folder that keeps the values: a film that was read before is not decoded again, and one whose reading
+    was cut off goes on after its last whole ``part`` of so many frames, to the same values. None, or a folder that
+    cannot be written, keeps nothing.
 
     Raises:
         FeatureError: no video that can be decoded, one whose decoding crashed, hung or needs too much memory, or a
@@ -60,17 +62,26 @@ def read_video(
         advance(done, math.nan if whole is None else whole)
 
     with tempfile.TemporaryDirectory(prefix="megaseg-") as own:
+        kept = cache is not None and _usable(cache)
         folder = call(
             decoding.record,
             video_file(video.path),
             {kind: [[spec["factory"], spec["options"]] for spec in specs] for kind, specs in asdict(measures).items()},
-            str(cache or own),
+            str(cache if kept else own),
             part,
             subject=str(video.path),
             limits=limits,
             on_message=told,
         )
         return recording(list(read_parts(Path(folder))))
+
+
+def _usable(cache: Path) -> bool:
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(cache, os.W_OK | os.X_OK)
 
 
 def video_file(path: Path) -> str:
