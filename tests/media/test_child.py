@@ -74,8 +74,8 @@ def test_memory_is_limited() -> None:
 
 def test_a_child_without_progress_is_ended() -> None:
     children: list[int] = []
-    with pytest.raises(FeatureError, match=r"^film.mp4: reading stopped: no progress for 1.5 s$"):
-        run(child_tasks.hang, limits=Limits(patience=1.5), on_message=children.append)
+    with pytest.raises(FeatureError, match=r"^film.mp4: reading stopped: no progress for 2 s$"):
+        run(child_tasks.hang, limits=Limits(patience=2), on_message=children.append)
     wait_for(children[0])
 
 

@@ -28,6 +28,7 @@ _START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from megaseg.
 _PR_SET_PDEATHSIG = 1
 _MIB = 1 << 20
 _ERRORS = {error.__name__: error for error in (FeatureError, UnsupportedError, ResourceLimitError)}
+_STARTING = 60.0  # seconds that an interpreter may take to start, whatever the patience
 _TAIL = 2000  # bytes of what the child wrote to its standard error that an error keeps
 
 
@@ -36,7 +37,7 @@ class Limits:
     """What a child may use before it is ended."""
 
     memory: int = 4 << 30  # bytes of data that it may allocate
-    patience: float = 60.0  # seconds without a message
+    patience: float = 60.0  # seconds without a message, from when it has started
 
 
 class ChildError(Exception):
@@ -69,6 +70,8 @@ def call(
         for kind, value in _answers(process, subject, limits.patience):
             if kind == "message":
                 on_message(value)
+            elif kind == "started":
+                continue
             elif kind == "result":
                 return value
             else:
@@ -99,16 +102,18 @@ def _started(log: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
 def _answers(process: subprocess.Popen[bytes], subject: str, patience: float) -> Iterator[tuple[str, Any]]:
     """Kind and value of each line that the child writes, until it ends."""
     output, left = process.stdout.fileno(), b""  # type: ignore[union-attr]
+    wait = max(patience, _STARTING)
     with selectors.DefaultSelector() as selector:
         selector.register(output, selectors.EVENT_READ)
-        while selector.select(patience):
+        while selector.select(wait):
             block = os.read(output, 1 << 16)
             if not block:
                 return
+            wait = patience
             *lines, left = (left + block).split(b"\n")
             for line in lines:
                 yield tuple(json.loads(line))
-    raise FeatureError(f"{subject}: reading stopped: no progress for {patience:g} s")
+    raise FeatureError(f"{subject}: reading stopped: no progress for {wait:g} s")
 
 
 def _raise(subject: str, error: Mapping[str, str]) -> NoReturn:
@@ -140,6 +145,7 @@ def main() -> None:
         while data:
             data = data[os.write(answers, data) :]
 
+    answer("started", None)
     try:
         module, name = task["function"]
         function = getattr(importlib.import_module(module), name)
