@@ -148,9 +148,8 @@ class Pass:
         self._selection.show(self._ring.latest())
         if not self._expected and self._position is not None and self._digest() != self._position.digest:
             raise NotTheSame
-        self._film.damaged = (
-            0  # what is missing at a start in the middle is no damage; the part before tells of its own
-        )
+        # What is missing at a start in the middle is no damage; the part before tells of its own.
+        self._film.damaged = 0
 
     def _frame(self, frame: Any, tick: int) -> None:
         if self._info is None:
