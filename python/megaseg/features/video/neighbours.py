@@ -189,3 +189,5 @@ def _links(scores: Array, pairs: Mask) -> list[Array]:
 
 _NOTHING: Found = np.zeros((_SPAN, _SPAN, 1), np.float32), np.zeros((_SPAN, 1), bool)
 WIDTH, TOGETHER_WIDTH = _modality(*_NOTHING).shape[1], _together([_NOTHING]).shape[1]
+GROUPING = TOGETHER_WIDTH - 2 * len(_SINGLE) - len(_TOGETHER) + _TOGETHER.index((-0.2, 0.5))
+"""Column of ``pictures`` with the margin of one grouping: above 0 where it has a boundary."""
