@@ -25,6 +25,9 @@ def act(
     folder: Annotated[Path, typer.Argument(help="Folder of feature files, one row per scene.")],
     synopses: Annotated[Path, typer.Option(help="JSONL: name, sentences, annotations of five sentences each.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the run: one folder a seed.")],
+    text: Annotated[
+        Path | None, typer.Option(help="Folder of features of the same scenes that synopses are compared with.")
+    ] = None,
     silver: Annotated[Path | None, typer.Option(help="A teacher's distributions (.npz), for --variant mega*.")] = None,
     gold: Annotated[
         Path | None, typer.Option(help="CSV of gold scenes to score validation by; default: arg-max of --silver.")
@@ -54,11 +57,12 @@ def act(
     """
     require_folder(output)
     settings = _settings(config, variant, align_in_shots, align_in_bottlenecks, late_fusion)
-    movies, recipe, left_out = _load(folder, synopses, silver, encoder)
+    movies, recipe, left_out = _load(folder, synopses, text, silver, encoder)
     if left_out:
         console.print(f"left out, without a synopsis or enough scenes: {', '.join(left_out)}")
     notes: dict[str, Any] = {
         "command": f"megaseg train act FEATURES --synopses SYNOPSES -o {output.name} --folds {folds} "
+        + ("--text TEXT " if text else "")
         + ("--all-movies" if all_movies else f"--fold {fold}"),
         "split": f"by movie, SHA-256 of the name modulo {folds}",
         "data": {"recipe": recipe, "movies": [movie.name for movie in movies]},
@@ -104,7 +108,7 @@ def _settings(config: Path | None, variant: str | None, shots: bool, bottlenecks
 
 
 def _load(
-    folder: Path, synopses: Path, silver: Path | None, encoder: Path | None
+    folder: Path, synopses: Path, text: Path | None, silver: Path | None, encoder: Path | None
 ) -> tuple[list[ActMovie], str | None, list[str]]:
     try:
         from megaseg.training.recipes.act.data import load_movies, read_silver
@@ -118,7 +122,7 @@ def _load(
         for name, synopsis in texts.items():
             vectors[name] = encode(list(synopsis.sentences))
             bar.advance(bar.task_ids[0])
-    return load_movies(folder, texts, vectors, teacher)
+    return load_movies(folder, texts, vectors, teacher, text=text)
 
 
 def _set_threads(threads: int) -> None:

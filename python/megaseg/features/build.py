@@ -49,7 +49,7 @@ def build_features(
     kind: str | None = None,
     advance: Callable[[str, int], None] = lambda name, blocks: None,
 ) -> list[Built]:
-    """Write features of every screenplay of ``inputs`` to ``folder``, one row per ``unit`` (``block`` or ``scene``).
+    """Write features of every screenplay of ``inputs`` to ``folder``, one row per ``unit`` of ``UNITS``.
 
     ``kind`` is that of every file, as ``read_screenplays`` takes it.
     Each file appears whole or not at all. A folder holds one unit: the other's files in it are written anew.
@@ -76,7 +76,11 @@ def build_features(
             built.append(_failed(play.name, reason, len(play.blocks)))
             continue
         taken.add(file)
-        status = _unusable(play, unit) or _write(play, folder, index, extractor, unit, partial(advance, play.name))
+        try:
+            status = _unusable(play, unit) or _write(play, folder, index, extractor, unit, partial(advance, play.name))
+        except FeatureError as error:
+            built.append(_failed(play.name, f"{play.name}: {error}", len(play.blocks)))
+            continue
         built.append(_built(play, file if status in ("written", "kept") else None, unit, status))
     return built
 
@@ -123,12 +127,12 @@ def _unusable(play: Screenplay, unit: str) -> str:
     """The status of a screenplay that gives no rows; empty where it gives some."""
     if not play.blocks:
         return "empty"
-    return "no scenes" if unit == "scene" and play.num_scenes < 2 else ""
+    return "no scenes" if unit != "block" and play.num_scenes < 2 else ""
 
 
 def _built(play: Screenplay, file: str | None, unit: str, status: str) -> Built:
     scenes = None
-    if file is not None and unit == "scene":
+    if file is not None and unit != "block":
         scenes = play.num_scenes
     elif file is not None and play.labels is not None:
         scenes = int(play.labels.sum())
@@ -142,7 +146,7 @@ def _digest(play: Screenplay, identity: str, unit: str) -> str:
         identity,
         [[b.kind, b.speaker, b.text] for b in play.blocks],
         None if marks is None else marks.tolist(),
-        play.num_scenes if unit == "scene" else 0,
+        play.num_scenes if unit != "block" else 0,
     ]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 

@@ -1,1 +1,1 @@
-"""Measures of a film's sound."""
+"""Sound of films: what is measured of it, and what is said."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,10 +17,14 @@ from megaseg.features.extractor import UnnamedUnits
 from megaseg.features.screenplay import blocks, scenes
 from megaseg.features.screenplay.reader import SHIPPED, Reader
 from megaseg.features.screenplay.screenplay import Screenplay
+from megaseg.features.screenplay.spoken import spoken_scenes
+from megaseg.features.text.dialogue import encoded
 from megaseg.features.text.encoder import Encoder
 from megaseg.features.text.pretrained import MINILM, load_pretrained
+from megaseg.features.video import dialogue_scenes
 
-UNITS = {"block": blocks.RECIPE, "scene": scenes.RECIPE}  # what a row is, and the recipe of such rows
+# What a row is, and the recipe of such rows; "talk": scenes by their dialogue alone, as of a film with subtitles.
+UNITS = {"block": blocks.RECIPE, "scene": scenes.RECIPE, "talk": dialogue_scenes.RECIPE}
 Advance = Callable[[int], None]
 
 
@@ -90,6 +94,14 @@ class ScreenplayExtractor:
         """
         return self._encoder.encode([block.text for block in play.blocks], advance)
 
+    def encode(self, texts: list[str]) -> NDArray[np.float32]:
+        """Sentence vectors (texts, 384).
+
+        Raises:
+            UnsupportedError: the extra ``text`` is not installed.
+        """
+        return self._encoder.encode(texts)
+
     def log_odds(self, play: Screenplay) -> NDArray[np.float32]:
         """The reader's log-odds (blocks,) that a scene ends with each block.
 
@@ -104,6 +116,15 @@ class ScreenplayReading:
 
     def __init__(self, extractor: ScreenplayExtractor, play: Screenplay, advance: Advance) -> None:
         self._extractor, self._play, self._advance = extractor, play, advance
+
+    @property
+    def remarks(self) -> Sequence[str]:
+        """What the parser remarked."""
+        return self._play.remarks
+
+    def times(self) -> tuple[None, None]:
+        """None: a screenplay has no times."""
+        return None, None
 
     @cached_property
     def _vectors(self) -> NDArray[np.float32]:
@@ -133,7 +154,16 @@ class ScreenplayReading:
             last = np.zeros(len(play.blocks), bool)
             last[ends] = True
             numbers, count = np.cumsum(last) - last, len(ends)
+        if recipe == dialogue_scenes.RECIPE:
+            return self._talk(numbers, count)
         return scenes.scene_features(play, self._vectors, numbers, count)
+
+    def _talk(self, numbers: NDArray[np.int64], count: int) -> Features:
+        """Features of ``dialogue-scenes/1`` of scenes (blocks,), whose times are estimated from words."""
+        lines, times = spoken_scenes(self._play, numbers, count)
+        talk = encoded(lines, self._extractor.encode)
+        self._advance(len(self._play.blocks))
+        return dialogue_scenes.scene_features(talk, times)
 
     def _named(self) -> NDArray[np.int64]:
         if self._play.scenes is None:

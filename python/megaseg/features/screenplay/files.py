@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from megaseg.encodings.decoding import decode
 from megaseg.errors import FeatureError
-from megaseg.features.screenplay.decoding import decode
 from megaseg.features.screenplay.final_draft import parse_final_draft
 from megaseg.features.screenplay.kinds import kind_of, known_kind
 from megaseg.features.screenplay.pack import parse_pack, read_pack
@@ -22,6 +22,7 @@ MOST_BYTES = 1 << 26  # of one screenplay's file
 _PDF = b"%PDF-"
 _GZIP = b"\x1f\x8b"
 _EXPECTED = "expected a screenplay: Fountain or plain text, Final Draft (.fdx), PDF or JSONL"
+_TEXT = "a text screenplay (Fountain or plain)"
 _EXPORT = "export it from the program that wrote it as Fountain, FDX or plain text"
 
 
@@ -106,7 +107,7 @@ def _refused_bytes(content: bytes, kind: str | None) -> str | None:
 def _decode(content: bytes | str, where: str) -> tuple[str, list[str]]:
     """``decode`` where an XML declaration may name the encoding, which UTF-8 and byte order marks overrule."""
     if isinstance(content, str):
-        return decode(content, where)
+        return decode(content, where, _TEXT)
     declared = re.match(rb"\s*<\?xml[^>]{0,80}encoding=[\"']([\w.-]{1,40})[\"']", content)
     if declared and not content.isascii():
         try:
@@ -118,7 +119,7 @@ def _decode(content: bytes | str, where: str) -> tuple[str, list[str]]:
                     return content.decode(name.removeprefix("x-")), []
                 except (UnicodeDecodeError, LookupError):
                     pass
-    return decode(content, where)
+    return decode(content, where, _TEXT)
 
 
 def _from_text(text: str, name: str, where: str, kind: str | None, remarks: list[str]) -> Screenplay:

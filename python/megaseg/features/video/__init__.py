@@ -1,1 +1,1 @@
-"""Features of films: extractors by name, and what a model reads of them."""
+"""Features of films: what a recording measured, averaged over shots, and the recipes that models read."""

@@ -25,6 +25,7 @@ from megaseg.features.text.words import BINS, hashed_words
 class ActMovie:
     """One movie: ``scenes``, modality to (n, D_m); ``sentences`` (J, D); ``labels`` (J, 5), shares over sentences.
 
+    ``aligned`` are other features of the same scenes, whose text is compared with sentences; None takes ``scenes``.
     ``words`` are the hashed words of scenes (n, bins) and sentences (J, bins), None where the features have none;
     ``silver`` (n, 5) is a teacher's distributions over scenes, None where there is none.
     """
@@ -35,6 +36,7 @@ class ActMovie:
     labels: Tensor
     words: tuple[Tensor, Tensor] | None
     silver: Tensor | None
+    aligned: Mapping[str, Tensor] | None = None
 
     @property
     def num_scenes(self) -> int:
@@ -84,11 +86,13 @@ def load_movies(
     vectors: Mapping[str, NDArray[np.float32]],
     silver: Mapping[str, NDArray[np.float64]] | None = None,
     *,
+    text: str | Path | None = None,
     least: int = 20,
 ) -> tuple[list[ActMovie], str | None, list[str]]:
     """Movies of a folder that have a synopsis and at least ``least`` scenes; their recipe; names of those left out.
 
-    ``vectors`` are the sentences' (J, D) by movie.
+    ``vectors`` are the sentences' (J, D) by movie. ``text`` is a folder of other features of the same scenes, whose
+    text and words sentences are compared with: a model may read less of a movie than its training knows.
 
     Raises:
         FeatureError: no movie at all, features of different modalities or recipes, or vectors that do not fit.
@@ -106,7 +110,8 @@ def load_movies(
         recipes.add(features.recipe)
         if widths != first or len(recipes) > 1:
             raise FeatureError(f"{file}: expected modalities {first} and one recipe, got {widths}, {features.recipe}")
-        movies.append(_movie(file.stem, features, synopses[file.stem], vectors[file.stem], silver))
+        told = features if text is None else _told(Path(text) / file.name, features.num_shots)
+        movies.append(_movie(file.stem, features, told, synopses[file.stem], vectors[file.stem], silver))
     if not movies:
         raise FeatureError(
             f"{folder}: expected feature files of movies that have a synopsis and {least} scenes, "
@@ -115,9 +120,17 @@ def load_movies(
     return movies, recipes.pop(), left_out
 
 
+def _told(file: Path, scenes: int) -> Features:
+    told = load_features(file)
+    if told.num_shots != scenes:
+        raise FeatureError(f"{file}: expected the {scenes} scenes of the movie's other features, got {told.num_shots}")
+    return told
+
+
 def _movie(
     name: str,
     features: Features,
+    told: Features,
     synopsis: Synopsis,
     vectors: NDArray[np.float32],
     silver: Mapping[str, NDArray[np.float64]] | None,
@@ -126,18 +139,23 @@ def _movie(
         raise FeatureError(f"{name}: expected {len(synopsis.sentences)} sentence vectors, got {len(vectors)}")
     own = None if silver is None or name not in silver else resample(silver[name], features.num_shots)
     words = None
-    if features.words is not None:
-        if features.words.shape[1] != BINS:
-            raise FeatureError(f"{name}: words: expected {BINS} bins, got {features.words.shape[1]}")
-        words = torch.from_numpy(features.words), torch.from_numpy(hashed_words(synopsis.sentences))
+    if told.words is not None:
+        if told.words.shape[1] != BINS:
+            raise FeatureError(f"{name}: words: expected {BINS} bins, got {told.words.shape[1]}")
+        words = torch.from_numpy(told.words), torch.from_numpy(hashed_words(synopsis.sentences))
     return ActMovie(
         name,
-        {key: torch.from_numpy(array.astype(np.float32)) for key, array in features.modalities.items()},
+        _tensors(features),
         torch.from_numpy(np.ascontiguousarray(vectors)),
         torch.from_numpy(labels_of(synopsis)).float(),
         words,
         None if own is None else torch.from_numpy(own.T.copy()).float(),
+        None if told is features else _tensors(told),
     )
+
+
+def _tensors(features: Features) -> dict[str, Tensor]:
+    return {name: torch.from_numpy(array.astype(np.float32)) for name, array in features.modalities.items()}
 
 
 def joined(movies: Sequence[ActMovie]) -> dict[str, Tensor]:

@@ -44,20 +44,21 @@ def text_embeddings(movie: ActMovie, modalities: Sequence[str]) -> tuple[Tensor,
     Raises:
         FeatureError: a modality that the movies lack or of another width than the sentences.
     """
+    told = movie.scenes if movie.aligned is None else movie.aligned
     for name in modalities:
-        if name not in movie.scenes or movie.scenes[name].shape[1] != movie.sentences.shape[1]:
-            widths = {key: rows.shape[1] for key, rows in movie.scenes.items()}
+        if name not in told or told[name].shape[1] != movie.sentences.shape[1]:
+            widths = {key: rows.shape[1] for key, rows in told.items()}
             raise FeatureError(
                 f"text: expected modalities of {movie.sentences.shape[1]} features, got {name} of {widths}"
             )
-    scenes = torch.stack([movie.scenes[name] for name in modalities]).sum(0)
+    scenes = torch.stack([told[name] for name in modalities]).sum(0)
     u, v = (functional.normalize(x - x.mean(0), dim=1) for x in (scenes, movie.sentences))
     if movie.words is None:
         return u, v
-    inside, told = (rows.float() for rows in movie.words)
+    inside, said = (rows.float() for rows in movie.words)
     count = inside.sum(0)
     weight = ((len(inside) + 1) / (count + 0.5)).log().sqrt() * (count > 0)
-    said, words = functional.normalize(told * weight, dim=1), inside * weight
+    said, words = functional.normalize(said * weight, dim=1), inside * weight
     words = words / words.norm(dim=1, keepdim=True).clamp_min(_TINY).sqrt()
     # As strong as the vectors: equal spread of the two parts of m_ij over this movie.
     scale = (u @ v.T).std() / (words @ said.T).std().clamp_min(_TINY)

@@ -1,4 +1,4 @@
-"""From a script's bytes to its text: byte order marks, UTF-8 and UTF-16, else what ``code_pages`` finds.
+"""From a file's bytes to its text: byte order marks, UTF-8 and UTF-16, else what ``code_pages`` finds.
 
 No character is replaced in silence: what no encoding explains is an error that names the byte.
 """
@@ -8,8 +8,8 @@ from __future__ import annotations
 import codecs
 import re
 
+from megaseg.encodings.code_pages import guess
 from megaseg.errors import FeatureError
-from megaseg.features.screenplay.code_pages import guess
 
 # UTF-32 before UTF-16, whose mark its own begins with.
 _MARKS = (
@@ -28,15 +28,18 @@ _SAMPLE = 1 << 16  # bytes
 _MOST_CONTROLS = 0.05  # share of a text's characters; texts taken from PDFs have a few
 
 
-def decode(content: bytes | str, where: str) -> tuple[str, list[str]]:
+def decode(content: bytes | str, where: str, expected: str, *, damaged: bool = False) -> tuple[str, list[str]]:
     """(text, remarks on how it was read) of a file's bytes, or of text that is checked only.
+
+    ``where`` stands for the file in messages, ``expected`` says what it should be, such as ``subtitles``.
+    ``damaged`` takes text that is UTF-8 but for a few bytes, each of which is a U+FFFD then and counted in a remark.
 
     Raises:
         FeatureError: binary data, or bytes that no encoding explains; names the file and the byte.
         UnsupportedError: neither UTF-8 nor UTF-16, and the extra ``text`` is not installed.
     """
     remarks: list[str] = []
-    text = content.removeprefix("\ufeff") if isinstance(content, str) else _unicode(content, where)
+    text = content.removeprefix("\ufeff") if isinstance(content, str) else _unicode(content, where, expected, damaged)
     if text is None and isinstance(content, bytes):
         found = guess(content, where)
         if found is None:
@@ -48,7 +51,7 @@ def decode(content: bytes | str, where: str) -> tuple[str, list[str]]:
     if text is not None and _SURROGATE.search(text):
         raise FeatureError(f"{where}: expected text, got half of a surrogate pair")
     if text is None or "\0" in text or sum(map(text.count, _CONTROLS)) > _MOST_CONTROLS * len(text):
-        raise FeatureError(f"{where}: expected a text screenplay (Fountain or plain), got binary data")
+        raise FeatureError(f"{where}: expected {expected}, got binary data")
     if lost := text.count(_LOST):
         remarks.append(f"{lost} characters were lost before megaseg read the file (U+FFFD); export it again")
     if twice := sum(map(text.count, _TWICE)):
@@ -56,7 +59,7 @@ def decode(content: bytes | str, where: str) -> tuple[str, list[str]]:
     return text.rstrip("\x1a"), remarks
 
 
-def _unicode(content: bytes, where: str) -> str | None:
+def _unicode(content: bytes, where: str, expected: str, damaged: bool) -> str | None:
     """The text where it is of Unicode, marked or not; None where it is of 8 bits."""
     for mark, encoding in _MARKS:
         if content.startswith(mark):
@@ -65,11 +68,13 @@ def _unicode(content: bytes, where: str) -> str | None:
         for encoding in _WIDE:
             if text := _unmarked(content, encoding):
                 return text
-        raise FeatureError(f"{where}: expected a text screenplay (Fountain or plain), got binary data")
+        raise FeatureError(f"{where}: expected {expected}, got binary data")
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
         if _nearly_utf8(content):
+            if damaged:
+                return content.decode("utf-8", errors="replace")
             raise FeatureError(
                 f"{where}: expected text in UTF-8, got byte 0x{content[error.start]:02X} at offset {error.start} in "
                 "text that is UTF-8 elsewhere; save it again as UTF-8"

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from megaseg.encodings import decoding
 from megaseg.errors import FeatureError, MegasegError, UnsupportedError
 from megaseg.features import parse_screenplay
-from megaseg.features.screenplay.decoding import decode
 
 FRENCH = "INT. CUISINE - NUIT\n\nÉlodie prépare le dîner. Où est l’été ?\n\nÉLODIE\nLà… «\u00a0oui, peut-être\u00a0».\n"
 SPANISH = "INT. SALÓN - NOCHE\n\nMaría está sentada. El niño corre.\n\nMARÍA\n¿Dónde está mi muñeca? ¡Qué lástima!\n"
@@ -25,6 +25,10 @@ TURKISH = "İÇ. MUTFAK - GÜN\n\nAyşe pencerede bekliyor. Yağmur yağıyor.\n
 GREEK = "ΕΣΩΤ. ΚΟΥΖΙΝΑ - ΗΜΕΡΑ\n\nΗ Άννα περιμένει δίπλα στο παράθυρο.\n\nΑΝΝΑ\nΌχι σήμερα.\n"
 JAPANESE = "屋内。台所 - 昼\n\nアンナは窓のそばで待っている。\n\nアンナ\n今日はだめです。\n"
 CHINESE = "内景。厨房 - 白天\n\n安娜在窗边等待。\n\n安娜\n今天不行。\n"
+
+
+def decode(content: bytes | str, where: str) -> tuple[str, list[str]]:
+    return decoding.decode(content, where, "a text screenplay (Fountain or plain)")
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-be"])
