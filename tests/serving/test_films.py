@@ -38,7 +38,7 @@ def named(path: Any) -> dict[str, Any]:
 
 
 def test_a_film_below_the_root_gives_its_scenes(start: Any, root: Path) -> None:
-    service = start({"timeout": 120}, checkpoints={"scenes": "video-scenes"}, media_root=root)
+    service = start(checkpoints={"scenes": "video-scenes"}, media_root=root)
     answer = service.http.post("/v1/segment", **named("series/film.mp4"))
     assert answer.status_code == 200, answer.text
     expected = megaseg.segment(root / "series" / "film.mp4", ["video-scenes"])

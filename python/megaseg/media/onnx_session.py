@@ -46,6 +46,7 @@ def _session(path: Path, num_threads: int) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = num_threads or len(os.sched_getaffinity(0))
     options.inter_op_num_threads = 1
+    options.enable_mem_pattern = False  # less memory, no less speed
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # the decoder's threads want the cores
     return onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])

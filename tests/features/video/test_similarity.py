@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from fractions import Fraction
 
@@ -11,7 +12,7 @@ from shot_features import BASE, film, part
 
 from megaseg.engine.inputs.features import Features
 from megaseg.errors import FeatureError
-from megaseg.features.video import neighbours, rhythm
+from megaseg.features.video import groupings, neighbours, rhythm
 from megaseg.features.video.similarity import HALF, KNOWN, MODALITIES, RAW, RECIPE, ShotRows, prepared, rows_of
 
 WIDTHS = {modality.name: modality.feature_size for modality in MODALITIES}
@@ -31,7 +32,8 @@ def test_rows_are_of_the_models_modalities_and_keep_labels_and_times() -> None:
     rows = rows_of(movie)
     assert {name: array.shape for name, array in rows.modalities.items()} == {n: (60, w) for n, w in WIDTHS.items()}
     assert all(array.dtype == np.float32 for array in rows.modalities.values())
-    assert rows.recipe == RECIPE and rows.time_base == BASE
+    assert rows.recipe == RECIPE
+    assert rows.time_base == BASE
     np.testing.assert_array_equal(rows.labels, movie.labels)
     np.testing.assert_array_equal(rows.times, movie.times)
     assert all(np.abs(rows.modalities[name]).max() < 20 for name in WIDTHS)
@@ -55,8 +57,10 @@ def test_a_zero_row_is_nobody_who_speaks() -> None:
     speech[20:50] = 0
     rows = rows_of(Features({"dialogue": speech})).modalities["dialogue"]
     assert not rows[20 + HALF - 1 : 50 - HALF].any()  # only silent shots around these gaps
-    assert rows[19, 0] == 1 and np.isfinite(rows).all()
-    assert rows[19, 1] == 1 and rows[19, 2] == 0  # the shot before speaks, the shot after does not
+    assert rows[19, 0] == 1
+    assert np.isfinite(rows).all()
+    assert rows[19, 1] == 1
+    assert rows[19, 2] == 0
 
 
 def test_boundaries_differ_from_other_gaps() -> None:
@@ -69,7 +73,7 @@ def test_boundaries_differ_from_other_gaps() -> None:
 
 def test_cosines_by_hand() -> None:
     x = np.array([[4, 0], [4, 0], [0, 9], [1, 1]], np.float32)  # square roots: 2 0; 2 0; 0 3; 1 1
-    rows = neighbours.similarity_rows(x, range(4))
+    rows = neighbours.similarity_rows({"visual": x}, range(4))["visual"]
     assert rows[0, 4:6].tolist() == [1, 1]  # nearest pair, best of the nearest two
     assert rows[1, 4] == 0
     assert rows[1, 5] == pytest.approx(np.sqrt(0.5))
@@ -88,9 +92,9 @@ def test_margin_is_that_of_all_groupings() -> None:
     best: dict[bool, float] = {}
     for chosen in range(8):
         cuts = [0, *(cut for bit, cut in enumerate(keep[1:-1]) if chosen >> bit & 1), span]
-        value = sum(float(worth[s, e, 0]) for s, e in zip(cuts, cuts[1:], strict=False))
+        value = sum(float(worth[s, e, 0]) for s, e in itertools.pairwise(cuts))
         best[half in cuts] = max(best.get(half in cuts, -1e9), value)
-    assert neighbours._margin(worth)[0] == pytest.approx(best[True] - best[False], abs=1e-3)
+    assert groupings.margin(worth)[0] == pytest.approx(best[True] - best[False], abs=1e-3)
 
 
 @pytest.mark.parametrize("sizes", [(1,), (2, 1, 7), (60,), (13, 40)])
@@ -130,7 +134,8 @@ def test_the_shortest_films(shots: int) -> None:
 def test_times_may_be_missing_and_their_origin_does_not_matter() -> None:
     movie = film()
     bare = rows_of(without_times(movie)).modalities["rhythm"]
-    assert not bare[:, 1].any() and not bare[:, 10:].any()
+    assert not bare[:, 1].any()
+    assert not bare[:, 10:].any()
     later = Features(movie.modalities, movie.times + (1 << 50), BASE)
     assert_equal(rows_of(movie), rows_of(later))
     finer = Features(movie.modalities, movie.times * 3600, Fraction(1, 90_000))
@@ -145,7 +150,8 @@ def test_a_frame_between_all_shots_is_no_break() -> None:
     faded = movie.times.copy()
     faded[30:, :] += 50
     rows = rows_of(Features(movie.modalities, faded, BASE)).modalities["rhythm"][:, breaks]
-    assert rows[29].any() and rows[29].max() == rows.max()
+    assert rows[29].any()
+    assert rows[29].max() == rows.max()
 
 
 def test_float16_and_scale() -> None:

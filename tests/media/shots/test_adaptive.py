@@ -93,5 +93,5 @@ def test_detectors_go_to_a_child_process() -> None:
 
 
 def test_an_unknown_detector_is_refused() -> None:
-    with pytest.raises(UnsupportedError, match="expected one of adaptive"):
+    with pytest.raises(UnsupportedError, match="expected one of adaptive, transnetv2"):
         shot_detector("magic")

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from megaseg.engine.inputs.features import Features
 from megaseg.engine.inputs.files import cache_folder
 from megaseg.errors import UnsupportedError
+from megaseg.features.audio.transcribing import transcribed
 from megaseg.features.extractor import MissingInput, UnnamedUnits
 from megaseg.features.text.dialogue import Dialogue, encoded, shot_rows
 from megaseg.features.text.encoder import Encoder
@@ -145,7 +146,13 @@ class VideoReading:
             return spoken(read_subtitles(file, frame_rate=None if rate is None else float(rate)))
         if self.recording.lines or own.speech is None:
             return spoken(self.recording.lines)
-        return transcribed(self.video.path, own.speech, own.cache, own.advance, own.num_threads)
+        return transcribed(
+            self.video.path,
+            own.speech,
+            cache=None if own.cache is None else own.cache / "speech",
+            num_threads=own.num_threads,
+            advance=lambda done, whole: own.advance("speech", done, whole),
+        )
 
     @cached_property
     def raw(self) -> Features:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from megaseg.features.video.neighbours import HALF, Array
+from megaseg.features.video.groupings import Array
+from megaseg.features.video.neighbours import HALF
 
 _NEAR = 4  # shots on either side of the gap whose lengths have a column each
 _MEANS = (2, 4, 8)  # shots on either side whose mean lengths are compared

@@ -2,8 +2,8 @@
 
 Row i tells about the gap after shot i, from the ``HALF`` shots on either side of it alone, so that a stream gives the
 same rows ``HALF`` shots later. A modality's row holds similarities of these shots (``neighbours``), then the row of
-modality ``rhythm`` (``rhythm``); it is zero where the modality is not there: without it, or where its rows are zero.
-Column 0 is 1 in every other row.
+modality ``rhythm`` (``rhythm``); modality ``pictures`` sees visual and colour features together. A row is zero where
+the modality is not there: without it, or where its own rows are zero. Column 0 is 1 in every other row.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ RECIPE = "video-shots/1"
 RAW = "video-raw/1"  # recipe of raw features, which need not name it
 KNOWN = ("visual", "colour", "audio", "dialogue")  # modalities that rows are made of
 _UNREAD = ("motion",)  # modalities that raw features may have besides
-MODALITIES = (*(Modality(name, neighbours.WIDTH + rhythm.WIDTH) for name in KNOWN), Modality("rhythm", rhythm.WIDTH))
+_WIDTHS = {**dict.fromkeys(KNOWN, neighbours.WIDTH), "pictures": neighbours.TOGETHER_WIDTH}
+MODALITIES = (*(Modality(n, w + rhythm.WIDTH) for n, w in _WIDTHS.items()), Modality("rhythm", rhythm.WIDTH))
 
 
 def rows_of(features: Features) -> Features:
@@ -79,10 +80,10 @@ class ShotRows:
         gaps, shots = range(begin, end), range(self._first, self._first + kept.num_shots)
         own = range(begin - self._first, end - self._first)  # of what is kept
         given = {name: array for name, array in kept.modalities.items() if name in KNOWN}
-        found = {name: neighbours.similarity_rows(array, own) for name, array in given.items()}
+        found = neighbours.similarity_rows(given, own)
         there = np.stack([found[n][:, 0] > 0 if n in found else np.zeros(len(gaps), bool) for n in KNOWN], axis=1)
         beat = rhythm.rhythm_rows(kept.times, float(kept.time_base or 0), there, shots, gaps)
-        rows = {name: np.zeros((len(gaps), neighbours.WIDTH + rhythm.WIDTH), np.float32) for name in KNOWN}
+        rows = {m.name: np.zeros((len(gaps), m.feature_size), np.float32) for m in MODALITIES if m.name in _WIDTHS}
         for name, similarities in found.items():
             rows[name][:] = np.where(similarities[:, :1] > 0, np.hstack([similarities, beat]), 0)
         times = None if kept.times is None else kept.times[own.start : own.stop]

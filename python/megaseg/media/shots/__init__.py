@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from megaseg.errors import UnsupportedError
 from megaseg.media.measures import FrameMeasure
 from megaseg.media.shots.adaptive import AdaptiveDetector
+from megaseg.media.shots.transnet import TransNetDetector
 
 __all__ = ["DETECTORS", "ShotDetector", "shot_detector"]
 
@@ -33,7 +34,7 @@ class ShotDetector(Protocol):
         ...
 
 
-DETECTORS: dict[str, Callable[..., ShotDetector]] = {"adaptive": AdaptiveDetector}
+DETECTORS: dict[str, Callable[..., ShotDetector]] = {"adaptive": AdaptiveDetector, "transnetv2": TransNetDetector}
 """Detectors by name, the default first. Each takes ``num_threads``, 0 for all cores."""
 
 
