@@ -14,7 +14,7 @@ from megaseg.media.measures import Measure
 
 
 @dataclass(frozen=True, slots=True)
-class VideoExtractor:
+class VideoFeature:
     """One extractor. ``make(num_threads=...)`` is its measure, which loads no model before its first call."""
 
     name: str
@@ -30,16 +30,16 @@ def _plain(make: Callable[[], Measure]) -> Callable[..., Measure]:
 EXTRACTORS = {
     extractor.name: extractor
     for extractor in (
-        VideoExtractor("efficientnet", "visual", EfficientNetMeasure.width, EfficientNetMeasure),
-        VideoExtractor("colour", "colour", ColourMeasure.width, _plain(ColourMeasure)),
-        VideoExtractor("motion", "motion", MotionMeasure.width, _plain(MotionMeasure)),
-        VideoExtractor("log_mel", "audio", LogMelMeasure.width, _plain(LogMelMeasure)),
+        VideoFeature("efficientnet", "visual", EfficientNetMeasure.width, EfficientNetMeasure),
+        VideoFeature("colour", "colour", ColourMeasure.width, _plain(ColourMeasure)),
+        VideoFeature("motion", "motion", MotionMeasure.width, _plain(MotionMeasure)),
+        VideoFeature("log_mel", "audio", LogMelMeasure.width, _plain(LogMelMeasure)),
     )
 }
 DEFAULTS = tuple(EXTRACTORS)
 
 
-def video_extractor(name: str) -> VideoExtractor:
+def video_extractor(name: str) -> VideoFeature:
     """The extractor of a name.
 
     Raises:
