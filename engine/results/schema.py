@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -59,8 +59,10 @@ def flat_decision(tracks: Mapping[str, Track]) -> Decision:
 # Writing.
 
 
-def written(tracks: Mapping[str, Track], times: Times, base: Fraction | None) -> dict[str, Any]:
-    """A result as plain values."""
+def written(
+    tracks: Mapping[str, Track], times: Times, base: Fraction | None, remarks: Sequence[str] = ()
+) -> dict[str, Any]:
+    """A result as plain values; ``remarks`` only where there are some."""
     first = next(iter(tracks.values()))
     entries = {name: _entry(track, times, base) for name, track in tracks.items()}
     both = "acts" in tracks and tracks["acts"] is not first
@@ -81,6 +83,7 @@ def written(tracks: Mapping[str, Track], times: Times, base: Fraction | None) ->
         **_arrays(first, ""),
         **({"act_boundaries": entries["acts"]["boundaries"], **_arrays(tracks["acts"], "act_")} if both else {}),
         "tracks": entries,
+        **({"remarks": list(remarks)} if remarks else {}),
     }
 
 
@@ -132,8 +135,8 @@ def parse_json(text: str) -> Any:
         raise FeatureError(f"result: expected JSON, got: {error}") from error
 
 
-def read_result(values: Mapping[str, Any]) -> tuple[dict[str, Track], Times, Fraction | None]:
-    """Tracks, times and time base of a result's plain values: the same scores, decided in the same way.
+def read_result(values: Mapping[str, Any]) -> tuple[dict[str, Track], Times, Fraction | None, tuple[str, ...]]:
+    """Tracks, times, time base and remarks of a result's plain values: the same scores, decided in the same way.
 
     Raises:
         FeatureError: not a result of a known schema version.
@@ -153,9 +156,16 @@ def read_result(values: Mapping[str, Any]) -> tuple[dict[str, Track], Times, Fra
             raise ValueError("no tracks")
         if schema == SCHEMA and (task_name(tracks), [*tracks]) != (values["task"], ranked(values["tracks"], _kind)):
             raise ValueError(f"task {values['task']!r} with the tracks {', '.join(values['tracks'])}")
-        return tracks, times, base
+        return tracks, times, base, _remarks(values)
     except (LookupError, TypeError, ValueError, OverflowError, ZeroDivisionError, AttributeError) as error:
         raise FeatureError(f"result: expected the fields of {schema}, got: {error}") from error
+
+
+def _remarks(values: Mapping[str, Any]) -> tuple[str, ...]:
+    remarks = values.get("remarks", [])
+    if not isinstance(remarks, list) or not all(isinstance(remark, str) for remark in remarks):
+        raise ValueError(f"remarks {remarks!r:.60}")
+    return tuple(remarks)
 
 
 @dataclass(frozen=True)

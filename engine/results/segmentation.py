@@ -22,7 +22,8 @@ from megaseg.errors import FeatureError
 class Segmentation:
     """The tracks of one movie by name, in the order of their tasks: ``scenes``, ``acts``, whatever models give.
 
-    ``times`` are int64 (shots, 2), start and end tick of each shot in units of ``time_base`` seconds.
+    ``times`` are int64 (shots, 2), start and end tick of each shot in units of ``time_base`` seconds. ``remarks`` say
+    how the source was read where a user should know, such as that a film has no dialogue.
 
     Raises:
         FeatureError: no track, a track under another name or of an unknown task, or tracks of different lengths.
@@ -31,6 +32,7 @@ class Segmentation:
     tracks: Mapping[str, Track]
     times: NDArray[np.int64] | None = None
     time_base: Fraction | None = None
+    remarks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check_names(self.tracks)
@@ -163,7 +165,7 @@ class Segmentation:
             task = deciding_task(track.task, "redecide")
             decision = task.changed(track.decision, task.given(changes))
             changed[name] = task.decide(track.scores, track.logits, decision, self.times)
-        return Segmentation(changed, self.times, self.time_base)
+        return Segmentation(changed, self.times, self.time_base, self.remarks)
 
     def seconds(self, ticks: int) -> float:
         """Ticks of the time base as seconds, for reading.
@@ -177,7 +179,7 @@ class Segmentation:
 
     def to_dict(self) -> dict[str, Any]:
         """The result as plain values, as ``megaseg/engine/results/result.schema.json`` describes them."""
-        return written(self.tracks, self.times, self.time_base)
+        return written(self.tracks, self.times, self.time_base, self.remarks)
 
     def to_json(self, indent: int | None = None) -> str:
         """``to_dict`` as JSON text."""
@@ -232,7 +234,8 @@ def joined(results: Sequence[Segmentation]) -> Segmentation:
         if twice := tracks.keys() & result.tracks.keys():
             raise FeatureError(f"results: expected tracks of different names, got two of {', '.join(sorted(twice))}")
         tracks |= result.tracks
-    return Segmentation(tracks, first.times, first.time_base)
+    remarks = dict.fromkeys(remark for result in results for remark in result.remarks)
+    return Segmentation(tracks, first.times, first.time_base, tuple(remarks))
 
 
 def on_shots(

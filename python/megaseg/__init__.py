@@ -1,5 +1,6 @@
-"""megaseg: per-shot features in, scenes and narrative acts out.
+"""megaseg: a film, a screenplay or features of shots in, scenes and narrative acts out.
 
+>>> megaseg.segment("film.mp4").scenes[0].last_shot
 >>> engine = megaseg.Engine.from_checkpoint("screenplay-scenes")
 >>> result = engine.segment("movie.npz")
 >>> result.scenes[0].last_shot
@@ -17,6 +18,7 @@ from megaseg.errors import MegasegError
 
 if TYPE_CHECKING:
     from megaseg.features.text.encoder import Encoder
+    from megaseg.pipelines.shipped import segment
 
 __all__ = [
     "Checkpoint",
@@ -30,12 +32,18 @@ __all__ = [
     "load_features",
     "save_checkpoint",
     "save_features",
+    "segment",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "Encoder":  # imported when it is asked for: segmenting features needs none of it
+    # Imported when they are asked for: segmenting features needs none of them.
+    if name == "Encoder":
         from megaseg.features.text.encoder import Encoder
 
         return Encoder
+    if name == "segment":
+        from megaseg.pipelines.shipped import segment
+
+        return segment
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

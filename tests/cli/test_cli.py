@@ -265,7 +265,7 @@ def test_the_console_script_and_its_help_load_no_torch() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "clock"),
+    ("seconds", "expected"),
     [
         (0.0, "0:00:00.0"),
         (-100 / 24, "-0:00:04.2"),
@@ -276,10 +276,10 @@ def test_the_console_script_and_its_help_load_no_torch() -> None:
         (360000.0, "100:00:00.0"),
     ],
 )
-def test_clocks(seconds: float, clock: str) -> None:
-    from megaseg.cli.delivery import _clock
+def test_clocks(seconds: float, expected: str) -> None:
+    from megaseg.report.text import clock
 
-    assert _clock(seconds) == clock
+    assert clock(seconds) == expected
 
 
 def test_times_before_zero_are_shown_as_such(run: Run, scene_checkpoint: Path, tmp_path: Path) -> None:

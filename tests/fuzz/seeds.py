@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import io
+import tempfile
 import zlib
+from functools import cache
+from pathlib import Path
 
 import numpy as np
+from films import Look, Tone, beeps, shots, write_film
 from fuzz.targets import TINY
 from safetensors.numpy import save
 from script_files import content, fdx, pdf, pdf_of
@@ -93,10 +97,21 @@ SCRIPTS = {
 }
 
 
+@cache
+def films() -> list[bytes]:
+    """A second of film in each of four formats, up to 16 KB."""
+    look, sound = Look(options={"g": "8", "bf": "2"}), [Tone(beeps(1, rate=8_000), rate=8_000)]
+    with tempfile.TemporaryDirectory() as folder:
+        files = [Path(folder, f"film.{ending}") for ending in ("mkv", "mp4", "ts", "avi")]
+        return [write_film(file, shots(24, 8, (24, 32)), look, sound=sound).read_bytes() for file in files]
+
+
 def seeds(target: str) -> list[bytes]:
     """Valid inputs of a target."""
     if target in SCRIPTS:
         return SCRIPTS[target]
+    if target == "video":
+        return films()
     config = TINY
     arrays = {**random_features(config, 2), "labels": np.array([0, 1], np.uint8)}
     if target == "checkpoint":

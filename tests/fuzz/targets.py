@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import toy_measures
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 from support import random_checkpoint, random_features, small_config
@@ -21,6 +22,9 @@ from megaseg import Engine, Segmentation, load_checkpoint, load_features
 from megaseg.engine.live.snapshot import checksum
 from megaseg.errors import MegasegError
 from megaseg.features import parse_screenplays
+from megaseg.media.child import Limits
+from megaseg.media.reading import read_video
+from megaseg.media.video import Video
 
 TINY = small_config(modalities=small_config().modalities[:1], hidden_size=2, ffn_size=1, num_heads=1)
 CORPUS = Path(__file__).parent / "corpus"
@@ -83,6 +87,12 @@ def pdf(data: bytes) -> None:
     _script(data, "pdf")
 
 
+def video(data: bytes) -> None:
+    """Read a film; what its decoder does is done in a child."""
+    with _file(data, ".film") as path:
+        read_video(Video("input", path), toy_measures.ALL, cache=None, limits=Limits(memory=1 << 30, patience=8))
+
+
 def _script(data: bytes, kind: str | None) -> None:
     with suppress(MegasegError):
         list(parse_screenplays(data, "input", kind=kind))
@@ -97,6 +107,7 @@ TARGETS = {
     "script": script,
     "fdx": fdx,
     "pdf": pdf,
+    "video": video,
 }
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from megaseg.errors import MegasegError
 
+IN_CHILDREN = {"video"}  # half a second for each file
 mutations = st.lists(
     st.tuples(st.sampled_from(["flip", "cut", "insert", "repeat"]), st.floats(0, 1), st.binary(min_size=1, max_size=8)),
     min_size=1,
@@ -31,9 +32,11 @@ def mutate(data: bytes, steps: list[tuple[str, float, bytes]]) -> bytes:
     return data
 
 
-@pytest.mark.parametrize("target", sorted(TARGETS))
+@pytest.mark.parametrize(
+    "target", [pytest.param(name, marks=[pytest.mark.slow] if name in IN_CHILDREN else []) for name in sorted(TARGETS)]
+)
 @settings(max_examples=150, deadline=10_000, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(steps=mutations, choice=st.integers(0, 1))
+@given(steps=mutations, choice=st.integers(0, 3))
 def test_mutated_files_end_in_a_result_or_a_megaseg_error(
     target: str, steps: list[tuple[str, float, bytes]], choice: int
 ) -> None:

@@ -20,8 +20,7 @@ from support import random_features, small_config
 
 from megaseg import _C, Engine
 from megaseg.engine.backends.native import artefact
-from megaseg.engine.backends.native.artefact import cache_folder
-from megaseg.engine.inputs.files import atomic_write, locked
+from megaseg.engine.inputs.files import atomic_write, cache_folder, locked
 from megaseg.errors import CheckpointError
 
 FEATURES = random_features(small_config(), 30)

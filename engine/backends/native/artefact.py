@@ -23,7 +23,7 @@ from megaseg.engine.backends.native.lowering import Lowering, Packed, properties
 from megaseg.engine.graph.graph import Graph
 from megaseg.engine.graph.passes import PASSES, rewrite
 from megaseg.engine.graph.sequences import Windows
-from megaseg.engine.inputs.files import atomic_write, locked
+from megaseg.engine.inputs.files import atomic_write, cache_folder, locked
 from megaseg.engine.model.checkpoint import Checkpoint
 from megaseg.engine.model.config import ModelConfig
 from megaseg.engine.model.family import graph_of, structure_of
@@ -197,20 +197,6 @@ def _check_size(graph: Graph) -> None:
     tokens = max(node.prefix for node in graph.nodes()) + longest
     if tokens > _MOST_TOKENS:
         raise ResourceLimitError(f"config: expected at most {_MOST_TOKENS} tokens in a sequence, got {tokens}")
-
-
-def cache_folder() -> Path | None:
-    """Where compiled models are kept: ``MEGASEG_CACHE``, else the user's cache folder.
-
-    None when ``MEGASEG_CACHE`` is set empty, or where there is no such user or no home.
-    """
-    chosen = os.environ.get("MEGASEG_CACHE")
-    try:
-        if chosen is not None:
-            return Path(chosen).expanduser() if chosen else None
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "megaseg"
-    except RuntimeError:
-        return None
 
 
 def kept(checkpoint: Checkpoint, compute_type: str, target: str, passes: tuple[str, ...]) -> Path | None:

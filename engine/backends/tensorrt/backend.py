@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megaseg.engine.backends.checks import require_finite, require_ids
-from megaseg.engine.backends.native.artefact import cache_folder
 from megaseg.engine.backends.protocol import LOGITS, Excerpt, Rows
 from megaseg.engine.backends.tensorrt.api import Context, LoadedEngine, build, chosen_type, tensorrt
 from megaseg.engine.backends.tensorrt.batches import (
@@ -35,6 +34,7 @@ from megaseg.engine.backends.tensorrt.batches import (
 from megaseg.engine.backends.tensorrt.device import INSTALL, Device
 from megaseg.engine.backends.tensorrt.plan import PlanInfo, Profile, read_plan, write_plan
 from megaseg.engine.graph.passes import PASSES, rewrite
+from megaseg.engine.inputs.files import cache_folder
 from megaseg.engine.model.checkpoint import Checkpoint
 from megaseg.engine.model.family import graph_of, structure_of
 from megaseg.errors import CheckpointError, UnsupportedError

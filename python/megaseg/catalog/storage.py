@@ -10,7 +10,7 @@ from typing import Any
 from megaseg.engine.inputs.features import Features
 from megaseg.errors import FeatureError, UnsupportedError
 from megaseg.features import Screenplay
-from megaseg.pipelines.sources import Source, open_source
+from megaseg.pipelines.sources import VIDEOS, Source, open_source
 
 
 def is_url(path: str) -> bool:
@@ -39,9 +39,9 @@ def open_storage(url: str) -> tuple[Any, str]:
 
 
 def read_source(path: str) -> Features | Source:
-    """The movie of a file at a path or URL, ready for a pipeline: features or a screenplay.
+    """The movie of a file at a path or URL, ready for a pipeline: a film, features or a screenplay.
 
-    A file at a URL is copied beside the process first, and removed.
+    A file at a URL is copied beside the process first, and removed; a film has to be a local file.
 
     Raises:
         FeatureError: names the path or URL, and what in it is not as expected.
@@ -49,6 +49,8 @@ def read_source(path: str) -> Features | Source:
     """
     if not is_url(path):
         return open_source(path)
+    if path.lower().endswith(VIDEOS):
+        raise FeatureError(f"{path}: expected a film as a local file, got a URL; mount or copy the storage")
     files, source = open_storage(path)
     with tempfile.TemporaryDirectory(prefix="megaseg-") as folder:
         copy = Path(folder) / Path(source).name  # its stem is the movie's name

@@ -10,14 +10,14 @@ from typing import Any
 
 from megaseg.catalog.storage import is_url, open_storage
 from megaseg.errors import FeatureError, MegasegError, UnsupportedError
-from megaseg.pipelines.sources import FEATURE_FILES, IN_FOLDERS, SCREENPLAYS
+from megaseg.pipelines.sources import FEATURE_FILES, IN_FOLDERS, SCREENPLAYS, VIDEOS
 
-ONE_MOVIE = (*FEATURE_FILES, *SCREENPLAYS)
+ONE_MOVIE = (*FEATURE_FILES, *VIDEOS, *SCREENPLAYS)
 _LONGEST = 220  # bytes of a name: its result has a suffix, and while it is written a prefix; file systems take 255
 
 
 def find_titles(inputs: Iterable[str], *, path_column: str = "path") -> dict[str, str]:
-    """Absolute path or URL of each title's file, features or a screenplay, by title.
+    """Absolute path or URL of each title's file, a film, features or a screenplay, by title.
 
     A title is the file's path below its input without the suffix, so that equal names in two folders stay two titles.
     In a Parquet list it is the column ``title``; without one, a relative path (which starts at the list) without its
@@ -61,7 +61,7 @@ def _titles(name: str, path_column: str) -> Iterator[tuple[str, str]]:
         yield from _from_folder(os.path.abspath(path))
     else:
         raise FeatureError(
-            f"{name}: expected a folder, a feature file, a screenplay or a Parquet list, got none of that name"
+            f"{name}: expected a folder, a film, a feature file, a screenplay or a Parquet list, got none of that name"
         )
 
 

@@ -23,6 +23,7 @@ from megaseg.cli import (
     results,
     segment,
     serve,
+    shots,
     train,
 )
 from megaseg.cli.console import print_error
@@ -45,12 +46,13 @@ class _Commands(TyperGroup):
 app = typer.Typer(
     name="megaseg",
     cls=_Commands,
-    help="Scenes and acts of movies from per-shot features.",
+    help="Scenes and acts of films, screenplays, and features of shots.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
 app.command("segment")(segment.segment)
+app.command("shots")(shots.shots)
 app.command("redecide")(redecide.redecide)
 app.command("catalog")(catalog.catalog)
 app.command("explain")(explain.explain)

@@ -18,7 +18,6 @@ from megaseg.catalog.storage import is_url
 from megaseg.catalog.titles import find_titles
 from megaseg.catalog.workers import LocalWorkers, Workers
 from megaseg.cli.console import (
-    DEFAULT,
     MODEL_KEYWORDS,
     BackendOption,
     CheckpointsOption,
@@ -41,12 +40,13 @@ from megaseg.cli.console import (
 from megaseg.engine.inputs.files import sha256
 from megaseg.engine.model.checkpoint import resolve_checkpoint
 from megaseg.errors import FeatureError
+from megaseg.pipelines.shipped import shipped_for_paths
 
 
 def catalog(
     inputs: Annotated[
         list[str],
-        typer.Argument(help="Folders, feature files, screenplays, Parquet lists; paths, or URLs of object storage."),
+        typer.Argument(help="Folders, films, screenplays, feature files, Parquet lists; paths, or URLs of storage."),
     ],
     output_path: Annotated[
         str, typer.Option("--output", "-o", help="Folder of results: one JSON file a title, and failures.jsonl.")
@@ -82,7 +82,10 @@ def catalog(
     require_folder(output_path)
     if workers and ray is None:
         raise FeatureError(f"--workers: expected --ray with it, got {workers} workers without a cluster")
-    names = [os.path.abspath(name) if os.path.isfile(name) else name for name in checkpoint or [DEFAULT]]
+    with named_flags("path_column"):
+        titles = find_titles(inputs, path_column=path_column)
+    chosen = checkpoint or shipped_for_paths(titles.values())
+    names = [os.path.abspath(name) if os.path.isfile(name) else name for name in chosen]
     decision = {
         "threshold": threshold,
         "min_scene_length": min_scene_length,
@@ -90,10 +93,9 @@ def catalog(
         "ordered": ordered,
     }
     model = {"device": device, "backend": backend, "overflow": overflow}
-    options = {"checkpoint": names, "decision": decision, "compute_type": compute_type, **model}
+    options: dict[str, Any] = {"checkpoint": names, "decision": decision, "compute_type": compute_type, **model}
+    options["skip_missing"] = not checkpoint
     digests = [sha256(resolve_checkpoint(name)).hexdigest() for name in names]
-    with named_flags("path_column"):
-        titles = find_titles(inputs, path_column=path_column)
     start = time.monotonic()
     # What Ray has to say, such as that a worker died, it prints: stdout is for the report.
     with redirect_stdout(sys.stderr), _workers(ray, options, workers, threads, device) as hands:

@@ -16,7 +16,12 @@ from megaseg.engine.results.segmentation import Segmentation
 from megaseg.engine.tasks.track import Track
 from megaseg.errors import FeatureError
 from megaseg.features import Screenplay
+from megaseg.media.stills import stills
+from megaseg.media.video import Video
 from megaseg.pipelines.sources import Source
+from megaseg.report.text import clock
+
+STILL_HEIGHT = 180  # rows of a scene's picture
 
 
 def to_stdout(output_path: Path | None) -> bool:
@@ -69,14 +74,23 @@ def deliver(result: Segmentation, movie: Movie, target: Path | None, plot: Path 
         with atomic_write(target) as temporary:
             temporary.write_text(result.to_json(indent=1) + "\n", encoding="utf-8")
     if plot is not None:
-        from megaseg.report.plots import plot_segmentation
-
-        plot_segmentation(result, plot, title=movie.name)
+        _plot(result, movie, plot)
     if json:
         print_json(result.to_dict())
         return
     for track in result.tracks.values():
         output.print(_table(result, track, movie))
+
+
+def _plot(result: Segmentation, movie: Movie, path: Path) -> None:
+    """Curves and segments; of a film with scenes, a picture of each scene."""
+    from megaseg.report.film import picture_ticks, plot_film
+    from megaseg.report.plots import plot_segmentation
+
+    if isinstance(movie.source, Video) and result.scenes:
+        plot_film(result, stills(movie.source.path, picture_ticks(result), STILL_HEIGHT), path, title=movie.name)
+    else:
+        plot_segmentation(result, path, title=movie.name)
 
 
 def _table(result: Segmentation, track: Track, movie: Movie) -> Table:
@@ -100,18 +114,10 @@ def _table(result: Segmentation, track: Track, movie: Movie) -> Table:
         table.add_row(str(number), *map(str, shots), *clocks, f"{part.score:.3f}", last)
     for point in track.points:
         start = None if result.times is None else int(result.times[point.shot, 0])
-        clock = [*_clocks(result, start), ""] if result.times is not None else []
-        table.add_row(point.name, str(point.shot), "", "", *clock, f"{point.score:.3f}", style="bold")
+        begins = [*_clocks(result, start), ""] if result.times is not None else []
+        table.add_row(point.name, str(point.shot), "", "", *begins, f"{point.score:.3f}", style="bold")
     return table
 
 
 def _clocks(result: Segmentation, *ticks: int | None) -> list[str]:
-    return [_clock(result.seconds(tick)) for tick in ticks if tick is not None]
-
-
-def _clock(seconds: float) -> str:
-    """Hours, minutes and tenths of seconds, such as 1:02:03.4."""
-    tenths = round(abs(seconds) * 10)
-    minutes, rest = divmod(tenths, 600)
-    sign = "-" if seconds < 0 and tenths else ""
-    return f"{sign}{minutes // 60}:{minutes % 60:02}:{rest // 10:02}.{rest % 10}"
+    return [clock(result.seconds(tick)) for tick in ticks if tick is not None]

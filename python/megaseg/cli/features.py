@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from megaseg.cli import features_video
 from megaseg.cli.console import (
     ComputeTypeOption,
     JsonOption,
@@ -33,6 +34,7 @@ EncoderOption = Annotated[
     Path | None, typer.Option(help="Folder of a text encoder; default: all-MiniLM-L6-v2 of the extra text.")
 ]
 app = typer.Typer(help="Turn sources into per-shot feature files.", no_args_is_help=True)
+app.command("video")(features_video.video)
 
 
 @app.command("screenplay")

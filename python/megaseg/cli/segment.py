@@ -1,4 +1,4 @@
-"""``megaseg segment``: features and screenplays to scenes and acts."""
+"""``megaseg segment``: films, screenplays and features to scenes and acts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from megaseg.cli.console import (
-    DEFAULT,
     MODEL_KEYWORDS,
     BackendOption,
     CheckpointsOption,
@@ -27,19 +26,33 @@ from megaseg.cli.console import (
     progress,
 )
 from megaseg.cli.delivery import Movie, deliver, targets, to_stdout
+from megaseg.cli.film import (
+    DetectorOption,
+    ShotsOption,
+    SpeechOption,
+    Stages,
+    SubtitlesOption,
+    require_one_film,
+)
 from megaseg.cli.inputs import Failures, hints, path_of, row_of, sources
 from megaseg.cli.stdin import FromOption, NameOption, require_kind
-from megaseg.features import Screenplay
-from megaseg.pipelines import Pipeline
+from megaseg.features import VideoExtractor
+from megaseg.media.video import Video
+from megaseg.pipelines import Pipelines
 
 
 def segment(
     inputs: Annotated[
-        list[str], typer.Argument(help="Feature files or screenplays, folders of them, a sample's name, or - (stdin).")
+        list[str],
+        typer.Argument(help="Films, screenplays, feature files, folders, a sample's name, or - (stdin)."),
     ],
     checkpoint: CheckpointsOption = None,
     kind: FromOption = None,
     name: NameOption = "stdin",
+    detector: DetectorOption = "adaptive",
+    shots: ShotsOption = None,
+    subtitles: SubtitlesOption = None,
+    speech: SpeechOption = None,
     threshold: ThresholdOption = None,
     min_scene_length: LengthOption = None,
     num_scenes: ScenesOption = None,
@@ -53,7 +66,7 @@ def segment(
     threads: ThreadsOption = 0,
     json: JsonOption = False,
 ) -> None:
-    """Find scenes, acts, or both, from features of movies or from screenplays (Fountain, text, FDX, PDF, JSONL).
+    """Find scenes, acts, or both, in films, in screenplays (Fountain, text, FDX, PDF, JSONL), or in features of movies.
 
     Prints a table, or with --json (or -o -) one result a line. A movie that fails does not stop the others: stdout has
     results only, stderr lists the failures at the end. Exit code 0 when every movie has its result, 1 when some
@@ -62,32 +75,44 @@ def segment(
     require_kind(kind, inputs)
     failures = Failures()
     movies = sources(inputs, failures, kind, name)
-    print_warnings(remark for movie in movies if isinstance(movie, Screenplay) for remark in movie.remarks)
     if not movies:
         failures.end(0)
     files = targets([movie.name for movie in movies], output_path, plot, failed=len(failures))
-    with named_flags(*MODEL_KEYWORDS):
-        pipeline = Pipeline.from_checkpoints(
-            checkpoint or [DEFAULT],
-            device=device,
-            compute_type=compute_type,
-            num_threads=threads,
-            backend=backend,
-            overflow=overflow,
-        )
+    require_one_film(sum(isinstance(movie, Video) for movie in movies), shots, subtitles)
     decision = {
         "threshold": threshold,
         "min_scene_length": min_scene_length,
         "num_scenes": num_scenes,
         "ordered": ordered,
     }
-    with named_flags():
-        pipeline.options(decision)  # refused here, not by every movie
     done = 0
     with progress("segmenting", len(movies)) as bar:
+        stages = Stages(bar)
+        films = VideoExtractor(
+            detector=detector,
+            shots=shots,
+            subtitles=subtitles,
+            speech=speech,
+            advance=stages.advance,
+            num_threads=threads,
+        )
+        with named_flags(*MODEL_KEYWORDS):
+            pipelines = Pipelines(
+                checkpoint,
+                extractors=[films],
+                device=device,
+                compute_type=compute_type,
+                num_threads=threads,
+                backend=backend,
+                overflow=overflow,
+            )
+            pipelines.check(movies, decision)  # refused here, not by every movie
         for movie, file in zip(movies, files, strict=True):
-            with failures.of(path_of(movie)), hints(pipeline), named_flags():
-                result = pipeline.segment(movie, **decision)
+            with failures.of(path_of(movie)), named_flags(*MODEL_KEYWORDS), stages.of(movie.name):
+                pipeline, opened = pipelines.opened(movie)
+                with hints(pipeline):
+                    result = pipeline.segment(opened, **decision)
+                print_warnings(result.remarks)
                 own = Movie(movie.name, movie, row_of(movie, pipeline))
                 deliver(result, own, file, plot, json or to_stdout(output_path))
                 done += 1

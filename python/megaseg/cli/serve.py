@@ -39,6 +39,9 @@ def serve(
     tls_certificate: Annotated[Path | None, typer.Option(help="Certificate chain, PEM.", **_PEM)] = None,
     tls_key: Annotated[Path | None, typer.Option(help="Its private key, PEM.", **_PEM)] = None,
     token_file: Annotated[Path | None, typer.Option(help="File with the bearer token to ask for.", **_PEM)] = None,
+    media_root: Annotated[
+        Path | None, typer.Option(help="Folder whose films requests may name, by paths below it; default: no films.")
+    ] = None,
     insecure: Annotated[bool, typer.Option("--insecure", help="Allow other machines without TLS and token.")] = False,
 ) -> None:
     """Serve models over HTTP and gRPC (Open Inference Protocol), batched across callers.
@@ -64,6 +67,7 @@ def serve(
             tls_key=tls_key,
             token=None if token_file is None else read_token(token_file),
             insecure=insecure,
+            media_root=media_root,
         )
     except Exposed as error:
         raise Exposed(f"{error}: --tls-certificate and --tls-key, --token-file, or --insecure") from error

@@ -7,8 +7,10 @@ import typer
 from megaseg.cli.train_act import act
 from megaseg.cli.train_reader import reader
 from megaseg.cli.train_scene import scene
+from megaseg.cli.train_video_scenes import video_scenes
 
 app = typer.Typer(help="Train a model on labelled features.", no_args_is_help=True)
 app.command("scene")(scene)
 app.command("act")(act)
 app.command("reader")(reader)
+app.command("video-scenes")(video_scenes)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from megaseg.errors import FeatureError, UnsupportedError
+
+TOLERANCES = (0, 1, 2)  # shots
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +18,8 @@ class SceneMetrics:
     """Figures of a scene model over ``movies`` movies, each figure in [0, 1].
 
     ``ap`` and the F1 figures pool the shots of all movies; ``map`` and ``miou`` are means over movies. ``f1`` and
-    ``miou`` are those at ``threshold``, ``f1_at_half`` is F1 at the paper's threshold of 0.5.
+    ``miou`` are those at ``threshold``, ``f1_at_half`` is F1 at the paper's threshold of 0.5. ``f1_at`` are means over
+    movies at ``threshold`` of F1 at a tolerance in shots (``f1_within``), by its text, of ``TOLERANCES``.
     """
 
     movies: int
@@ -30,6 +33,7 @@ class SceneMetrics:
     f1_at_half: float
     miou: float
     threshold: float
+    f1_at: dict[str, float] = field(default_factory=dict)
 
 
 def scene_metrics(
@@ -47,7 +51,10 @@ def scene_metrics(
     truth = np.concatenate([labels[name][:-1] for name in names])
     scores = {name: scores[name].astype(np.float64) for name in names}  # as segment compares them with a threshold
     score = np.concatenate([scores[name][:-1] for name in names])
-    per_movie = [average_precision(labels[n][:-1], scores[n][:-1]) for n in names if labels[n][:-1].any()]
+    bounded = [name for name in names if labels[name][:-1].any()]
+    per_movie = [average_precision(labels[n][:-1], scores[n][:-1]) for n in bounded]
+    found = {name: scores[name] >= threshold for name in names}
+    f1_at = {str(t): float(np.mean([f1_within(labels[n], found[n], t) for n in bounded])) for t in TOLERANCES}
     precision, recall, f1 = _precision_recall_f1(truth, score >= threshold)
     return SceneMetrics(
         movies=len(names),
@@ -59,8 +66,9 @@ def scene_metrics(
         precision=precision,
         recall=recall,
         f1_at_half=_precision_recall_f1(truth, score >= 0.5)[2],
-        miou=float(np.mean([mean_iou(labels[name], scores[name] >= threshold) for name in names])),
+        miou=float(np.mean([mean_iou(labels[name], found[name]) for name in names])),
         threshold=threshold,
+        f1_at=f1_at,
     )
 
 
@@ -76,6 +84,24 @@ def average_precision(truth: ArrayLike, scores: ArrayLike) -> float:
 def _precision_recall_f1(truth: NDArray[np.uint8], found: NDArray[np.bool_]) -> tuple[float, float, float]:
     hits, expected, claimed = int((truth.astype(bool) & found).sum()), int(truth.sum()), int(found.sum())
     return hits / max(1, claimed), hits / max(1, expected), 2 * hits / max(1, expected + claimed)
+
+
+def f1_within(labels: ArrayLike, boundaries: ArrayLike, tolerance: int) -> float:
+    """F1 of boundaries of one movie, each matched with at most one true boundary up to ``tolerance`` shots away.
+
+    Both arguments mark the last shot of each scene, (shots,); of all such matchings the largest counts. The movie's
+    last shot is not scored.
+    """
+    true, found = (np.flatnonzero(np.asarray(marks)[:-1]) for marks in (labels, boundaries))
+    pairs = i = j = 0
+    while i < len(true) and j < len(found):  # both rise, so that the first pair that fits is in a largest matching
+        if abs(true[i] - found[j]) <= tolerance:
+            pairs, i, j = pairs + 1, i + 1, j + 1
+        elif true[i] < found[j]:
+            i += 1
+        else:
+            j += 1
+    return 2 * pairs / max(1, len(true) + len(found))
 
 
 def best_threshold(truth: NDArray[np.uint8], scores: NDArray[np.float32]) -> float:

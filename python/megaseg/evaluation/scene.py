@@ -12,12 +12,15 @@ from megaseg.engine.inputs.features import Features
 from megaseg.engine.tasks.decoding import softmax
 from megaseg.errors import FeatureError
 from megaseg.evaluation.metrics import SceneMetrics, scene_metrics
+from megaseg.features.video.similarity import prepared
 
 
 def boundary_scores(
     engine: Engine, movies: Mapping[str, Features], advance: Callable[[str], None] = lambda name: None
 ) -> dict[str, NDArray[np.float32]]:
     """P(boundary after each shot), (shots,), by movie; ``advance(name)`` is called after each movie.
+
+    Raw features of films become the rows that the model reads.
 
     Raises:
         FeatureError: not a scene model, or features that do not fit it; names the movie.
@@ -27,7 +30,7 @@ def boundary_scores(
     scores = {}
     for name, movie in movies.items():
         try:
-            logits = engine.logits(movie)
+            logits = engine.logits(prepared(movie, engine.config.recipe))
         except FeatureError as error:
             raise FeatureError(f"{name}: {error}") from error
         scores[name] = softmax(logits, axis=1)[:, 1].astype(np.float32)

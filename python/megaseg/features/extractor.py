@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from fractions import Fraction
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -15,8 +17,21 @@ class UnnamedUnits(FeatureError):
     """A source that does not name the longer units, such as scenes, that a model reads."""
 
 
+class MissingInput(FeatureError):
+    """A source without what a model reads, such as dialogue; the message says how to supply it."""
+
+
 class Reading(Protocol):
     """One source as an extractor reads it; values that several recipes share are computed once."""
+
+    @property
+    def remarks(self) -> Sequence[str]:
+        """How the source was read, where a user should know; complete when features have been made."""
+        ...
+
+    def times(self) -> tuple[NDArray[np.int64] | None, Fraction | None]:
+        """Start and end tick (shots, 2) of each shot, and the seconds of a tick; None where the source has no times."""
+        ...
 
     def named_ends(self) -> NDArray[np.int64]:
         """Last shot (units,) of each longer unit, such as a scene, that the source itself names.
@@ -33,6 +48,7 @@ class Reading(Protocol):
 
         Raises:
             UnnamedUnits: a recipe of longer units, and a source that names none.
+            MissingInput: the source lacks what the recipe is made of.
             UnsupportedError: a missing extra.
         """
         ...

@@ -9,6 +9,8 @@ from megaseg.errors import FeatureError
 from megaseg.features.extractor import Extractor
 from megaseg.features.screenplay import blocks, scenes
 from megaseg.features.screenplay.extractor import ScreenplayExtractor
+from megaseg.features.video import dialogue_scenes, similarity
+from megaseg.features.video.extractor import VideoExtractor
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,8 @@ RECIPES = {
     for recipe in (
         Recipe(blocks.RECIPE, ScreenplayExtractor),
         Recipe(scenes.RECIPE, ScreenplayExtractor, units="scenes"),
+        Recipe(similarity.RECIPE, VideoExtractor),
+        Recipe(dialogue_scenes.RECIPE, VideoExtractor, units="scenes"),
     )
 }
 

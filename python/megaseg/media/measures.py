@@ -5,7 +5,9 @@ All three are functions of their arguments and keep no state, so that a film may
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -77,12 +79,38 @@ Measure = FrameMeasure | PictureMeasure | SoundMeasure
 
 
 @dataclass(frozen=True, slots=True)
+class MeasureSpec:
+    """A measure by the path of its class, such as ``package.module:Class``, and its keyword options, values of JSON.
+
+    Films are read in a process of their own, where measures are made.
+    """
+
+    factory: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def make(self) -> Any:
+        """The measure."""
+        module, _, name = self.factory.partition(":")
+        return getattr(importlib.import_module(module), name)(**self.options)
+
+
+@dataclass(frozen=True, slots=True)
+class Measures:
+    """What is measured in one pass: of every frame, of pictures, and of sound. Names are unique within each kind."""
+
+    frames: tuple[MeasureSpec, ...] = ()
+    pictures: tuple[MeasureSpec, ...] = ()
+    sound: tuple[MeasureSpec, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Recording:
-    """What one pass over a film gave. Times are integer ticks of ``time_base``, the video stream's own.
+    """What one pass over a film gave. Times are integer ticks of ``time_base`` from the start of the presentation.
 
     ``frame_ticks`` (frames + 1,) are the start of each frame and the end of the last; ``frames`` has arrays (frames,
     width) by the measure's name, ``pictures`` (pictures, width) at ``picture_ticks`` (pictures,), ``sound`` (rows,
     width) over ``sound_ticks`` (rows, 2), without rows where the film has no sound; ``lines`` are embedded subtitles.
+    ``damaged`` says that something could not be read or decoded, and is missing or guessed by the decoder.
     """
 
     info: Any  # VideoInfo
@@ -93,3 +121,4 @@ class Recording:
     sound_ticks: NDArray[np.int64]
     sound: dict[str, NDArray[np.float32]]
     lines: tuple[Any, ...] = ()  # SubtitleLine
+    damaged: bool = False

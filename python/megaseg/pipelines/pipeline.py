@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,9 +19,10 @@ from megaseg.engine.results.segmentation import Segmentation, joined, on_shots
 from megaseg.engine.tasks.task import deciding_task
 from megaseg.engine.tasks.together import check_together, options_for_each
 from megaseg.errors import FeatureError
-from megaseg.features.extractor import Extractor, Reading, UnnamedUnits
+from megaseg.features.extractor import Extractor, MissingInput, Reading, UnnamedUnits
 from megaseg.features.recipe import recipe_for
 from megaseg.features.screenplay.screenplay import Screenplay
+from megaseg.features.video.similarity import prepared
 from megaseg.pipelines.sources import Source, location, open_source
 
 
@@ -59,6 +61,7 @@ class Passage:
         self._recipes = [recipe_for(source, config.recipe) for config in configs]
         self._ends: list[NDArray[np.int64] | None] = [None] * len(configs)
         self._found: list[Segmentation] = []
+        self._left_out: list[str] = []
         self.order: list[int] = sorted(range(len(configs)), key=lambda model: self._recipes[model].units is not None)
 
     def features(self, model: int) -> Features:
@@ -66,6 +69,7 @@ class Passage:
 
         Raises:
             FeatureError: a model of longer units, which no other model has found and the source does not name.
+            MissingInput: the source lacks what the model reads.
             UnsupportedError: a missing extra.
         """
         recipe = self._recipes[model]
@@ -76,11 +80,15 @@ class Passage:
     def add(self, model: int, result: Segmentation) -> None:
         """Take the result of a model, over the features that it was given."""
         ends = self._ends[model]
-        self._found.append(result if ends is None else on_shots(result, ends))
+        self._found.append(result if ends is None else on_shots(result, ends, *self._reading.times()))
+
+    def leave_out(self, error: MissingInput) -> None:
+        """Go on without a model that the source gives nothing to; the result's remarks say why."""
+        self._left_out.append(str(error))
 
     def result(self) -> Segmentation:
         """The result of all models together."""
-        return joined(self._found)
+        return dataclasses.replace(joined(self._found), remarks=(*self._reading.remarks, *self._left_out))
 
     def _unit_ends(self, units: str) -> NDArray[np.int64]:
         """Last shot (units,) of each segment of a track that was found, else of those that the source names."""
@@ -100,6 +108,8 @@ class Pipeline:
         engines: of the models.
         extractors: to use in place of those of ``features.RECIPES``, such as one with models of its own.
         compute_type, num_threads: of the models of each extractor that is made, which run on the CPU.
+        skip_missing: a model that a source gives nothing to, such as an act model for a film without dialogue, is left
+            out with a remark in the result; False makes that an error, as it always is where nothing is left.
 
     Raises:
         FeatureError: no models, or models that do not go together.
@@ -112,11 +122,13 @@ class Pipeline:
         extractors: Iterable[Extractor] = (),
         compute_type: str = "auto",
         num_threads: int = 0,
+        skip_missing: bool = False,
     ) -> None:
         self.engines = tuple(engines)
         self._configs = [engine.config for engine in self.engines]
         check_together(self._configs, [f"model {number}" for number in range(1, len(self.engines) + 1)])
         self._extractors = Extractors(extractors, compute_type=compute_type, num_threads=num_threads)
+        self._skip_missing = skip_missing
 
     @classmethod
     def from_checkpoints(
@@ -124,6 +136,7 @@ class Pipeline:
         checkpoints: Sequence[str | os.PathLike[str]],
         *,
         extractors: Iterable[Extractor] = (),
+        skip_missing: bool = False,
         **options: Any,
     ) -> Pipeline:
         """Load each checkpoint with the same ``options``, those of ``Engine.from_checkpoint``.
@@ -142,13 +155,14 @@ class Pipeline:
             extractors=extractors,
             compute_type=kind if kind in COMPUTE_TYPES else "auto",  # float16 is for models of other backends
             num_threads=options.get("num_threads", 0),
+            skip_missing=skip_missing,
         )
 
     def segment(self, source: Any, **decision: Any) -> Segmentation:
         """The result of one movie, with what every model finds.
 
         Args:
-            source: features, a feature file, a screenplay or its file, as ``open_source`` takes them.
+            source: features, a feature file, a film, a screenplay or its file, as ``open_source`` takes them.
             decision: keywords of ``Engine.segment``, each of which goes to the models whose task takes it.
 
         Raises:
@@ -165,10 +179,17 @@ class Pipeline:
         if isinstance(opened, Features):
             check_same_features([config.recipe for config in self._configs], location(source))
             parts = zip(self.engines, options, strict=True)
-            return joined([engine.segment(opened, **own) for engine, own in parts])
+            return joined([engine.segment(prepared(opened, engine.config.recipe), **own) for engine, own in parts])
         passage = Passage(self._configs, opened, self._extractors)
-        for model in passage.order:
-            passage.add(model, self.engines[model].segment(passage.features(model), **options[model]))
+        for place, model in enumerate(passage.order):
+            try:
+                features = passage.features(model)
+            except MissingInput as error:
+                if not (self._skip_missing and place):
+                    raise
+                passage.leave_out(error)
+                continue
+            passage.add(model, self.engines[model].segment(features, **options[model]))
         return passage.result()
 
     def segment_many(self, movies: Sequence[Features], **decision: Any) -> list[Segmentation]:
@@ -179,7 +200,10 @@ class Pipeline:
         """
         check_same_features([config.recipe for config in self._configs], "features")
         both = zip(self.engines, self.options(decision), strict=True)
-        parts = [engine.segment_many(movies, **own) for engine, own in both]
+        parts = [
+            engine.segment_many([prepared(movie, engine.config.recipe) for movie in movies], **own)
+            for engine, own in both
+        ]
         return [joined(part) for part in zip(*parts, strict=True)]
 
     def features(self, source: Any, model: int = 0) -> Features:
@@ -192,7 +216,7 @@ class Pipeline:
             raise FeatureError(f"model: expected a number from 0 to {len(self.engines) - 1}, got {model!r:.40}")
         opened = open_source(source)
         if isinstance(opened, Features):
-            return opened
+            return prepared(opened, self._configs[model].recipe)
         recipe = recipe_for(opened, self._configs[model].recipe)
         return self._extractors.read(opened).features(recipe.name)
 

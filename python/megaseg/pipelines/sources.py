@@ -10,17 +10,22 @@ from typing import Any, Protocol
 
 from megaseg.engine.inputs.feature_files import as_features, load_features, resolve_features
 from megaseg.engine.inputs.features import Features
+from megaseg.engine.inputs.files import what_is_there
 from megaseg.errors import FeatureError
 from megaseg.features.screenplay import kinds
 from megaseg.features.screenplay.files import read_screenplays
 from megaseg.features.screenplay.screenplay import Screenplay
 from megaseg.features.screenplay.signatures import seems_to_be
+from megaseg.media.video import Video
 
 FEATURE_FILES = (".npz", ".safetensors")
 COLLECTIONS = kinds.KINDS["jsonl"].suffixes  # of many screenplays
 SCREENPLAYS = tuple(suffix for suffix in kinds.SUFFIXES if suffix not in COLLECTIONS)
-VIDEOS = (".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".ts")  # not read yet
-IN_FOLDERS = (*FEATURE_FILES, *kinds.IN_FOLDERS)  # what a folder is searched for: a .txt in it may be anything
+VIDEOS = (
+    *(".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts", ".mxf", ".wmv", ".flv"),
+    *(".ogv", ".3gp", ".vob", ".y4m", ".divx", ".asf"),
+)
+IN_FOLDERS = (*FEATURE_FILES, *VIDEOS, *kinds.IN_FOLDERS)  # what a folder is searched for: a .txt in it may be anything
 
 
 class Source(Protocol):
@@ -66,7 +71,7 @@ def find_sources(name: str | os.PathLike[str], kind: str | None = None) -> list[
 
 
 def iter_sources(name: str | os.PathLike[str], kind: str | None = None) -> Iterator[Source]:
-    """Every movie behind a name: a feature file or shipped sample, a screenplay, a file of them, or a folder.
+    """Every movie behind a name: a film, a feature file or shipped sample, a screenplay, a file of them, or a folder.
 
     ``kind`` is one of ``kinds.KINDS`` and says that all of them are screenplays of that kind; None goes by suffixes, in
     letters of any case. A folder is searched for the suffixes of the kind, else for ``IN_FOLDERS``.
@@ -82,12 +87,15 @@ def iter_sources(name: str | os.PathLike[str], kind: str | None = None) -> Itera
     if kind is not None or kinds.kind_of(path) is not None:
         yield from read_screenplays(path, kind)
         return
-    expected = f"expected features or a screenplay ({', '.join((*FEATURE_FILES, *kinds.SUFFIXES))})"
     if path.suffix.lower() in VIDEOS:
-        raise FeatureError(f"{path}: video is not read yet; {expected}")
+        if not path.is_file():
+            raise FeatureError(f"{path}: expected a film, got {what_is_there(path)}")
+        yield Video(path.stem, path)
+        return
     file = resolve_features(name)
     if file.suffix.lower() not in FEATURE_FILES:
-        raise FeatureError(f"{path}: {expected}, got {seems_to_be(file) or file.suffix or 'no suffix'}")
+        expected = f"a film, features or a screenplay ({', '.join((*VIDEOS, *FEATURE_FILES, *kinds.SUFFIXES))})"
+        raise FeatureError(f"{path}: expected {expected}, got {seems_to_be(file) or file.suffix or 'no suffix'}")
     yield FeatureFile(file.stem, file)
 
 
@@ -116,13 +124,13 @@ def open_source(source: Any) -> Features | Source:
         source = find_source(source)
     if isinstance(source, FeatureFile):
         return load_features(source.path)
-    if isinstance(source, Screenplay):
+    if isinstance(source, (Screenplay, Video)):
         return source
     return as_features(source)
 
 
 def location(source: Any) -> str:
     """What messages call a source of features: its path, or what it was given as."""
-    if isinstance(source, FeatureFile):
+    if isinstance(source, (FeatureFile, Video)):
         return str(source.path)
     return os.fspath(source) if isinstance(source, (str, os.PathLike)) else "features"

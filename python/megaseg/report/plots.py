@@ -36,7 +36,7 @@ def plot_segmentation(result: Segmentation, path: str | os.PathLike[str], *, tit
         draw_track(axes, track)
     rows[0].set_title(visible(title))
     rows[-1].set_xlabel("shot")
-    _save(figure, path, 150)
+    save_figure(figure, path, 150)
 
 
 def plot_importance(
@@ -78,7 +78,7 @@ def plot_importance(
         figure, handles, explanation.modalities, loc="outside lower center", frameon=False, ncols=min(6, len(handles))
     )
     figure.suptitle(visible(title) or "modality importance")
-    _save(figure, path, 150)
+    save_figure(figure, path, 150)
 
 
 def plot_attention(
@@ -108,7 +108,7 @@ def plot_attention(
     figure.supxlabel("keys: bottleneck tokens of every modality, then own latents", fontsize=10)
     figure.colorbar(image, ax=maps, label="attention / its maximum", fraction=0.03, pad=0.02)
     figure.suptitle(visible(title) or "attention in the last fusion layer, mean over heads")
-    _save(figure, path, 130)
+    save_figure(figure, path, 130)
 
 
 def plot_synchronisation(
@@ -136,7 +136,7 @@ def plot_synchronisation(
     axes.set_ylabel("synopsis sentence")
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
     axes.set_title(visible(title) or f"synchronisation: {len(i):,} of {matrix.size:,} pairs")
-    _save(figure, path, 150)
+    save_figure(figure, path, 150)
 
 
 def new_figure(path: str | os.PathLike[str], width: float, height: float) -> Any:
@@ -188,7 +188,7 @@ def _legend(owner: Any, handles: Sequence[Any], names: Sequence[str], **options:
     owner.legend(handles, [visible(name) for name in names], **options)
 
 
-def _save(figure: Any, path: str | os.PathLike[str], dpi: int) -> None:
+def save_figure(figure: Any, path: str | os.PathLike[str], dpi: int) -> None:
     """Write a figure whose texts are no formulas, whatever $ they have; characters that no font has are boxes."""
     from matplotlib.text import Text
 

@@ -30,3 +30,11 @@ def _acts(character: str) -> bool:
 
 def _escaped(character: str) -> str:
     return character.encode("unicode_escape").decode()
+
+
+def clock(seconds: float) -> str:
+    """Hours, minutes and tenths of seconds, such as 1:02:03.4."""
+    tenths = round(abs(seconds) * 10)
+    minutes, rest = divmod(tenths, 600)
+    sign = "-" if seconds < 0 and tenths else ""
+    return f"{sign}{minutes // 60}:{minutes % 60:02}:{rest // 10:02}.{rest % 10}"

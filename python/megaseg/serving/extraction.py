@@ -1,8 +1,9 @@
-"""Features of sources for the service: one source at a time, in one thread of low priority."""
+"""Features of sources for the service: one film and one other source at a time, in threads of low priority."""
 
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
@@ -10,6 +11,7 @@ from concurrent.futures import Future
 from megaseg.engine.inputs.features import Features
 from megaseg.errors import DeadlineExceeded, OverloadedError
 from megaseg.features.extractor import Extractor
+from megaseg.features.video.extractor import VideoExtractor
 from megaseg.pipelines.pipeline import Extractors
 from megaseg.serving.offload import low_priority_thread
 
@@ -37,29 +39,48 @@ class Deadline:
 
 
 class Extraction:
-    """The extractors of a service, whose models one thread runs."""
+    """The extractors of a service. One thread is for films, which take minutes, and one for all else."""
 
     def __init__(self, extractors: Iterable[Extractor] = ()) -> None:
-        self.extractors = Extractors(extractors)
+        self.extractors = Extractors([VideoExtractor(advance=self._go_on), *extractors])
         self._calls: set[Future[Features]] = set()  # not finished
-        self._thread = low_priority_thread()
+        self._thread, self._film_thread = low_priority_thread(), low_priority_thread()
+        self._unwanted = threading.Event()  # of the film that is being decoded
 
-    async def run(self, work: Callable[[int], Features], model: int, *, timeout: float | None) -> Features:
+    async def run(
+        self, work: Callable[[int], Features], model: int, *, timeout: float | None, film: bool = False
+    ) -> Features:
         """Call ``work(model)`` when its turn has come; cancelled before that, it is not called at all.
+
+        The decoding of a film ends when its request does.
 
         Raises:
             OverloadedError: too many sources wait. DeadlineExceeded: it takes longer than ``timeout`` seconds.
         """
         if len(self._calls) >= MOST:
             raise OverloadedError(f"sources: expected up to {MOST} at a time, got one more; try again later")
-        call = self._thread.submit(work, model)
+        unwanted = threading.Event()
+        thread = self._film_thread if film else self._thread
+        call = thread.submit(self._called, work, model, unwanted if film else None)
         self._calls.add(call)
         call.add_done_callback(self._calls.discard)
         try:
             return await asyncio.wait_for(asyncio.wrap_future(call), timeout)
         except asyncio.TimeoutError as error:
             raise DeadlineExceeded("request: its source was not read before its deadline") from error
+        finally:
+            unwanted.set()
+
+    def _called(self, work: Callable[[int], Features], model: int, unwanted: threading.Event | None) -> Features:
+        self._unwanted = unwanted or self._unwanted
+        return work(model)
+
+    def _go_on(self, stage: str, done: float, whole: float) -> None:
+        """Raises DeadlineExceeded where nobody waits for the film any more: it ends the decoder's process."""
+        if self._unwanted.is_set():
+            raise DeadlineExceeded("request: nobody waits for the film any more")
 
     def close(self) -> None:
-        """End the thread when its work is done."""
-        self._thread.shutdown(wait=False)
+        """End the threads when their work is done."""
+        for thread in (self._thread, self._film_thread):
+            thread.shutdown(wait=False)

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack
 from functools import wraps
+from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request
@@ -19,6 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from megaseg._version import __version__
 from megaseg.errors import MegasegError
+from megaseg.media.video import Video
 from megaseg.serving import http_tensors, openapi
 from megaseg.serving.errors import ModelNotReady, RequestError, Unauthorized
 from megaseg.serving.http_body import Room, read_body, unless_gone
@@ -51,8 +53,8 @@ class SegmentQuery(BaseModel, extra="forbid", allow_inf_nan=False):
 class _Routes:
     """What each route does; an error goes to ``_answered``."""
 
-    def __init__(self, inference: Inference) -> None:
-        self._inference, self._models = inference, inference.models
+    def __init__(self, inference: Inference, media_root: Path | None) -> None:
+        self._inference, self._models, self._media_root = inference, inference.models, media_root
         self._limit = inference.limits.max_body_bytes
         self._patience = inference.limits.idle_seconds
         self._room = Room(self._limit)
@@ -109,11 +111,14 @@ class _Routes:
             self._inference.expect_room(*names)
             content = await self._body(request, held)
             # In a thread even where the body is small: it may unpack to a thousand times as much.
-            source = await asyncio.to_thread(read_source, content, request.headers.get("content-type", ""), self._limit)
+            kind = request.headers.get("content-type", "")
+            source = await asyncio.to_thread(read_source, content, kind, self._limit, self._media_root)
             del content
-            seen["shots"] = source.num_shots
+            if not isinstance(source, Video):
+                seen["shots"] = source.num_shots
             decision = query.model_dump(exclude={"model"})
             result = await unless_gone(request, self._inference.segment(names, source, **decision))
+            seen["shots"] = result.num_shots
             text = await off_loop(1000 * result.num_shots, result.to_json)  # some 300 to 1,000 bytes a shot
         return Response(text, media_type="application/json")
 
@@ -184,10 +189,10 @@ ROUTES = (
 _OPEN = ("/v2/health/live", "/v2/health/ready")  # no token: a probe has none
 
 
-def create_app(inference: Inference, *, token: str | None = None) -> FastAPI:
-    """The ASGI application; with a token every path but health asks for it."""
+def create_app(inference: Inference, *, token: str | None = None, media_root: Path | None = None) -> FastAPI:
+    """The ASGI application; with a token every path but health asks for it. Films are those below ``media_root``."""
     app = FastAPI(title="megaseg", version=__version__, openapi_url=None, docs_url=None, redoc_url=None)
-    routes = _Routes(inference)
+    routes = _Routes(inference, media_root)
     for method, path, name in ROUTES:
         described: dict[str, Any] = openapi.OPERATIONS[name]
         endpoint = _answered(getattr(routes, name), inference)

@@ -1,14 +1,18 @@
-"""The movie of a request's body: a feature file, or a screenplay as text, Final Draft's XML or PDF."""
+"""The movie of a request's body: a feature file, a screenplay as text, Final Draft's XML or PDF, or a film's path."""
 
 from __future__ import annotations
 
 import codecs
+import json
 import re
+from pathlib import Path
 
 from megaseg.engine.inputs.feature_files import read_features
 from megaseg.engine.inputs.features import Features
 from megaseg.errors import FeatureError, ResourceLimitError
 from megaseg.features import Screenplay, parse_screenplay
+from megaseg.media.video import Video
+from megaseg.pipelines.sources import VIDEOS
 from megaseg.serving.errors import RequestError
 
 # Of a screenplay, whose parsing holds Python's interpreter lock.
@@ -20,15 +24,22 @@ _ENCODING = re.compile(r"ascii|utf-(8|16|32)(-[lb]e)?|cp\d+|iso8859-\d+|mac-\w+|
 _XML_STARTS = ("<?xml", "<finaldraft")
 
 
-def read_source(content: bytes, content_type: str, limit: int) -> Features | Screenplay:
+def read_source(
+    content: bytes, content_type: str, limit: int, media_root: Path | None = None
+) -> Features | Screenplay | Video:
     """The movie of a body: what its content type says, or where that says little, what its first bytes are.
+
+    A film stays where it is: the body is JSON with its ``path`` below ``media_root``.
 
     Raises:
         FeatureError: neither features nor a screenplay. RequestError: text that is not of its charset.
         ResourceLimitError: it would unpack to more than ``limit`` bytes, or too much text.
         UnsupportedError: an extra that such a screenplay needs and that is missing.
     """
-    kind = _kind(content, content_type.partition(";")[0].strip().lower())
+    media_type = content_type.partition(";")[0].strip().lower()
+    if media_type == "application/json":
+        return _film(content, media_root)
+    kind = _kind(content, media_type)
     if kind == "features":
         return _features(content, limit)
     most = _MOST_TEXT if kind == "text" else _MOST_FILE
@@ -56,6 +67,26 @@ def _kind(content: bytes, media_type: str) -> str:
     if start.startswith(_XML_STARTS):
         return "fdx"
     return "text" if text else "features"
+
+
+def _film(content: bytes, root: Path | None) -> Video:
+    """The film that a body names: a file below the root, wherever links lead.
+
+    Raises:
+        RequestError: no such film; the same words whatever is there.
+    """
+    if root is None:
+        raise RequestError("path: expected a service with a media root, this one reads no films")
+    try:
+        values = json.loads(content)
+        path = (root / values["path"]).resolve(strict=True)
+        inside = len(values) == 1 and path.is_relative_to(root.resolve())
+        fits = inside and path.is_file() and path.suffix.lower() in VIDEOS
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError, OSError):
+        fits = False
+    if not fits:
+        raise RequestError('body: expected {"path": "..."} of a film below the media root, got none')
+    return Video(path.stem, path)
 
 
 def _features(content: bytes, limit: int) -> Features:

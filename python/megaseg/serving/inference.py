@@ -17,6 +17,8 @@ from megaseg.engine.tasks.together import check_together, options_for_each
 from megaseg.errors import ResourceLimitError, UnsupportedError
 from megaseg.features.extractor import Extractor
 from megaseg.features.screenplay.screenplay import Screenplay
+from megaseg.features.video.similarity import prepared
+from megaseg.media.video import Video
 from megaseg.pipelines.pipeline import Passage
 from megaseg.serving.datatypes import DTYPES
 from megaseg.serving.errors import ModelNotReady, RequestError
@@ -96,11 +98,16 @@ class Inference:
             return _answer(request, _event_outputs(events), sequence_id=parameters.sequence_id)
 
     async def segment(
-        self, names: Sequence[str], source: Features | Screenplay, *, timeout: float | None = None, **decision: Any
+        self,
+        names: Sequence[str],
+        source: Features | Screenplay | Video,
+        *,
+        timeout: float | None = None,
+        **decision: Any,
     ) -> Segmentation:
         """The result of models, one for each task, over one movie's shots; errors as of ``infer``.
 
-        A screenplay goes through its extractor first, and then from model to model.
+        A screenplay or a film goes through its extractor first, and then from model to model.
 
         Raises:
             UnsupportedError: an extra that the extractor needs and that is missing.
@@ -109,14 +116,18 @@ class Inference:
             configs = [model.engine.config for model in models]
             check_together(configs, names)
             options = options_for_each([model.task.name for model in models], decision)
-            self._expect_shots(source.num_shots)
+            film = isinstance(source, Video)
+            if not isinstance(source, Video):
+                self._expect_shots(source.num_shots)
             if isinstance(source, Features):
-                parts = zip(models, options, strict=True)
-                return joined(await _all([_segmented(model, source, timeout, own) for model, own in parts]))
+                rows = [await asyncio.to_thread(prepared, source, config.recipe) for config in configs]
+                parts = zip(models, rows, options, strict=True)
+                return joined(await _all([_segmented(model, own, timeout, given) for model, own, given in parts]))
             passage = Passage(configs, source, self._extraction.extractors)
             deadline = Deadline(timeout)
             for place in passage.order:
-                features = await self._extraction.run(passage.features, place, timeout=deadline.left())
+                features = await self._extraction.run(passage.features, place, timeout=deadline.left(), film=film)
+                self._expect_shots(features.num_shots)
                 result = await _segmented(models[place], features, deadline.left(), options[place])
                 passage.add(place, result)
             return passage.result()

@@ -161,6 +161,7 @@ _SCHEMAS: dict[str, Schema] = {
         },
         ["model_name", "model_version", "outputs"],
     ),
+    "film": _object({"path": {**_TEXT, "description": "A film, below the service's media root."}}, ["path"]),
     "index_request": _given({"ready": _FLAG}),
     "index": {"type": "array", "items": _ENTRY},
     "change_request": _given({"parameters": _given({"unload_dependents": _FLAG}, additionalProperties=False)}),
@@ -208,7 +209,10 @@ OPERATIONS: dict[str, Schema] = {
     "load": _operation("Load a known model, or read it anew.", {}, _CHANGE, _json("change_request"), optional=True),
     "unload": _operation("Unload a model.", {}, _CHANGE, _json("change_request"), optional=True),
     "segment": _operation(
-        "Tracks of a feature file or a screenplay.", _json("result"), _INFERENCE, {**_BINARY, **_SCREENPLAYS}
+        "Tracks of a feature file, a screenplay or a film.",
+        _json("result"),
+        _INFERENCE,
+        {**_BINARY, **_SCREENPLAYS, **_json("film")},
     ),
     "metrics": _operation("Prometheus metrics.", {"text/plain": {"schema": {"type": "string"}}}),
     "openapi": {"include_in_schema": False},

@@ -98,7 +98,7 @@ async def _serve(
 
 def _http(settings: Settings, inference: Inference) -> _Http:
     config = uvicorn.Config(
-        create_app(inference, token=settings.token),
+        create_app(inference, token=settings.token, media_root=settings.media_root),
         log_config=None,
         access_log=False,
         server_header=False,

@@ -41,6 +41,8 @@ class Limits:
 class Settings:
     """A service: ``checkpoints`` by model name, where it listens (port 0 takes a free one), and how it runs.
 
+    ``media_root`` is a folder whose films requests may name; None reads no films.
+
     Raises:
         UnsupportedError: no model, a model name that a URL cannot carry, one half of a TLS pair, or an address beyond
             this machine without TLS or a token and without ``insecure``.
@@ -63,6 +65,7 @@ class Settings:
     tls_key: Path | None = None
     token: str | None = field(default=None, repr=False)
     insecure: bool = False
+    media_root: Path | None = None
 
     def __post_init__(self) -> None:
         if not self.checkpoints:
@@ -72,6 +75,8 @@ class Settings:
                 raise UnsupportedError(f"checkpoints: expected a name of letters, digits, . _ and -, got {name!r}")
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise UnsupportedError("tls_certificate and tls_key: expected both or neither, got one")
+        if self.media_root is not None and not self.media_root.is_dir():
+            raise UnsupportedError(f"media_root: expected a folder, got {self.media_root}")
         if not (self.insecure or self.token or self.tls_certificate or is_loopback(self.host)):
             raise Exposed(
                 f"host {self.host}: other machines can reach it; expected a TLS certificate and key, or a token, or "

@@ -1,1 +1,1 @@
-"""Features of sound."""
+"""Sound of films: what is measured of it, and what is said."""

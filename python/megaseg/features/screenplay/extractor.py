@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -116,6 +116,15 @@ class ScreenplayReading:
 
     def __init__(self, extractor: ScreenplayExtractor, play: Screenplay, advance: Advance) -> None:
         self._extractor, self._play, self._advance = extractor, play, advance
+
+    @property
+    def remarks(self) -> Sequence[str]:
+        """What the parser remarked."""
+        return self._play.remarks
+
+    def times(self) -> tuple[None, None]:
+        """None: a screenplay has no times."""
+        return None, None
 
     @cached_property
     def _vectors(self) -> NDArray[np.float32]:

@@ -1,1 +1,1 @@
-"""Features of films."""
+"""Features of films: what a recording measured, averaged over shots, and the recipes that models read."""

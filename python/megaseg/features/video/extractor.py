@@ -1,0 +1,224 @@
+"""Films to features: one decoding pass, shots, features of shots, dialogue; each computed once for all models."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from megaseg.engine.inputs.features import Features
+from megaseg.engine.inputs.files import cache_folder
+from megaseg.errors import UnsupportedError
+from megaseg.features.audio.transcribing import transcribed
+from megaseg.features.extractor import MissingInput, UnnamedUnits
+from megaseg.features.text.dialogue import Dialogue, encoded, shot_rows
+from megaseg.features.text.encoder import Encoder
+from megaseg.features.text.pretrained import MINILM
+from megaseg.features.video import dialogue_scenes, similarity
+from megaseg.features.video.raw import ShotTimes, raw_features
+from megaseg.features.video.registry import DEFAULTS, video_extractor
+from megaseg.media.measures import Measures, MeasureSpec, Recording
+from megaseg.media.reading import read_video
+from megaseg.media.shots import shot_detector
+from megaseg.media.shots.lists import read_shots
+from megaseg.media.sidecars import find_sidecar, read_subtitles
+from megaseg.media.subtitles import SubtitleLine, spoken
+from megaseg.media.video import Video
+
+Advance = Callable[[str, float, float], None]
+"""Called with the name of a stage, how much of it is done, and how much there is (NaN: not known)."""
+
+
+class VideoExtractor:
+    """Recipes of films, ``video-shots/1`` and ``dialogue-scenes/1``, and the raw features of shots behind them.
+
+    Args:
+        detector: of shots, by its name in ``media.shots.DETECTORS``.
+        shots: a list of shots to take in place of a detector's, as ``media.shots.lists`` reads it; for one film.
+        features: extractors of ``features.video.registry``, by name.
+        subtitles: a subtitle file in place of the one beside the film or the embedded ones; for one film.
+        speech: folder of a Whisper model for CTranslate2, for films without subtitles; None transcribes nothing.
+        cache: folder that keeps what was measured; None takes ``MEGASEG_CACHE`` or the user's cache folder.
+        advance: told of progress.
+        compute_type, num_threads: of the text encoder, and threads of the other models; 0 takes every core.
+
+    Raises:
+        UnsupportedError: a detector or an extractor that is not there; lists what is.
+    """
+
+    reads: ClassVar[type[Video]] = Video
+
+    def __init__(
+        self,
+        *,
+        detector: str = "adaptive",
+        shots: Path | None = None,
+        features: Sequence[str] = DEFAULTS,
+        subtitles: Path | None = None,
+        speech: Path | None = None,
+        cache: Path | None = None,
+        advance: Advance = lambda stage, done, whole: None,
+        compute_type: str = "auto",
+        num_threads: int = 0,
+    ) -> None:
+        self.detector = shot_detector(detector, num_threads=num_threads)
+        self.features = [video_extractor(name) for name in features]
+        self.shots, self.subtitles, self.speech, self.advance = shots, subtitles, speech, advance
+        self.cache = cache_folder() if cache is None else cache
+        self._compute_type, self.num_threads = compute_type, num_threads
+
+    def read(self, source: Video) -> VideoReading:
+        """One film, of which nothing is decoded yet."""
+        return VideoReading(self, source)
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """The text encoder of dialogue.
+
+        Raises:
+            UnsupportedError: the extra ``text`` is not installed.
+        """
+        return Encoder.from_checkpoint(MINILM, compute_type=self._compute_type, num_threads=self.num_threads)
+
+
+def _kind(measure: object) -> str:
+    return "frames" if hasattr(measure, "context") else "sound" if "audio" in type(measure).__module__ else "pictures"
+
+
+class VideoReading:
+    """One film: its recording, shots and lines, each read once when it is first asked for."""
+
+    def __init__(self, extractor: VideoExtractor, video: Video) -> None:
+        self._extractor, self.video = extractor, video
+        self.remarks: list[str] = []
+
+    @cached_property
+    def recording(self) -> Recording:
+        """What the one decoding pass gave.
+
+        Raises:
+            FeatureError: no film that can be decoded.
+            UnsupportedError: the extra ``video`` is missing.
+        """
+        own = self._extractor
+        made = [own.detector.measure, *(feature.make(num_threads=own.num_threads) for feature in own.features)]
+        kinds: dict[str, list[MeasureSpec]] = {"frames": [], "pictures": [], "sound": []}
+        for measure in made:
+            kinds[_kind(measure)].append(MeasureSpec(f"{type(measure).__module__}:{type(measure).__qualname__}"))
+        return read_video(
+            self.video,
+            Measures(*(tuple(specs) for specs in kinds.values())),
+            cache=None if own.cache is None else own.cache / "films",
+            advance=lambda done, whole: own.advance("decoding", done, whole),
+        )
+
+    @cached_property
+    def shots(self) -> ShotTimes:
+        """The film's shots, detected or from the user's list.
+
+        Raises:
+            FeatureError: a list that cannot be read or does not fit the film; a film without frames.
+        """
+        own, recording = self._extractor, self.recording
+        ticks = recording.frame_ticks
+        if own.shots is not None:
+            return ShotTimes.of(read_shots(own.shots, ticks, recording.info), recording)
+        return ShotTimes.of(own.detector.shots(recording.frames[own.detector.name], ticks), recording)
+
+    @cached_property
+    def lines(self) -> tuple[SubtitleLine, ...]:
+        """What is said: of the given subtitles, else those beside the film, else embedded ones, else its speech.
+
+        Raises:
+            FeatureError: subtitles that cannot be read.
+            UnsupportedError: the extra ``speech`` is missing where speech is to be transcribed.
+        """
+        own = self._extractor
+        file = own.subtitles or find_sidecar(self.video.path)
+        if file is not None:
+            rate = self.recording.info.frame_rate
+            return spoken(read_subtitles(file, frame_rate=None if rate is None else float(rate)))
+        if self.recording.lines or own.speech is None:
+            return spoken(self.recording.lines)
+        return transcribed(
+            self.video.path,
+            own.speech,
+            cache=None if own.cache is None else own.cache / "speech",
+            num_threads=own.num_threads,
+            advance=lambda done, whole: own.advance("speech", done, whole),
+        )
+
+    @cached_property
+    def raw(self) -> Features:
+        """Raw features of the shots: every modality that the film has.
+
+        Raises:
+            FeatureError, UnsupportedError: as ``recording``, ``shots`` and ``lines``.
+        """
+        own = self._extractor
+        given = self._dialogue()
+        own.advance("features", math.nan, math.nan)
+        return raw_features(self.recording, self.shots, {f.name: f.modality for f in own.features}, given)
+
+    @cached_property
+    def dialogue(self) -> Dialogue:
+        """What is said, with its sentence vectors.
+
+        Raises:
+            FeatureError: as ``lines``.
+            UnsupportedError: the extra ``text`` is not installed, or its encoder.
+        """
+        own, lines = self._extractor, self.lines
+        own.advance("dialogue", math.nan, math.nan)
+        return encoded(lines, own.encoder.encode if lines else lambda texts: np.zeros((0, 1), np.float32))
+
+    def _dialogue(self) -> dict[str, NDArray[np.floating]]:
+        """The modality ``dialogue``; none where nobody speaks or no encoder is there, which is remarked."""
+        try:
+            return {"dialogue": shot_rows(self.dialogue, self._milliseconds(self.shots.ticks))}
+        except UnsupportedError as error:
+            self.remarks.append(f"{self.video.name}: dialogue is left out: {error}")
+            return {}
+
+    def _milliseconds(self, ticks: NDArray[np.int64]) -> NDArray[np.float64]:
+        return np.asarray(ticks * (1000 * float(self.recording.info.time_base)), np.float64)
+
+    def named_ends(self) -> NDArray[np.int64]:
+        """No film names its scenes.
+
+        Raises:
+            UnnamedUnits: always.
+        """
+        raise UnnamedUnits(f"{self.video.name}: expected a source that names its scenes, got a film")
+
+    def times(self) -> tuple[NDArray[np.int64], Fraction]:
+        """Start and end tick (shots, 2) of each shot, and the seconds of a tick."""
+        return self.shots.ticks, self.recording.info.time_base
+
+    def features(self, recipe: str, ends: NDArray[np.int64] | None = None) -> Features:
+        """Features of a recipe; rows of ``dialogue-scenes/1`` are the scenes that end with the shots ``ends``.
+
+        Raises:
+            FeatureError, UnsupportedError: as ``raw``.
+            MissingInput: acts are asked for and there is too little dialogue.
+        """
+        if recipe == similarity.RECIPE:
+            return similarity.prepared(self.raw, recipe)
+        if ends is None:
+            ends = self.named_ends()
+        ticks = self.shots.ticks
+        firsts = np.concatenate([[0], ends[:-1] + 1])
+        spans = np.stack([ticks[firsts, 0], ticks[ends, 1]], axis=1)
+        try:
+            return dialogue_scenes.scene_features(self.dialogue, self._milliseconds(spans))
+        except dialogue_scenes.TooLittleDialogue as error:
+            hint = "acts need subtitles, beside the film or in it, or its speech"
+            raise MissingInput(f"{self.video.name}: no acts: {error}; {hint}") from error
+        except UnsupportedError as error:
+            raise MissingInput(f"{self.video.name}: no acts: {error}") from error

@@ -1,0 +1,1 @@
+"""Measures of a film's pictures and frames."""

@@ -1,0 +1,160 @@
+"""Calls in a process of their own: a crash, a hang or a lack of memory there is an error here.
+
+The child is a fresh interpreter (no fork of a threaded parent), has a limit of memory, and dies with its parent.
+Arguments, messages and results are JSON.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import importlib
+import json
+import os
+import resource
+import selectors
+import signal
+import subprocess
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import IO, Any, NoReturn
+
+from megaseg.errors import FeatureError, ResourceLimitError, UnsupportedError
+
+_START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from megaseg.media.child import main; main()"
+_PR_SET_PDEATHSIG = 1
+_MIB = 1 << 20
+_ERRORS = {error.__name__: error for error in (FeatureError, UnsupportedError, ResourceLimitError)}
+_TAIL = 2000  # bytes of what the child wrote to its standard error that an error keeps
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a child may use before it is ended."""
+
+    memory: int = 4 << 30  # bytes of data that it may allocate
+    patience: float = 60.0  # seconds without a message
+
+
+class ChildError(Exception):
+    """What the child told of its end: its traceback, or the tail of its standard error."""
+
+
+Tell = Callable[[Any], None]
+
+
+def call(
+    function: Callable[..., Any], *args: Any, subject: str, limits: Limits, on_message: Tell = lambda _: None
+) -> Any:
+    """Result of ``function(*args, tell=...)`` in a child, where ``tell`` sends a message to ``on_message`` here.
+
+    ``function`` is one of a module; ``args``, messages and the result are JSON. ``subject`` is what errors name.
+
+    Raises:
+        FeatureError: the child crashed, hung, or met an unexpected error.
+        MegasegError: as the function raised it.
+    """
+    with tempfile.TemporaryFile() as log, _started(log) as process:
+        task = {
+            "function": [function.__module__, function.__qualname__],
+            "args": args,
+            "memory": limits.memory,
+            "parent": os.getpid(),
+        }
+        with contextlib.suppress(BrokenPipeError), process.stdin as stream:  # type: ignore[union-attr]
+            stream.write(json.dumps(task).encode())
+        for kind, value in _answers(process, subject, limits.patience):
+            if kind == "message":
+                on_message(value)
+            elif kind == "result":
+                return value
+            else:
+                _raise(subject, value)
+        _raise_end(subject, process.wait(), log, limits)
+
+
+@contextlib.contextmanager
+def _started(log: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+    command = [sys.executable, "-I", "-c", _START, json.dumps(sys.path)]
+    environment = {**os.environ, "MALLOC_ARENA_MAX": "2"}  # glibc's arenas would hold on to 8 times the memory
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=log,
+        env=environment,
+        start_new_session=True,  # Ctrl-C is for the parent, which ends the child
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()  # type: ignore[union-attr]
+
+
+def _answers(process: subprocess.Popen[bytes], subject: str, patience: float) -> Iterator[tuple[str, Any]]:
+    """Kind and value of each line that the child writes, until it ends."""
+    output, left = process.stdout.fileno(), b""  # type: ignore[union-attr]
+    with selectors.DefaultSelector() as selector:
+        selector.register(output, selectors.EVENT_READ)
+        while selector.select(patience):
+            block = os.read(output, 1 << 16)
+            if not block:
+                return
+            *lines, left = (left + block).split(b"\n")
+            for line in lines:
+                yield tuple(json.loads(line))
+    raise FeatureError(f"{subject}: reading stopped: no progress for {patience:g} s")
+
+
+def _raise(subject: str, error: Mapping[str, str]) -> NoReturn:
+    cause = ChildError(error["traceback"])
+    known = _ERRORS.get(error["kind"])
+    raise (known(error["text"]) if known else FeatureError(f"{subject}: {error['text']}")) from cause
+
+
+def _raise_end(subject: str, code: int, log: IO[bytes], limits: Limits) -> NoReturn:
+    log.seek(max(log.seek(0, os.SEEK_END) - _TAIL, 0))
+    tail = log.read().decode("utf-8", "replace").strip()
+    name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+    if "bad_alloc" in tail or "MemoryError" in tail:
+        name = f"it needs more memory than {limits.memory // _MIB} MiB"
+    raise FeatureError(f"{subject}: reading crashed: {name}") from ChildError(tail)
+
+
+def main() -> None:
+    """Run one call in this process, which was started for it."""
+    answers = os.dup(1)
+    os.dup2(2, 1)  # what libraries print is no answer
+    task = json.load(sys.stdin)
+    _die_with(task["parent"])
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_DATA, (task["memory"], task["memory"]))
+
+    def answer(kind: str, value: Any) -> None:
+        data = memoryview(json.dumps([kind, value]).encode() + b"\n")
+        while data:
+            data = data[os.write(answers, data) :]
+
+    try:
+        module, name = task["function"]
+        function = getattr(importlib.import_module(module), name)
+        answer("result", function(*task["args"], tell=lambda value: answer("message", value)))
+    except MemoryError:
+        text = f"it needs more memory than {task['memory'] // _MIB} MiB"
+        answer("error", {"kind": "MemoryError", "text": text, "traceback": ""})
+    except Exception as error:  # noqa: BLE001 - whatever it is, the parent says it
+        known = type(error).__name__ in _ERRORS
+        text = str(error) if known else f"{type(error).__name__}: {error}"
+        answer("error", {"kind": type(error).__name__, "text": text, "traceback": traceback.format_exc()})
+
+
+def _die_with(parent: int) -> None:
+    """Let this process be killed when its parent ends, or now if the parent has already ended."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)

@@ -1,0 +1,73 @@
+"""POST /v1/segment with a film's path: below the media root, and nowhere else."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from films import shots, write_film
+
+import megaseg
+from megaseg.serving.errors import RequestError
+from megaseg.serving.http_source import read_source
+from megaseg.serving.settings import Settings
+
+pytest.importorskip("av", reason="needs the extra video")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A media root with a film, and things that are none; a film outside."""
+    folder = tmp_path_factory.mktemp("service")
+    root = folder / "media"
+    (root / "series").mkdir(parents=True)
+    write_film(root / "series" / "film.mp4", shots(48))
+    (folder / "outside.mp4").write_bytes((root / "series" / "film.mp4").read_bytes())
+    (root / "link.mp4").symlink_to(folder / "outside.mp4")
+    (root / "notes.txt").write_text("not a film")
+    (root / "broken.mp4").write_bytes(b"no film")
+    os.mkfifo(root / "pipe.mp4")
+    return root
+
+
+def named(path: Any) -> dict[str, Any]:
+    return {"content": json.dumps({"path": path}), "headers": {"Content-Type": "application/json"}}
+
+
+def test_a_film_below_the_root_gives_its_scenes(start: Any, root: Path) -> None:
+    service = start(checkpoints={"scenes": "video-scenes"}, media_root=root)
+    answer = service.http.post("/v1/segment", **named("series/film.mp4"))
+    assert answer.status_code == 200, answer.text
+    expected = megaseg.segment(root / "series" / "film.mp4", ["video-scenes"])
+    assert answer.json() == expected.to_dict()
+    broken = service.http.post("/v1/segment", **named("broken.mp4"))
+    assert broken.status_code == 400
+    assert "expected a video file" in broken.json()["error"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("../outside.mp4", "series/../../outside.mp4", "link.mp4", "notes.txt", "none.mp4", "series", "", "pipe.mp4"),
+        *("/etc/passwd", "http://example.org/film.mp4", "file:series/film.mp4", "a\0b.mp4", "x" * 5000, 3, None, ["a"]),
+    ],
+)
+def test_nothing_else_is_read(root: Path, path: Any) -> None:
+    with pytest.raises(RequestError, match="a film below the media root, got none"):
+        read_source(json.dumps({"path": path}).encode(), "application/json", 1 << 20, root)
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"3", b"{}", b'{"path": "series/film.mp4", "x": 1}', b"[" * 9999])
+def test_a_body_that_names_no_film_is_refused(root: Path, body: bytes) -> None:
+    with pytest.raises(RequestError, match="a film below the media root, got none"):
+        read_source(body, "application/json", 1 << 20, root)
+
+
+def test_without_a_root_no_film_is_read() -> None:
+    with pytest.raises(RequestError, match="expected a service with a media root"):
+        read_source(b'{"path": "series/film.mp4"}', "application/json", 1 << 20)
+    with pytest.raises(megaseg.MegasegError, match="media_root: expected a folder"):
+        Settings({"scenes": "video-scenes"}, media_root=Path("/none"))

@@ -1,0 +1,1 @@
+"""Weights that the package ships, made from those that others have published."""
