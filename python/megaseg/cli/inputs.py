@@ -14,6 +14,7 @@ from megaseg.engine.inputs.features import OtherRecipe
 from megaseg.errors import MegasegError
 from megaseg.features.extractor import UnnamedUnits
 from megaseg.features.screenplay.extractor import UNITS
+from megaseg.media.video import Video
 from megaseg.pipelines import Pipeline, iter_sources
 from megaseg.pipelines.sources import FeatureFile, Source, find_files
 
@@ -71,8 +72,8 @@ def sources(names: Iterable[str], failures: Failures, kind: str | None, stdin_na
 
 
 def path_of(movie: Source) -> str:
-    """What messages call a movie: its feature file, or its name."""
-    return str(movie.path) if isinstance(movie, FeatureFile) else movie.name
+    """What messages call a movie: its file where it is still to be read, or its name."""
+    return str(movie.path) if isinstance(movie, (FeatureFile, Video)) else movie.name
 
 
 def row_of(movie: Source, pipeline: Pipeline) -> str:
