@@ -1,4 +1,4 @@
-"""Draw a short film of our own, the lighthouse of ``lighthouse.fountain`` and what came after: pictures, sound, subtitles.
+"""Draw a short film of our own, the story of ``lighthouse.fountain`` and its end: pictures, sound, subtitles.
 
     python examples/draw_film.py lighthouse.mp4
 

@@ -54,7 +54,8 @@ def video(
     """One .npz a film: raw features of every shot by modality, and the shots' times.
 
     Modalities are visual, colour, motion, audio and dialogue, those that the film has. What was measured before comes
-    from the cache. What --speech transcribed is written beside the features as .srt. A film that fails does not stop the others. Exit code 1 with failures, 2 where every film failed.
+    from the cache. What --speech transcribed is written beside the features as .srt. A film that fails does not stop
+    the others. Exit code 1 with failures, 2 where every film failed.
     """
     failures = Failures()
     films = films_of(inputs, failures)
