@@ -88,24 +88,11 @@ def segment(
     done = 0
     with progress("segmenting", len(movies)) as bar:
         stages = Stages(bar)
-        films = VideoExtractor(
-            detector=detector,
-            shots=shots,
-            subtitles=subtitles,
-            speech=speech,
-            advance=stages.advance,
-            num_threads=threads,
-        )
+        own_files = {"shots": shots, "subtitles": subtitles, "speech": speech}
+        films = VideoExtractor(detector=detector, advance=stages.advance, num_threads=threads, **own_files)
+        model = {"device": device, "compute_type": compute_type, "backend": backend, "overflow": overflow}
         with named_flags(*MODEL_KEYWORDS):
-            pipelines = Pipelines(
-                checkpoint,
-                extractors=[films],
-                device=device,
-                compute_type=compute_type,
-                num_threads=threads,
-                backend=backend,
-                overflow=overflow,
-            )
+            pipelines = Pipelines(checkpoint, extractors=[films], num_threads=threads, **model)
             pipelines.check(movies, decision)  # refused here, not by every movie
         for movie, file in zip(movies, files, strict=True):
             with failures.of(path_of(movie)), named_flags(*MODEL_KEYWORDS), stages.of(movie.name):
