@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -88,8 +88,8 @@ def segment(
     done = 0
     with progress("segmenting", len(movies)) as bar:
         stages = Stages(bar)
-        own_files = {"shots": shots, "subtitles": subtitles, "speech": speech}
-        films = VideoExtractor(detector=detector, advance=stages.advance, num_threads=threads, **own_files)
+        reads: dict[str, Any] = {"detector": detector, "advance": stages.advance, "num_threads": threads}
+        films = VideoExtractor(shots=shots, subtitles=subtitles, speech=speech, **reads)
         model = {"device": device, "compute_type": compute_type, "backend": backend, "overflow": overflow}
         with named_flags(*MODEL_KEYWORDS):
             pipelines = Pipelines(checkpoint, extractors=[films], num_threads=threads, **model)
