@@ -101,9 +101,7 @@ class Film:
                     self.damaged += packet.is_corrupt
                     yield packet
                 return
-            except MemoryError:
-                raise
-            except FFmpegError:
+            except FFmpegError:  # a damaged size that no memory holds is one as well
                 failures += 1
                 self.damaged += 1
 
@@ -189,8 +187,6 @@ def opened(path: Path) -> Iterator[Film]:
     options = {"protocol_whitelist": "file", "format_whitelist": _FORMATS}
     try:
         container = av.open(f"file:{path}", container_options=options, metadata_errors="replace")
-    except MemoryError:
-        raise
     except (av.error.FFmpegError, ValueError, OSError) as error:
         reason = str(getattr(error, "strerror", None) or error)
         raise FeatureError(f"{path}: expected a video file, got what cannot be opened as one ({reason})") from error
