@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +34,13 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def passes(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+def passes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Films that are decoded."""
     seen: list[str] = []
     monkeypatch.setattr(
         video_extractor, "read_video", lambda video, *a, **k: seen.append(video.name) or read_video(video, *a, **k)
     )
-    yield seen
+    return seen
 
 
 class NoEncoder(VideoExtractor):

@@ -78,7 +78,8 @@ def path_of(movie: Source) -> str:
 def row_of(movie: Source, pipeline: Pipeline) -> str:
     """What a row of a movie's features is called: a scene in a file that the models read as such, else a shot."""
     recipes = {engine.config.recipe for engine in pipeline.engines}
-    return "scene" if isinstance(movie, FeatureFile) and recipes == {UNITS["scene"]} else "shot"
+    scenes = {UNITS["scene"], UNITS["talk"]}
+    return "scene" if isinstance(movie, FeatureFile) and recipes <= scenes else "shot"
 
 
 @contextmanager
@@ -91,5 +92,5 @@ def hints(pipeline: Pipeline) -> Iterator[None]:
     except OtherRecipe as error:
         wanted = {engine.config.recipe for engine in pipeline.engines}
         units = [unit for unit, recipe in UNITS.items() if recipe in wanted]
-        made = "".join(f"; features of {unit}s: megaseg features screenplay --unit {unit}" for unit in units)
+        made = "".join(f"; features by {unit}: megaseg features screenplay --unit {unit}" for unit in units)
         raise OtherRecipe(f"{error}{made}") from error

@@ -88,6 +88,11 @@ class MeasureSpec:
     factory: str
     options: Mapping[str, Any] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, kind: type[Measure], **options: Any) -> MeasureSpec:
+        """A measure of this class."""
+        return cls(f"{kind.__module__}:{kind.__qualname__}", options)
+
     def make(self) -> Any:
         """The measure."""
         module, _, name = self.factory.partition(":")

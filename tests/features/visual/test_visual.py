@@ -78,8 +78,8 @@ def test_efficientnet_gives_the_values_of_the_torch_model(count: int) -> None:
 
 def test_every_extractor_has_the_width_that_its_table_says() -> None:
     for extractor in EXTRACTORS.values():
-        measure = extractor.make(num_threads=1)
-        assert measure.width == extractor.width
+        measure = extractor.spec(num_threads=1).make()
+        assert measure.width == extractor.measure.width
         assert measure.name == extractor.name
 
 
@@ -87,4 +87,4 @@ def test_no_pictures_give_no_rows() -> None:
     none = np.empty((0, 224, 224, 3), np.uint8)
     for name in ("colour", "efficientnet"):
         extractor = EXTRACTORS[name]
-        assert extractor.make().measure(none).shape == (0, extractor.width)
+        assert extractor.spec().make().measure(none).shape == (0, extractor.measure.width)

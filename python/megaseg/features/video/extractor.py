@@ -87,16 +87,13 @@ class VideoExtractor:
         return Encoder.from_checkpoint(MINILM, compute_type=self._compute_type, num_threads=self.num_threads)
 
 
-def _kind(measure: object) -> str:
-    return "frames" if hasattr(measure, "context") else "sound" if "audio" in type(measure).__module__ else "pictures"
-
-
 class VideoReading:
     """One film: its recording, shots and lines, each read once when it is first asked for."""
 
     def __init__(self, extractor: VideoExtractor, video: Video) -> None:
         self._extractor, self.video = extractor, video
         self.remarks: list[str] = []
+        self.transcribed = False  # whether the lines are those of the film's speech
 
     @cached_property
     def recording(self) -> Recording:
@@ -107,10 +104,9 @@ class VideoReading:
             UnsupportedError: the extra ``video`` is missing.
         """
         own = self._extractor
-        made = [own.detector.measure, *(feature.make(num_threads=own.num_threads) for feature in own.features)]
-        kinds: dict[str, list[MeasureSpec]] = {"frames": [], "pictures": [], "sound": []}
-        for measure in made:
-            kinds[_kind(measure)].append(MeasureSpec(f"{type(measure).__module__}:{type(measure).__qualname__}"))
+        kinds: dict[str, list[MeasureSpec]] = {"frames": [own.detector.measure], "pictures": [], "sound": []}
+        for feature in own.features:
+            kinds[feature.of].append(feature.spec(own.num_threads))
         return read_video(
             self.video,
             Measures(*(tuple(specs) for specs in kinds.values())),
@@ -146,6 +142,7 @@ class VideoReading:
             return spoken(read_subtitles(file, frame_rate=None if rate is None else float(rate)))
         if self.recording.lines or own.speech is None:
             return spoken(self.recording.lines)
+        self.transcribed = True
         return transcribed(
             self.video.path,
             own.speech,

@@ -1,45 +1,46 @@
-"""The table of extractors: which measure each has, and the modality that it belongs to."""
+"""The table of extractors: which measure each has, what it measures, and the modality that it belongs to."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from megaseg.errors import UnsupportedError
 from megaseg.features.audio.log_mel import LogMelMeasure
 from megaseg.features.visual.colour import ColourMeasure
 from megaseg.features.visual.efficientnet import EfficientNetMeasure
 from megaseg.features.visual.motion import MotionMeasure
-from megaseg.media.measures import Measure
+from megaseg.media.measures import Measure, MeasureSpec
 
 
 @dataclass(frozen=True, slots=True)
-class VideoExtractor:
-    """One extractor. ``make(num_threads=...)`` is its measure, which loads no model before its first call."""
+class VideoFeature:
+    """One extractor: the class of its measure, and whether that takes ``num_threads``."""
 
     name: str
     modality: str
-    width: int
-    make: Callable[..., Measure]
+    of: Literal["frames", "pictures", "sound"]
+    measure: type[Measure]
+    threaded: bool = False
 
-
-def _plain(make: Callable[[], Measure]) -> Callable[..., Measure]:
-    return lambda num_threads=0: make()
+    def spec(self, num_threads: int = 0) -> MeasureSpec:
+        """The measure as a film's reading takes it; it loads no model before its first call."""
+        return MeasureSpec.of(self.measure, **({"num_threads": num_threads} if self.threaded else {}))
 
 
 EXTRACTORS = {
     extractor.name: extractor
     for extractor in (
-        VideoExtractor("efficientnet", "visual", EfficientNetMeasure.width, EfficientNetMeasure),
-        VideoExtractor("colour", "colour", ColourMeasure.width, _plain(ColourMeasure)),
-        VideoExtractor("motion", "motion", MotionMeasure.width, _plain(MotionMeasure)),
-        VideoExtractor("log_mel", "audio", LogMelMeasure.width, _plain(LogMelMeasure)),
+        VideoFeature("efficientnet", "visual", "pictures", EfficientNetMeasure, threaded=True),
+        VideoFeature("colour", "colour", "pictures", ColourMeasure),
+        VideoFeature("motion", "motion", "frames", MotionMeasure),
+        VideoFeature("log_mel", "audio", "sound", LogMelMeasure),
     )
 }
 DEFAULTS = tuple(EXTRACTORS)
 
 
-def video_extractor(name: str) -> VideoExtractor:
+def video_extractor(name: str) -> VideoFeature:
     """The extractor of a name.
 
     Raises:
