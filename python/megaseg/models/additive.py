@@ -44,7 +44,7 @@ class Additive(nn.Module):
         total: Tensor = self.bias
         for name, weight in self.hidden.items():
             own = functional.dropout(rows[name], self.dropout, self.training)
-            hidden = torch.relu(own @ weight.flatten(1)).unflatten(1, weight.shape[1:])  # one product for all members
+            hidden = torch.relu(own @ weight.flatten(1)).reshape(-1, *weight.shape[1:])  # one product for all members
             kept = functional.dropout(hidden, self.hidden_dropout, self.training)
             total = total + (kept * self.head[name]).sum(2)
         return total

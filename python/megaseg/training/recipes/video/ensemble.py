@@ -99,7 +99,7 @@ class Trainer:
         labels = torch.from_numpy(np.concatenate([own.labels[:-1] for own in chosen if own.labels is not None])).float()
         films = torch.repeat_interleave(torch.tensor([own.num_shots - 1 for own in chosen]))
         order = torch.from_numpy(rng.permutation(len(labels)))
-        for part in order.split(self._config.batch_size):
+        for part in torch.split(order, self._config.batch_size):
             yield (({name: own[part] for name, own in rows.items()}, labels[part], films[part]),)
 
     def _choice(self, count: int, rng: np.random.Generator) -> int:
