@@ -72,7 +72,7 @@ def test_members_are_one_network() -> None:
         m.name: np.random.default_rng(0).standard_normal((9, m.feature_size)).astype(np.float32) for m in MODALITIES
     }
     with torch.no_grad():
-        log_odds = model({name: torch.from_numpy(own) for name, own in rows.items()})[1:4].mean(0).numpy()
+        log_odds = model({name: torch.from_numpy(own) for name, own in rows.items()})[:, 1:4].mean(1).numpy()
     checkpoint = Checkpoint(AdditiveConfig("scene", MODALITIES, 9), model.tensors(slice(1, 4)))
     logits = Engine.from_checkpoint(checkpoint, compute_type="float32").logits(rows)
     np.testing.assert_allclose(logits[:, 1] - logits[:, 0], log_odds, atol=1e-4)

@@ -34,18 +34,19 @@ class Additive(nn.Module):
         self.members, self.dropout, self.hidden_dropout = members, dropout, hidden_dropout
         spread = {m.name: 1 / math.sqrt(m.feature_size) for m in modalities}
         self.hidden = nn.ParameterDict(
-            {m.name: spread[m.name] * torch.randn(members, m.feature_size, size) for m in modalities}
+            {m.name: spread[m.name] * torch.randn(m.feature_size, members, size) for m in modalities}
         )
-        self.head = nn.ParameterDict({m.name: torch.randn(members, size, 1) / math.sqrt(size) for m in modalities})
-        self.bias = nn.Parameter(torch.full((members, 1), _PRIOR))
+        self.head = nn.ParameterDict({m.name: torch.randn(members, size) / math.sqrt(size) for m in modalities})
+        self.bias = nn.Parameter(torch.full((members,), _PRIOR))
 
     def forward(self, rows: Mapping[str, Tensor]) -> Tensor:
-        """Log-odds (members, rows) of a boundary, of rows (rows, D_m) a modality."""
+        """Log-odds (rows, members) of a boundary, of rows (rows, D_m) a modality."""
         total: Tensor = self.bias
         for name, weight in self.hidden.items():
-            own = functional.dropout(rows[name].expand(self.members, -1, -1), self.dropout, self.training)
-            hidden = functional.dropout(torch.relu(own @ weight), self.hidden_dropout, self.training)
-            total = total + (hidden @ self.head[name])[..., 0]
+            own = functional.dropout(rows[name], self.dropout, self.training)
+            hidden = torch.relu(own @ weight.flatten(1)).reshape(-1, *weight.shape[1:])  # one product for all members
+            kept = functional.dropout(hidden, self.hidden_dropout, self.training)
+            total = total + (kept * self.head[name]).sum(2)
         return total
 
     @torch.no_grad()
@@ -55,7 +56,7 @@ class Additive(nn.Module):
         count, half = len(bias), bias.mean() / 2  # log-odds are the difference of two logits
         found = {"bias": np.array([-half, half], np.float32)}
         for name, weight in self.hidden.items():
-            units = weight[members].permute(0, 2, 1).flatten(0, 1).numpy()  # (members * size, D_m)
+            units = weight[:, members].flatten(1).T.numpy()  # (members * size, D_m)
             head = self.head[name][members].flatten().numpy() / (2 * count)
             found[f"modalities.{name}.hidden.weight"] = units.copy()
             found[f"modalities.{name}.head.weight"] = np.stack([-head, head])

@@ -63,7 +63,7 @@ class Trainer:
         some = [own for film in self._views for own in film]
         self._scales = {m.name: Scale.of(stacked(some, m.name)) for m in MODALITIES}
         trains = [[name not in held for name in films] for held in held_out]
-        self._weights = torch.tensor(trains, dtype=torch.float32).repeat_interleave(config.members, 0)
+        self._weights = torch.tensor(trains, dtype=torch.float32).repeat_interleave(config.members, 0).T
         self._settings = Settings(
             config.epochs,
             config.learning_rate,
@@ -99,7 +99,7 @@ class Trainer:
         labels = torch.from_numpy(np.concatenate([own.labels[:-1] for own in chosen if own.labels is not None])).float()
         films = torch.repeat_interleave(torch.tensor([own.num_shots - 1 for own in chosen]))
         order = torch.from_numpy(rng.permutation(len(labels)))
-        for part in order.split(self._config.batch_size):
+        for part in torch.split(order, self._config.batch_size):
             yield (({name: own[part] for name, own in rows.items()}, labels[part], films[part]),)
 
     def _choice(self, count: int, rng: np.random.Generator) -> int:
@@ -109,6 +109,8 @@ class Trainer:
         rows, labels, films = batch
         noisy = {n: own + self._config.noise * torch.randn_like(own) * (own != 0) for n, own in rows.items()}
         log_odds = model(noisy)
-        losses = functional.binary_cross_entropy_with_logits(log_odds, labels.expand_as(log_odds), reduction="none")
-        weights = self._weights[:, films]
-        return ((losses * weights).sum(1) / weights.sum(1).clip(1)).sum()
+        losses = functional.binary_cross_entropy_with_logits(
+            log_odds, labels[:, None].expand_as(log_odds), reduction="none"
+        )
+        weights = self._weights[films]
+        return ((losses * weights).sum(0) / weights.sum(0).clip(1)).sum()
