@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -81,6 +82,19 @@ def test_long_talk_is_cut_where_it_is_faintest() -> None:
     assert all(end - start <= MOST * WINDOW / RATE for start, end in pieces)
     assert [end for _, end in pieces[:-1]] == [start for start, _ in pieces[1:]], "nothing is left out"
     assert pieces[-1][1] >= len(samples) / RATE
+
+
+def test_ten_minutes_of_sound_are_never_held_at_once() -> None:
+    minutes = 10
+    tracemalloc.start()
+    try:
+        stream = (sound((20, 0.9), (10, 0)) for _ in range(2 * minutes))
+        count = sum(1 for _ in regions(stream, Loudness()))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert count == 2 * minutes
+    assert peak < minutes * 60 * RATE * 4 / 4, "bytes; all samples are four times as many"
 
 
 def test_lines_stay_inside_their_region() -> None:
