@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from megaseg.errors import FeatureError, UnsupportedError
-from megaseg.features.audio.voice import RATE, Samples
+from megaseg.features.audio.voice import Samples
+from megaseg.media.measures import RATE
 
 _BLOCK = 30 * RATE  # samples of silence that are given at once
 _SLACK = RATE // 10  # samples by which a time stamp may differ from the count without a correction
