@@ -198,9 +198,10 @@ def test_the_file_beside_a_film(tmp_path: Path) -> None:
     assert find_sidecar(film) is None
     for name in ("Film.One.de.srt", "Film.One.en.forced.srt", "Film.One.en-GB.ass", "Film.One2.srt", "Film.One.txt"):
         write(tmp_path / name, SRT)
-    assert find_sidecar(film) == tmp_path / "Film.One.de.srt"
-    assert find_sidecar(film, "eng") == tmp_path / "Film.One.en-GB.ass"
-    assert find_sidecar(film, "fr") == tmp_path / "Film.One.de.srt"
+    (tmp_path / "Film.One.sub").write_bytes(b"\x00\x00\x01\xba pictures")
+    assert find_sidecar(film) == tmp_path / "Film.One.en-GB.ass", "the encoder's language"
+    assert find_sidecar(film, "de") == tmp_path / "Film.One.de.srt"
+    assert find_sidecar(film, "fr") == tmp_path / "Film.One.en-GB.ass"
     write(tmp_path / "film.one.vtt", VTT)
     assert find_sidecar(film) == tmp_path / "film.one.vtt"
     write(tmp_path / "Film.One.SRT", SRT)
