@@ -107,12 +107,15 @@ class VideoReading:
         kinds: dict[str, list[MeasureSpec]] = {"frames": [own.detector.measure], "pictures": [], "sound": []}
         for feature in own.features:
             kinds[feature.of].append(feature.spec(own.num_threads))
-        return read_video(
+        found = read_video(
             self.video,
             Measures(*(tuple(specs) for specs in kinds.values())),
             cache=None if own.cache is None else own.cache / "films",
             advance=lambda done, whole: own.advance("decoding", done, whole),
         )
+        if found.damaged:
+            self.remarks.append(f"{self.video.name}: the file is damaged; what could be decoded was read")
+        return found
 
     @cached_property
     def shots(self) -> ShotTimes:
