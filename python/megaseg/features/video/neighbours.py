@@ -96,6 +96,8 @@ def _cosines(vectors: NDArray[Any], begin: int, end: int) -> Found:
     """Of the gaps after the shots begin to end. Products are summed shot by shot: others do not change their bits."""
     first, last = max(0, begin - HALF + 1), min(len(vectors), end + HALF)
     own = vectors[first:last].astype(np.float32)
+    peaks = np.abs(own).max(1, keepdims=True)
+    own /= np.where(peaks > 0, peaks, np.float32(1))  # no square overflows
     own = np.sign(own) * np.sqrt(np.abs(own))  # a few large values would decide alone
     norms = np.sqrt(np.einsum("ij,ij->i", own, own))
     own /= np.where(norms > 0, norms, np.float32(1))[:, None]
