@@ -80,7 +80,9 @@ def films_of(inputs: list[str], failures: Failures) -> list[Video]:
                 if isinstance(source, Video):
                     found.append(source)
                 elif not Path(name).is_dir():
-                    raise FeatureError(f"{name}: expected a film ({', '.join(VIDEOS)}), got another kind of movie")
+                    raise FeatureError(
+                        f"{name}: expected a film ({', '.join(VIDEOS[:3])} and the like), got another kind of movie"
+                    )
     return found
 
 

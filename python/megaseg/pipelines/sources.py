@@ -57,7 +57,8 @@ def find_files(name: str | os.PathLike[str], kind: str | None = None) -> list[st
     wanted = IN_FOLDERS if kind is None else kinds.KINDS[kinds.known_kind(kind)].suffixes
     files = sorted(file for file in path.iterdir() if file.name.lower().endswith(wanted))
     if not files:
-        raise FeatureError(f"{path}: expected {', '.join(wanted)} files in the folder, got none")
+        named = ", ".join(suffix for suffix in wanted if suffix not in VIDEOS)
+        raise FeatureError(f"{path}: expected {'' if kind else 'films, '}{named} files in the folder, got none")
     return [*files]
 
 
@@ -94,7 +95,8 @@ def iter_sources(name: str | os.PathLike[str], kind: str | None = None) -> Itera
         return
     file = resolve_features(name)
     if file.suffix.lower() not in FEATURE_FILES:
-        expected = f"a film, features or a screenplay ({', '.join((*VIDEOS, *FEATURE_FILES, *kinds.SUFFIXES))})"
+        others = ", ".join((*FEATURE_FILES, *kinds.SUFFIXES))
+        expected = f"a film ({', '.join(VIDEOS[:3])} and the like), features or a screenplay ({others})"
         raise FeatureError(f"{path}: expected {expected}, got {seems_to_be(file) or file.suffix or 'no suffix'}")
     yield FeatureFile(file.stem, file)
 
