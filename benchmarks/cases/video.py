@@ -67,7 +67,11 @@ def _rows(film: Path, folder: Path) -> list[Row]:
         facts["peak_mib"] = round(max(peak for _, peak in values))
         if subject == "megaseg segment":
             share = decoding / seconds[len(seconds) // 2]
-            facts |= {"must": MUST, "aim": AIM, "speed": "aim" if share >= AIM else "must" if share >= MUST else "missed"}
+            facts |= {
+                "must": MUST,
+                "aim": AIM,
+                "speed": "aim" if share >= AIM else "must" if share >= MUST else "missed",
+            }
         rows.append(row_of(case, subject, "x real time", [length / value for value in seconds], **facts))
     return rows
 
@@ -78,7 +82,11 @@ def _name(film: Path, folder: Path) -> str:
 
 def _measure(command: list[object], cache: Path | None) -> tuple[float, float]:
     """Seconds of a command, and the most MiB that it and its children held at once, sampled."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "python"), "MEGASEG_CACHE": "" if cache is None else str(cache)}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT / "python"),
+        "MEGASEG_CACHE": "" if cache is None else str(cache),
+    }
     start = time.perf_counter()
     process = subprocess.Popen(
         [str(word) for word in command], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

@@ -4,39 +4,58 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from megaseg.errors import UnsupportedError
 from megaseg.features.audio.log_mel import LogMelMeasure
+from megaseg.features.visual.clip import ClipMeasure
 from megaseg.features.visual.colour import ColourMeasure
 from megaseg.features.visual.efficientnet import EfficientNetMeasure
 from megaseg.features.visual.motion import MotionMeasure
-from megaseg.media.measures import Measure
+from megaseg.media.measures import Measure, MeasureSpec
 
 
 @dataclass(frozen=True, slots=True)
 class VideoFeature:
-    """One extractor. ``make(num_threads=...)`` is its measure, which loads no model before its first call."""
+    """One extractor: its measure, of ``frames``, ``pictures`` or ``sound``, and the options that the measure takes.
+
+    ``width`` is None where it depends on the model that is given.
+    """
 
     name: str
     modality: str
-    width: int
-    make: Callable[..., Measure]
+    kind: str
+    width: int | None
+    measure: Callable[..., Measure]
+    options: tuple[str, ...] = ()
 
+    def make(self, **options: Any) -> Measure:
+        """The measure, of those of ``options`` that it takes; it loads no model before its first call.
 
-def _plain(make: Callable[[], Measure]) -> Callable[..., Measure]:
-    return lambda num_threads=0: make()
+        Raises:
+            UnsupportedError: a model that is missing or is not what was expected.
+        """
+        return self.measure(**self._own(options))
+
+    def spec(self, **options: Any) -> MeasureSpec:
+        """What a decoding pass in a process of its own makes the measure of."""
+        return MeasureSpec(f"{self.measure.__module__}:{self.measure.__qualname__}", self._own(options))
+
+    def _own(self, options: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in options.items() if name in self.options}
 
 
 EXTRACTORS = {
-    extractor.name: extractor
-    for extractor in (
-        VideoFeature("efficientnet", "visual", EfficientNetMeasure.width, EfficientNetMeasure),
-        VideoFeature("colour", "colour", ColourMeasure.width, _plain(ColourMeasure)),
-        VideoFeature("motion", "motion", MotionMeasure.width, _plain(MotionMeasure)),
-        VideoFeature("log_mel", "audio", LogMelMeasure.width, _plain(LogMelMeasure)),
+    feature.name: feature
+    for feature in (
+        VideoFeature("efficientnet", "visual", "pictures", 1280, EfficientNetMeasure, ("num_threads",)),
+        VideoFeature("colour", "colour", "pictures", ColourMeasure.width, ColourMeasure),
+        VideoFeature("motion", "motion", "frames", MotionMeasure.width, MotionMeasure),
+        VideoFeature("log_mel", "audio", "sound", LogMelMeasure.width, LogMelMeasure),
+        VideoFeature("clip", "visual", "pictures", None, ClipMeasure, ("folder", "num_threads")),
     )
 }
-DEFAULTS = tuple(EXTRACTORS)
+DEFAULTS = tuple(name for name, feature in EXTRACTORS.items() if "folder" not in feature.options)
 
 
 def video_extractor(name: str) -> VideoFeature:
