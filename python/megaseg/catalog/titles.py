@@ -50,9 +50,8 @@ def _titles(name: str, path_column: str) -> Iterator[tuple[str, str]]:
         yield from _from_parquet(name, files.open(path) if files else path, path_column)
     elif is_file:
         if not name.lower().endswith(ONE_MOVIE):
-            raise FeatureError(
-                f"{name}: expected a folder, a film, or a {', '.join((*FEATURE_FILES, *SCREENPLAYS))} or .parquet file"
-            )
+            kinds = ", ".join((*FEATURE_FILES, *SCREENPLAYS))
+            raise FeatureError(f"{name}: expected a folder, a film, or a {kinds} or .parquet file")
         yield PurePosixPath(name).stem, name if files else os.path.abspath(name)
     elif files:
         for found in files.find(path):

@@ -31,11 +31,11 @@ from megaseg.cli.inputs import Failures
 from megaseg.engine.inputs.feature_files import save_features
 from megaseg.features import VideoExtractor
 from megaseg.features.audio.speech import write_srt
-from megaseg.features.video.registry import DEFAULTS, EXTRACTORS
+from megaseg.features.video.registry import EXTRACTORS
 
 ExtractorsOption = Annotated[
     list[str] | None,
-    typer.Option("--extractor", "-x", help=f"Repeat for several of {', '.join(EXTRACTORS)}; default: all."),
+    typer.Option("--extractor", "-x", help=f"Repeat for several of {', '.join(EXTRACTORS)}; default: all but clip."),
 ]
 
 
@@ -47,6 +47,9 @@ def video(
     shots: ShotsOption = None,
     subtitles: SubtitlesOption = None,
     speech: SpeechOption = None,
+    clip: Annotated[
+        Path | None, typer.Option(help="Folder of a CLIP model, in place of efficientnet; ONNX, or extra clip.")
+    ] = None,
     compute_type: ComputeTypeOption = "auto",
     threads: ThreadsOption = 0,
     json: JsonOption = False,
@@ -69,7 +72,8 @@ def video(
         own = VideoExtractor(
             detector=detector,
             shots=shots,
-            features=extractor or DEFAULTS,
+            features=extractor,
+            clip=clip,
             subtitles=subtitles,
             speech=speech,
             advance=stages.advance,

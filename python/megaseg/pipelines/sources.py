@@ -25,6 +25,7 @@ VIDEOS = (
     *(".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts", ".mxf", ".wmv", ".flv"),
     *(".ogv", ".3gp", ".vob", ".y4m", ".divx", ".asf"),
 )
+IN_FOLDERS_TEXT = ", ".join(("films", *FEATURE_FILES, *kinds.IN_FOLDERS))
 IN_FOLDERS = (*FEATURE_FILES, *VIDEOS, *kinds.IN_FOLDERS)  # what a folder is searched for: a .txt in it may be anything
 
 
@@ -57,8 +58,8 @@ def find_files(name: str | os.PathLike[str], kind: str | None = None) -> list[st
     wanted = IN_FOLDERS if kind is None else kinds.KINDS[kinds.known_kind(kind)].suffixes
     files = sorted(file for file in path.iterdir() if file.name.lower().endswith(wanted))
     if not files:
-        named = ", ".join(suffix for suffix in wanted if suffix not in VIDEOS)
-        raise FeatureError(f"{path}: expected {'' if kind else 'films, '}{named} files in the folder, got none")
+        named = IN_FOLDERS_TEXT if kind is None else ", ".join(wanted)
+        raise FeatureError(f"{path}: expected {named} files in the folder, got none")
     return [*files]
 
 

@@ -155,7 +155,7 @@ def test_text_that_may_be_a_script_is_read(text: str) -> None:
         (
             "a.docx",
             ZIP + b"word/document.xml",
-            r"a\.docx: expected a film .*, features or a screenplay .*, got a Word document",
+            r"a\.docx: expected a film .*, features or .*, got a Word document",
         ),
         ("a.xyz", b"x", r"a\.xyz: expected a film .*, features or a screenplay .*, got \.xyz"),
     ],

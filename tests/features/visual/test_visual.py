@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from small_frames import flat, join, measured, still
 
-from megaseg.features.video.registry import EXTRACTORS
+from megaseg.features.video.registry import DEFAULTS, EXTRACTORS
 from megaseg.features.visual.colour import ColourMeasure
 from megaseg.features.visual.efficientnet import EfficientNetMeasure
 from megaseg.features.visual.motion import MotionMeasure
@@ -76,11 +76,13 @@ def test_efficientnet_gives_the_values_of_the_torch_model(count: int) -> None:
             np.testing.assert_allclose(row[list(strongest)], list(strongest.values()), rtol=0.02)
 
 
-def test_every_extractor_has_the_width_that_its_table_says() -> None:
-    for extractor in EXTRACTORS.values():
-        measure = extractor.spec(num_threads=1).make()
-        assert measure.width == extractor.measure.width
-        assert measure.name == extractor.name
+@pytest.mark.parametrize("name", DEFAULTS)
+def test_extractors_are_what_their_table_says(name: str) -> None:
+    feature = EXTRACTORS[name]
+    for measure in (feature.make(num_threads=1, folder="x"), feature.spec(num_threads=1, folder="x").make()):
+        assert type(measure) is feature.measure
+        assert (measure.name, measure.width) == (name, feature.width)
+        assert hasattr(measure, "context") == (feature.kind == "frames")
 
 
 def test_no_pictures_give_no_rows() -> None:

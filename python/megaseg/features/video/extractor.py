@@ -22,7 +22,7 @@ from megaseg.features.text.encoder import Encoder
 from megaseg.features.text.pretrained import MINILM
 from megaseg.features.video import dialogue_scenes, similarity
 from megaseg.features.video.raw import ShotTimes, raw_features
-from megaseg.features.video.registry import DEFAULTS, video_extractor
+from megaseg.features.video.registry import chosen
 from megaseg.media.measures import Measures, MeasureSpec, Recording
 from megaseg.media.reading import read_video
 from megaseg.media.shots import shot_detector
@@ -41,7 +41,8 @@ class VideoExtractor:
     Args:
         detector: of shots, by its name in ``media.shots.DETECTORS``.
         shots: a list of shots to take in place of a detector's, as ``media.shots.lists`` reads it; for one film.
-        features: extractors of ``features.video.registry``, by name.
+        features: extractors of ``features.video.registry``, by name, one a modality.
+        clip: folder of a CLIP model; by default it then takes the place of ``efficientnet``.
         subtitles: a subtitle file in place of the one beside the film or the embedded ones; for one film.
         speech: folder of a Whisper model for CTranslate2, for films without subtitles; None transcribes nothing.
         cache: folder that keeps what was measured; None takes ``MEGASEG_CACHE`` or the user's cache folder.
@@ -59,7 +60,8 @@ class VideoExtractor:
         *,
         detector: str = "adaptive",
         shots: Path | None = None,
-        features: Sequence[str] = DEFAULTS,
+        features: Sequence[str] | None = None,
+        clip: Path | None = None,
         subtitles: Path | None = None,
         speech: Path | None = None,
         cache: Path | None = None,
@@ -68,8 +70,8 @@ class VideoExtractor:
         num_threads: int = 0,
     ) -> None:
         self.detector = shot_detector(detector, num_threads=num_threads)
-        self.features = [video_extractor(name) for name in features]
-        self.shots, self.subtitles, self.speech, self.advance = shots, subtitles, speech, advance
+        self.features = chosen(features, clip)
+        self.shots, self.subtitles, self.speech, self.clip, self.advance = shots, subtitles, speech, clip, advance
         self.cache = cache_folder() if cache is None else cache
         self._compute_type, self.num_threads = compute_type, num_threads
 
@@ -106,7 +108,7 @@ class VideoReading:
         own = self._extractor
         kinds: dict[str, list[MeasureSpec]] = {"frames": [own.detector.measure], "pictures": [], "sound": []}
         for feature in own.features:
-            kinds[feature.of].append(feature.spec(own.num_threads))
+            kinds[feature.kind].append(feature.spec(num_threads=own.num_threads, folder=str(own.clip)))
         found = read_video(
             self.video,
             Measures(*(tuple(specs) for specs in kinds.values())),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Any
 
 from megaseg.errors import UnsupportedError
 from megaseg.features.audio.log_mel import LogMelMeasure
+from megaseg.features.visual.clip import ClipMeasure
 from megaseg.features.visual.colour import ColourMeasure
 from megaseg.features.visual.efficientnet import EfficientNetMeasure
 from megaseg.features.visual.motion import MotionMeasure
@@ -15,29 +18,45 @@ from megaseg.media.measures import Measure, MeasureSpec
 
 @dataclass(frozen=True, slots=True)
 class VideoFeature:
-    """One extractor: the class of its measure, and whether that takes ``num_threads``."""
+    """One extractor: its measure, of ``frames``, ``pictures`` or ``sound``, and the options that the measure takes.
+
+    ``width`` is None where it depends on the model that is given.
+    """
 
     name: str
     modality: str
-    of: Literal["frames", "pictures", "sound"]
-    measure: type[Measure]
-    threaded: bool = False
+    kind: str
+    width: int | None
+    measure: Callable[..., Measure]
+    options: tuple[str, ...] = ()
 
-    def spec(self, num_threads: int = 0) -> MeasureSpec:
-        """The measure as a film's reading takes it; it loads no model before its first call."""
-        return MeasureSpec.of(self.measure, **({"num_threads": num_threads} if self.threaded else {}))
+    def make(self, **options: Any) -> Measure:
+        """The measure, of those of ``options`` that it takes; it loads no model before its first call.
+
+        Raises:
+            UnsupportedError: a model that is missing or is not what was expected.
+        """
+        return self.measure(**self._own(options))
+
+    def spec(self, **options: Any) -> MeasureSpec:
+        """What a decoding pass in a process of its own makes the measure of."""
+        return MeasureSpec.of(self.measure, **self._own(options))
+
+    def _own(self, options: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in options.items() if name in self.options}
 
 
 EXTRACTORS = {
-    extractor.name: extractor
-    for extractor in (
-        VideoFeature("efficientnet", "visual", "pictures", EfficientNetMeasure, threaded=True),
-        VideoFeature("colour", "colour", "pictures", ColourMeasure),
-        VideoFeature("motion", "motion", "frames", MotionMeasure),
-        VideoFeature("log_mel", "audio", "sound", LogMelMeasure),
+    feature.name: feature
+    for feature in (
+        VideoFeature("efficientnet", "visual", "pictures", 1280, EfficientNetMeasure, ("num_threads",)),
+        VideoFeature("colour", "colour", "pictures", ColourMeasure.width, ColourMeasure),
+        VideoFeature("motion", "motion", "frames", MotionMeasure.width, MotionMeasure),
+        VideoFeature("log_mel", "audio", "sound", LogMelMeasure.width, LogMelMeasure),
+        VideoFeature("clip", "visual", "pictures", None, ClipMeasure, ("folder", "num_threads")),
     )
 }
-DEFAULTS = tuple(EXTRACTORS)
+DEFAULTS = tuple(name for name, feature in EXTRACTORS.items() if "folder" not in feature.options)
 
 
 def video_extractor(name: str) -> VideoFeature:
@@ -49,3 +68,20 @@ def video_extractor(name: str) -> VideoFeature:
     if name not in EXTRACTORS:
         raise UnsupportedError(f"extractors: expected some of {', '.join(EXTRACTORS)}, got {name!r}")
     return EXTRACTORS[name]
+
+
+def chosen(names: Sequence[str] | None, clip: Path | None) -> list[VideoFeature]:
+    """Extractors by their names; None takes ``DEFAULTS``, with CLIP in place of the other network where it is given.
+
+    Raises:
+        UnsupportedError: no such extractor, two of one modality, or ``clip`` without its folder or the other way.
+    """
+    if names is None:
+        names = DEFAULTS if clip is None else [name for name in DEFAULTS if name != "efficientnet"] + ["clip"]
+    found = [video_extractor(name) for name in names]
+    if ("clip" in names) != (clip is not None):
+        raise UnsupportedError(f"clip: expected the extractor and its folder, got {clip or 'no folder'}")
+    twice = [feature.modality for feature in found]
+    if len(set(twice)) < len(twice):
+        raise UnsupportedError(f"extractors: expected one a modality, got {', '.join(names)}")
+    return found

@@ -19,7 +19,9 @@ SPANS = (1, 2, 4, 12)  # frames on either side of a gap: a cut, flashes of 1 to 
 BLOCK = (9, 12)  # rows and columns of one block mean, of luma and of chroma
 NEIGHBOURS = 3  # frames on either side that a cut's change is compared with
 RATIO = 3.0  # a cut changes this many times as much as the frames around it
-MIN_CUT = 9.0  # grey levels
+MIN_CUT = 9.0  # grey levels, of points
+MIN_BLOCKS = 7.5  # grey levels, of block means: what moves within blocks is no cut
+DIM = (0.4, 80.0)  # both are smaller in a frame of less than this mean luma, down to this share
 FLASH = 0.5  # a flash returns: across it less than this share of the change remains
 LONGEST_FLASH = 3
 MIN_GRADUAL = 9.0  # grey levels between block means 24 frames apart
@@ -95,8 +97,9 @@ def _sudden(values: Floats) -> NDArray[np.int64]:
     windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * NEIGHBOURS + 1)
     around = (windows.sum(1) - change) / (2 * NEIGHBOURS)
     across = values[:, 2 : len(SPANS)].min(1)  # what remains two and four frames on either side
-    cut = (change >= MIN_CUT) & (change >= RATIO * around) & (across >= FLASH * values[:, 1])
-    return np.flatnonzero(cut)
+    least = np.clip(np.maximum(values[:, -2], np.roll(values[:, -2], 1)) / DIM[1], DIM[0], 1)
+    large = (change >= MIN_CUT * least) & (values[:, 1] >= MIN_BLOCKS * least)
+    return np.flatnonzero(large & (change >= RATIO * around) & (across >= FLASH * values[:, 1]))
 
 
 def _gradual(values: Floats) -> NDArray[np.int64]:
