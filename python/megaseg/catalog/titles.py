@@ -10,7 +10,7 @@ from typing import Any
 
 from megaseg.catalog.storage import is_url, open_storage
 from megaseg.errors import FeatureError, MegasegError, UnsupportedError
-from megaseg.pipelines.sources import FEATURE_FILES, IN_FOLDERS, SCREENPLAYS, VIDEOS
+from megaseg.pipelines.sources import FEATURE_FILES, IN_FOLDERS, IN_FOLDERS_TEXT, SCREENPLAYS, VIDEOS
 
 ONE_MOVIE = (*FEATURE_FILES, *VIDEOS, *SCREENPLAYS)
 _LONGEST = 220  # bytes of a name: its result has a suffix, and while it is written a prefix; file systems take 255
@@ -39,7 +39,7 @@ def find_titles(inputs: Iterable[str], *, path_column: str = "path") -> dict[str
                     raise FeatureError(f"title {title!r}: expected one file, got {titles[title]} and {path}")
                 titles[title] = path
         if len(titles) == before:
-            raise FeatureError(f"{name}: expected {', '.join(IN_FOLDERS)} files, got none")
+            raise FeatureError(f"{name}: expected {IN_FOLDERS_TEXT} files, got none")
     return titles
 
 

@@ -95,9 +95,13 @@ def video(
     if rows and json:
         print_json({"films": rows})
     elif rows:
-        table = Table("film", "shots", "modalities", "file")
-        for row in rows:
-            names = ", ".join(f"{name} {width}" for name, width in row["modalities"].items())
-            table.add_row(row["name"], str(row["shots"]), names, row["file"])
-        output.print(table)
+        _print(rows)
     failures.end(len(rows))
+
+
+def _print(rows: list[dict[str, Any]]) -> None:
+    table = Table("film", "shots", "modalities", "file")
+    for row in rows:
+        names = ", ".join(f"{name} {width}" for name, width in row["modalities"].items())
+        table.add_row(row["name"], str(row["shots"]), names, row["file"])
+    output.print(table)
