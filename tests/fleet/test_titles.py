@@ -165,7 +165,7 @@ def test_an_input_of_no_titles_is_refused(folder: Path) -> None:
         find_titles([str(folder / "none")])
     (folder / "notes.rtf").write_bytes(b"")
     with pytest.raises(
-        FeatureError, match=r"notes.rtf: expected a folder, or a .npz, .*\.fdx, \.pdf or \.parquet file"
+        FeatureError, match=r"notes.rtf: expected a folder, a film, or a .npz, .*\.fdx, \.pdf or \.parquet file"
     ):
         find_titles([str(folder / "notes.rtf")])
 
