@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -12,6 +13,7 @@ import numpy as np
 WIDTH, HEIGHT, RATE = 320, 180, 24
 EDITS = ("cut", "dissolve", "fade", "wipe")
 LENGTHS = {"cut": (0, 1), "dissolve": (8, 33), "fade": (16, 49), "wipe": (8, 25)}  # frames of a transition, from and to
+LONGEST = 160  # frames of a shot with its transitions
 
 
 @dataclass(frozen=True)
@@ -31,21 +33,22 @@ class Shot:
         base = random.uniform(20, 235, 3)
         coarse = np.clip(base + random.normal(0, 35, (5, 14, 3)), 0, 255)
         fine = random.normal(0, 14, (45, 128, 1))
-        self.place = _enlarged(coarse, HEIGHT, 2 * WIDTH) + _enlarged(fine, HEIGHT, 2 * WIDTH)
-        self.pan = random.choice([0.0, 0.0, 0.5, 1.5, 4.0]) * random.choice([-1, 1])
+        self.pan = random.choice([0.0, 0.0, 0.5, 1.5, 3.0])
+        width = WIDTH + round(self.pan * LONGEST)
+        self.place = _enlarged(coarse, HEIGHT, width) + _enlarged(fine, HEIGHT, width)
         self.sprites = [
             (random.uniform(0, (HEIGHT, WIDTH)), random.normal(0, 2.5, 2), random.uniform(12, 55, 2), _colour(random))
             for _ in range(random.integers(1, 5))
         ]
-        self.flash = int(random.integers(12, 30)) if flash else -1
+        self.flash = int(random.integers(12, 30)) if flash else -2
 
     def frame(self, number: int) -> np.ndarray:
         """Picture (height, width, 3) as float."""
-        shift = round(self.pan * number) % WIDTH
+        shift = round(self.pan * number)
         picture = self.place[:, shift : shift + WIDTH].copy()
         rows, columns = np.ogrid[:HEIGHT, :WIDTH]
         for begin, speed, size, colour in self.sprites:
-            row, column = np.mod(begin + speed * number, (HEIGHT, WIDTH))
+            row, column = begin + speed * number
             inside = ((rows - row) / size[0]) ** 2 + ((columns - column) / size[1]) ** 2 < 1
             picture[inside] = colour
         picture = picture * self.light + self.random.normal(0, 2.5, (HEIGHT, WIDTH, 1))
@@ -85,9 +88,9 @@ def write_film(path: Path, edit: str, shots: int, seed: int) -> Edits:
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         count = 0
         for picture in _pictures(random, edit, shots, transitions):
-            pixels = np.clip(picture, 0, 255).astype(np.uint8)
-            output.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
-            count += 1
+            frame = av.VideoFrame.from_ndarray(np.clip(picture, 0, 255).astype(np.uint8), format="rgb24")
+            frame.pts, frame.time_base, count = count, Fraction(1, RATE), count + 1
+            output.mux(stream.encode(frame))
         output.mux(stream.encode())
     return Edits(count, np.array(transitions))
 

@@ -39,6 +39,7 @@ ORDER = (
     "gpu",
     "accuracy",
     "video-scenes",
+    "shots",
 )  # of the raw rows
 _SHOWN = (
     *("movies", "shots_per_s", "speedup", "ratio", "best_peer", "must", "aim", "speed", "ours_is", "error"),

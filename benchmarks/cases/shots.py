@@ -15,7 +15,7 @@ from megaseg.media.measures import CHROMA, LUMA, SmallFrames
 from megaseg.media.shots import DETECTORS, shot_detector
 from megaseg.media.video import Video
 
-SHOTS, FILMS = 25, 2
+SHOTS, FILMS = 16, 2
 TARGETS = {("transnetv2", "cut"): 0.99, ("transnetv2", "dissolve"): 0.9, ("transnetv2", "fade"): 0.9}
 
 

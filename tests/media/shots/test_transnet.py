@@ -56,11 +56,12 @@ def test_points_are_means_of_blocks() -> None:
     assert np.count_nonzero(rgb) == 1
 
 
-def test_a_run_of_ends_is_cut_in_its_middle() -> None:
-    values = np.zeros((20, 2), np.float32)
-    values[[3, 10, 11, 12, 13, 14], 0] = 0.9
-    shots = TransNetDetector().shots(values, np.arange(21))
-    assert shots.tolist() == [[0, 3], [4, 12], [13, 19]]
+def test_ends_within_a_transition_are_cut_in_their_middle() -> None:
+    values = np.zeros((30, 2), np.float32)
+    values[[3, 10, 11, 12, 13, 14, 20, 24], 0] = 0.9
+    values[19:26, 1] = 0.4
+    shots = TransNetDetector().shots(values, np.arange(31))
+    assert shots.tolist() == [[0, 3], [4, 12], [13, 22], [23, 29]]
 
 
 def test_steps_fill_the_parts_of_a_film() -> None:

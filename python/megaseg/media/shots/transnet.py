@@ -14,7 +14,8 @@ from megaseg.media.shots.cuts import runs, shots_between
 
 WEIGHTS = Path(__file__).with_name("transnetv2.onnx")
 WINDOW = 150  # frames that the network sees at once
-THRESHOLD = 0.5  # the authors'
+THRESHOLD = 0.5  # of an end: the authors'
+GOES_ON = 0.2  # of a transition: ends within one are the same
 BLOCK = 4  # rows and columns of luma in one point of the network's frames of 27 x 48; half as many of chroma
 
 
@@ -39,7 +40,7 @@ class TransNetMeasure:
 
 
 class TransNetDetector:
-    """Shots that end in the middle of each run of frames that TransNetV2 takes for an end."""
+    """Shots that end in the middle of the ends that TransNetV2 finds in one transition."""
 
     name = "transnetv2"
 
@@ -48,8 +49,12 @@ class TransNetDetector:
 
     def shots(self, values: NDArray[np.float32], frame_ticks: NDArray[np.int64]) -> NDArray[np.int64]:
         """First and last frame (n, 2); see ``ShotDetector``."""
-        ends = runs(values[:, 0] > THRESHOLD)
-        return shots_between((ends[:, 0] + ends[:, 1] - 1) // 2 + 1, len(values))
+        ends = values[:, 0] > THRESHOLD
+        cuts = []
+        for begin, end in runs(ends | (values[:, 1] > GOES_ON)):
+            inside = begin + np.flatnonzero(ends[begin:end])
+            cuts += [int(inside[0] + inside[-1]) // 2 + 1] if len(inside) else []
+        return shots_between(np.array(cuts, np.int64), len(values))
 
 
 def small_rgb(frames: SmallFrames) -> NDArray[np.uint8]:
