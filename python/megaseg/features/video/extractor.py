@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from megaseg.engine.inputs.features import Features
 from megaseg.engine.inputs.files import cache_folder
-from megaseg.errors import UnsupportedError
+from megaseg.errors import FeatureError, UnsupportedError
 from megaseg.features.audio.transcribing import transcribed
 from megaseg.features.extractor import MissingInput, UnnamedUnits
 from megaseg.features.text.dialogue import Dialogue, encoded, shot_rows
@@ -135,14 +135,18 @@ class VideoReading:
         """What is said: of the given subtitles, else those beside the film, else embedded ones, else its speech.
 
         Raises:
-            FeatureError: subtitles that cannot be read.
+            FeatureError: given subtitles that cannot be read.
             UnsupportedError: the extra ``speech`` is missing where speech is to be transcribed.
         """
         own = self._extractor
-        file = own.subtitles or find_sidecar(self.video.path)
-        if file is not None:
-            rate = self.recording.info.frame_rate
-            return spoken(read_subtitles(file, frame_rate=None if rate is None else float(rate)))
+        if own.subtitles is not None:
+            return self._read(own.subtitles)
+        beside = find_sidecar(self.video.path)
+        if beside is not None:
+            try:
+                return self._read(beside)
+            except FeatureError as error:  # nobody asked for this file
+                self.remarks.append(f"{self.video.name}: subtitles are left out: {error}")
         if self.recording.lines or own.speech is None:
             return spoken(self.recording.lines)
         self.transcribed = True
@@ -153,6 +157,10 @@ class VideoReading:
             num_threads=own.num_threads,
             advance=lambda done, whole: own.advance("speech", done, whole),
         )
+
+    def _read(self, subtitles: Path) -> tuple[SubtitleLine, ...]:
+        rate = self.recording.info.frame_rate
+        return spoken(read_subtitles(subtitles, frame_rate=None if rate is None else float(rate)))
 
     @cached_property
     def raw(self) -> Features:
