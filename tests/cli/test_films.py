@@ -108,6 +108,13 @@ def test_acts_alone_of_a_film_hint_at_the_model_of_its_scenes(films: Path) -> No
     assert "--checkpoint video-scenes" in err.replace("\n", " ")
 
 
+def test_a_folder_without_films_has_no_shots(tmp_path: Path) -> None:
+    (tmp_path / "movie.npz").touch()
+    code, _, err = run("shots", tmp_path)
+    assert code == 2
+    assert "expected films" in err
+
+
 def test_features_of_films_are_files(films: Path, tmp_path: Path) -> None:
     code, out, err = run("features", "video", films, "-o", tmp_path, "--json")
     assert code == 1
@@ -139,9 +146,12 @@ def test_a_catalogue_of_films(films: Path, tmp_path: Path) -> None:
         (("segment", "{0}/good.mp4", "--detector", "best"), "detector: expected one of adaptive"),
         (
             ("segment", "{0}/good.mp4", "--shots", "none.csv"),
-            "none.csv: expected a readable list of shots, got No such",
+            "none.csv: expected a file of shots, got no such file",
         ),
-        (("shots", "sample"), "sample: expected a film"),
+        (("segment", "{0}/broken.mp4", "--subtitles", "{0}"), "expected a file of subtitles, got a folder"),
+        (("segment", "{0}/broken.mp4", "--speech", "{0}"), "expected a Whisper model of CTranslate2"),
+        (("segment", "{0}/broken.mp4", "--plot", "a.jpeg"), "a.jpeg: expected a picture ending in"),
+        (("shots", "sample"), "sample: expected films"),
         (("shots", "{0}", "-o", "one.csv"), "one.csv: expected a folder for 2 films"),
         (("features", "video", "{0}/good.mp4", "-o", "{0}/x.npz", "-x", "smell"), "extractors: expected some of"),
     ],

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megaseg.engine.inputs.features import Features
-from megaseg.engine.inputs.files import cache_folder
+from megaseg.engine.inputs.files import cache_folder, what_is_there
 from megaseg.errors import FeatureError, UnsupportedError
 from megaseg.features.audio.transcribing import transcribed
+from megaseg.features.audio.whisper import require_model
 from megaseg.features.extractor import MissingInput, UnnamedUnits
 from megaseg.features.text.dialogue import Dialogue, encoded, shot_rows
 from megaseg.features.text.encoder import Encoder
@@ -49,7 +50,8 @@ class VideoExtractor:
         compute_type, num_threads: of the text encoder, and threads of the other models; 0 takes every core.
 
     Raises:
-        UnsupportedError: a detector or an extractor that is not there; lists what is.
+        UnsupportedError: a detector or an extractor that is not there; lists what is. A folder that is no such model.
+        FeatureError: a list of shots or subtitles that are not there.
     """
 
     reads: ClassVar[type[Video]] = Video
@@ -67,6 +69,11 @@ class VideoExtractor:
         compute_type: str = "auto",
         num_threads: int = 0,
     ) -> None:
+        for name, file in (("shots", shots), ("subtitles", subtitles)):  # said now, not when the film is decoded
+            if file is not None and (file.is_dir() or not file.exists()):
+                raise FeatureError(f"{file}: expected a file of {name}, got {what_is_there(file)}")
+        if speech is not None:
+            require_model(speech)
         self.detector = shot_detector(detector, num_threads=num_threads)
         self.features = [video_extractor(name) for name in features]
         self.shots, self.subtitles, self.speech, self.advance = shots, subtitles, speech, advance
