@@ -118,7 +118,7 @@ def test_what_is_no_film_is_named(tmp_path: Path) -> None:
         megaseg.segment(tmp_path / "film.mp4")
     with pytest.raises(FeatureError, match=r"none\.mkv: expected a film, got no such file"):
         megaseg.segment(tmp_path / "none.mkv")
-    with pytest.raises(UnsupportedError, match="shots: expected one of adaptive"):
+    with pytest.raises(UnsupportedError, match="detector: expected one of adaptive"):
         VideoExtractor(detector="best")
 
 

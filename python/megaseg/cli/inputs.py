@@ -8,14 +8,15 @@ from contextlib import contextmanager
 
 import typer
 
-from megaseg.cli.console import DEFAULT, console, print_error
+from megaseg.cli.console import console, print_error
 from megaseg.cli.stdin import STDIN, from_stdin
-from megaseg.engine.inputs.features import OtherRecipe
+from megaseg.engine.inputs.features import Features, OtherRecipe
 from megaseg.errors import MegasegError
 from megaseg.features.extractor import UnnamedUnits
 from megaseg.features.screenplay.extractor import UNITS
 from megaseg.media.video import Video
 from megaseg.pipelines import Pipeline, iter_sources
+from megaseg.pipelines.shipped import shipped_for
 from megaseg.pipelines.sources import FeatureFile, Source, find_files
 
 
@@ -84,12 +85,12 @@ def row_of(movie: Source, pipeline: Pipeline) -> str:
 
 
 @contextmanager
-def hints(pipeline: Pipeline) -> Iterator[None]:
+def hints(pipeline: Pipeline, opened: Features | Source) -> Iterator[None]:
     """An error about a movie that the models cannot read says which command or option helps."""
     try:
         yield
     except UnnamedUnits as error:
-        raise UnnamedUnits(f"{error}: --checkpoint {DEFAULT}") from error
+        raise UnnamedUnits(f"{error}: --checkpoint {shipped_for(opened)[0]}") from error
     except OtherRecipe as error:
         wanted = {engine.config.recipe for engine in pipeline.engines}
         units = [unit for unit, recipe in UNITS.items() if recipe in wanted]

@@ -97,7 +97,7 @@ def segment(
         for movie, file in zip(movies, files, strict=True):
             with failures.of(path_of(movie)), named_flags(*MODEL_KEYWORDS), stages.of(movie.name):
                 pipeline, opened = pipelines.opened(movie)
-                with hints(pipeline):
+                with hints(pipeline, opened):
                     result = pipeline.segment(opened, **decision)
                 print_warnings(result.remarks)
                 own = Movie(movie.name, movie, row_of(movie, pipeline))

@@ -85,11 +85,11 @@ def _usable(cache: Path) -> bool:
 
 
 def video_file(path: Path) -> str:
-    """Absolute path of a file.
+    """Path of a file, as errors of the child call it.
 
     Raises:
         FeatureError: none is there.
     """
     if not path.is_file():
         raise FeatureError(f"{path}: expected a video file, got {what_is_there(path)}")
-    return str(path.absolute())
+    return str(path)

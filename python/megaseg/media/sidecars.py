@@ -102,8 +102,9 @@ def _without_excess(text: str, where: str) -> str:
     """A text in the form that pysubs2 reads: times before the start are 0, WebVTT's blocks that are no cues go."""
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise FeatureError(f"{where}: expected TTML without a document type, got one")
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
     if text.lstrip().startswith("WEBVTT"):
-        blocks = re.split(r"\n[ \t]*\n", text.replace("\r\n", "\n").replace("\r", "\n"))
+        blocks = re.split(r"\n[ \t]*\n", text)
         cues = [block[block.rfind("\n", 0, block.index("-->")) + 1 :] for block in blocks if "-->" in block]
         text = "\n\n".join(["WEBVTT", *(_escaped(cue) for cue in cues)])
     rows = text.split("\n")

@@ -253,5 +253,5 @@ def check_same_features(recipes: Iterable[str | None], source: str) -> None:
     if len(named) > 1:
         raise FeatureError(
             f"{source}: the checkpoints read different features, {' and '.join(named)}; "
-            "give the screenplay itself, or one checkpoint"
+            "give the film or the screenplay itself, or one checkpoint"
         )

@@ -47,7 +47,7 @@ class FeatureFile:
 
 
 def find_files(name: str | os.PathLike[str], kind: str | None = None) -> list[str | os.PathLike[str]]:
-    """The files behind a name: those of a folder that ``find_sources`` takes, else the one of that name.
+    """The files behind a name: those of a folder that ``find_sources`` takes, hidden ones left out, else the one named.
 
     Raises:
         FeatureError: a folder without any.
@@ -56,7 +56,8 @@ def find_files(name: str | os.PathLike[str], kind: str | None = None) -> list[st
     if not path.is_dir():
         return [name]
     wanted = IN_FOLDERS if kind is None else kinds.KINDS[kinds.known_kind(kind)].suffixes
-    files = sorted(file for file in path.iterdir() if file.name.lower().endswith(wanted))
+    seen = (file for file in path.iterdir() if not file.name.startswith("."))
+    files = sorted(file for file in seen if file.name.lower().endswith(wanted))
     if not files:
         named = IN_FOLDERS_TEXT if kind is None else ", ".join(wanted)
         raise FeatureError(f"{path}: expected {named} files in the folder, got none")

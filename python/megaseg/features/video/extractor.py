@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megaseg.engine.inputs.features import Features
-from megaseg.engine.inputs.files import cache_folder
-from megaseg.errors import UnsupportedError
+from megaseg.engine.inputs.files import cache_folder, what_is_there
+from megaseg.errors import FeatureError, UnsupportedError
 from megaseg.features.audio.transcribing import transcribed
+from megaseg.features.audio.whisper import require_model
 from megaseg.features.extractor import MissingInput, UnnamedUnits
 from megaseg.features.text.dialogue import Dialogue, encoded, shot_rows
 from megaseg.features.text.encoder import Encoder
@@ -50,7 +51,8 @@ class VideoExtractor:
         compute_type, num_threads: of the text encoder, and threads of the other models; 0 takes every core.
 
     Raises:
-        UnsupportedError: a detector or an extractor that is not there; lists what is.
+        UnsupportedError: a detector or an extractor that is not there; lists what is. A folder that is no such model.
+        FeatureError: a list of shots or subtitles that are not there.
     """
 
     reads: ClassVar[type[Video]] = Video
@@ -69,6 +71,11 @@ class VideoExtractor:
         compute_type: str = "auto",
         num_threads: int = 0,
     ) -> None:
+        for name, file in (("shots", shots), ("subtitles", subtitles)):  # said now, not when the film is decoded
+            if file is not None and (file.is_dir() or not file.exists()):
+                raise FeatureError(f"{file}: expected a file of {name}, got {what_is_there(file)}")
+        if speech is not None:
+            require_model(speech)
         self.detector = shot_detector(detector, num_threads=num_threads)
         self.features = chosen(features, clip)
         self.shots, self.subtitles, self.speech, self.clip, self.advance = shots, subtitles, speech, clip, advance
@@ -137,14 +144,18 @@ class VideoReading:
         """What is said: of the given subtitles, else those beside the film, else embedded ones, else its speech.
 
         Raises:
-            FeatureError: subtitles that cannot be read.
+            FeatureError: given subtitles that cannot be read.
             UnsupportedError: the extra ``speech`` is missing where speech is to be transcribed.
         """
         own = self._extractor
-        file = own.subtitles or find_sidecar(self.video.path)
-        if file is not None:
-            rate = self.recording.info.frame_rate
-            return spoken(read_subtitles(file, frame_rate=None if rate is None else float(rate)))
+        if own.subtitles is not None:
+            return self._read(own.subtitles)
+        beside = find_sidecar(self.video.path)
+        if beside is not None:
+            try:
+                return self._read(beside)
+            except FeatureError as error:  # nobody asked for this file
+                self.remarks.append(f"{self.video.name}: subtitles are left out: {error}")
         if self.recording.lines or own.speech is None:
             return spoken(self.recording.lines)
         self.transcribed = True
@@ -155,6 +166,10 @@ class VideoReading:
             num_threads=own.num_threads,
             advance=lambda done, whole: own.advance("speech", done, whole),
         )
+
+    def _read(self, subtitles: Path) -> tuple[SubtitleLine, ...]:
+        rate = self.recording.info.frame_rate
+        return spoken(read_subtitles(subtitles, frame_rate=None if rate is None else float(rate)))
 
     @cached_property
     def raw(self) -> Features:

@@ -45,5 +45,5 @@ def shot_detector(name: str, *, num_threads: int = 0) -> ShotDetector:
         UnsupportedError: no such detector.
     """
     if name not in DETECTORS:
-        raise UnsupportedError(f"shots: expected one of {', '.join(DETECTORS)}, got {name!r}")
+        raise UnsupportedError(f"detector: expected one of {', '.join(DETECTORS)}, got {name!r}")
     return DETECTORS[name](num_threads=num_threads)
