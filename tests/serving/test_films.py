@@ -51,7 +51,7 @@ def test_a_film_below_the_root_gives_its_scenes(start: Any, root: Path) -> None:
     assert answer.json() == expected.to_dict()
     broken = service.http.post("/v1/segment", **named("broken.mp4"))
     assert broken.status_code == 400
-    assert "expected a video file" in broken.json()["error"]
+    assert broken.json()["error"].startswith("broken.mp4: expected a video file")
 
 
 @pytest.mark.parametrize(
