@@ -49,9 +49,7 @@ def test_a_closed_stream_takes_no_shots() -> None:
 
 def test_an_engine_says_what_makes_its_rows_of_raw_features() -> None:
     engine = Engine.from_checkpoint(additive_checkpoint(), num_threads=1)
-    with pytest.raises(
-        FeatureError, match="Pipeline.segment makes those of recipe video-shots/1"
-    ):
+    with pytest.raises(FeatureError, match="Pipeline.segment makes those of recipe video-shots/1"):
         engine.segment(film())
 
 
