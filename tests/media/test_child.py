@@ -79,6 +79,20 @@ def test_a_child_without_progress_is_ended() -> None:
     wait_for(children[0])
 
 
+def test_a_silent_child_ends_when_its_caller_says_so() -> None:
+    children: list[int] = []
+    start = time.monotonic()
+
+    def stop() -> None:
+        if children:
+            raise TimeoutError("nobody waits")
+
+    with pytest.raises(TimeoutError, match="nobody waits"):
+        run(child_tasks.hang, limits=Limits(patience=60), on_message=children.append, on_silence=stop)
+    assert time.monotonic() - start < 30
+    wait_for(*children)
+
+
 def test_an_interrupt_of_the_parent_ends_the_child() -> None:
     children: list[int] = []
 

@@ -74,6 +74,8 @@ def test_several_movies_together_are_each_alone() -> None:
     both, movies = Pipeline(engines), [Features(random_features(CONFIG, shots)) for shots in (12, 30)]
     together = both.segment_many(movies, num_scenes=3)
     assert [one.to_dict() for one in together] == [both.segment(movie, num_scenes=3).to_dict() for movie in movies]
+    mappings = both.segment_many([movie.modalities for movie in movies], num_scenes=3)
+    assert [one.to_dict() for one in mappings] == [one.to_dict() for one in together]
 
 
 def test_features_are_those_that_one_model_reads() -> None:
