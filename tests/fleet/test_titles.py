@@ -161,9 +161,7 @@ def test_an_input_of_no_titles_is_refused(folder: Path) -> None:
         FeatureError, match="empty: expected films, .npz, .safetensors, .fountain, .spmd, .fdx files, got none"
     ):
         find_titles([str(folder / "empty")])
-    with pytest.raises(
-        FeatureError, match="none: expected a folder, a film, a feature file, a screenplay or a Parquet list"
-    ):
+    with pytest.raises(FeatureError, match="none: expected a folder, a film, a feature file, a screenplay or a Parq"):
         find_titles([str(folder / "none")])
     (folder / "notes.rtf").write_bytes(b"")
     with pytest.raises(

@@ -106,7 +106,9 @@ def test_acts_alone_are_an_error_without_dialogue(film: Path, tmp_path: Path) ->
 def test_a_user_s_shots_and_subtitles_take_the_place_of_those_found(film: Path, tmp_path: Path) -> None:
     (tmp_path / "film.scenes.txt").write_text("0 47\n48 95\n")
     (tmp_path / "other.srt").write_text("1\n00:00:03,000 --> 00:00:03,500\nHere.\n")
-    own = VideoExtractor(cache=tmp_path, shots=tmp_path / "film.scenes.txt", subtitles=tmp_path / "other.srt")
+    own = VideoExtractor(
+        cache=str(tmp_path), shots=str(tmp_path / "film.scenes.txt"), subtitles=str(tmp_path / "other.srt")
+    )
     raw = own.read(Video("film", film)).raw
     assert raw.num_shots == 2
     assert raw.modalities["dialogue"].any(axis=1).tolist() == [False, True]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from functools import cached_property
@@ -61,25 +62,31 @@ class VideoExtractor:
         self,
         *,
         detector: str = "adaptive",
-        shots: Path | None = None,
+        shots: str | os.PathLike[str] | None = None,
         features: Sequence[str] | None = None,
-        clip: Path | None = None,
-        subtitles: Path | None = None,
-        speech: Path | None = None,
-        cache: Path | None = None,
+        clip: str | os.PathLike[str] | None = None,
+        subtitles: str | os.PathLike[str] | None = None,
+        speech: str | os.PathLike[str] | None = None,
+        cache: str | os.PathLike[str] | None = None,
         advance: Advance = lambda stage, done, whole: None,
         compute_type: str = "auto",
         num_threads: int = 0,
     ) -> None:
-        for name, file in (("shots", shots), ("subtitles", subtitles)):  # said now, not when the film is decoded
+        self.shots, self.subtitles, self.speech = (
+            None if given is None else Path(given) for given in (shots, subtitles, speech)
+        )
+        for name, file in (
+            ("shots", self.shots),
+            ("subtitles", self.subtitles),
+        ):  # said now, not when the film is decoded
             if file is not None and (file.is_dir() or not file.exists()):
                 raise FeatureError(f"{file}: expected a file of {name}, got {what_is_there(file)}")
-        if speech is not None:
-            require_model(speech)
+        if self.speech is not None:
+            require_model(self.speech)
         self.detector = shot_detector(detector, num_threads=num_threads)
-        self.features = chosen(features, clip)
-        self.shots, self.subtitles, self.speech, self.clip, self.advance = shots, subtitles, speech, clip, advance
-        self.cache = cache_folder() if cache is None else cache
+        self.features, self.clip = chosen(features, clip), clip
+        self.advance = advance
+        self.cache = cache_folder() if cache is None else Path(cache)
         self._compute_type, self.num_threads = compute_type, num_threads
 
     def read(self, source: Video) -> VideoReading:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from megaseg.errors import UnsupportedError
@@ -70,7 +70,7 @@ def video_extractor(name: str) -> VideoFeature:
     return EXTRACTORS[name]
 
 
-def chosen(names: Sequence[str] | None, clip: Path | None) -> list[VideoFeature]:
+def chosen(names: Sequence[str] | None, clip: str | os.PathLike[str] | None) -> list[VideoFeature]:
     """Extractors by their names; None takes ``DEFAULTS``, with CLIP in place of the other network where it is given.
 
     Raises:
