@@ -13,7 +13,7 @@ import numpy as np
 WIDTH, HEIGHT, RATE = 320, 180, 24
 EDITS = ("cut", "dissolve", "fade", "wipe")
 LENGTHS = {"cut": (0, 1), "dissolve": (8, 33), "fade": (16, 49), "wipe": (8, 25)}  # frames of a transition, from and to
-LONGEST = 160  # frames of a shot with its transitions
+LONGEST = 200  # frames of a shot with its transitions
 
 
 @dataclass(frozen=True)

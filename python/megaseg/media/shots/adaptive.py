@@ -25,7 +25,8 @@ DIM = (0.4, 80.0)  # both are smaller in a frame of less than this mean luma, do
 FLASH = 0.5  # a flash returns: across it less than this share of the change remains
 LONGEST_FLASH = 3
 MIN_GRADUAL = 9.0  # grey levels between block means 24 frames apart
-GRADUAL_RATIO = 2.5  # a gradual change is this many times as large as the change before and after it
+STEADY = 0.8  # share of a gradual change within its middle 8 frames; more is motion
+GRADUAL_RATIO = 3.0  # a gradual change is this many times as large as the change before and after it
 PLATEAU = 0.97  # of a peak, whose middle is that of the gradual change
 BLACK = 24.0  # mean luma below which a flat frame is black; video black is 16
 FLAT = 5.0  # standard deviation of luma
@@ -110,7 +111,8 @@ def _gradual(values: Floats) -> NDArray[np.int64]:
     peak = _over(far, reach, np.max)
     beside = np.maximum(padded[: -4 * reach], padded[4 * reach :])
     gradual = (far >= PLATEAU * peak) & (far >= MIN_GRADUAL) & (far >= GRADUAL_RATIO * beside)
-    return _middles(runs(gradual))
+    middles = _middles(runs(gradual))
+    return middles[values[middles, len(SPANS) - 1] <= STEADY * values[middles, len(SPANS)]]
 
 
 def _over(values: Floats, reach: int, reduce: Callable[..., Any]) -> Floats:
