@@ -20,7 +20,7 @@ FORMATS = (
     *("explanation", "segmentation", "stream", "compute_type", "config", "format", "metadata", "passes", "sha256"),
     *("version", "weights_sha256", "h", "hpp"),
 )
-FOLDERS = "benchmarks|csrc|docs|engine|examples|kernels|python|tests"
+FOLDERS = "benchmarks|csrc|docs|engine|examples|kernels|python|tests|tools"
 
 
 def text_of(page: Path) -> str:

@@ -68,11 +68,14 @@ def test_both_models_share_one_decoding_pass_and_later_runs_need_none(
 ) -> None:
     monkeypatch.setattr(dialogue_scenes.scene_features, "__kwdefaults__", {"least": 1})
     pipelines = Pipelines(extractors=[VideoExtractor(cache=tmp_path)])
-    first = pipelines.segment(film)
+    first = pipelines.segment(film, num_scenes=7)
     assert [*first.tracks] == ["scenes", "acts"]
     assert {act.last_shot for act in first.acts} <= {scene.last_shot for scene in first.scenes}
     np.testing.assert_array_equal(first.times[[point.shot for point in first.turning_points]] >= 0, True)
     assert passes == ["film"]
+    assert pipelines.segment(film, num_scenes=5).remarks == (
+        "film: no acts: expected at least 6 scenes to end acts with, got 5",
+    )
     told: list[tuple[str, float]] = []
     again = VideoExtractor(cache=tmp_path, advance=lambda stage, done, whole: told.append((stage, done)))
     assert Pipelines(extractors=[again]).segment(film, threshold=0.01).num_shots == 8

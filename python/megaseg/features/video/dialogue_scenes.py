@@ -24,6 +24,7 @@ from megaseg.errors import FeatureError
 from megaseg.features.text.dialogue import Dialogue
 
 RECIPE = "dialogue-scenes/1"
+LEAST_SCENES = 6  # as many as acts
 LEAST_LINES = 100  # of a film's dialogue; with fewer its acts are not decided
 _BUMPS, _BUMP_WIDTH = 16, 0.06
 _WIDE = 2  # scenes before and after, whose mean is a scene's surroundings

@@ -230,7 +230,7 @@ class VideoReading:
 
         Raises:
             FeatureError, UnsupportedError: as ``raw``.
-            MissingInput: acts are asked for and there is too little dialogue.
+            MissingInput: acts are asked for and there is too little dialogue, or fewer scenes than acts.
         """
         if recipe == similarity.RECIPE:
             return similarity.prepared(self.raw, recipe)
@@ -240,9 +240,13 @@ class VideoReading:
         firsts = np.concatenate([[0], ends[:-1] + 1])
         spans = np.stack([ticks[firsts, 0], ticks[ends, 1]], axis=1)
         try:
-            return dialogue_scenes.scene_features(self.dialogue, self._milliseconds(spans))
+            found = dialogue_scenes.scene_features(self.dialogue, self._milliseconds(spans))
         except dialogue_scenes.TooLittleDialogue as error:
             hint = "acts need subtitles, beside the film or in it, or its speech"
             raise MissingInput(f"{self.video.name}: no acts: {error}; {hint}") from error
         except UnsupportedError as error:
             raise MissingInput(f"{self.video.name}: no acts: {error}") from error
+        if len(ends) < dialogue_scenes.LEAST_SCENES:
+            expected = f"expected at least {dialogue_scenes.LEAST_SCENES} scenes to end acts with"
+            raise MissingInput(f"{self.video.name}: no acts: {expected}, got {len(ends)}")
+        return found
