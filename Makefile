@@ -65,7 +65,7 @@ cpp:
 # Coverage-guided fuzzing of every kind of file; a finding stops it and is left in tests/fuzz/corpus/.
 FUZZ_SECONDS ?= 30
 fuzz: .venv/test
-	for target in checkpoint npz safetensors result snapshot script fdx pdf; do \
+	for target in checkpoint npz safetensors result snapshot script fdx pdf video; do \
 	    $(BIN)/python tests/fuzz/run.py $$target $(FUZZ_SECONDS) || exit 1; done
 
 # Random models, streams, traffic and files against what the engine promises (docs/reliability.md), from a seed.

@@ -20,6 +20,7 @@ from benchmarks.rows import Row, as_dict, environment
 
 PARTED = ("cpu", "serve", "revisions", "encoder", "video_scenes")
 ASKED_FOR = ("gpu", "revisions", "video_scenes")  # only where they are named
+PIECEWISE = ("gpu", "video_scenes")  # cases that give their rows in several lists
 NAMES = [module.name for module in pkgutil.iter_modules(cases.__path__)]
 
 
@@ -61,7 +62,8 @@ def measure(names: list[str], only: tuple[str, ...], path: Path | None) -> None:
         module = importlib.import_module(f"benchmarks.cases.{name}")
         if name == "gpu":
             document["environment"] |= module.environment()
-        for rows in module.run() if name == "gpu" else [module.run(only) if name in PARTED else module.run()]:
+        found = module.run(only) if name in PARTED else module.run()
+        for rows in found if name in PIECEWISE else [found]:
             show(rows)
             document["rows"] += [as_dict(row) for row in rows]
             if path:

@@ -1,8 +1,8 @@
-"""Draw a short film of our own, the lighthouse of ``lighthouse.fountain`` and what came after: pictures, sound, subtitles.
+"""Draw a short film of our own, the story of ``lighthouse.fountain`` and its end: pictures, sound, subtitles.
 
     python examples/draw_film.py lighthouse.mp4
 
-Five scenes in 27 shots, 74 s: set-ups that recur, cuts, a dissolve, night and day, waves, wind and voices, and a
+Five scenes in 28 shots, 75 s: set-ups that recur, cuts, a dissolve, night and day, waves, wind and voices, and a
 ``.srt`` beside the film. Needs the extra ``video``. Everything is drawn here, so that the film may go anywhere.
 """
 
@@ -269,8 +269,8 @@ class Scene:
 
 FILM = (
     Scene("the lamp is dark", (
-        Shot(STORM, 3.5), Shot(ROOM, 2.5), Shot(MARA, 3.0, "Every night at nine. Every night for forty years."),
-        Shot(ROOM, 2.0), Shot(MARA, 2.5, "And tonight you refuse."), Shot(STORM, 2.5),
+        Shot(STORM, 3.0), Shot(ROOM, 2.5), Shot(MARA, 3.0, "Every night at nine. Every night for forty years."),
+        Shot(STORM, 2.0), Shot(ROOM, 2.0), Shot(MARA, 2.5, "And tonight you refuse."), Shot(STORM, 2.5),
     ), 0.3, 0.12, 0.0),
     Scene("the harbour", (
         Shot(harbour, 3.0), Shot(TOM, 2.5, "The light went out! Did anybody see it?"),

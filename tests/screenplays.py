@@ -25,6 +25,9 @@ class ZeroExtractor(ScreenplayExtractor):
         advance(len(play.blocks))
         return np.zeros((len(play.blocks), 384), np.float32)
 
+    def encode(self, texts: list[str]) -> Any:
+        return np.zeros((len(texts), 384), np.float32)
+
     def log_odds(self, play: Screenplay) -> Any:
         return np.zeros(len(play.blocks), np.float32)
 

@@ -67,11 +67,8 @@ def _rows(film: Path, folder: Path) -> list[Row]:
         facts["peak_mib"] = round(max(peak for _, peak in values))
         if subject == "megaseg segment":
             share = decoding / seconds[len(seconds) // 2]
-            facts |= {
-                "must": MUST,
-                "aim": AIM,
-                "speed": "aim" if share >= AIM else "must" if share >= MUST else "missed",
-            }
+            met = "aim" if share >= AIM else "must" if share >= MUST else "missed"
+            facts |= {"must": MUST, "aim": AIM, "speed": met}
         rows.append(row_of(case, subject, "x real time", [length / value for value in seconds], **facts))
     return rows
 
@@ -82,14 +79,10 @@ def _name(film: Path, folder: Path) -> str:
 
 def _measure(command: list[object], cache: Path | None) -> tuple[float, float]:
     """Seconds of a command, and the most MiB that it and its children held at once, sampled."""
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(ROOT / "python"),
-        "MEGASEG_CACHE": "" if cache is None else str(cache),
-    }
+    own = {"PYTHONPATH": str(ROOT / "python"), "MEGASEG_CACHE": "" if cache is None else str(cache)}
     start = time.perf_counter()
     process = subprocess.Popen(
-        [str(word) for word in command], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [str(word) for word in command], env=os.environ | own, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     peak = 0.0
     while process.poll() is None:

@@ -86,7 +86,8 @@ class Features:
         """
         names = [modality.name for modality in modalities]
         if set(names) != set(self.modalities):
-            raise FeatureError(f"features: expected the modalities {names}, got {list(self.modalities)}")
+            hint = f"; Pipeline.segment makes those of recipe {recipe} of its sources" if recipe else ""
+            raise FeatureError(f"features: expected the modalities {names}, got {list(self.modalities)}{hint}")
         if recipe and self.recipe and recipe != self.recipe:
             raise OtherRecipe(f"recipe: the checkpoint expects {recipe!r}, the features are {self.recipe!r}")
         for modality in modalities:

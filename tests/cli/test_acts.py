@@ -16,7 +16,7 @@ from megaseg import Features, load_checkpoint, save_features
 def test_a_feature_file_cannot_serve_models_of_different_recipes(run: Run) -> None:
     code, _, err = run("segment", "sample", "-c", "screenplay-scenes", "-c", "screenplay-acts")
     assert code == 2
-    assert "give the screenplay itself, or one checkpoint" in " ".join(err.split())
+    assert "give the film or the screenplay itself, or one checkpoint" in " ".join(err.split())
 
 
 def test_an_act_model_needs_scenes_and_says_which_model_finds_them(run: Run, tmp_path: Path) -> None:

@@ -211,7 +211,8 @@ def test_doctor_says_what_runs(run: Run) -> None:
     assert report["native"]["auto"] in report["native"]["compute_types"]
     assert report["native"]["target"] in report["native"]["why"]
     assert "screenplay-scenes" in report["checkpoints"]
-    assert set(report["extras"]) == {"train", "text", "pdf", "plot", "gpu", "onnx", "tensorrt", "serve", "fleet"}
+    extras = ("train", "text", "pdf", "video", "speech", "clip", "plot", "gpu", "onnx", "tensorrt", "serve", "fleet")
+    assert set(report["extras"]) == set(extras)
     code, out, _ = run("doctor")
     assert report["native"]["target"] in out
 
@@ -230,14 +231,14 @@ def test_doctor_says_what_runs(run: Run) -> None:
         (("info", "{movie}"), "movie.npz: expected a safetensors file"),
         (("redecide", "{movie}"), "movie.npz: expected the JSON of a result, got binary data"),
         (("segment", "{movie}", "-c", "{scene}", "-o", "{movie}"), "movie.npz: expected a .json file or a folder"),
-        (("segment", "movie.mp4"), "movie.mp4: video is not read yet; expected features or a screenplay (.npz"),
+        (("segment", "movie.mp4"), "movie.mp4: expected a film, got no such file"),
         (("segment", "missing.npz"), "(sample), got no such file"),
         (("segment", "{movie}", "-c", "/tmp"), "/tmp: expected a .safetensors, .mseg"),
-        (("segment", "{movie}", "-c", "missing"), "screenplay-scenes), got no such file"),
+        (("segment", "{movie}", "-c", "missing"), "screenplay-scenes, video-acts, video-scenes), got no such file"),
         (("segment", "{movie}", "-c", "{scene}", "--unordered"), "--ordered/--unordered: expected an option of task"),
         (
             ("segment", "sample", "-c", "screenplay-acts"),
-            "of scenes: megaseg features screenplay --unit scene",
+            "features by scene: megaseg features screenplay --unit scene",
         ),
         (
             ("compile", "{scene}", "-o", "model.safetensors"),

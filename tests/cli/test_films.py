@@ -67,6 +67,54 @@ def test_shots_are_written_and_taken_back(films: Path, tmp_path: Path) -> None:
     assert "good: 4 shots" in run("shots", films / "good.mp4")[1]
 
 
+def test_a_list_of_shots_may_be_any_text_file(films: Path, tmp_path: Path) -> None:
+    assert run("shots", films / "good.mp4", "-o", tmp_path / "mine.txt")[0] == 0
+    assert (tmp_path / "mine.txt").read_text().splitlines()[0] == "0 11"
+
+
+def test_a_failure_is_named_once_as_it_was_given(films: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(films)
+    _, _, err = run("segment", "broken.mp4")
+    assert err.startswith("error: broken.mp4: expected a video file")
+
+
+def test_hidden_files_of_a_folder_are_no_films(films: Path, tmp_path: Path) -> None:
+    (tmp_path / "good.mp4").write_bytes((films / "good.mp4").read_bytes())
+    (tmp_path / "._good.mp4").write_bytes(b"\0\5\x16\7")  # as macOS leaves it on other systems' disks
+    assert run("segment", tmp_path, "--json")[0] == 0
+
+
+def test_subtitles_beside_a_film_that_cannot_be_read_are_remarked(films: Path, tmp_path: Path) -> None:
+    film = tmp_path / "good.mp4"
+    film.write_bytes((films / "good.mp4").read_bytes())
+    film.with_suffix(".srt").touch()
+    code, _, err = run("segment", film)
+    assert code == 0
+    assert "warning: good: subtitles are left out" in err
+    code, _, err = run("segment", film, "--subtitles", film.with_suffix(".srt"))  # those that were asked for
+    assert code == 2
+    assert "good.srt: expected subtitles" in err
+
+
+def test_a_film_is_explained_by_its_own_model(films: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="needs the extra plot")
+    code, out, _ = run("explain", films / "good.mp4", "-o", tmp_path)
+    assert code == 0
+    assert "colour" in out
+
+
+def test_acts_alone_of_a_film_hint_at_the_model_of_its_scenes(films: Path) -> None:
+    _, _, err = run("segment", films / "good.mp4", "-c", "video-acts")
+    assert "--checkpoint video-scenes" in err.replace("\n", " ")
+
+
+def test_a_folder_without_films_has_no_shots(tmp_path: Path) -> None:
+    (tmp_path / "movie.npz").touch()
+    code, _, err = run("shots", tmp_path)
+    assert code == 2
+    assert "expected films" in err
+
+
 def test_features_of_films_are_files(films: Path, tmp_path: Path) -> None:
     code, out, err = run("features", "video", films, "-o", tmp_path, "--json")
     assert code == 1
@@ -95,8 +143,15 @@ def test_a_catalogue_of_films(films: Path, tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (("segment", "{0}", "--shots", "x.csv"), "--shots: expected one film with it, got 2"),
-        (("segment", "{0}/good.mp4", "--detector", "best"), "expected one of adaptive"),
-        (("shots", "sample"), "sample: expected a film"),
+        (("segment", "{0}/good.mp4", "--detector", "best"), "detector: expected one of adaptive"),
+        (
+            ("segment", "{0}/good.mp4", "--shots", "none.csv"),
+            "none.csv: expected a file of shots, got no such file",
+        ),
+        (("segment", "{0}/broken.mp4", "--subtitles", "{0}"), "expected a file of subtitles, got a folder"),
+        (("segment", "{0}/broken.mp4", "--speech", "{0}"), "expected a Whisper model of CTranslate2"),
+        (("segment", "{0}/broken.mp4", "--plot", "a.jpeg"), "a.jpeg: expected a picture ending in"),
+        (("shots", "sample"), "sample: expected films"),
         (("shots", "{0}", "-o", "one.csv"), "one.csv: expected a folder for 2 films"),
         (("features", "video", "{0}/good.mp4", "-o", "{0}/x.npz", "-x", "smell"), "extractors: expected some of"),
     ],

@@ -76,7 +76,7 @@ def test_keywords_become_flags(message: str, told: str) -> None:
 def test_explain_says_which_command_makes_the_features(run: Run, tmp_path: Path) -> None:
     code, _, err = run("explain", "sample", "-c", "screenplay-acts", "-o", tmp_path / "out")
     assert code == 2
-    assert err.rstrip().endswith("; features of scenes: megaseg features screenplay --unit scene")
+    assert err.rstrip().endswith("; features by scene: megaseg features screenplay --unit scene")
     assert "sample.npz: recipe: the checkpoint expects" in err
 
 

@@ -123,6 +123,17 @@ def test_rows_are_scenes_where_asked_for(tmp_path: Path, scripts: list[Path]) ->
     assert build_features(scripts, out, CountingExtractor())[0].status == "written"  # blocks are other rows
 
 
+def test_scenes_by_their_dialogue_need_some(tmp_path: Path, scripts: list[Path]) -> None:
+    talk = "".join(f"ANNA\nLine number {i} of the talk.\n\n" for i in range(60))
+    scripts[0].write_text(f"INT. A - DAY\n\nHe waits.\n\n{talk}EXT. B - DAY\n\nRain falls.\n\n{talk}")
+    out = tmp_path / "out"
+    built = build_features(scripts[:2], out, CountingExtractor(), unit="talk")
+    assert [b.status for b in built] == ["written", "failed"]
+    assert built[1].reason == "movie 1: dialogue: expected at least 100 lines to find acts by, got 2"
+    features = load_features(out / "movie_0.npz")
+    assert (features.recipe, features.num_shots) == ("dialogue-scenes/1", 2)
+
+
 def test_an_unknown_unit_is_refused(tmp_path: Path, scripts: list[Path]) -> None:
-    with pytest.raises(UnsupportedError, match="block, scene"):
+    with pytest.raises(UnsupportedError, match="block, scene, talk"):
         build_features(scripts, tmp_path / "out", CountingExtractor(), unit="page")

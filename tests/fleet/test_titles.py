@@ -88,7 +88,7 @@ def test_errors_in_storage_name_the_url(folder: Path, bucket: Any) -> None:
         read_source("memory://bucket/torn.npz")
     with pytest.raises(FeatureError, match=r"^memory://bucket/none\.npz: expected a readable file"):
         read_source("memory://bucket/none.npz")
-    with pytest.raises(FeatureError, match="memory://bucket/none: expected .npz"):
+    with pytest.raises(FeatureError, match="memory://bucket/none: expected films, .npz"):
         find_titles(["memory://bucket/none"])
     with pytest.raises(FeatureError, match="nope://x: expected a URL that fsspec can open"):
         find_titles(["nope://x"])
@@ -158,14 +158,14 @@ def test_two_files_of_one_title_are_refused(folder: Path) -> None:
 def test_an_input_of_no_titles_is_refused(folder: Path) -> None:
     (folder / "empty").mkdir()
     with pytest.raises(
-        FeatureError, match="empty: expected .npz, .safetensors, .fountain, .spmd, .fdx files, got none"
+        FeatureError, match="empty: expected films, .npz, .safetensors, .fountain, .spmd, .fdx files, got none"
     ):
         find_titles([str(folder / "empty")])
-    with pytest.raises(FeatureError, match="none: expected a folder, a feature file, a screenplay or a Parquet list"):
+    with pytest.raises(FeatureError, match="none: expected a folder, a film, a feature file, a screenplay or a Parq"):
         find_titles([str(folder / "none")])
     (folder / "notes.rtf").write_bytes(b"")
     with pytest.raises(
-        FeatureError, match=r"notes.rtf: expected a folder, or a .npz, .*\.fdx, \.pdf or \.parquet file"
+        FeatureError, match=r"notes.rtf: expected a folder, a film, or a .npz, .*\.fdx, \.pdf or \.parquet file"
     ):
         find_titles([str(folder / "notes.rtf")])
 

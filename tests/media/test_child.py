@@ -74,9 +74,23 @@ def test_memory_is_limited() -> None:
 
 def test_a_child_without_progress_is_ended() -> None:
     children: list[int] = []
-    with pytest.raises(FeatureError, match=r"^film.mp4: reading stopped: no progress for 1.5 s$"):
-        run(child_tasks.hang, limits=Limits(patience=1.5), on_message=children.append)
+    with pytest.raises(FeatureError, match=r"^film.mp4: reading stopped: no progress for 2 s$"):
+        run(child_tasks.hang, limits=Limits(patience=2), on_message=children.append)
     wait_for(children[0])
+
+
+def test_a_silent_child_ends_when_its_caller_says_so() -> None:
+    children: list[int] = []
+    start = time.monotonic()
+
+    def stop() -> None:
+        if children:
+            raise TimeoutError("nobody waits")
+
+    with pytest.raises(TimeoutError, match="nobody waits"):
+        run(child_tasks.hang, limits=Limits(patience=60), on_message=children.append, on_silence=stop)
+    assert time.monotonic() - start < 30
+    wait_for(*children)
 
 
 def test_an_interrupt_of_the_parent_ends_the_child() -> None:

@@ -19,6 +19,7 @@ from megaseg.media.reading import probe, read_video
 from megaseg.media.stills import stills
 from megaseg.media.video import Video
 
+CORPUS = Path(__file__).resolve().parents[1] / "fuzz" / "corpus"
 QUARTERS = [40, 90, 140, 200]  # grey levels of a picture's corners, from the upper left one clockwise
 
 
@@ -116,6 +117,12 @@ def test_a_damaged_film_gives_what_is_left_or_an_error(ending: str, where: str, 
         recording = read(path)
         assert 48 <= len(recording.frame_ticks) - 1 <= 96
         assert recording.damaged or where != "middle" or ending == "avi"
+
+
+def test_a_damaged_size_that_no_memory_holds_is_passed_over() -> None:
+    recording = read(CORPUS / "video" / "size-beyond-memory")
+    assert recording.damaged
+    assert len(recording.frame_ticks) > 1
 
 
 @pytest.mark.parametrize("ending", ["mkv", "ts", "avi"])

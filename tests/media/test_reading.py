@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from films import Look, Tone, beeps, flat, shots, write_film
 from toy_measures import ALL, Colours, Corners, Levels, Loudness, Wrong, spec
 
 from megaseg.errors import FeatureError
+from megaseg.media.container import frame_rate
 from megaseg.media.measures import Measures, Recording
 from megaseg.media.reading import probe, read_video
 from megaseg.media.video import Track, Video, VideoInfo
@@ -85,6 +87,24 @@ def test_variable_frame_rates_are_exact(tmp_path: Path) -> None:
     look = Look(time_base=Fraction(1, 1000), stamps=stamps)
     recording = read(write_film(tmp_path / "film.mkv", shots(10), look))
     assert recording.frame_ticks[:-1].tolist() == stamps
+
+
+@pytest.mark.parametrize(
+    ("average", "nominal", "expected"),
+    [
+        (Fraction(894_687_503, 37_278_646), Fraction(24), Fraction(24)),
+        (Fraction(24_000, 1001), Fraction(24), Fraction(24_000, 1001)),
+        (Fraction(17, 2), Fraction(60), Fraction(17, 2)),
+        (None, Fraction(25), Fraction(25)),
+        (None, None, None),
+    ],
+    ids=["rounded", "23.976", "variable", "one frame", "unknown"],
+)
+def test_frame_rates_are_nominal_where_times_are_rounded(
+    average: Fraction | None, nominal: Fraction | None, expected: Fraction | None
+) -> None:
+    stream = SimpleNamespace(average_rate=average, base_rate=nominal, guessed_rate=nominal)
+    assert frame_rate(stream) == expected
 
 
 @pytest.mark.parametrize("ending", ["mp4", "mkv", "avi", "ts", "mov", "flv"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from films import Look, Tone, beeps, shots, write_film
 from toy_measures import ALL, Levels, spec
 
 from megaseg.media.measures import Measures, Recording
+from megaseg.media.parts import remove_oldest
 from megaseg.media.reading import read_video
 from megaseg.media.video import Video
 
@@ -147,6 +149,21 @@ def test_files_that_killed_processes_left_are_removed(tmp_path: Path) -> None:
     os.utime(old, (0, 0))
     read(path, cache)
     assert (old.exists(), new.exists(), part.exists()) == (False, True, True)
+
+
+def test_a_full_cache_loses_the_films_that_were_read_longest_ago(tmp_path: Path) -> None:
+    now = time.time()
+    ages = {"a" * 32: 10, "b" * 32: 7200, "c" * 32: 9000, "d" * 32: 8000, "notes": 9999}
+    for name, age in ages.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "part-00000.npz").write_bytes(bytes(1000))
+        os.utime(tmp_path / name, (now - age, now - age))
+    remove_oldest(tmp_path, 4000)
+    assert {path.name[0] for path in tmp_path.iterdir()} == {*"abcdn"}
+    remove_oldest(tmp_path, 2500)
+    assert {path.name[0] for path in tmp_path.iterdir()} == {*"abn"}
+    remove_oldest(tmp_path, 0)
+    assert {path.name[0] for path in tmp_path.iterdir()} == {*"an"}, "what may be in use stays, and what is no film"
 
 
 def test_a_cache_that_cannot_be_written_keeps_nothing(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from megaseg.media.subtitles import SubtitleLine, in_order, plain_text, spoken, 
 
 SRT = "1\n00:00:01,000 --> 00:00:02,500\nDie Tür geht auf.\n\n2\n00:00:03,000 --> 00:00:04,000\n- Où est-il ?\n- Là.\n"
 CRLF = SRT.replace("\n", "\r\n")
+CR = SRT.replace("\n", "\r")
 LINES = (SubtitleLine(1000, 2500, "Die Tür geht auf."), SubtitleLine(3000, 4000, "- Où est-il ?\n- Là."))
 VTT = """WEBVTT - a title
 
@@ -126,7 +127,11 @@ def test_sounds_and_songs_are_no_speech(text: str, speech: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "content"),
-    [*zip(("a.srt", "a.vtt", "a.ass", "a.ttml", "a.sub"), (SRT, VTT, ASS, TTML, SUB), strict=True), ("crlf.srt", CRLF)],
+    [
+        *zip(("a.srt", "a.vtt", "a.ass", "a.ttml", "a.sub"), (SRT, VTT, ASS, TTML, SUB), strict=True),
+        ("crlf.srt", CRLF),
+        ("cr.srt", CR),
+    ],
 )
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
 def test_every_format_gives_the_same_lines(tmp_path: Path, name: str, content: str, encoding: str) -> None:
@@ -198,9 +203,10 @@ def test_the_file_beside_a_film(tmp_path: Path) -> None:
     assert find_sidecar(film) is None
     for name in ("Film.One.de.srt", "Film.One.en.forced.srt", "Film.One.en-GB.ass", "Film.One2.srt", "Film.One.txt"):
         write(tmp_path / name, SRT)
-    assert find_sidecar(film) == tmp_path / "Film.One.de.srt"
-    assert find_sidecar(film, "eng") == tmp_path / "Film.One.en-GB.ass"
-    assert find_sidecar(film, "fr") == tmp_path / "Film.One.de.srt"
+    (tmp_path / "Film.One.sub").write_bytes(b"\x00\x00\x01\xba pictures")
+    assert find_sidecar(film) == tmp_path / "Film.One.en-GB.ass", "the encoder's language"
+    assert find_sidecar(film, "de") == tmp_path / "Film.One.de.srt"
+    assert find_sidecar(film, "fr") == tmp_path / "Film.One.en-GB.ass"
     write(tmp_path / "film.one.vtt", VTT)
     assert find_sidecar(film) == tmp_path / "film.one.vtt"
     write(tmp_path / "Film.One.SRT", SRT)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +34,13 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def passes(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+def passes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Films that are decoded."""
     seen: list[str] = []
     monkeypatch.setattr(
         video_extractor, "read_video", lambda video, *a, **k: seen.append(video.name) or read_video(video, *a, **k)
     )
-    yield seen
+    return seen
 
 
 class NoEncoder(VideoExtractor):
@@ -107,7 +106,9 @@ def test_acts_alone_are_an_error_without_dialogue(film: Path, tmp_path: Path) ->
 def test_a_user_s_shots_and_subtitles_take_the_place_of_those_found(film: Path, tmp_path: Path) -> None:
     (tmp_path / "film.scenes.txt").write_text("0 47\n48 95\n")
     (tmp_path / "other.srt").write_text("1\n00:00:03,000 --> 00:00:03,500\nHere.\n")
-    own = VideoExtractor(cache=tmp_path, shots=tmp_path / "film.scenes.txt", subtitles=tmp_path / "other.srt")
+    own = VideoExtractor(
+        cache=str(tmp_path), shots=str(tmp_path / "film.scenes.txt"), subtitles=str(tmp_path / "other.srt")
+    )
     raw = own.read(Video("film", film)).raw
     assert raw.num_shots == 2
     assert raw.modalities["dialogue"].any(axis=1).tolist() == [False, True]
@@ -119,7 +120,7 @@ def test_what_is_no_film_is_named(tmp_path: Path) -> None:
         megaseg.segment(tmp_path / "film.mp4")
     with pytest.raises(FeatureError, match=r"none\.mkv: expected a film, got no such file"):
         megaseg.segment(tmp_path / "none.mkv")
-    with pytest.raises(UnsupportedError, match="shots: expected one of adaptive"):
+    with pytest.raises(UnsupportedError, match="detector: expected one of adaptive"):
         VideoExtractor(detector="best")
 
 

@@ -13,8 +13,9 @@ from support import random_checkpoint, random_features, small_config
 from megaseg import Engine, Features, save_features
 from megaseg.engine.tasks.together import options_for_each
 from megaseg.errors import FeatureError, UnsupportedError
-from megaseg.features import RECIPES, Screenplay, ScreenplayExtractor, parse_screenplay, recipe_for
+from megaseg.features import RECIPES, Screenplay, parse_screenplay, recipe_for
 from megaseg.features.extractor import UnnamedUnits
+from megaseg.media.video import Video
 from megaseg.pipelines import Pipeline, find_sources, open_source
 
 CONFIG = small_config()
@@ -73,6 +74,8 @@ def test_several_movies_together_are_each_alone() -> None:
     both, movies = Pipeline(engines), [Features(random_features(CONFIG, shots)) for shots in (12, 30)]
     together = both.segment_many(movies, num_scenes=3)
     assert [one.to_dict() for one in together] == [both.segment(movie, num_scenes=3).to_dict() for movie in movies]
+    mappings = both.segment_many([movie.modalities for movie in movies], num_scenes=3)
+    assert [one.to_dict() for one in mappings] == [one.to_dict() for one in together]
 
 
 def test_features_are_those_that_one_model_reads() -> None:
@@ -114,9 +117,14 @@ def test_options_need_a_task() -> None:
 
 
 def test_a_model_s_recipe_decides_which_extractor_runs() -> None:
-    for name, recipe in RECIPES.items():
-        assert recipe_for(screenplay(), name) is recipe
-        assert recipe.extractor is ScreenplayExtractor
+    for source in (screenplay(), Video("film", Path("film.mp4"))):
+        own = {name: recipe for name, recipe in RECIPES.items() if isinstance(source, recipe.extractor.reads)}
+        assert len(own) == 2
+        for name, recipe in own.items():
+            assert recipe_for(source, name) is recipe
+        for name in RECIPES.keys() - own.keys():
+            with pytest.raises(FeatureError, match=f"recipe: the checkpoint expects '{name}'"):
+                recipe_for(source, name)
     assert recipe_for(screenplay(), None).name == "screenplay-blocks/1"
     with pytest.raises(FeatureError, match="recipe: the checkpoint expects 'video/1', movie gives screenplay-blocks/1"):
         recipe_for(screenplay(), "video/1")
@@ -124,7 +132,8 @@ def test_a_model_s_recipe_decides_which_extractor_runs() -> None:
 
 def test_a_folder_holds_features_and_screenplays(tmp_path: Path) -> None:
     with pytest.raises(
-        FeatureError, match=r"expected \.npz, \.safetensors, \.fountain, \.spmd, \.fdx files in the folder, got none"
+        FeatureError,
+        match=r"expected films, \.npz, \.safetensors, \.fountain, \.spmd, \.fdx files in the",
     ):
         find_sources(tmp_path)
     save_features(tmp_path / "b.npz", Features(random_features(CONFIG, 4)))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +14,14 @@ import pytest
 from films import shots, write_film
 
 import megaseg
+from megaseg.errors import FeatureError, OverloadedError, ResourceLimitError
 from megaseg.serving.errors import RequestError
+from megaseg.serving.extraction import Extraction
 from megaseg.serving.http_source import read_source
 from megaseg.serving.settings import Settings
 
 pytest.importorskip("av", reason="needs the extra video")
+httpx = pytest.importorskip("httpx")
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +51,7 @@ def test_a_film_below_the_root_gives_its_scenes(start: Any, root: Path) -> None:
     assert answer.json() == expected.to_dict()
     broken = service.http.post("/v1/segment", **named("broken.mp4"))
     assert broken.status_code == 400
-    assert "expected a video file" in broken.json()["error"]
+    assert broken.json()["error"].startswith("broken.mp4: expected a video file")
 
 
 @pytest.mark.parametrize(
@@ -64,6 +70,52 @@ def test_nothing_else_is_read(root: Path, path: Any) -> None:
 def test_a_body_that_names_no_film_is_refused(root: Path, body: bytes) -> None:
     with pytest.raises(RequestError, match="a film below the media root, got none"):
         read_source(body, "application/json", 1 << 20, root)
+
+
+def test_a_body_too_long_for_a_path_is_not_parsed(root: Path) -> None:
+    with pytest.raises(ResourceLimitError, match="in up to 65536 bytes, got 80013"):
+        read_source(b'{"path": [' + b"[]," * 26_667 + b"1]", "application/json", 1 << 20, root)
+
+
+def test_a_film_in_work_holds_no_room_of_bodies(start: Any, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    busy, go = threading.Event(), threading.Event()
+
+    def features(self: Any, model: int) -> Any:
+        busy.set()
+        go.wait(60)
+        raise FeatureError("enough")
+
+    monkeypatch.setattr("megaseg.pipelines.pipeline.Passage.features", features)
+    monkeypatch.setattr("megaseg.serving.http_body._BODIES", 1)
+    service = start(checkpoints={"scenes": "video-scenes"}, media_root=root)
+    body = named("series/film.mp4")
+    body["content"] = iter([body["content"].encode()])  # in chunks: of no declared length
+    with ThreadPoolExecutor(1) as caller:
+        film = caller.submit(httpx.post, f"http://{service.url}/v1/segment", **body, timeout=60)
+        assert busy.wait(60)
+        other = service.http.post("/v1/segment", content=b"no features")
+        go.set()
+        assert (other.status_code, film.result().json()["error"]) == (400, "enough")
+
+
+def test_a_crowd_of_films_refuses_films_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("megaseg.serving.extraction.MOST", 1)
+    go = threading.Event()
+
+    async def crowd() -> Any:
+        extraction = Extraction()
+        first = asyncio.ensure_future(extraction.run(lambda _: go.wait(60), 0, timeout=None, film=True))  # type: ignore
+        await asyncio.sleep(0)
+        try:
+            with pytest.raises(OverloadedError, match="films: expected up to 1 at a time"):
+                await extraction.run(lambda _: "a film", 0, timeout=None, film=True)  # type: ignore
+            return await extraction.run(lambda _: "a screenplay", 0, timeout=None)  # type: ignore
+        finally:
+            go.set()
+            await first
+            extraction.close()
+
+    assert asyncio.run(crowd()) == "a screenplay"
 
 
 def test_without_a_root_no_film_is_read() -> None:

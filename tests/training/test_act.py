@@ -16,13 +16,14 @@ from megaseg.engine.engine import Engine
 from megaseg.engine.model.checkpoint import load_checkpoint
 from megaseg.errors import CheckpointError, FeatureError
 from megaseg.features.text.synopsis import read_synopses
+from megaseg.features.text.words import BINS
 from megaseg.models import from_checkpoint
 from megaseg.training.objectives import synchronisation
 from megaseg.training.objectives.distillation import transferred
 from megaseg.training.objectives.order import ordered_attention
 from megaseg.training.recipes.act.config import ActConfig
 from megaseg.training.recipes.act.data import ActMovie, labels_of, load_movies, read_silver, resample, silver_gold
-from megaseg.training.recipes.act.embeddings import batch
+from megaseg.training.recipes.act.embeddings import batch, text_embeddings
 from megaseg.training.recipes.act.model import shot_model
 from megaseg.training.recipes.act.run import ActRun, Task
 
@@ -314,6 +315,25 @@ def test_movies_without_synopsis_or_scenes_are_left_out(tmp_path: Path) -> None:
     assert ([m.name for m in movies], recipe, left_out) == (["A_film"], "r/1", ["other"])
     with pytest.raises(FeatureError, match="A_film: expected 5 sentence vectors, got 4"):
         load_movies(folder, synopses, {"A_film": vectors["A_film"][:4]})
+
+
+def test_sentences_are_compared_with_text_that_the_model_does_not_read(tmp_path: Path) -> None:
+    file = tmp_path / "s.jsonl"
+    file.write_text(json.dumps(GOOD))
+    synopses, vectors = read_synopses(file), {"A_film": np.ones((5, WIDTH), np.float32)}
+    for folder, rows in (("own", 30), ("text", 30), ("other", 29)):
+        (tmp_path / folder).mkdir()
+        words = {} if folder == "own" else {"words": np.ones((rows, BINS), np.uint8)}
+        np.savez(tmp_path / folder / "A_film.npz", **{folder: np.full((rows, WIDTH), 2, np.float32)}, **words)
+    (film,), _, _ = load_movies(tmp_path / "own", synopses, vectors, text=tmp_path / "text")
+    assert list(film.scenes) == ["own"]
+    assert film.words is not None
+    scenes, _ = text_embeddings(film, ["text"])
+    assert len(scenes) == 30
+    with pytest.raises(FeatureError, match="text: expected modalities of 12 features, got own"):
+        text_embeddings(film, ["own"])
+    with pytest.raises(FeatureError, match=r"other/A_film\.npz: expected the 30 scenes .*, got 29"):
+        load_movies(tmp_path / "own", synopses, vectors, text=tmp_path / "other")
 
 
 def test_silver_is_averaged_and_resampled(tmp_path: Path) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import islice
 from typing import Any
 
 from megaseg.catalog.results import Results
 from megaseg.catalog.workers import Batch, Workers
 from megaseg.pipelines.pipeline import check_same_features
-from megaseg.pipelines.sources import FEATURE_FILES
+from megaseg.pipelines.sources import FEATURE_FILES, VIDEOS
 
 
 def check_titles(titles: Mapping[str, str], descriptions: Sequence[Mapping[str, Any]]) -> None:
@@ -57,6 +56,16 @@ def segment_titles(
 
 
 def _batches(left: Sequence[str], titles: Mapping[str, str], size: int) -> Iterator[Batch]:
-    rest = iter(left)
-    while batch := [(title, titles[title]) for title in islice(rest, size)]:
+    """Titles of up to ``size`` together; a film, which takes minutes, by itself: its result is kept when it is done."""
+    batch: list[tuple[str, str]] = []
+    for title in left:
+        path = titles[title]
+        if path.lower().endswith(VIDEOS):
+            yield [(title, path)]
+            continue
+        batch.append((title, path))
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
         yield batch

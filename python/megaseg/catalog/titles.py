@@ -10,7 +10,7 @@ from typing import Any
 
 from megaseg.catalog.storage import is_url, open_storage
 from megaseg.errors import FeatureError, MegasegError, UnsupportedError
-from megaseg.pipelines.sources import FEATURE_FILES, IN_FOLDERS, SCREENPLAYS, VIDEOS
+from megaseg.pipelines.sources import FEATURE_FILES, IN_FOLDERS, IN_FOLDERS_TEXT, SCREENPLAYS, VIDEOS
 
 ONE_MOVIE = (*FEATURE_FILES, *VIDEOS, *SCREENPLAYS)
 _LONGEST = 220  # bytes of a name: its result has a suffix, and while it is written a prefix; file systems take 255
@@ -39,7 +39,7 @@ def find_titles(inputs: Iterable[str], *, path_column: str = "path") -> dict[str
                     raise FeatureError(f"title {title!r}: expected one file, got {titles[title]} and {path}")
                 titles[title] = path
         if len(titles) == before:
-            raise FeatureError(f"{name}: expected {', '.join(IN_FOLDERS)} files, got none")
+            raise FeatureError(f"{name}: expected {IN_FOLDERS_TEXT} files, got none")
     return titles
 
 
@@ -50,7 +50,8 @@ def _titles(name: str, path_column: str) -> Iterator[tuple[str, str]]:
         yield from _from_parquet(name, files.open(path) if files else path, path_column)
     elif is_file:
         if not name.lower().endswith(ONE_MOVIE):
-            raise FeatureError(f"{name}: expected a folder, or a {', '.join(ONE_MOVIE)} or .parquet file")
+            kinds = ", ".join((*FEATURE_FILES, *SCREENPLAYS))
+            raise FeatureError(f"{name}: expected a folder, a film, or a {kinds} or .parquet file")
         yield PurePosixPath(name).stem, name if files else os.path.abspath(name)
     elif files:
         for found in files.find(path):

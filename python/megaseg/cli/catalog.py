@@ -93,8 +93,8 @@ def catalog(
         "ordered": ordered,
     }
     model = {"device": device, "backend": backend, "overflow": overflow}
-    options: dict[str, Any] = {"checkpoint": names, "decision": decision, "compute_type": compute_type, **model}
-    options["skip_missing"] = not checkpoint
+    given = {"checkpoint": names, "skip_missing": not checkpoint}
+    options = {**given, "decision": decision, "compute_type": compute_type, **model}
     digests = [sha256(resolve_checkpoint(name)).hexdigest() for name in names]
     start = time.monotonic()
     # What Ray has to say, such as that a worker died, it prints: stdout is for the report.
@@ -117,8 +117,6 @@ def catalog(
                 )
     failures = sum(title in results.failures for title in titles)
     _report(results, len(titles), done, failures, time.monotonic() - start, json)
-    if failures:
-        raise typer.Exit(1)
 
 
 @named_flags(*MODEL_KEYWORDS)
@@ -133,12 +131,15 @@ def _workers(
 
 
 def _report(results: Results, titles: int, done: int, failures: int, seconds: float, json: bool) -> None:
+    """Print what was done; exit code 1 with failures."""
     if json:
         counts = {"titles": titles, "segmented": done, "results": titles - failures, "failures": failures}
         print_json({**counts, "seconds": seconds, "output": str(results.folder), "manifest": str(results.manifest)})
-        return
-    output.print(
-        f"{titles:,} titles: {done:,} segmented now, {titles - failures - done:,} before, {failures:,} failures",
-    )
+    else:
+        output.print(
+            f"{titles:,} titles: {done:,} segmented now, {titles - failures - done:,} before, {failures:,} failures",
+        )
+        if failures:
+            output.print(f"reasons: {results.manifest}; --retry-failed runs them again", soft_wrap=True)
     if failures:
-        output.print(f"reasons: {results.manifest}; --retry-failed runs them again", soft_wrap=True)
+        raise typer.Exit(1)

@@ -53,7 +53,6 @@ class PlainConsole(Console):
         return made
 
 
-DEFAULT = "screenplay-scenes"  # the shipped checkpoint of commands that are given none
 console = PlainConsole(stderr=True)
 output = PlainConsole()
 
@@ -78,7 +77,7 @@ CheckpointsOption = Annotated[
         "--checkpoint",
         "-c",
         help="A checkpoint, compiled model or shipped name; a scene and an act model together give one result.",
-        show_default=DEFAULT,
+        show_default="those shipped for such inputs",
     ),
 ]
 # Keywords of decisions, and the flags that give them.

@@ -37,11 +37,13 @@ def targets(
     ``failed`` are further movies, which will have none.
 
     Raises:
-        FeatureError: one file or picture for several movies, two movies of one name, or a file that is no folder.
+        FeatureError: one file or picture for several movies, two movies of one name, a file that is no folder, or a
+            picture of another kind.
+        UnsupportedError: a picture without the extra ``plot``.
     """
     count = len(names) + failed
-    if plot is not None and count > 1:
-        raise FeatureError(f"--plot: expected one movie, got {count}")
+    if plot is not None:
+        _require_one_picture(plot, count)
     if output_path is None or to_stdout(output_path):
         return [None] * len(names)
     if output_path.suffix.lower() == ".json" and not output_path.is_dir():
@@ -56,6 +58,14 @@ def targets(
     if twice:
         raise FeatureError(f"{output_path}: expected movies of different names, got two of {', '.join(twice)}")
     return [output_path / file for file in files]
+
+
+def _require_one_picture(plot: Path, movies: int) -> None:
+    from megaseg.report.plots import require_picture
+
+    if movies > 1:
+        raise FeatureError(f"--plot: expected one movie, got {movies}")
+    require_picture(plot)
 
 
 @dataclass(frozen=True, slots=True)

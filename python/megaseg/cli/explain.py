@@ -16,7 +16,6 @@ from rich.table import Table
 from megaseg.cli.console import (
     MODEL_KEYWORDS,
     BackendOption,
-    CheckpointOption,
     JsonOption,
     OrderedOption,
     ThreadsOption,
@@ -35,15 +34,26 @@ from megaseg.engine.tasks.task import deciding_task
 from megaseg.errors import FeatureError
 from megaseg.pipelines import Pipeline, find_source
 from megaseg.pipelines.pipeline import naming
+from megaseg.pipelines.shipped import shipped_for
+from megaseg.pipelines.sources import open_source
 from megaseg.report.plots import plot_attention, plot_importance, plot_synchronisation
 
 
 def explain(
     source: Annotated[
-        str, typer.Argument(metavar="INPUT", help="A feature file or screenplay of one movie, or a sample's name.")
+        str,
+        typer.Argument(metavar="INPUT", help="A film, feature file or screenplay of one movie, or a sample's name."),
     ],
     folder: Annotated[Path, typer.Option("--output", "-o", help="Folder for pictures, arrays and explanation.json.")],
-    checkpoint: CheckpointOption = "screenplay-scenes",
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(
+            "--checkpoint",
+            "-c",
+            help="A checkpoint or compiled model, or the name of a shipped one.",
+            show_default="the scene model shipped for such inputs",
+        ),
+    ] = None,
     threshold: ThresholdOption = None,
     ordered: OrderedOption = None,
     attention: Annotated[
@@ -76,12 +86,15 @@ def explain(
     synopsis = _synopsis(synopsis_checkpoint, sentences, similarity)
     if shot is not None and not attention:
         raise FeatureError("--shot: expected with --attention")
+    found = find_source(source)
+    with naming(found):
+        opened = open_source(found)
+    checkpoint = checkpoint or shipped_for(opened)[0]
     with named_flags(*MODEL_KEYWORDS):
         pipeline = Pipeline.from_checkpoints([checkpoint], backend=backend, num_threads=threads, overflow=overflow)
     (engine,) = pipeline.engines
-    found = find_source(source)
-    with hints(pipeline), named_flags(), naming(found):
-        movie = pipeline.features(found)
+    with hints(pipeline, opened), named_flags(), naming(found):
+        movie = pipeline.features(opened)
         result = engine.explain(movie, threshold=threshold, ordered=ordered)
     (track,) = result.segmentation.tracks.values()
     if shot is None and deciding_task(track.task, "explain").streams:  # a model of windows

@@ -30,7 +30,8 @@ from megaseg.cli.film import (
 from megaseg.cli.inputs import Failures
 from megaseg.engine.inputs.feature_files import save_features
 from megaseg.features import VideoExtractor
-from megaseg.features.video.registry import DEFAULTS, EXTRACTORS
+from megaseg.features.audio.speech import write_srt
+from megaseg.features.video.registry import EXTRACTORS
 
 ExtractorsOption = Annotated[
     list[str] | None,
@@ -46,7 +47,9 @@ def video(
     shots: ShotsOption = None,
     subtitles: SubtitlesOption = None,
     speech: SpeechOption = None,
-    clip: Annotated[Path | None, typer.Option(help="Folder of a CLIP model for the extractor clip.")] = None,
+    clip: Annotated[
+        Path | None, typer.Option(help="Folder of a CLIP model, in place of efficientnet; ONNX, or extra clip.")
+    ] = None,
     compute_type: ComputeTypeOption = "auto",
     threads: ThreadsOption = 0,
     json: JsonOption = False,
@@ -54,7 +57,8 @@ def video(
     """One .npz a film: raw features of every shot by modality, and the shots' times.
 
     Modalities are visual, colour, motion, audio and dialogue, those that the film has. What was measured before comes
-    from the cache. A film that fails does not stop the others. Exit code 1 with failures, 2 where every film failed.
+    from the cache. What --speech transcribed is written beside the features as .srt. A film that fails does not stop
+    the others. Exit code 1 with failures, 2 where every film failed.
     """
     failures = Failures()
     films = films_of(inputs, failures)
@@ -68,10 +72,10 @@ def video(
         own = VideoExtractor(
             detector=detector,
             shots=shots,
-            features=extractor or DEFAULTS,
+            features=extractor,
+            clip=clip,
             subtitles=subtitles,
             speech=speech,
-            clip=clip,
             advance=stages.advance,
             compute_type=compute_type,
             num_threads=threads,
@@ -83,15 +87,21 @@ def video(
                 print_warnings(reading.remarks)
                 file.parent.mkdir(parents=True, exist_ok=True)
                 save_features(file, made)
+                if reading.transcribed:
+                    write_srt(file.with_suffix(".srt"), reading.lines)
                 widths = {name: array.shape[1] for name, array in made.modalities.items()}
                 rows.append({"name": film.name, "file": str(file), "shots": made.num_shots, "modalities": widths})
             bar.advance(bar.task_ids[0])
     if rows and json:
         print_json({"films": rows})
     elif rows:
-        table = Table("film", "shots", "modalities", "file")
-        for row in rows:
-            names = ", ".join(f"{name} {width}" for name, width in row["modalities"].items())
-            table.add_row(row["name"], str(row["shots"]), names, row["file"])
-        output.print(table)
+        _print(rows)
     failures.end(len(rows))
+
+
+def _print(rows: list[dict[str, Any]]) -> None:
+    table = Table("film", "shots", "modalities", "file")
+    for row in rows:
+        names = ", ".join(f"{name} {width}" for name, width in row["modalities"].items())
+        table.add_row(row["name"], str(row["shots"]), names, row["file"])
+    output.print(table)

@@ -72,15 +72,14 @@ class Stages:
 
 
 def films_of(inputs: list[str], failures: Failures) -> list[Video]:
-    """The films behind names; those of a folder one by one. Another kind of file is a failure."""
-    found = []
+    """The films behind names; those of a folder one by one. A name without any is a failure."""
+    found: list[Video] = []
     for name in inputs:
         with failures.of(name):
-            for source in iter_sources(name):
-                if isinstance(source, Video):
-                    found.append(source)
-                elif not Path(name).is_dir():
-                    raise FeatureError(f"{name}: expected a film ({', '.join(VIDEOS)}), got another kind of movie")
+            films = [source for source in iter_sources(name) if isinstance(source, Video)]
+            if not films:
+                raise FeatureError(f"{name}: expected films ({', '.join(VIDEOS[:3])} and the like), got other movies")
+            found += films
     return found
 
 

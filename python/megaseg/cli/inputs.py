@@ -8,13 +8,15 @@ from contextlib import contextmanager
 
 import typer
 
-from megaseg.cli.console import DEFAULT, console, print_error
+from megaseg.cli.console import console, print_error
 from megaseg.cli.stdin import STDIN, from_stdin
-from megaseg.engine.inputs.features import OtherRecipe
+from megaseg.engine.inputs.features import Features, OtherRecipe
 from megaseg.errors import MegasegError
 from megaseg.features.extractor import UnnamedUnits
 from megaseg.features.screenplay.extractor import UNITS
+from megaseg.media.video import Video
 from megaseg.pipelines import Pipeline, iter_sources
+from megaseg.pipelines.shipped import shipped_for
 from megaseg.pipelines.sources import FeatureFile, Source, find_files
 
 
@@ -71,25 +73,26 @@ def sources(names: Iterable[str], failures: Failures, kind: str | None, stdin_na
 
 
 def path_of(movie: Source) -> str:
-    """What messages call a movie: its feature file, or its name."""
-    return str(movie.path) if isinstance(movie, FeatureFile) else movie.name
+    """What messages call a movie: its file where it is still to be read, or its name."""
+    return str(movie.path) if isinstance(movie, (FeatureFile, Video)) else movie.name
 
 
 def row_of(movie: Source, pipeline: Pipeline) -> str:
     """What a row of a movie's features is called: a scene in a file that the models read as such, else a shot."""
     recipes = {engine.config.recipe for engine in pipeline.engines}
-    return "scene" if isinstance(movie, FeatureFile) and recipes == {UNITS["scene"]} else "shot"
+    scenes = {UNITS["scene"], UNITS["talk"]}
+    return "scene" if isinstance(movie, FeatureFile) and recipes <= scenes else "shot"
 
 
 @contextmanager
-def hints(pipeline: Pipeline) -> Iterator[None]:
+def hints(pipeline: Pipeline, opened: Features | Source) -> Iterator[None]:
     """An error about a movie that the models cannot read says which command or option helps."""
     try:
         yield
     except UnnamedUnits as error:
-        raise UnnamedUnits(f"{error}: --checkpoint {DEFAULT}") from error
+        raise UnnamedUnits(f"{error}: --checkpoint {shipped_for(opened)[0]}") from error
     except OtherRecipe as error:
         wanted = {engine.config.recipe for engine in pipeline.engines}
         units = [unit for unit, recipe in UNITS.items() if recipe in wanted]
-        made = "".join(f"; features of {unit}s: megaseg features screenplay --unit {unit}" for unit in units)
+        made = "".join(f"; features by {unit}: megaseg features screenplay --unit {unit}" for unit in units)
         raise OtherRecipe(f"{error}{made}") from error

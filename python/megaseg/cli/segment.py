@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -88,29 +88,16 @@ def segment(
     done = 0
     with progress("segmenting", len(movies)) as bar:
         stages = Stages(bar)
-        films = VideoExtractor(
-            detector=detector,
-            shots=shots,
-            subtitles=subtitles,
-            speech=speech,
-            advance=stages.advance,
-            num_threads=threads,
-        )
+        reads: dict[str, Any] = {"detector": detector, "advance": stages.advance, "num_threads": threads}
+        films = VideoExtractor(shots=shots, subtitles=subtitles, speech=speech, **reads)
+        model = {"device": device, "compute_type": compute_type, "backend": backend, "overflow": overflow}
         with named_flags(*MODEL_KEYWORDS):
-            pipelines = Pipelines(
-                checkpoint,
-                extractors=[films],
-                device=device,
-                compute_type=compute_type,
-                num_threads=threads,
-                backend=backend,
-                overflow=overflow,
-            )
+            pipelines = Pipelines(checkpoint, extractors=[films], num_threads=threads, **model)
             pipelines.check(movies, decision)  # refused here, not by every movie
         for movie, file in zip(movies, files, strict=True):
             with failures.of(path_of(movie)), named_flags(*MODEL_KEYWORDS), stages.of(movie.name):
                 pipeline, opened = pipelines.opened(movie)
-                with hints(pipeline):
+                with hints(pipeline, opened):
                     result = pipeline.segment(opened, **decision)
                 print_warnings(result.remarks)
                 own = Movie(movie.name, movie, row_of(movie, pipeline))

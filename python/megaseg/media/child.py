@@ -17,6 +17,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ _START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from megaseg.
 _PR_SET_PDEATHSIG = 1
 _MIB = 1 << 20
 _ERRORS = {error.__name__: error for error in (FeatureError, UnsupportedError, ResourceLimitError)}
+_STARTING = 60.0  # seconds that an interpreter may take to start, whatever the patience
+_PULSE = 1.0  # seconds of silence after which the caller is asked
 _TAIL = 2000  # bytes of what the child wrote to its standard error that an error keeps
 
 
@@ -36,7 +39,7 @@ class Limits:
     """What a child may use before it is ended."""
 
     memory: int = 4 << 30  # bytes of data that it may allocate
-    patience: float = 60.0  # seconds without a message
+    patience: float = 60.0  # seconds without a message, from when it has started
 
 
 class ChildError(Exception):
@@ -47,10 +50,16 @@ Tell = Callable[[Any], None]
 
 
 def call(
-    function: Callable[..., Any], *args: Any, subject: str, limits: Limits, on_message: Tell = lambda _: None
+    function: Callable[..., Any],
+    *args: Any,
+    subject: str,
+    limits: Limits,
+    on_message: Tell = lambda _: None,
+    on_silence: Callable[[], None] = lambda: None,
 ) -> Any:
     """Result of ``function(*args, tell=...)`` in a child, where ``tell`` sends a message to ``on_message`` here.
 
+    ``on_silence`` is called for each second without a message. What either raises ends the child.
     ``function`` is one of a module; ``args``, messages and the result are JSON. ``subject`` is what errors name.
 
     Raises:
@@ -69,6 +78,10 @@ def call(
         for kind, value in _answers(process, subject, limits.patience):
             if kind == "message":
                 on_message(value)
+            elif kind == "silence":
+                on_silence()
+            elif kind == "started":
+                continue
             elif kind == "result":
                 return value
             else:
@@ -97,18 +110,23 @@ def _started(log: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def _answers(process: subprocess.Popen[bytes], subject: str, patience: float) -> Iterator[tuple[str, Any]]:
-    """Kind and value of each line that the child writes, until it ends."""
+    """Kind and value of each line that the child writes, until it ends; ``silence`` for each second without one."""
     output, left = process.stdout.fileno(), b""  # type: ignore[union-attr]
+    wait, heard = max(patience, _STARTING), time.monotonic()
     with selectors.DefaultSelector() as selector:
         selector.register(output, selectors.EVENT_READ)
-        while selector.select(patience):
+        while (ready := selector.select(min(wait, _PULSE))) or time.monotonic() < heard + wait:
+            if not ready:
+                yield "silence", None
+                continue
             block = os.read(output, 1 << 16)
             if not block:
                 return
+            wait, heard = patience, time.monotonic()
             *lines, left = (left + block).split(b"\n")
             for line in lines:
                 yield tuple(json.loads(line))
-    raise FeatureError(f"{subject}: reading stopped: no progress for {patience:g} s")
+    raise FeatureError(f"{subject}: reading stopped: no progress for {wait:g} s")
 
 
 def _raise(subject: str, error: Mapping[str, str]) -> NoReturn:
@@ -140,6 +158,7 @@ def main() -> None:
         while data:
             data = data[os.write(answers, data) :]
 
+    answer("started", None)
     try:
         module, name = task["function"]
         function = getattr(importlib.import_module(module), name)

@@ -23,6 +23,7 @@ _MOST_FAILURES = 100  # reads in a row that fail before the rest of a file is gi
 _DECODING_TIMES = frozenset({"avi"})  # formats whose packets have no other time; libav makes up one to show them
 _LARGE = 10_000_000  # pixels of a frame, from which each further thread of a decoder holds tens of megabytes
 _FEW = 4  # threads for these
+_ROUNDING = Fraction(1, 5000)  # of a frame rate; 24 and 23.976 differ by five times as much
 _SECOND = 1_000_000  # ticks of libav's own time base
 
 
@@ -101,9 +102,7 @@ class Film:
                     self.damaged += packet.is_corrupt
                     yield packet
                 return
-            except MemoryError:
-                raise
-            except FFmpegError:
+            except FFmpegError:  # a damaged size that no memory holds is one as well
                 failures += 1
                 self.damaged += 1
 
@@ -132,7 +131,6 @@ class Film:
         """What the file and its first frame say."""
         turned = rotation(frame) % 2 == 1
         size = (frame.height, frame.width) if turned else (frame.width, frame.height)
-        rate = self.video.average_rate or self.video.guessed_rate
         return VideoInfo(
             width=size[0],
             height=size[1],
@@ -140,7 +138,7 @@ class Film:
             codec=self.video.codec_context.codec.canonical_name,
             time_base=self.time_base,
             start=self.start,
-            frame_rate=Fraction(rate) if rate else None,
+            frame_rate=frame_rate(self.video),
             duration=self.duration,
             audio=_tracks(self.container.streams.audio, self.audio),
             subtitles=_tracks(self.container.streams.subtitles, self.subtitles),
@@ -189,8 +187,6 @@ def opened(path: Path) -> Iterator[Film]:
     options = {"protocol_whitelist": "file", "format_whitelist": _FORMATS}
     try:
         container = av.open(f"file:{path}", container_options=options, metadata_errors="replace")
-    except MemoryError:
-        raise
     except (av.error.FFmpegError, ValueError, OSError) as error:
         reason = str(getattr(error, "strerror", None) or error)
         raise FeatureError(f"{path}: expected a video file, got what cannot be opened as one ({reason})") from error
@@ -205,6 +201,14 @@ def opened(path: Path) -> Iterator[Film]:
 def rotation(frame: Any) -> int:
     """Quarters of a turn, counterclockwise, by which a frame is shown: 0 to 3."""
     return int(round(frame.rotation / 90) % 4)
+
+
+def frame_rate(stream: Any) -> Fraction | None:
+    """Frames a second on average; the nominal rate where the average differs by rounding of times only."""
+    average, nominal = stream.average_rate or stream.guessed_rate, stream.base_rate
+    if average and nominal and abs(average - nominal) < nominal * _ROUNDING:
+        return Fraction(nominal)
+    return Fraction(average) if average else None
 
 
 def _decodable(stream: Any) -> bool:

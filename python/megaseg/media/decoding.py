@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 import time
 from collections import deque
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from megaseg.media.embedded import lines
 from megaseg.media.frames import Scaler
 from megaseg.media.measures import RATE, SOUND_ROW, Measures, MeasureSpec
 from megaseg.media.measuring import FrameValues, Made, PictureValues, make, ring_for, taken
-from megaseg.media.parts import SEEN, Part, Position, film_key, read_parts, remove_left, write_part
+from megaseg.media.parts import SEEN, Part, Position, film_key, read_parts, remove_left, remove_oldest, write_part
 from megaseg.media.selection import Selection
 from megaseg.media.sound import Rows, Sound
 from megaseg.media.subtitles import SubtitleLine
@@ -47,7 +49,10 @@ def record(path: str, measures: Mapping[str, Any], folder: str, size: int, *, te
     made = make(Measures(**specs), size)
     own = Path(folder, film_key(Path(path), made.all, size))
     own.mkdir(parents=True, exist_ok=True)
+    os.utime(own)  # in use
     remove_left(own)
+    with suppress(OSError):  # another process may do the same
+        remove_oldest(Path(folder))
     before: Part | None = None
     number = 0
     for before in read_parts(own):

@@ -6,7 +6,7 @@ All three are functions of their arguments and keep no state, so that a film may
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -87,6 +87,11 @@ class MeasureSpec:
 
     factory: str
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, kind: Callable[..., Measure], **options: Any) -> MeasureSpec:
+        """A measure of this class."""
+        return cls(f"{kind.__module__}:{kind.__qualname__}", options)
 
     def make(self) -> Any:
         """The measure."""

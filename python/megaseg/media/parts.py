@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import time
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -24,7 +25,9 @@ from megaseg.media.video import VideoInfo
 SIZE = 6000  # frames of every part but the last, where nothing else is asked for
 SEEN = 64  # frames before a part that a resumed pass decodes again, to compare them
 VERSION = 1  # raised whenever values of the same measures would differ
-_LEFT = 3600  # seconds after which a temporary file is one that a killed process left
+KEPT = 8 << 30  # bytes of films that a cache keeps
+_FILM = re.compile(r"[0-9a-f]{32}")  # name of a film's folder
+_LEFT = 3600  # seconds after which a temporary file is one that a killed process left, and a film is in no use
 _EDGE = 1 << 16  # bytes of a file's head and of its tail that tell it from others
 _KINDS = ("frames", "pictures", "sound")
 
@@ -96,6 +99,20 @@ def remove_left(folder: Path) -> None:
         with suppress(OSError):
             if time.time() - left.stat().st_mtime > _LEFT:
                 left.unlink()
+
+
+def remove_oldest(cache: Path, limit: int = KEPT) -> None:
+    """Remove films that were read longest ago until the others take ``limit`` bytes; those of the last hour stay."""
+    films = [(folder.stat().st_mtime, folder) for folder in cache.iterdir() if _FILM.fullmatch(folder.name)]
+    sizes = {folder: sum(part.stat().st_size for part in folder.glob("part-*.npz")) for _, folder in films}
+    total = sum(sizes.values())
+    for read, folder in sorted(films):
+        if total <= limit or time.time() - read < _LEFT:
+            return
+        for part in folder.glob("part-*.npz"):
+            part.unlink(missing_ok=True)
+        folder.rmdir()
+        total -= sizes[folder]
 
 
 def read_parts(folder: Path) -> Iterator[Part]:

@@ -43,7 +43,8 @@ def read_video(
 ) -> Recording:
     """Decode a film once, and measure it on the way.
 
-    ``advance`` is told the seconds of film that are done, and those of the whole film, NaN where the file does not say.
+    ``advance`` is told the seconds of film that are done, and those of the whole film, NaN where the file does not say,
+    at least once a second: what it raises ends the reading.
     ``cache`` is a folder that keeps the values: a film that was read before is not decoded again, and one whose reading
     was cut off goes on after its last whole ``part`` of so many frames, to the same values. None, or a folder that
     cannot be written, keeps nothing.
@@ -57,9 +58,13 @@ def read_video(
     if part < SEEN:
         raise FeatureError(f"part: expected at least {SEEN} frames, got {part}")
 
+    latest = 0.0, math.nan
+
     def told(message: Any) -> None:
+        nonlocal latest
         done, whole = message
-        advance(done, math.nan if whole is None else whole)
+        latest = done, math.nan if whole is None else whole
+        advance(*latest)
 
     with tempfile.TemporaryDirectory(prefix="megaseg-") as own:
         kept = cache is not None and _usable(cache)
@@ -72,6 +77,7 @@ def read_video(
             subject=str(video.path),
             limits=limits,
             on_message=told,
+            on_silence=lambda: advance(*latest),
         )
         return recording(list(read_parts(Path(folder))))
 
@@ -85,11 +91,11 @@ def _usable(cache: Path) -> bool:
 
 
 def video_file(path: Path) -> str:
-    """Absolute path of a file.
+    """Path of a file, as errors of the child call it.
 
     Raises:
         FeatureError: none is there.
     """
     if not path.is_file():
         raise FeatureError(f"{path}: expected a video file, got {what_is_there(path)}")
-    return str(path.absolute())
+    return str(path)

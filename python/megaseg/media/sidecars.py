@@ -28,7 +28,8 @@ def find_sidecar(video: str | os.PathLike[str], language: str | None = None) -> 
     """The subtitle file beside a film: ``film.srt``, ``film.en.srt`` and the like; None where there is none.
 
     ``language``, a code such as ``en`` or ``eng``, takes the file of that language; else that of no language, else the
-    first by name. Files of forced lines alone come last.
+    English one, which the text encoder was made for, else the first by name. Files of forced lines alone come last;
+    subtitles as pictures (VobSub) are none.
     """
     video = Path(video)
     try:
@@ -42,15 +43,25 @@ def find_sidecar(video: str | os.PathLike[str], language: str | None = None) -> 
         middle = path.name[len(stem) : len(path.name) - len(suffix)]
         if suffix in SUFFIXES and path.name.lower().startswith(stem) and (not middle or middle[0] == "."):
             words = [word for word in middle.lower().split(".") if word]
-            named = [word for word in words if word not in _KINDS_OF_LINES]
-            unlike = bool(named) if language is None else not _is_language(named, language)
-            found.append(("forced" in words, unlike, SUFFIXES.index(suffix), path.name, path))
+            if not (suffix == ".sub" and _is_pictures(path)):
+                found.append(("forced" in words, _rank(words, language), SUFFIXES.index(suffix), path.name, path))
     return min(found)[-1] if found else None
 
 
-def _is_language(words: Iterable[str], language: str) -> bool:
-    """Whether a word of a name is a language: ``en`` is ``eng`` and ``en-GB``."""
-    return any(word.replace("_", "-").split("-")[0][:2] == language.lower()[:2] for word in words)
+def _rank(words: Iterable[str], language: str | None) -> int:
+    """How late a file comes whose name has such words: ``en`` is ``eng`` and ``en-GB``."""
+    codes = {re.split("[-_]", word)[0][:2] for word in words if word not in _KINDS_OF_LINES}
+    if language is not None and language.lower()[:2] in codes:
+        return 0
+    return 1 if not codes else 2 if "en" in codes else 3
+
+
+def _is_pictures(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_VOBSUB)) == _VOBSUB
+    except OSError:
+        return False
 
 
 def read_subtitles(path: str | os.PathLike[str], *, frame_rate: float | None = None) -> tuple[SubtitleLine, ...]:
@@ -91,8 +102,9 @@ def _without_excess(text: str, where: str) -> str:
     """A text in the form that pysubs2 reads: times before the start are 0, WebVTT's blocks that are no cues go."""
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise FeatureError(f"{where}: expected TTML without a document type, got one")
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
     if text.lstrip().startswith("WEBVTT"):
-        blocks = re.split(r"\n[ \t]*\n", text.replace("\r\n", "\n").replace("\r", "\n"))
+        blocks = re.split(r"\n[ \t]*\n", text)
         cues = [block[block.rfind("\n", 0, block.index("-->")) + 1 :] for block in blocks if "-->" in block]
         text = "\n\n".join(["WEBVTT", *(_escaped(cue) for cue in cues)])
     rows = text.split("\n")

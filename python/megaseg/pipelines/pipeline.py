@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from megaseg.engine.backends.native.extension import COMPUTE_TYPES
 from megaseg.engine.engine import Engine
+from megaseg.engine.inputs.feature_files import FeatureSource, as_features
 from megaseg.engine.inputs.features import Features
 from megaseg.engine.model.config import ModelConfig
 from megaseg.engine.results.segmentation import Segmentation, joined, on_shots
@@ -192,16 +193,17 @@ class Pipeline:
             passage.add(model, self.engines[model].segment(features, **options[model]))
         return passage.result()
 
-    def segment_many(self, movies: Sequence[Features], **decision: Any) -> list[Segmentation]:
+    def segment_many(self, movies: Sequence[FeatureSource], **decision: Any) -> list[Segmentation]:
         """``segment`` for the features of several movies, which each model runs together.
 
         Raises:
             FeatureError, UnsupportedError: as ``segment``.
         """
         check_same_features([config.recipe for config in self._configs], "features")
+        opened = [as_features(movie) for movie in movies]
         both = zip(self.engines, self.options(decision), strict=True)
         parts = [
-            engine.segment_many([prepared(movie, engine.config.recipe) for movie in movies], **own)
+            engine.segment_many([prepared(movie, engine.config.recipe) for movie in opened], **own)
             for engine, own in both
         ]
         return [joined(part) for part in zip(*parts, strict=True)]
@@ -253,5 +255,5 @@ def check_same_features(recipes: Iterable[str | None], source: str) -> None:
     if len(named) > 1:
         raise FeatureError(
             f"{source}: the checkpoints read different features, {' and '.join(named)}; "
-            "give the screenplay itself, or one checkpoint"
+            "give the film or the screenplay itself, or one checkpoint"
         )

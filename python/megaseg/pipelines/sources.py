@@ -25,6 +25,7 @@ VIDEOS = (
     *(".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts", ".mxf", ".wmv", ".flv"),
     *(".ogv", ".3gp", ".vob", ".y4m", ".divx", ".asf"),
 )
+IN_FOLDERS_TEXT = ", ".join(("films", *FEATURE_FILES, *kinds.IN_FOLDERS))
 IN_FOLDERS = (*FEATURE_FILES, *VIDEOS, *kinds.IN_FOLDERS)  # what a folder is searched for: a .txt in it may be anything
 
 
@@ -46,7 +47,7 @@ class FeatureFile:
 
 
 def find_files(name: str | os.PathLike[str], kind: str | None = None) -> list[str | os.PathLike[str]]:
-    """The files behind a name: those of a folder that ``find_sources`` takes, else the one of that name.
+    """The files behind a name: those of a folder that ``find_sources`` takes, hidden ones left out, else the one named.
 
     Raises:
         FeatureError: a folder without any.
@@ -55,9 +56,11 @@ def find_files(name: str | os.PathLike[str], kind: str | None = None) -> list[st
     if not path.is_dir():
         return [name]
     wanted = IN_FOLDERS if kind is None else kinds.KINDS[kinds.known_kind(kind)].suffixes
-    files = sorted(file for file in path.iterdir() if file.name.lower().endswith(wanted))
+    seen = (file for file in path.iterdir() if not file.name.startswith("."))
+    files = sorted(file for file in seen if file.name.lower().endswith(wanted))
     if not files:
-        raise FeatureError(f"{path}: expected {', '.join(wanted)} files in the folder, got none")
+        named = IN_FOLDERS_TEXT if kind is None else ", ".join(wanted)
+        raise FeatureError(f"{path}: expected {named} files in the folder, got none")
     return [*files]
 
 
@@ -94,7 +97,8 @@ def iter_sources(name: str | os.PathLike[str], kind: str | None = None) -> Itera
         return
     file = resolve_features(name)
     if file.suffix.lower() not in FEATURE_FILES:
-        expected = f"a film, features or a screenplay ({', '.join((*VIDEOS, *FEATURE_FILES, *kinds.SUFFIXES))})"
+        others = ", ".join((*FEATURE_FILES, *kinds.SUFFIXES))
+        expected = f"a film ({', '.join(VIDEOS[:3])} and the like), features or a screenplay ({others})"
         raise FeatureError(f"{path}: expected {expected}, got {seems_to_be(file) or file.suffix or 'no suffix'}")
     yield FeatureFile(file.stem, file)
 

@@ -139,19 +139,30 @@ def plot_synchronisation(
     save_figure(figure, path, 150)
 
 
-def new_figure(path: str | os.PathLike[str], width: float, height: float) -> Any:
-    """An empty figure (inches) for a .png, .svg or .pdf.
+def require_picture(path: str | os.PathLike[str]) -> None:
+    """Check before any work that a picture of this name can be drawn.
 
     Raises:
         UnsupportedError: matplotlib is not installed. FeatureError: a suffix that is not a picture's.
     """
     try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
+        import matplotlib.figure  # noqa: F401
     except ImportError as error:
         raise UnsupportedError("plot needs matplotlib: pip install 'megaseg[plot]'") from error
     if Path(path).suffix.lower() not in {".png", ".svg", ".pdf"}:
         raise FeatureError(f"{path}: expected a picture ending in .png, .svg or .pdf")
+
+
+def new_figure(path: str | os.PathLike[str], width: float, height: float) -> Any:
+    """An empty figure (inches) for a .png, .svg or .pdf.
+
+    Raises:
+        UnsupportedError, FeatureError: as ``require_picture``.
+    """
+    require_picture(path)
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure

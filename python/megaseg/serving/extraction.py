@@ -15,7 +15,7 @@ from megaseg.features.video.extractor import VideoExtractor
 from megaseg.pipelines.pipeline import Extractors
 from megaseg.serving.offload import low_priority_thread
 
-MOST = 64  # sources that are extracted or wait for it
+MOST = 64  # films that are extracted or wait for it, and as many other sources
 
 
 class Deadline:
@@ -43,7 +43,10 @@ class Extraction:
 
     def __init__(self, extractors: Iterable[Extractor] = ()) -> None:
         self.extractors = Extractors([VideoExtractor(advance=self._go_on), *extractors])
-        self._calls: set[Future[Features]] = set()  # not finished
+        self._calls: dict[bool, set[Future[Features]]] = {
+            False: set(),
+            True: set(),
+        }  # not finished; by whether of a film
         self._thread, self._film_thread = low_priority_thread(), low_priority_thread()
         self._unwanted = threading.Event()  # of the film that is being decoded
 
@@ -57,13 +60,15 @@ class Extraction:
         Raises:
             OverloadedError: too many sources wait. DeadlineExceeded: it takes longer than ``timeout`` seconds.
         """
-        if len(self._calls) >= MOST:
-            raise OverloadedError(f"sources: expected up to {MOST} at a time, got one more; try again later")
+        calls = self._calls[film]
+        if len(calls) >= MOST:
+            kind = "films" if film else "sources"
+            raise OverloadedError(f"{kind}: expected up to {MOST} at a time, got one more; try again later")
         unwanted = threading.Event()
         thread = self._film_thread if film else self._thread
         call = thread.submit(self._called, work, model, unwanted if film else None)
-        self._calls.add(call)
-        call.add_done_callback(self._calls.discard)
+        calls.add(call)
+        call.add_done_callback(calls.discard)
         try:
             return await asyncio.wait_for(asyncio.wrap_future(call), timeout)
         except asyncio.TimeoutError as error:
@@ -72,7 +77,8 @@ class Extraction:
             unwanted.set()
 
     def _called(self, work: Callable[[int], Features], model: int, unwanted: threading.Event | None) -> Features:
-        self._unwanted = unwanted or self._unwanted
+        if unwanted is not None:
+            self._unwanted = unwanted
         return work(model)
 
     def _go_on(self, stage: str, done: float, whole: float) -> None:

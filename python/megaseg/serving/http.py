@@ -114,7 +114,9 @@ class _Routes:
             kind = request.headers.get("content-type", "")
             source = await asyncio.to_thread(read_source, content, kind, self._limit, self._media_root)
             del content
-            if not isinstance(source, Video):
+            if isinstance(source, Video):
+                held.close()  # its body has told all; decoding takes minutes
+            else:
                 seen["shots"] = source.num_shots
             decision = query.model_dump(exclude={"model"})
             result = await unless_gone(request, self._inference.segment(names, source, **decision))

@@ -18,6 +18,7 @@ from megaseg.serving.errors import RequestError
 # Of a screenplay, whose parsing holds Python's interpreter lock.
 _MOST_TEXT, _LONGEST_LINE = 4 << 20, 10_000
 _MOST_FILE = 16 << 20  # bytes as XML or PDF, most of which are no text
+_MOST_PATH = 1 << 16  # bytes of a body that names a film
 _CHARSET = re.compile(r';\s*charset\s*=\s*"?([^";\s]*)', re.IGNORECASE)
 # Python's names of what a charset may be: its other codecs are no encodings, or slow ones.
 _ENCODING = re.compile(r"ascii|utf-(8|16|32)(-[lb]e)?|cp\d+|iso8859-\d+|mac-\w+|koi8-\w|gb\w+|big5|euc_\w+|shift_jis")
@@ -73,10 +74,12 @@ def _film(content: bytes, root: Path | None) -> Video:
     """The film that a body names: a file below the root, wherever links lead.
 
     Raises:
-        RequestError: no such film; the same words whatever is there.
+        RequestError: no such film; the same words whatever is there. ResourceLimitError: too long to be a path.
     """
     if root is None:
         raise RequestError("path: expected a service with a media root, this one reads no films")
+    if len(content) > _MOST_PATH:
+        raise ResourceLimitError(f"body: expected a film's path in up to {_MOST_PATH} bytes, got {len(content)}")
     try:
         values = json.loads(content)
         path = (root / values["path"]).resolve(strict=True)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from megaseg.engine.inputs.features import Features
 from megaseg.engine.results.segmentation import Segmentation, joined
 from megaseg.engine.tasks.together import check_together, options_for_each
-from megaseg.errors import ResourceLimitError, UnsupportedError
+from megaseg.errors import FeatureError, ResourceLimitError, UnsupportedError
 from megaseg.features.extractor import Extractor
 from megaseg.features.screenplay.screenplay import Screenplay
 from megaseg.features.video.similarity import prepared
@@ -126,7 +126,8 @@ class Inference:
             passage = Passage(configs, source, self._extraction.extractors)
             deadline = Deadline(timeout)
             for place in passage.order:
-                features = await self._extraction.run(passage.features, place, timeout=deadline.left(), film=film)
+                with _below_root(source):
+                    features = await self._extraction.run(passage.features, place, timeout=deadline.left(), film=film)
                 self._expect_shots(features.num_shots)
                 result = await _segmented(models[place], features, deadline.left(), options[place])
                 passage.add(place, result)
@@ -243,6 +244,17 @@ class Inference:
         shots = len(request.inputs[next(iter(wanted))])
         self._expect_shots(shots)
         return shots
+
+
+@contextmanager
+def _below_root(source: Any) -> Iterator[None]:
+    """Errors about a film or what is beside it, without the folder, which is no client's business."""
+    try:
+        yield
+    except FeatureError as error:
+        if not isinstance(source, Video):
+            raise
+        raise type(error)(str(error).replace(f"{source.path.parent}/", "")) from error
 
 
 async def _segmented(

@@ -152,9 +152,12 @@ def test_text_that_may_be_a_script_is_read(text: str) -> None:
         ("a.fdx", pdf(PAGE), r"a\.fdx: .* got a PDF where fdx was expected"),
         ("a.pdf", SCRIPT.encode(), r"a\.pdf: expected a PDF, got other data"),
         ("a.jsonl", SCRIPT.encode(), r"a\.jsonl:1: expected a JSON object"),
-        ("a.mp4", b"x", r"a\.mp4: video is not read yet; expected features or a screenplay \(\.npz, .*\.fdx, \.pdf"),
-        ("a.docx", ZIP + b"word/document.xml", r"a\.docx: expected features or .*, got a Word document"),
-        ("a.xyz", b"x", r"a\.xyz: expected features or .*, got \.xyz"),
+        (
+            "a.docx",
+            ZIP + b"word/document.xml",
+            r"a\.docx: expected a film .*, features or .*, got a Word document",
+        ),
+        ("a.xyz", b"x", r"a\.xyz: expected a film .*, features or a screenplay .*, got \.xyz"),
     ],
 )
 def test_a_suffix_that_its_content_does_not_bear_out(tmp_path: Path, name: str, content: bytes, message: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from megaseg import Engine
 from megaseg.errors import FeatureError
 from megaseg.features.screenplay.screenplay import ACTION, DIALOGUE, Block, Screenplay
 from megaseg.features.screenplay.spoken import spoken_scenes
@@ -61,6 +62,18 @@ def test_too_little_dialogue_is_told() -> None:
 def test_times_that_are_no_scenes(times: np.ndarray) -> None:
     with pytest.raises(FeatureError, match="scenes one after the other"):
         scene_features(dialogue((0, 10, "a")), times, least=1)
+
+
+def test_the_shipped_model_finds_five_points_in_order() -> None:
+    times = np.stack([np.arange(40), np.arange(1, 41)], 1) * 120_000
+    lines = [(i * 9000, i * 9000 + 4000, f"Line {i} of the talk!") for i in range(500)]
+    rows = np.random.default_rng(0).standard_normal((500, 384)).astype(np.float32) / 20
+    talk = encoded([SubtitleLine(*line) for line in lines], lambda texts: rows[: len(texts)])
+    result = Engine.from_checkpoint("video-acts").segment(scene_features(talk, times))
+    assert len(result.acts) == 6
+    points = [act.last_shot for act in result.acts[:-1]]
+    assert points == sorted(points)
+    assert 30 < points[-1] < 40, "the climax is late"
 
 
 def test_a_screenplay_as_a_film() -> None:

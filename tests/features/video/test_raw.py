@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -68,7 +69,7 @@ def test_means_equal_those_that_are_taken_one_by_one(seed: int) -> None:
     }
     sound = [(500 * k, 500 * k + 500, float(random.normal())) for k in range(random.integers(1, 8))]
     cuts = [0, *sorted(set(random.integers(1, 100, 9).tolist())), 100]
-    shots = [(a, b - 1) for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+    shots = [(a, b - 1) for a, b in pairwise(cuts)]
 
     found = of(recording(pictures, sound), shots)
 

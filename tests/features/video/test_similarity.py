@@ -165,6 +165,13 @@ def test_float16_and_scale() -> None:
     )
 
 
+@pytest.mark.parametrize("scale", [1e38, 1e-38])
+def test_extreme_values(scale: float) -> None:
+    wild = {name: (array / 8 * scale).astype(np.float32) for name, array in film().modalities.items()}
+    calm = rows_of(Features(film().modalities)).modalities["visual"]
+    np.testing.assert_allclose(rows_of(Features(wild)).modalities["visual"], calm, atol=1e-2)
+
+
 def test_prepared_leaves_what_is_no_raw_feature() -> None:
     movie = film()
     rows = rows_of(movie)

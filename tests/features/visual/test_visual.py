@@ -89,4 +89,4 @@ def test_no_pictures_give_no_rows() -> None:
     none = np.empty((0, 224, 224, 3), np.uint8)
     for name in ("colour", "efficientnet"):
         extractor = EXTRACTORS[name]
-        assert extractor.make().measure(none).shape == (0, extractor.width)
+        assert extractor.spec().make().measure(none).shape == (0, extractor.measure.width)

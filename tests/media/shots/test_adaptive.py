@@ -16,7 +16,7 @@ from megaseg.media.shots.adaptive import AdaptiveMeasure
 
 def firsts(frames: SmallFrames) -> list[int]:
     detector = shot_detector("adaptive")
-    shots = detector.shots(measured(detector.measure, frames), np.arange(len(frames) + 1))
+    shots = detector.shots(measured(detector.measure.make(), frames), np.arange(len(frames) + 1))
     assert shots.dtype == np.int64
     np.testing.assert_array_equal(shots[1:, 0], shots[:-1, 1] + 1)
     assert (shots[0, 0], shots[-1, 1]) == (0, len(frames) - 1)

@@ -20,7 +20,7 @@ def detector() -> TransNetDetector:
 
 
 def firsts(detector: TransNetDetector, frames: SmallFrames) -> list[int]:
-    shots = detector.shots(measured(detector.measure, frames), np.arange(len(frames) + 1))
+    shots = detector.shots(measured(detector.measure.make(), frames), np.arange(len(frames) + 1))
     assert (shots[0, 0], shots[-1, 1]) == (0, len(frames) - 1)
     return shots[1:, 0].tolist()
 
@@ -31,7 +31,7 @@ def test_a_cut_and_a_dissolve_have_the_values_of_the_torch_model(detector: Trans
     cut, dissolve = firsts(detector, frames)
     assert cut == 25
     assert abs(dissolve - 60) <= 3
-    values = measured(detector.measure, frames)[[23, 24, 25, 58, 60, 62]]
+    values = measured(detector.measure.make(), frames)[[23, 24, 25, 58, 60, 62]]
     np.testing.assert_allclose(values, TORCH, atol=0.005)
 
 

@@ -10,8 +10,9 @@ from dataclasses import astuple
 from pathlib import Path
 
 from megaseg.engine.inputs.files import atomic_write
-from megaseg.features.audio.voice import RATE, Region, Samples, VoiceActivity, regions
+from megaseg.features.audio.voice import Region, Samples, VoiceActivity, regions
 from megaseg.features.audio.whisper import Transcriber
+from megaseg.media.measures import RATE
 from megaseg.media.subtitles import SubtitleLine, in_order, without_markup
 
 VERSION = 1  # of what makes lines of sound

@@ -39,7 +39,7 @@ def transcribed(
         advance(float(seconds), math.nan)
 
     where = None if cache is None else str(cache)
-    arguments = (str(path.absolute()), str(model), where, num_threads)
+    arguments = (str(path), str(model), where, num_threads)
     rows = call(_run, *arguments, subject=str(path), limits=_LIMITS, on_message=told)
     return tuple(SubtitleLine(*row) for row in rows)
 

@@ -47,7 +47,7 @@ class Silero:
 
     def probability(self, frame: Samples) -> float:
         """Probability of speech of the stream's next frame."""
-        return float(self._model.process(memoryview(frame)))
+        return float(self._model.process(frame.data))
 
 
 @dataclass(frozen=True, slots=True)

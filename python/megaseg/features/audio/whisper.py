@@ -32,6 +32,17 @@ class Transcriber(Protocol):
         ...
 
 
+def require_model(folder: str | os.PathLike[str]) -> None:
+    """Check that a folder holds a Whisper model of CTranslate2.
+
+    Raises:
+        UnsupportedError: it does not; names the files that it lacks.
+    """
+    lacking = [name for name in FILES if not (Path(folder) / name).is_file()]
+    if lacking:
+        raise UnsupportedError(f"{folder}: expected a Whisper model of CTranslate2, got no {', '.join(lacking)}")
+
+
 class Whisper:
     """A Whisper model that was converted for CTranslate2.
 
@@ -54,9 +65,7 @@ class Whisper:
         num_threads: int = 0,
     ) -> None:
         folder = Path(folder)
-        lacking = [name for name in FILES if not (folder / name).is_file()]
-        if lacking:
-            raise UnsupportedError(f"{folder}: expected a Whisper model of CTranslate2, got no {', '.join(lacking)}")
+        require_model(folder)
         os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when huggingface_hub is imported
         try:
             from faster_whisper import WhisperModel

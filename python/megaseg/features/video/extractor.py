@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from functools import cached_property
@@ -13,16 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megaseg.engine.inputs.features import Features
-from megaseg.engine.inputs.files import cache_folder
-from megaseg.errors import UnsupportedError
+from megaseg.engine.inputs.files import cache_folder, what_is_there
+from megaseg.errors import FeatureError, UnsupportedError
 from megaseg.features.audio.transcribing import transcribed
+from megaseg.features.audio.whisper import require_model
 from megaseg.features.extractor import MissingInput, UnnamedUnits
 from megaseg.features.text.dialogue import Dialogue, encoded, shot_rows
 from megaseg.features.text.encoder import Encoder
 from megaseg.features.text.pretrained import MINILM
 from megaseg.features.video import dialogue_scenes, similarity
 from megaseg.features.video.raw import ShotTimes, raw_features
-from megaseg.features.video.registry import DEFAULTS, video_extractor
+from megaseg.features.video.registry import chosen
 from megaseg.media.measures import Measures, MeasureSpec, Recording
 from megaseg.media.reading import read_video
 from megaseg.media.shots import shot_detector
@@ -41,7 +43,8 @@ class VideoExtractor:
     Args:
         detector: of shots, by its name in ``media.shots.DETECTORS``.
         shots: a list of shots to take in place of a detector's, as ``media.shots.lists`` reads it; for one film.
-        features: extractors of ``features.video.registry``, by name.
+        features: extractors of ``features.video.registry``, by name, one a modality.
+        clip: folder of a CLIP model; by default it then takes the place of ``efficientnet``.
         subtitles: a subtitle file in place of the one beside the film or the embedded ones; for one film.
         speech: folder of a Whisper model for CTranslate2, for films without subtitles; None transcribes nothing.
         cache: folder that keeps what was measured; None takes ``MEGASEG_CACHE`` or the user's cache folder.
@@ -49,7 +52,8 @@ class VideoExtractor:
         compute_type, num_threads: of the text encoder, and threads of the other models; 0 takes every core.
 
     Raises:
-        UnsupportedError: a detector or an extractor that is not there; lists what is.
+        UnsupportedError: a detector or an extractor that is not there; lists what is. A folder that is no such model.
+        FeatureError: a list of shots or subtitles that are not there.
     """
 
     reads: ClassVar[type[Video]] = Video
@@ -58,19 +62,31 @@ class VideoExtractor:
         self,
         *,
         detector: str = "adaptive",
-        shots: Path | None = None,
-        features: Sequence[str] = DEFAULTS,
-        subtitles: Path | None = None,
-        speech: Path | None = None,
-        cache: Path | None = None,
+        shots: str | os.PathLike[str] | None = None,
+        features: Sequence[str] | None = None,
+        clip: str | os.PathLike[str] | None = None,
+        subtitles: str | os.PathLike[str] | None = None,
+        speech: str | os.PathLike[str] | None = None,
+        cache: str | os.PathLike[str] | None = None,
         advance: Advance = lambda stage, done, whole: None,
         compute_type: str = "auto",
         num_threads: int = 0,
     ) -> None:
+        self.shots, self.subtitles, self.speech = (
+            None if given is None else Path(given) for given in (shots, subtitles, speech)
+        )
+        for name, file in (
+            ("shots", self.shots),
+            ("subtitles", self.subtitles),
+        ):  # said now, not when the film is decoded
+            if file is not None and (file.is_dir() or not file.exists()):
+                raise FeatureError(f"{file}: expected a file of {name}, got {what_is_there(file)}")
+        if self.speech is not None:
+            require_model(self.speech)
         self.detector = shot_detector(detector, num_threads=num_threads)
-        self.features = [video_extractor(name) for name in features]
-        self.shots, self.subtitles, self.speech, self.advance = shots, subtitles, speech, advance
-        self.cache = cache_folder() if cache is None else cache
+        self.features, self.clip = chosen(features, clip), clip
+        self.advance = advance
+        self.cache = cache_folder() if cache is None else Path(cache)
         self._compute_type, self.num_threads = compute_type, num_threads
 
     def read(self, source: Video) -> VideoReading:
@@ -87,16 +103,13 @@ class VideoExtractor:
         return Encoder.from_checkpoint(MINILM, compute_type=self._compute_type, num_threads=self.num_threads)
 
 
-def _kind(measure: object) -> str:
-    return "frames" if hasattr(measure, "context") else "sound" if "audio" in type(measure).__module__ else "pictures"
-
-
 class VideoReading:
     """One film: its recording, shots and lines, each read once when it is first asked for."""
 
     def __init__(self, extractor: VideoExtractor, video: Video) -> None:
         self._extractor, self.video = extractor, video
         self.remarks: list[str] = []
+        self.transcribed = False  # whether the lines are those of the film's speech
 
     @cached_property
     def recording(self) -> Recording:
@@ -107,16 +120,18 @@ class VideoReading:
             UnsupportedError: the extra ``video`` is missing.
         """
         own = self._extractor
-        made = [own.detector.measure, *(feature.make(num_threads=own.num_threads) for feature in own.features)]
-        kinds: dict[str, list[MeasureSpec]] = {"frames": [], "pictures": [], "sound": []}
-        for measure in made:
-            kinds[_kind(measure)].append(MeasureSpec(f"{type(measure).__module__}:{type(measure).__qualname__}"))
-        return read_video(
+        kinds: dict[str, list[MeasureSpec]] = {"frames": [own.detector.measure], "pictures": [], "sound": []}
+        for feature in own.features:
+            kinds[feature.kind].append(feature.spec(num_threads=own.num_threads, folder=str(own.clip)))
+        found = read_video(
             self.video,
             Measures(*(tuple(specs) for specs in kinds.values())),
             cache=None if own.cache is None else own.cache / "films",
             advance=lambda done, whole: own.advance("decoding", done, whole),
         )
+        if found.damaged:
+            self.remarks.append(f"{self.video.name}: the file is damaged; what could be decoded was read")
+        return found
 
     @cached_property
     def shots(self) -> ShotTimes:
@@ -136,16 +151,21 @@ class VideoReading:
         """What is said: of the given subtitles, else those beside the film, else embedded ones, else its speech.
 
         Raises:
-            FeatureError: subtitles that cannot be read.
+            FeatureError: given subtitles that cannot be read.
             UnsupportedError: the extra ``speech`` is missing where speech is to be transcribed.
         """
         own = self._extractor
-        file = own.subtitles or find_sidecar(self.video.path)
-        if file is not None:
-            rate = self.recording.info.frame_rate
-            return spoken(read_subtitles(file, frame_rate=None if rate is None else float(rate)))
+        if own.subtitles is not None:
+            return self._read(own.subtitles)
+        beside = find_sidecar(self.video.path)
+        if beside is not None:
+            try:
+                return self._read(beside)
+            except FeatureError as error:  # nobody asked for this file
+                self.remarks.append(f"{self.video.name}: subtitles are left out: {error}")
         if self.recording.lines or own.speech is None:
             return spoken(self.recording.lines)
+        self.transcribed = True
         return transcribed(
             self.video.path,
             own.speech,
@@ -153,6 +173,10 @@ class VideoReading:
             num_threads=own.num_threads,
             advance=lambda done, whole: own.advance("speech", done, whole),
         )
+
+    def _read(self, subtitles: Path) -> tuple[SubtitleLine, ...]:
+        rate = self.recording.info.frame_rate
+        return spoken(read_subtitles(subtitles, frame_rate=None if rate is None else float(rate)))
 
     @cached_property
     def raw(self) -> Features:

@@ -7,11 +7,12 @@ many gaps there are, so that a row's bits do not depend on the others.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+Array = NDArray[Any]  # float32
 
 
 def margins(areas: Array, sizes: Array, kinds: Iterable[tuple[float, float]]) -> list[Array]:
@@ -40,12 +41,13 @@ def margin(worth: Array) -> Array:
     for s in range(span - 1, -1, -1):
         after[s] = (after[s + 1 :] + worth[s, s + 1 :]).max(0)
     bridged = before[:half, None] + worth[:half, half + 1 :] + after[half + 1 :]
-    return before[half] + after[half] - bridged.max((0, 1))
+    result: Array = before[half] + after[half] - bridged.max((0, 1))
+    return result
 
 
 def total(values: Array) -> Array:
     """Sum over the first axis."""
-    result = values[0].copy()
+    result: Array = values[0].copy()
     for row in values[1:]:
         result += row
     return result
@@ -58,13 +60,15 @@ def areas_of(values: Array) -> Array:
 
 def area(areas: Array, top: int, bottom: int, left: int, right: int) -> Array:
     """Sum over the pairs of the shots top to bottom with those left to right."""
-    return areas[bottom, right] - areas[top, right] - areas[bottom, left] + areas[top, left]
+    result: Array = areas[bottom, right] - areas[top, right] - areas[bottom, left] + areas[top, left]
+    return result
 
 
 def _within(areas: Array) -> Array:
     """The sum [s, e] over the pairs of the shots s to e, each once."""
     own = areas[np.arange(len(areas)), np.arange(len(areas))]
-    return (own - areas - areas.swapaxes(0, 1) + own[:, None]) / 2
+    result: Array = (own - areas - areas.swapaxes(0, 1) + own[:, None]) / 2
+    return result
 
 
 def _running(values: Array) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from fractions import Fraction
 
 from megaseg.engine.engine import Engine
@@ -9,7 +10,7 @@ from megaseg.engine.inputs.feature_files import FeatureSource, as_features
 from megaseg.engine.inputs.features import Features
 from megaseg.engine.live.stream import Event, Stream
 from megaseg.engine.results.segmentation import Segmentation
-from megaseg.errors import UnsupportedError
+from megaseg.errors import FeatureError, UnsupportedError
 from megaseg.features.video.similarity import RECIPE, ShotRows
 
 
@@ -38,19 +39,25 @@ class RawStream:
     ) -> None:
         if engine.config.recipe != RECIPE:
             raise UnsupportedError(f"stream: expected a model of recipe {RECIPE}, got {engine.config.recipe}")
+        self._time_base = time_base
         self._stream: Stream = engine.stream(threshold=threshold, time_base=time_base, history=history)
-        self._rows = ShotRows()
+        self._rows, self._closed = ShotRows(), False
 
     def push(self, features: FeatureSource) -> tuple[Event, ...]:
         """The film's next raw shots, one or more; gives the decisions that have become possible, in order.
 
         Raises:
-            FeatureError: as ``ShotRows.push``; the stream is as before.
+            FeatureError: as ``ShotRows.push``, or the stream is closed; it is as before.
         """
+        if self._closed:
+            raise FeatureError("push: the stream is closed")
+        if isinstance(features, Mapping) and "times" in features and self._time_base is not None:
+            features = {"time_base": self._time_base, **features}
         return self._decided(self._rows.push(as_features(features)))
 
     def close(self) -> tuple[Event, ...]:
         """The film ends here: decisions on its last shots. Closing again gives none."""
+        self._closed = True
         return (*self._decided(self._rows.finish()), *self._stream.close())
 
     def segmentation(self) -> Segmentation:

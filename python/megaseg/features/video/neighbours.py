@@ -31,7 +31,7 @@ _SINGLE = tuple((offset, 0.5) for offset in _OFFSETS)
 _TOGETHER = tuple((offset, power) for offset in _OFFSETS for power in _POWERS)
 _BLOCK = 256  # gaps computed at once: their similarities fit the cache
 _MOST = 6.0  # bound of every column
-Mask = NDArray[np.bool_]
+Mask = NDArray[Any]  # bool
 Found = tuple[Array, Mask]  # cosines [a, b, gap] of the shots around each gap, and which shots are there [a, gap]
 
 
@@ -54,7 +54,7 @@ def _block(vectors: Mapping[str, NDArray[Any]], begin: int, end: int) -> dict[st
 
 def _modality(cosines: Array, seen: Mask) -> Array:
     pairs = _pairs(seen)
-    some = pairs.any((0, 1))
+    some: Mask = np.any(pairs, axis=(0, 1))
     sizes = areas_of(pairs.astype(np.float32))
     share = (total(seen.astype(np.float32)) - HALF) / HALF
     columns = [some, seen[HALF - 1], seen[HALF], share, *_raw(cosines)]
@@ -77,7 +77,8 @@ def _together(modalities: Sequence[Found]) -> Array:
             own += _z_scores(similarities, pairs)[0]
     pairs = count > 0
     plain, centred = (own / np.maximum(count, 1) for own in sums)
-    both, sizes, some = (plain + centred) / 2, areas_of(pairs.astype(np.float32)), pairs.any((0, 1))
+    both, sizes = (plain + centred) / 2, areas_of(pairs.astype(np.float32))
+    some: Mask = np.any(pairs, axis=(0, 1))
     areas = areas_of(both)
     columns = [some, *_near(both), *_means(areas, sizes), *_links(both, pairs), *margins(areas, sizes, _TOGETHER)]
     for scores in (plain, centred):
@@ -95,6 +96,8 @@ def _cosines(vectors: NDArray[Any], begin: int, end: int) -> Found:
     """Of the gaps after the shots begin to end. Products are summed shot by shot: others do not change their bits."""
     first, last = max(0, begin - HALF + 1), min(len(vectors), end + HALF)
     own = vectors[first:last].astype(np.float32)
+    peaks = np.abs(own).max(1, keepdims=True)
+    own /= np.where(peaks > 0, peaks, np.float32(1))  # no square overflows
     own = np.sign(own) * np.sqrt(np.abs(own))  # a few large values would decide alone
     norms = np.sqrt(np.einsum("ij,ij->i", own, own))
     own /= np.where(norms > 0, norms, np.float32(1))[:, None]

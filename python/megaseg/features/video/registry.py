@@ -1,8 +1,9 @@
-"""The table of extractors: which measure each has, and the modality that it belongs to."""
+"""The table of extractors: which measure each has, what it measures, and the modality that it belongs to."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,7 +40,7 @@ class VideoFeature:
 
     def spec(self, **options: Any) -> MeasureSpec:
         """What a decoding pass in a process of its own makes the measure of."""
-        return MeasureSpec(f"{self.measure.__module__}:{self.measure.__qualname__}", self._own(options))
+        return MeasureSpec.of(self.measure, **self._own(options))
 
     def _own(self, options: dict[str, Any]) -> dict[str, Any]:
         return {name: value for name, value in options.items() if name in self.options}
@@ -67,3 +68,20 @@ def video_extractor(name: str) -> VideoFeature:
     if name not in EXTRACTORS:
         raise UnsupportedError(f"extractors: expected some of {', '.join(EXTRACTORS)}, got {name!r}")
     return EXTRACTORS[name]
+
+
+def chosen(names: Sequence[str] | None, clip: str | os.PathLike[str] | None) -> list[VideoFeature]:
+    """Extractors by their names; None takes ``DEFAULTS``, with CLIP in place of the other network where it is given.
+
+    Raises:
+        UnsupportedError: no such extractor, two of one modality, or ``clip`` without its folder or the other way.
+    """
+    if names is None:
+        names = DEFAULTS if clip is None else [name for name in DEFAULTS if name != "efficientnet"] + ["clip"]
+    found = [video_extractor(name) for name in names]
+    if ("clip" in names) != (clip is not None):
+        raise UnsupportedError(f"clip: expected the extractor and its folder, got {clip or 'no folder'}")
+    twice = [feature.modality for feature in found]
+    if len(set(twice)) < len(twice):
+        raise UnsupportedError(f"extractors: expected one a modality, got {', '.join(names)}")
+    return found

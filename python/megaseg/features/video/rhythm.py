@@ -40,7 +40,7 @@ def rhythm_rows(
     return np.column_stack([known, *columns]).astype(np.float32)
 
 
-def _lengths(lengths: NDArray[np.float64], places: NDArray[np.int64], seen: NDArray[np.bool_]) -> list[Array]:
+def _lengths(lengths: NDArray[np.floating], places: NDArray[np.int64], seen: NDArray[np.bool_]) -> list[Array]:
     """Logarithms of lengths less their median around the gap, that median, and differences of means across the gap."""
     logs = np.log(np.maximum(lengths, _LEAST))[places]
     median = _median(logs, seen)
@@ -52,7 +52,7 @@ def _lengths(lengths: NDArray[np.float64], places: NDArray[np.int64], seen: NDAr
     return [*columns, median]
 
 
-def _breaks(breaks: NDArray[np.float64], places: NDArray[np.int64], seen: NDArray[np.bool_]) -> list[Array]:
+def _breaks(breaks: NDArray[np.floating], places: NDArray[np.int64], seen: NDArray[np.bool_]) -> list[Array]:
     """Time that belongs to no shot, beyond what is usual around the gap, such as fades."""
     given = breaks[places[:, :-1]]
     both = seen[:, :-1] & seen[:, 1:]
@@ -64,7 +64,7 @@ def _breaks(breaks: NDArray[np.float64], places: NDArray[np.int64], seen: NDArra
     return [*columns, usual, logs[:, HALF - 1] - usual]
 
 
-def _median(values: NDArray[np.float64], seen: NDArray[np.bool_]) -> NDArray[np.float64]:
+def _median(values: NDArray[np.floating], seen: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Lower median of each row's seen values; 0 where none is seen."""
     ranked = np.sort(np.where(seen, values, np.inf), axis=1)
     middle = ranked[np.arange(len(ranked)), (seen.sum(1) - 1).clip(0) // 2]

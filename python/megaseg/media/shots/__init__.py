@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megaseg.errors import UnsupportedError
-from megaseg.media.measures import FrameMeasure
+from megaseg.media.measures import MeasureSpec
 from megaseg.media.shots.adaptive import AdaptiveDetector
 from megaseg.media.shots.transnet import TransNetDetector
 
@@ -25,8 +25,8 @@ class ShotDetector(Protocol):
     name: str
 
     @property
-    def measure(self) -> FrameMeasure:
-        """The measure whose values the detector decides on."""
+    def measure(self) -> MeasureSpec:
+        """The measure of every frame whose values the detector decides on."""
         ...
 
     def shots(self, values: NDArray[np.float32], frame_ticks: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -45,5 +45,5 @@ def shot_detector(name: str, *, num_threads: int = 0) -> ShotDetector:
         UnsupportedError: no such detector.
     """
     if name not in DETECTORS:
-        raise UnsupportedError(f"shots: expected one of {', '.join(DETECTORS)}, got {name!r}")
+        raise UnsupportedError(f"detector: expected one of {', '.join(DETECTORS)}, got {name!r}")
     return DETECTORS[name](num_threads=num_threads)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megaseg.media.blocks import block_sums, mean_changes
-from megaseg.media.measures import SmallFrames
+from megaseg.media.measures import MeasureSpec, SmallFrames
 from megaseg.media.shots.cuts import runs, shots_between
 
 SPANS = (1, 2, 4, 12)  # frames on either side of a gap: a cut, flashes of 1 to 3 frames, a gradual change
@@ -77,7 +77,7 @@ class AdaptiveDetector:
     name = "adaptive"
 
     def __init__(self, *, num_threads: int = 0) -> None:
-        self.measure = AdaptiveMeasure()
+        self.measure = MeasureSpec.of(AdaptiveMeasure)
 
     def shots(self, values: Floats, frame_ticks: NDArray[np.int64]) -> NDArray[np.int64]:
         """First and last frame (n, 2); see ``ShotDetector``."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megaseg.media.blocks import block_sums
-from megaseg.media.measures import SmallFrames
+from megaseg.media.measures import MeasureSpec, SmallFrames
 from megaseg.media.onnx_session import OnnxNetwork
 from megaseg.media.shots.cuts import runs, shots_between
 
@@ -45,7 +45,7 @@ class TransNetDetector:
     name = "transnetv2"
 
     def __init__(self, *, num_threads: int = 0) -> None:
-        self.measure = TransNetMeasure(num_threads=num_threads)
+        self.measure = MeasureSpec.of(TransNetMeasure, num_threads=num_threads)
 
     def shots(self, values: NDArray[np.float32], frame_ticks: NDArray[np.int64]) -> NDArray[np.int64]:
         """First and last frame (n, 2); see ``ShotDetector``."""

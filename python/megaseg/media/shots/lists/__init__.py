@@ -27,7 +27,7 @@ READERS: dict[str, Callable[[str, FilmClock], Spans]] = {
 }
 WRITERS: dict[str, Callable[[Spans, FilmClock], str]] = {
     ".csv": pyscenedetect.write,
-    ".scenes.txt": scenes_txt.write,
+    ".txt": scenes_txt.write,
     ".json": json_file.write,
 }
 SUFFIXES = tuple(WRITERS)
@@ -50,7 +50,9 @@ def read_shots(path: str | Path, frame_ticks: NDArray[np.int64], info: VideoInfo
     try:
         spans = reader(path.read_bytes().decode("utf-8-sig"), FilmClock(frame_ticks, info))
         return _checked(spans, len(frame_ticks) - 1)
-    except (OSError, ValueError, OverflowError, csv.Error) as error:
+    except OSError as error:
+        raise FeatureError(f"{path}: expected a readable list of shots, got {error.strerror}") from error
+    except (ValueError, OverflowError, csv.Error) as error:
         raise FeatureError(f"{path}: {error}") from error
 
 
