@@ -112,7 +112,8 @@ def _gradual(values: Floats) -> NDArray[np.int64]:
     beside = np.maximum(padded[: -4 * reach], padded[4 * reach :])
     gradual = (far >= PLATEAU * peak) & (far >= MIN_GRADUAL) & (far >= GRADUAL_RATIO * beside)
     middles = _middles(runs(gradual))
-    return middles[values[middles, len(SPANS) - 1] <= STEADY * values[middles, len(SPANS)]]
+    steady = values[middles, len(SPANS) - 1] <= STEADY * values[middles, len(SPANS)]
+    return np.asarray(middles[steady], np.int64)
 
 
 def _over(values: Floats, reach: int, reduce: Callable[..., Any]) -> Floats:
