@@ -38,7 +38,7 @@ def read_source(
         UnsupportedError: an extra that such a screenplay needs and that is missing.
     """
     media_type = content_type.partition(";")[0].strip().lower()
-    if media_type == "application/json":
+    if media_type == "application/json" and b"\0" not in content:  # every feature file has zeros, no text has
         return _film(content, media_root)
     kind = _kind(content, media_type)
     if kind == "features":
