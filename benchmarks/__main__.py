@@ -18,7 +18,7 @@ from benchmarks.plots import plot
 from benchmarks.report import markdown, number
 from benchmarks.rows import Row, as_dict, environment
 
-PARTED = ("cpu", "serve", "revisions", "encoder", "video_scenes")
+PARTED = ("cpu", "serve", "revisions", "encoder", "video", "video_scenes")
 ASKED_FOR = ("gpu", "revisions", "video_scenes")  # only where they are named
 PIECEWISE = ("gpu", "video_scenes")  # cases that give their rows in several lists
 NAMES = [module.name for module in pkgutil.iter_modules(cases.__path__)]

@@ -38,6 +38,7 @@ ORDER = (
     "revisions",
     "gpu",
     "accuracy",
+    "video",
     "video-scenes",
     "shots",
 )  # of the raw rows
@@ -48,7 +49,7 @@ _SHOWN = (
     *("windows_per_batch", "slower", "accepted", "refused", "counted_by_service", "p99_to_that_at_capacity"),
     *("grown_mib", "rss_mib", "of_one_thread", "generator_cores", "service_cores", "cores"),
     *("million_titles_core_hours", "mbytes", "memory_mib_above_weights_and_features", "memory_mib", "unlike_float64"),
-    *("first_s", "peak_mib", "seconds", "not_counted", "unsupported"),
+    *("of_decoding", "first_s", "peak_mib", "seconds", "not_counted", "unsupported"),
     *("mean_ap", "pooled_ap", "f1_at_0", "f1_at_1", "f1_at_2"),
 )
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from benchmarks.rows import ROOT, Row, row_of
 
-TURNS = 5
+TURNS = 3
 SECONDS = 120
 MUST, AIM = 0.6, 0.9  # of plain decoding
 _SCENEDETECT = os.environ.get("SCENEDETECT", "scenedetect")  # PySceneDetect's command, in an environment of its own
@@ -52,7 +52,7 @@ def _rows(film: Path, folder: Path) -> list[Row]:
     measured: dict[str, list[tuple[float, float]]] = {subject: [] for subject in subjects}
     for turn in range(TURNS):
         for subject, command in subjects.items():
-            if "transnetv2" in subject and turn >= 2:
+            if "transnetv2" in subject and turn:
                 continue
             cache = "kept" if "cache" in subject else ""
             measured[subject].append(_measure(command, folder / cache if cache else None))
