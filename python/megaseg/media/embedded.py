@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from megaseg.media.container import Film
-from megaseg.media.subtitles import SubtitleLine
+from megaseg.media.subtitles import SubtitleLine, without_markup
 
-_STYLE = re.compile(r"\{[^}]*\}")  # such as {\i1}
 _SHOWN = 3000  # milliseconds of a line whose end is not known
 
 
@@ -25,4 +23,4 @@ def lines(film: Film, packet: Any) -> list[SubtitleLine]:
 def _plain(rect: Any) -> str:
     """Text of an event of ASS, which libav makes of every kind of text; none of a picture."""
     text = rect.dialogue.decode("utf-8", "replace") if hasattr(rect, "dialogue") else ""
-    return _STYLE.sub("", text).replace("\\h", " ").strip()
+    return without_markup(text)
