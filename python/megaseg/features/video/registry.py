@@ -30,20 +30,10 @@ class VideoFeature:
     measure: Callable[..., Measure]
     options: tuple[str, ...] = ()
 
-    def make(self, **options: Any) -> Measure:
-        """The measure, of those of ``options`` that it takes; it loads no model before its first call.
-
-        Raises:
-            UnsupportedError: a model that is missing or is not what was expected.
-        """
-        return self.measure(**self._own(options))
-
     def spec(self, **options: Any) -> MeasureSpec:
-        """What a decoding pass in a process of its own makes the measure of."""
-        return MeasureSpec.of(self.measure, **self._own(options))
-
-    def _own(self, options: dict[str, Any]) -> dict[str, Any]:
-        return {name: value for name, value in options.items() if name in self.options}
+        """The measure as a decoding pass makes it, of those of ``options`` that it takes."""
+        own = {name: value for name, value in options.items() if name in self.options}
+        return MeasureSpec.of(self.measure, **own)
 
 
 EXTRACTORS = {
