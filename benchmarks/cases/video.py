@@ -1,6 +1,7 @@
 """A film's whole way to its result beside plain decoding, in turns, in fresh processes without a cache.
 
-The film is the example's, scaled to 1080p with noise, 120 s of H.264 at 2.7 Mbit/s; ``--only FILE`` takes other films. Needs ffmpeg.
+The film is the example's, scaled to 1080p with noise, 120 s of H.264 at 2.7 Mbit/s; ``--only FILE`` takes others.
+Needs ffmpeg.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from megaseg.errors import UnsupportedError
 
 
 class OnnxNetwork:
-    """A network of one input, loaded at its first call, so that whoever names it can be sent to a child process.
+    """A network of one input, loaded at its first call.
 
     ``num_threads`` 0 takes all cores. A network's outputs do not depend on it beyond rounding.
     """
@@ -33,9 +33,6 @@ class OnnxNetwork:
             self._session = _session(self.path, self.num_threads)
         outputs: list[NDArray[np.float32]] = self._session.run(None, {self._session.get_inputs()[0].name: rows})
         return outputs
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_session": None}
 
 
 def _session(path: Path, num_threads: int) -> Any:

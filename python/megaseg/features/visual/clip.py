@@ -51,9 +51,6 @@ class ClipMeasure:
         self.identity = f"clip/1 {_fingerprint(self._file)} {self._mean} {self._std}"
         self._tower: Tower | None = None
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_tower": None}
-
     def measure(self, pictures: Pictures) -> NDArray[np.float32]:
         """Values (k, width); see ``PictureMeasure``.
 
