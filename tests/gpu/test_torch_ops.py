@@ -89,6 +89,6 @@ def test_torch_compile_goes_around(op: str, rng: np.random.Generator) -> None:
 
 
 def test_a_type_without_kernels_is_an_error() -> None:
-    x = torch.ones(2, 3, dtype=torch.float64)
-    with pytest.raises(UnsupportedError, match="linear: expected one of cuda float16, .*, got cpu float64"):
+    x = torch.ones(2, 3, dtype=torch.float64, device=DEVICE)
+    with pytest.raises(UnsupportedError, match=f"linear: expected one of cuda float16, .*, got {DEVICE} float64"):
         ops.linear(x, x, None, None, False)
