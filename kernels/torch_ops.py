@@ -109,9 +109,7 @@ def residual_layer_norm(
     return x.new_empty(x.shape)
 
 
-@_define(
-    "linear(Tensor x, Tensor weight, Tensor? bias, Tensor? residual, bool gelu) -> Tensor", class_of=_linear_class
-)
+@_define("linear(Tensor x, Tensor weight, Tensor? bias, Tensor? residual, bool gelu) -> Tensor", class_of=_linear_class)
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None, gelu: bool) -> Tensor:
     """``gelu?(x W^T + bias + residual)``, as ``megaseg.kernels.linear``; the bias is float32."""
     return x.new_empty(len(x), len(weight))

@@ -131,7 +131,7 @@ class RaggedGraph:
         embedded: dict[tuple[Node, Weight, Weight], tuple[Tensor, Tensor]],
         features: Sequence[Tensor],
         batch: DeviceBatch,
-    ) -> Tensor:
+    ) -> Any:
         inputs = [values[source] for source in node.inputs]
         weights = self._weights[node]
         match node.op:
