@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
@@ -62,7 +63,7 @@ def test_a_chain_is_a_path_and_modalities_have_their_own(graph) -> None:
     chain = lanes.chains(nodes, sources)
     for number in set(chain.values()):
         path = [node for node in nodes if chain[node] == number]
-        assert all(before in after.inputs for before, after in zip(path, path[1:], strict=False))
+        assert all(before in after.inputs for before, after in itertools.pairwise(path))
     first = [chain[node] for node in nodes if node.op == "features"]
     assert len(set(first)) == len(first) > 1
 
@@ -94,7 +95,7 @@ def test_every_node_comes_after_what_it_reads(graph, streams, monkeypatch: pytes
                 assert ran[source] is stream or (waits and waits[0].recorded is ran[source] and stream in users[source])
             ran[node] = stream
     assert cuda.current is home
-    assert len(set(ran.values())) == streams
+    assert len(set(ran.values())) == min(streams, 1 + max(lanes.chains(nodes, sources).values()))
     own.end([values[node] for node in graph.results()])
     assert all((home, stream) in cuda.waited for stream in set(ran.values()))
     assert all(home in users[node] for node in graph.results())
