@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import PurePath
-from typing import Any
 
 from megaseg.engine.results.segmentation import Segmentation
+from megaseg.engine.results.source import Source
 from megaseg.engine.tasks.track import Segment, Track
 from megaseg.errors import FeatureError
 from megaseg.export.text import shortened
@@ -91,7 +91,7 @@ class Timeline:
         Raises:
             FeatureError: a rate, timecode or offset that is none.
         """
-        source = getattr(result, "source", None)
+        source = result.source
         rate, start_frame = _counting(frame_rate, start_timecode, source)
         shift = _seconds(offset)
         tracks = list(result.tracks.values())
@@ -117,7 +117,9 @@ class Timeline:
         )
 
 
-def _counting(given: Any, timecode: str | None, source: Any) -> tuple[FrameRate | None, int]:
+def _counting(
+    given: FrameRate | Fraction | str | float | None, timecode: str | None, source: Source | None
+) -> tuple[FrameRate | None, int]:
     """Frame rate and first frame's number: as given, else as the source says."""
     own = timecode or (source.timecode if source else None)
     rate = _rate(given)
@@ -167,7 +169,7 @@ def _start(result: Segmentation, shot: int) -> Fraction:
 
 def _parts(result: Segmentation, track: Track, acts: Sequence[Part], captions: Sequence[str]) -> tuple[Part, ...]:
     """The segments of a track, named; those of a person's own names keep them."""
-    names: Mapping[int, str] = getattr(result, "names", {}).get(track.name, {})
+    names: Mapping[int, str] = result.names.get(track.name, {})
     firsts = [act.first_shot for act in acts]
     base = result.time_base or Fraction(0)
     parts, score = [], 1.0

@@ -49,8 +49,8 @@ class FrameRate:
 
     @property
     def standard(self) -> bool:
-        """Whether editors can work at the rate: a whole one, or one slowed down by 1000/1001."""
-        return self.exact == self.base or self.ntsc
+        """Whether editors can work at the rate."""
+        return is_standard(self.exact)
 
     def frame(self, seconds: Fraction) -> int:
         """The frame whose start is nearest to a time; halves go up."""
@@ -96,6 +96,11 @@ def decimal(seconds: Fraction, digits: int = 3) -> str:
 def _rounded(seconds: Fraction, digits: int) -> int:
     scale: int = 10**digits
     return math.floor(seconds * scale + Fraction(1, 2))
+
+
+def is_standard(rate: Fraction) -> bool:
+    """Whether a rate is a whole one, or one slowed down by 1000/1001."""
+    return rate.denominator == 1 or (rate / _NTSC).denominator == 1
 
 
 def can_drop(rate: Fraction) -> bool:
@@ -149,4 +154,4 @@ def snapped(rate: Fraction) -> Fraction:
 def conformed(rate: Fraction) -> Fraction:
     """The rate at which editors work with a film of a rate: its own, or for a variable one the nearest standard."""
     own = snapped(rate)
-    return own if FrameRate(own).standard else min(STANDARD, key=lambda standard: abs(standard - own))
+    return own if is_standard(own) else min(STANDARD, key=lambda standard: abs(standard - own))
