@@ -20,6 +20,7 @@ __all__ = ["Format", "Timeline", "export", "format_of", "formats", "save"]
 MODULES = (
     *("json_result", "csv_table"),
     *("ffmetadata", "matroska", "vtt", "ogm", "youtube"),
+    *("edl", "resolve", "otio", "fcp7", "fcpxml", "premiere", "avid"),
     *("kodi", "jellyfin"),
     *("ads.cues", "ads.vmap", "ads.hls", "ads.scte35"),
 )
