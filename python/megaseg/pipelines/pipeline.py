@@ -16,6 +16,7 @@ from megaseg.engine.engine import Engine
 from megaseg.engine.inputs.feature_files import FeatureSource, as_features
 from megaseg.engine.inputs.features import Features
 from megaseg.engine.model.config import ModelConfig
+from megaseg.engine.results.edits import Shots, edits_of, edits_on, locked_seconds, with_edits
 from megaseg.engine.results.segmentation import Segmentation, joined, on_shots
 from megaseg.engine.tasks.task import deciding_task
 from megaseg.engine.tasks.together import check_together, options_for_each
@@ -57,8 +58,12 @@ class Passage:
         FeatureError: a model whose recipe no extractor makes of such a source.
     """
 
-    def __init__(self, configs: Sequence[ModelConfig], source: Source, extractors: Extractors) -> None:
+    def __init__(
+        self, configs: Sequence[ModelConfig], source: Source, extractors: Extractors, keep: Segmentation | None = None
+    ) -> None:
         self._reading = extractors.read(source)
+        if keep is not None:
+            self._reading.end_shots_at(locked_seconds(keep))
         self._recipes = [recipe_for(source, config.recipe) for config in configs]
         self._ends: list[NDArray[np.int64] | None] = [None] * len(configs)
         self._found: list[Segmentation] = []
@@ -160,29 +165,34 @@ class Pipeline:
             skip_missing=skip_missing,
         )
 
-    def segment(self, source: Any, **decision: Any) -> Segmentation:
+    def segment(self, source: Any, *, keep: Segmentation | None = None, **decision: Any) -> Segmentation:
         """The result of one movie, with what every model finds.
 
         Args:
             source: features, a feature file, a film, a screenplay or its file, as ``open_source`` takes them.
+            keep: an earlier result that a person has edited, whose locked and barred boundaries and names hold again;
+                shots of a film end at its locked boundaries.
             decision: keywords of ``Engine.segment``, each of which goes to the models whose task takes it.
 
         Raises:
-            FeatureError: a source or features that do not fit the models, or as ``Engine.segment``; names the file or
-                the screenplay.
+            FeatureError: a source or features that do not fit the models, edits of a movie that is another one, or as
+                ``Engine.segment``; names the file or the screenplay.
             UnsupportedError: a missing extra.
         """
         options = self.options(decision)
         with naming(source):
-            return self._segment(source, options)
+            self._check_edits(keep)
+            result = self._segment(source, options, keep)
+            return result if keep is None else with_edits(result, keep)
 
-    def _segment(self, source: Any, options: Sequence[Mapping[str, Any]]) -> Segmentation:
+    def _segment(self, source: Any, options: Sequence[Mapping[str, Any]], keep: Segmentation | None) -> Segmentation:
         opened = open_source(source)
         if isinstance(opened, Features):
             check_same_features([config.recipe for config in self._configs], location(source))
             parts = zip(self.engines, options, strict=True)
-            return joined([engine.segment(prepared(opened, engine.config.recipe), **own) for engine, own in parts])
-        passage = Passage(self._configs, opened, self._extractors)
+            rows = [(engine, prepared(opened, engine.config.recipe), own) for engine, own in parts]
+            return joined([engine.segment(own, **_edited(engine, own, given, keep)) for engine, own, given in rows])
+        passage = Passage(self._configs, opened, self._extractors, keep)
         for place, model in enumerate(passage.order):
             try:
                 features = passage.features(model)
@@ -191,8 +201,17 @@ class Pipeline:
                     raise
                 passage.leave_out(error)
                 continue
-            passage.add(model, self.engines[model].segment(features, **options[model]))
+            engine = self.engines[model]
+            passage.add(model, engine.segment(features, **_edited(engine, features, options[model], keep)))
         return passage.result()
+
+    def _check_edits(self, keep: Segmentation | None) -> None:
+        """Check that some model decides what a person has edited."""
+        if keep is not None and edits_of(keep).locked and not any(map(_takes_edits, self.engines)):
+            raise FeatureError(
+                f"keep: expected a model that finds scenes, {len(edits_of(keep).locked)} of which are locked, "
+                f"got tasks {', '.join(config.task for config in self._configs)}"
+            )
 
     def segment_many(self, movies: Sequence[FeatureSource], **decision: Any) -> list[Segmentation]:
         """``segment`` for the features of several movies, which each model runs together.
@@ -232,6 +251,19 @@ class Pipeline:
         tasks = [config.task for config in self._configs]
         parts = zip(tasks, options_for_each(tasks, decision), strict=True)
         return [deciding_task(task, "segment").given(own) for task, own in parts]
+
+
+def _takes_edits(engine: Engine) -> bool:
+    return "locked" in deciding_task(engine.config.task, "segment").options
+
+
+def _edited(
+    engine: Engine, features: Features, options: Mapping[str, Any], keep: Segmentation | None
+) -> Mapping[str, Any]:
+    """Options of one model with a person's edits, where its task takes them."""
+    if keep is None or not _takes_edits(engine):
+        return options
+    return {**edits_on(keep, Shots(features.num_shots, features.times, features.time_base)), **options}
 
 
 @contextmanager
