@@ -64,6 +64,15 @@ def test_a_film_has_scenes_at_its_own_times(film: Path, tmp_path: Path) -> None:
     assert megaseg.Segmentation.from_json(result.to_json()).redecide(num_scenes=2).remarks == result.remarks
 
 
+def test_an_explained_film_has_its_pictures_of_the_same_pass(film: Path, tmp_path: Path, passes: list[str]) -> None:
+    found = Pipelines(extractors=[VideoExtractor(cache=tmp_path)]).of(Video("film", film)).explained(film)
+    assert passes == ["film"]
+    assert found.result.to_dict() == megaseg.segment(film, extractors=[VideoExtractor(cache=tmp_path)]).to_dict()
+    assert {"visual", "audio"} <= {*found.explanation.modalities}
+    pictures = found.thumbnails.of_shots(found.result.times)
+    assert len({*pictures}) == 8
+
+
 def test_both_models_share_one_decoding_pass_and_later_runs_need_none(
     film: Path, tmp_path: Path, passes: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -161,5 +170,5 @@ def test_locked_boundaries_survive_other_shots(film: Path, tmp_path: Path) -> No
         assert [scene.end_ticks for scene in again.scenes[:-1]] == ends
         assert again.names == {"scenes": {again.scenes[-1].first_shot: "The harbour"}}
     assert again.decision.barred == (1,)  # 0.2 s before
-    with pytest.raises(FeatureError, match=r"keep: expected a model that finds scenes"):
+    with pytest.raises(FeatureError, match="keep: expected a model of scenes, where 2 boundaries are locked"):
         Pipeline.from_checkpoints(["video-acts"], extractors=[listed]).segment(film, keep=edited)

@@ -173,3 +173,17 @@ def test_edits_hold_in_another_run_over_the_same_shots(tmp_path: Path) -> None:
     assert kept.decision.barred == (3,)
     with pytest.raises(FeatureError, match="keep: expected an edited result of the same 36 shots"):
         models.segment(screenplay(), keep=own)
+
+
+def test_an_explained_movie_has_its_result_and_why_from_one_run_of_each_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    both, runs = pipeline("scene", "act"), []
+    for engine in both.engines:
+        own = engine.backend.run
+        monkeypatch.setattr(engine.backend, "run", lambda *given, own=own: runs.append(given[1:]) or own(*given))
+    found = both.explained(screenplay(), num_scenes=8)
+    assert runs == [(("logits", "logits.parts"),), ()], "the scene model comes first"
+    assert found.thumbnails is None
+    assert found.explanation is not None
+    assert found.explanation.importance.shape == (36, len(found.explanation.modalities))
+    assert found.result.to_dict() == both.segment(screenplay(), num_scenes=8).to_dict()
+    assert pipeline("act").explained(screenplay()).explanation is None

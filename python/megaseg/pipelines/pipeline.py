@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,7 +16,7 @@ from megaseg.engine.engine import Engine
 from megaseg.engine.inputs.feature_files import FeatureSource, as_features
 from megaseg.engine.inputs.features import Features
 from megaseg.engine.model.config import ModelConfig
-from megaseg.engine.results.edits import Shots, edits_of, edits_on, locked_seconds, with_edits
+from megaseg.engine.results.edits import locked_seconds, with_edits
 from megaseg.engine.results.segmentation import Segmentation, joined, on_shots
 from megaseg.engine.tasks.task import deciding_task
 from megaseg.engine.tasks.together import check_together, options_for_each
@@ -25,7 +25,13 @@ from megaseg.features.extractor import Extractor, MissingInput, Reading, Unnamed
 from megaseg.features.recipe import recipe_for
 from megaseg.features.screenplay.screenplay import Screenplay
 from megaseg.features.video.similarity import prepared
+from megaseg.media.thumbnails import Thumbnails
+from megaseg.pipelines.explained import Explained, Explaining
+from megaseg.pipelines.keeping import check_edits, edited
 from megaseg.pipelines.sources import Source, location, open_source
+
+Run = Callable[[Engine, Features, Mapping[str, Any]], Segmentation]
+"""Runs a model over features with its own options."""
 
 
 class Extractors:
@@ -50,6 +56,8 @@ class Extractors:
 
 class Passage:
     """One source on its way through the models: which model is next, what that reads, and what was found.
+
+    Its shots end at the boundaries that are locked in ``keep``, an edited result, where it has times.
 
     A model whose rows are longer than a shot, such as an act model of scenes, comes after the one that finds them; its
     rows are the segments found, else those that the source names.
@@ -96,6 +104,11 @@ class Passage:
         """The result of all models together."""
         remarks = (*self._reading.remarks, *self._left_out)
         return dataclasses.replace(joined(self._found), remarks=remarks, source=self._reading.source())
+
+    @property
+    def thumbnails(self) -> Thumbnails | None:
+        """Small pictures of the source; None where it has none."""
+        return self._reading.thumbnails
 
     def _unit_ends(self, units: str) -> NDArray[np.int64]:
         """Last shot (units,) of each segment of a track that was found, else of those that the source names."""
@@ -170,28 +183,49 @@ class Pipeline:
 
         Args:
             source: features, a feature file, a film, a screenplay or its file, as ``open_source`` takes them.
-            keep: an earlier result that a person has edited, whose locked and barred boundaries and names hold again;
+            keep: an earlier result that a person has edited: its locked and barred boundaries and names hold again, and
                 shots of a film end at its locked boundaries.
             decision: keywords of ``Engine.segment``, each of which goes to the models whose task takes it.
 
         Raises:
-            FeatureError: a source or features that do not fit the models, edits of a movie that is another one, or as
+            FeatureError: a source or features that do not fit the models, edits of another movie, or as
                 ``Engine.segment``; names the file or the screenplay.
             UnsupportedError: a missing extra.
         """
         options = self.options(decision)
         with naming(source):
-            self._check_edits(keep)
-            result = self._segment(source, options, keep)
-            return result if keep is None else with_edits(result, keep)
+            return self._found(source, options, lambda engine, features, own: engine.segment(features, **own), keep)[0]
 
-    def _segment(self, source: Any, options: Sequence[Mapping[str, Any]], keep: Segmentation | None) -> Segmentation:
+    def explained(self, source: Any, *, keep: Segmentation | None = None, **decision: Any) -> Explained:
+        """``segment``, with why scenes end where they do and a film's thumbnails; every model runs once.
+
+        Raises:
+            FeatureError, UnsupportedError: as ``segment``.
+        """
+        options, run = self.options(decision), Explaining()
+        with naming(source):
+            result, thumbnails = self._found(source, options, run, keep)
+        return Explained(result, run.explanation, thumbnails)
+
+    def _found(
+        self, source: Any, options: Sequence[Mapping[str, Any]], run: Run, keep: Segmentation | None
+    ) -> tuple[Segmentation, Thumbnails | None]:
+        """The result of a source and its thumbnails, each model run by ``run``, with the edits of ``keep``."""
+        if keep is None:
+            return self._run(source, options, run)
+        check_edits(self.engines, keep)
+        own = lambda engine, features, given: run(engine, features, edited(engine, features, given, keep))  # noqa: E731
+        result, thumbnails = self._run(source, options, own, keep)
+        return with_edits(result, keep), thumbnails
+
+    def _run(
+        self, source: Any, options: Sequence[Mapping[str, Any]], run: Run, keep: Segmentation | None = None
+    ) -> tuple[Segmentation, Thumbnails | None]:
         opened = open_source(source)
         if isinstance(opened, Features):
             check_same_features([config.recipe for config in self._configs], location(source))
             parts = zip(self.engines, options, strict=True)
-            rows = [(engine, prepared(opened, engine.config.recipe), own) for engine, own in parts]
-            return joined([engine.segment(own, **_edited(engine, own, given, keep)) for engine, own, given in rows])
+            return joined([run(engine, prepared(opened, engine.config.recipe), own) for engine, own in parts]), None
         passage = Passage(self._configs, opened, self._extractors, keep)
         for place, model in enumerate(passage.order):
             try:
@@ -201,17 +235,8 @@ class Pipeline:
                     raise
                 passage.leave_out(error)
                 continue
-            engine = self.engines[model]
-            passage.add(model, engine.segment(features, **_edited(engine, features, options[model], keep)))
-        return passage.result()
-
-    def _check_edits(self, keep: Segmentation | None) -> None:
-        """Check that some model decides what a person has edited."""
-        if keep is not None and edits_of(keep).locked and not any(map(_takes_edits, self.engines)):
-            raise FeatureError(
-                f"keep: expected a model that finds scenes, {len(edits_of(keep).locked)} of which are locked, "
-                f"got tasks {', '.join(config.task for config in self._configs)}"
-            )
+            passage.add(model, run(self.engines[model], features, options[model]))
+        return passage.result(), passage.thumbnails
 
     def segment_many(self, movies: Sequence[FeatureSource], **decision: Any) -> list[Segmentation]:
         """``segment`` for the features of several movies, which each model runs together.
@@ -251,19 +276,6 @@ class Pipeline:
         tasks = [config.task for config in self._configs]
         parts = zip(tasks, options_for_each(tasks, decision), strict=True)
         return [deciding_task(task, "segment").given(own) for task, own in parts]
-
-
-def _takes_edits(engine: Engine) -> bool:
-    return "locked" in deciding_task(engine.config.task, "segment").options
-
-
-def _edited(
-    engine: Engine, features: Features, options: Mapping[str, Any], keep: Segmentation | None
-) -> Mapping[str, Any]:
-    """Options of one model with a person's edits, where its task takes them."""
-    if keep is None or not _takes_edits(engine):
-        return options
-    return {**edits_on(keep, Shots(features.num_shots, features.times, features.time_base)), **options}
 
 
 @contextmanager

@@ -35,6 +35,7 @@ from megaseg.media.shots.lists import read_shots
 from megaseg.media.shots.lists.clock import FilmClock
 from megaseg.media.sidecars import find_sidecar, read_subtitles
 from megaseg.media.subtitles import SubtitleLine, spoken
+from megaseg.media.thumbnails import Thumbnails
 from megaseg.media.video import Video
 
 NEAR_CUT = Fraction(1, 2)  # seconds around a given end of a shot in which detected ends mean the same
@@ -131,7 +132,7 @@ class VideoReading:
             kinds[feature.kind].append(feature.spec(num_threads=own.num_threads, folder=str(own.clip)))
         found = read_video(
             self.video,
-            Measures(*(tuple(specs) for specs in kinds.values())),
+            Measures(**{kind: tuple(specs) for kind, specs in kinds.items()}, thumbnails=True),
             cache=None if own.cache is None else own.cache / "films",
             advance=lambda done, whole: own.advance("decoding", done, whole),
         )
@@ -156,6 +157,15 @@ class VideoReading:
         cuts = np.array([clock.frame(seconds) for seconds in self._ends], np.int64)
         reach = 0 if own.shots is not None else round(clock.rate * NEAR_CUT)
         return ShotTimes.of(ended_before(found, cuts, reach), recording)
+
+    @property
+    def thumbnails(self) -> Thumbnails:
+        """Small pictures of the film.
+
+        Raises:
+            FeatureError, UnsupportedError: as ``recording``.
+        """
+        return self.recording.thumbnails
 
     @cached_property
     def lines(self) -> tuple[SubtitleLine, ...]:
