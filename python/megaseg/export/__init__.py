@@ -17,7 +17,10 @@ from megaseg.export.timeline import Timeline
 __all__ = ["Format", "Timeline", "export", "format_of", "formats", "save"]
 
 # Modules of this package, in the order in which users see their formats.
-MODULES = ("json_result", "csv_table")
+MODULES = (
+    *("json_result", "csv_table"),
+    *("edl", "resolve", "otio", "fcp7", "fcpxml", "premiere", "avid"),
+)
 
 
 @cache

@@ -72,6 +72,11 @@ class Timeline:
         """Whether the shots have times."""
         return self.result.times is not None and self.result.time_base is not None
 
+    @property
+    def sound(self) -> bool:
+        """Whether the film has sound, as films have that the result knows nothing of."""
+        return self.result.source is None or self.result.source.loudness is not None
+
     @classmethod
     def of(
         cls,
