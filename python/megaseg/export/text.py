@@ -25,5 +25,5 @@ def shortened(text: str, letters: int) -> str:
     if len(text) <= letters:
         return text
     begin = text[: letters - 1]
-    words = begin.rsplit(" ", 1)[0] if text[letters - 1] != " " else begin
+    words = begin.rsplit(" ", 1)[0] if text[letters - 1].isalnum() else begin
     return f"{words.rstrip(' ,;:.-–—')}…"
