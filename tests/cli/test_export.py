@@ -107,8 +107,8 @@ def test_a_format_that_cannot_say_a_movie_stops_no_other(
     code, _, err = run(*arguments)
     assert code == 2
     assert (
-        "movie.npz: frame_rate: expected one for edl, such as 25 or 29.97df, got none; megaseg export takes --frame-rate"
-        in err
+        "movie.npz: frame_rate: expected one for edl, such as 25 or 29.97df, got none; megaseg export takes "
+        "--frame-rate" in err
     )
     assert [file.name for file in (tmp_path / "out").iterdir()] == ["movie.csv"]
 
