@@ -80,7 +80,8 @@ def _shots(name: str, value: Any) -> tuple[int, ...]:
     Raises:
         FeatureError: not whole numbers from 0 on.
     """
-    shots = list(value) if isinstance(value, (Iterable, np.ndarray)) and not isinstance(value, (str, bytes)) else [None]
+    of_shots = isinstance(value, (Iterable, np.ndarray)) and not isinstance(value, (str, bytes))
+    shots: list[Any] = list(value) if of_shots else [None]
     for shot in shots:
         if not _is_a(shot, "int") or shot < 0:
             raise FeatureError(f"{name}: expected numbers of shots from 0 on, got {value!r:.40}")
