@@ -263,10 +263,17 @@ def test_sound_is_cut_with_the_picture_where_the_film_has_some() -> None:
     assert bounds([*timeline.audio_tracks()[1]]) == bounds(clips_of(timeline)) == [0, 25, 50]
 
 
-@pytest.mark.parametrize("media", ["/films/The Harbour & 1 #2.mp4", "https://example.org/a.mp4"])
-def test_media_is_a_url(media: str) -> None:
+@pytest.mark.parametrize(
+    ("media", "wanted"),
+    [
+        ("/films/The Harbour & 1 #2.mp4", "file:///films/The%20Harbour%20%26%201%20%232.mp4"),
+        ("The Harbour.mp4", "The%20Harbour.mp4"),
+        ("/films/\udce9t\udce9.mp4", "file:///films/%E9t%E9.mp4"),  # a name of other bytes than UTF-8
+        ("https://example.org/a.mp4?b=c&d", "https://example.org/a.mp4?b=c&d"),
+    ],
+)
+def test_media_is_a_url(media: str, wanted: str) -> None:
     movie = result([1000, 2000], ends=[0])
-    wanted = media if "://" in media else "file:///films/The%20Harbour%20%26%201%20%232.mp4"
     for name, adapter in (("otio", "otio_json"), ("fcp7", "fcp_xml")):
         timeline = read(export(movie, name, frame_rate=25, media=media), adapter)
         assert clips_of(timeline)[0].media_reference.target_url == wanted
