@@ -35,6 +35,7 @@ from megaseg.cli.console import (
     progress,
 )
 from megaseg.cli.delivery import Movie, deliver, formats_of, targets, to_stdout
+from megaseg.cli.edits import KeepOption, edits_for
 from megaseg.cli.film import (
     DetectorOption,
     ShotsOption,
@@ -66,6 +67,7 @@ def segment(
     min_scene_length: LengthOption = None,
     num_scenes: ScenesOption = None,
     ordered: OrderedOption = None,
+    keep: KeepOption = None,
     output_path: OutputOption = None,
     format: FormatOption = None,
     plot: PlotOption = None,
@@ -94,9 +96,10 @@ def segment(
     movies = sources(inputs, failures, kind, name)
     if not movies:
         failures.end(0)
+    edits = None if keep is None else edits_for(keep, len(movies) + len(failures))
     files = targets([movie.name for movie in movies], output_path, plot, formats=formats, failed=len(failures))
     require_one_film(sum(isinstance(movie, Video) for movie in movies), shots, subtitles)
-    decision = {
+    decision: dict[str, Any] = {
         "threshold": threshold,
         "min_scene_length": min_scene_length,
         "num_scenes": num_scenes,
@@ -112,10 +115,10 @@ def segment(
             pipelines = Pipelines(checkpoint, extractors=[films], num_threads=threads, **model)
             pipelines.check(movies, decision)  # refused here, not by every movie
         for movie, own_files in zip(movies, files, strict=True):
-            with failures.of(path_of(movie)), named_flags(*MODEL_KEYWORDS), stages.of(movie.name):
+            with failures.of(path_of(movie)), named_flags(*MODEL_KEYWORDS, "keep"), stages.of(movie.name):
                 pipeline, opened = pipelines.opened(movie)
                 with hints(pipeline, opened):
-                    result = pipeline.segment(opened, **decision)
+                    result = pipeline.segment(opened, keep=edits, **decision)
                 print_warnings(result.remarks)
                 own = Movie(movie.name, movie, row_of(movie, pipeline))
                 deliver(result, own, own_files, plot, json or to_stdout(output_path), ads)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -123,9 +124,17 @@ class ScreenplayReading:
         """What the parser remarked."""
         return self._play.remarks
 
+    @property
+    def thumbnails(self) -> None:
+        """None: a screenplay has no pictures."""
+        return None
+
     def times(self) -> tuple[None, None]:
         """None: a screenplay has no times."""
         return None, None
+
+    def end_shots_at(self, seconds: Sequence[Fraction]) -> None:
+        """Nothing: blocks are what they are."""
 
     def source(self) -> Source:
         """The screenplay's name, and the first words of each block."""
