@@ -142,7 +142,11 @@ def deliver(
     """Write a movie's files and picture where they are wanted, and print a line of JSON or tables."""
     if files:
         media = str(movie.source.path.absolute()) if isinstance(movie.source, Video) else None
-        write_files(Timeline.of(result, title=movie.name, media=media, ads=ads), files)
+        try:
+            write_files(Timeline.of(result, title=movie.name, media=media, ads=ads), files)
+        except FeatureError as error:
+            hint = "; megaseg export takes --frame-rate" if "frame_rate" in str(error) else ""
+            raise FeatureError(f"{error}{hint}") from error
     if plot is not None:
         _plot(result, movie, plot)
     if json:
