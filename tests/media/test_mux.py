@@ -17,11 +17,11 @@ from typing import Any
 import av
 import films
 import pytest
-from timed_results import NASTY
 
 from megaseg.errors import FeatureError, UnsupportedError
 from megaseg.media.mux import Chapter, write_chapters
 
+NASTY = 'Tom & "Jerry" <b>;#=\\ --> ]]>\r\n\tשלום \u202eabc 🎬\x0b\x07'
 LINE = 'Tom & "Jerry" <b>;#=\\ --> ]]> שלום \u202eabc 🎬'  # NASTY on one line, without control characters
 RATE = Fraction(24000, 1001)
 FRAMES = 96
