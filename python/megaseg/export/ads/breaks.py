@@ -71,5 +71,4 @@ def _act_ends(result: Segmentation) -> NDArray[np.bool_]:
 
 def _seconds(ticks: NDArray[np.int64], base: Fraction) -> NDArray[np.float64]:
     """Ticks of any shape as float64: ticks times numerator, divided by denominator."""
-    seconds: NDArray[np.float64] = ticks * float(base.numerator) / float(base.denominator)
-    return seconds
+    return np.asarray(ticks * float(base.numerator) / float(base.denominator), dtype=np.float64)
