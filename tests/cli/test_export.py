@@ -57,7 +57,7 @@ def test_options_of_the_clock_reach_the_files(run: Run, kept: Path) -> None:
     _, out, _ = run("export", str(kept), "--format", "edl", *clock)
     assert out.splitlines()[:2] == ["TITLE: Film", "FCM: DROP FRAME"]
     assert "00:00:00;00 00:00:00;15" in out
-    assert "FROM CLIP NAME: /a/b.mov" in out
+    assert "* FROM CLIP NAME: b.mov\n* SOURCE FILE: /a/b.mov\n" in out
 
 
 @pytest.mark.parametrize(

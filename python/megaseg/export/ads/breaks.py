@@ -42,7 +42,7 @@ def breaks(timeline: Timeline) -> tuple[Break, ...]:
         loudness = result.source.loudness[shots].astype(np.float64)
     ends = _act_ends(result)
     worths = worth(scores, loudness, ends)
-    times, duration = _seconds(ticks, base), float(_seconds(result.times[-1, 1], base))
+    times, duration = _seconds(ticks, base), float(int(result.times[-1, 1]) * base)
     speech = np.zeros((0, 2)) if result.source is None else _seconds(result.source.speech, base)
     free = np.flatnonzero(allowed(timeline.ads, times, speech, duration))
     chosen = free[choose(timeline.ads, times[free], worths[free], duration)]
@@ -70,6 +70,5 @@ def _act_ends(result: Segmentation) -> NDArray[np.bool_]:
 
 
 def _seconds(ticks: NDArray[np.int64], base: Fraction) -> NDArray[np.float64]:
-    """Ticks of any shape as float64: times the numerator, then divided by the denominator."""
-    seconds: NDArray[np.float64] = ticks.astype(np.float64) * base.numerator / base.denominator
-    return seconds
+    """Ticks of any shape as float64: ticks times numerator, divided by denominator."""
+    return np.asarray(ticks * float(base.numerator) / float(base.denominator), dtype=np.float64)

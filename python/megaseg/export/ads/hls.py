@@ -33,7 +33,7 @@ def write(timeline: Timeline) -> bytes:
         f"#EXT-X-PROGRAM-DATE-TIME:{_date(Fraction(0))}",
     ]
     lines += [_date_range(one, section, timeline) for one, section in found]
-    media = quoted(timeline.media.rpartition("/")[2])
+    media = quoted(timeline.file_name)
     for number, length in enumerate(lengths):
         if number:
             lines += [_cue_out(timeline), "#EXT-X-CUE-IN"]
