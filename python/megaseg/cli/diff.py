@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from megaseg.cli.console import JsonOption, named_flags, print_json
+from megaseg.cli.console import JsonOption, exact, named_flags, print_json
 from megaseg.cli.delivery import read_result
 from megaseg.evaluation.differences import Differences, TrackDifferences, differences
 from megaseg.media.timecode import clock
@@ -30,9 +30,8 @@ def diff(
     Exit code 0 where nothing differs, 1 where something does.
     """
     with named_flags("tolerance"):
-        found = differences(
-            read_result(before), read_result(now), None if tolerance is None else Fraction(str(tolerance))
-        )
+        within = None if tolerance is None else exact(tolerance, "--tolerance")
+        found = differences(read_result(before), read_result(now), within)
     if json:
         print_json(plain(found))
     else:

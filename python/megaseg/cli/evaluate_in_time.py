@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from fractions import Fraction
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from megaseg.cli.console import JsonOption, named_flags, output, print_json
+from megaseg.cli.console import JsonOption, exact, named_flags, output, print_json
 from megaseg.evaluation.boundaries import read_boundaries
 from megaseg.evaluation.in_time import SECONDS, Agreement, InTime, in_time
 
@@ -38,7 +37,7 @@ def scenes_in_time(
     """
     with named_flags("tolerance", "track", "frame_rate"):
         own, true = read_boundaries(predicted, reference, track=track, frame_rate=frame_rate)
-        found = in_time(own, true, [Fraction(str(one)) for one in tolerance] if tolerance else SECONDS)
+        found = in_time(own, true, [exact(one, "--tolerance") for one in tolerance] if tolerance else SECONDS)
     if json:
         print_json(asdict(found))
         return

@@ -134,6 +134,6 @@ def _parts(times: Sequence[Fraction], chunks: int) -> NDArray[np.int64]:
     """Number of boundaries before each of ``chunks`` + 1 units; a boundary ends the unit in whose chunk it lies."""
     marks = np.zeros(chunks, np.int64)
     for time in times:
-        if chunks:
+        if chunks and time <= chunks * CHUNK:  # the rest is no whole chunk
             marks[min(math.floor(time / CHUNK), chunks - 1)] = 1
     return np.concatenate([[0], np.cumsum(marks)])

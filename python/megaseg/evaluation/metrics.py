@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from megaseg.errors import FeatureError, UnsupportedError
 
 TOLERANCES = (0, 1, 2)  # shots
-Place = int | Fraction  # a shot, or seconds
+Place = TypeVar("Place", int, Fraction)  # a shot, or seconds
 
 
 @dataclass(frozen=True, slots=True)

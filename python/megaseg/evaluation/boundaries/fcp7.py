@@ -13,7 +13,7 @@ from megaseg.evaluation.boundaries.xml_root import root_of
 
 def fits(text: str) -> bool:
     """The outermost element has the format's name."""
-    return re.search(r"<xmeml[\s>]", text[:4096]) is not None
+    return re.search(r"<xmeml[\s>/]", text[:4096]) is not None
 
 
 def read(text: str, counting: Counting) -> list[Span]:

@@ -14,7 +14,7 @@ _TIME = re.compile(r"(-?\d{1,18}(?:/[1-9]\d{0,17})?)s", re.ASCII)
 
 def fits(text: str) -> bool:
     """The outermost element has the format's name."""
-    return re.search(r"<fcpxml[\s>]", text[:4096]) is not None
+    return re.search(r"<fcpxml[\s>/]", text[:4096]) is not None
 
 
 def read(text: str, counting: Counting) -> list[Span]:
@@ -27,7 +27,8 @@ def read(text: str, counting: Counting) -> list[Span]:
     spine = None if sequence is None else sequence.find("spine")
     if sequence is None or spine is None:
         raise FeatureError("expected a sequence with clips, got none")
-    origin, end, spans = _seconds(sequence.get("tcStart", "0s")), Fraction(0), []
+    origin, end = _seconds(sequence.get("tcStart", "0s")), Fraction(0)
+    spans: list[Span] = []
     for clip in spine:
         if "duration" not in clip.attrib or clip.tag == "transition":
             continue

@@ -12,7 +12,7 @@ from megaseg.evaluation.boundaries.xml_root import root_of
 
 def fits(text: str) -> bool:
     """Chapters stand in an element of that name."""
-    return re.search(r"<Chapters[\s>]", text[:4096]) is not None
+    return re.search(r"<Chapters[\s>/]", text[:4096]) is not None
 
 
 def read(text: str, counting: Counting) -> list[Span]:

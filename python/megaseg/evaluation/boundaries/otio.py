@@ -25,7 +25,8 @@ def read(text: str, counting: Counting) -> list[Span]:
     try:
         tracks = json.loads(text)["tracks"]["children"]
         track = next(track for track in tracks if track.get("kind") == "Video")
-        spans, at = [], Fraction(0)
+        spans: list[Span] = []
+        at = Fraction(0)
         for item in track["children"]:
             if item["OTIO_SCHEMA"].startswith("Transition."):
                 continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from fractions import Fraction
 
 from megaseg.errors import FeatureError
 from megaseg.evaluation.boundaries.clock import Counting, Span, seconds
@@ -19,13 +20,16 @@ def read(text: str, counting: Counting) -> list[Span]:
     Raises:
         FeatureError: a line that begins with no time; names it.
     """
-    starts = [seconds("0")]
+    starts = []
     for number, line in enumerate(text.splitlines(), 1):
-        if words := re.split(r"[\s,;]+", line.strip(), maxsplit=1) if line.strip() else []:
-            if words[0].startswith("#"):
-                continue
+        if line.strip() and not line.lstrip().startswith("#"):
             try:
-                starts.append(seconds(words[0]))
+                starts.append(seconds(_first(line)))
             except FeatureError as error:
                 raise FeatureError(f"line {number}: {error}") from error
-    return [(start, None) for start in starts]
+    return [(start, None) for start in (Fraction(0), *starts)] if starts else []
+
+
+def _first(line: str) -> str:
+    """What stands before the first blank, bar or semicolon, without a comma at its end."""
+    return re.split(r"[\s;|]", line.strip(), maxsplit=1)[0].rstrip(",")
