@@ -81,3 +81,31 @@ def test_differences_are_lines_or_json(run: Run, edited: Path, tmp_path: Path) -
     code, out, err = run("diff", edited, tmp_path / "movie.npz")
     assert (code, out) == (2, "")
     assert "expected the JSON of a result" in err
+
+
+def test_scenes_in_time(run: Run, edited: Path, tmp_path: Path) -> None:
+    reference = tmp_path / "reference.txt"
+    reference.write_text("0:00 Start\n0:19.5 Quay\n1:10 Storm\n")
+    code, out, err = run("eval", "scenes-in-time", edited, reference, "--json", "--tolerance", "1", "--tolerance", "30")
+    found = json.loads(out)
+    assert (code, err) == (0, "")
+    assert (found["predicted"], found["reference"]) == (2, 2)
+    assert [(one["tolerance"], one["pairs"]) for one in found["seconds"]] == [(1, 1), (30, 2)]
+    assert [one["pairs"] for one in found["shots"]] == [1, 1, 1]  # boundaries after shots 4 and 11, and 4 and 18
+    assert found["distance"] == (0.75 + 25) / 2
+    code, out, _ = run("eval", "scenes-in-time", reference, edited)
+    assert code == 0
+    assert "2 boundaries, 2 in the reference" in out
+    assert "2 shots" in out
+    for arguments, message in (
+        (("--tolerance", "nan"), "--tolerance: expected a finite number, got nan"),
+        (("--tolerance", "-1"), "--tolerance: expected 0 or more seconds, got -1"),
+        (("--track", "acts"), "edited.json: --track: expected scenes, got 'acts'"),
+        (("--frame-rate", "x"), "--frame-rate: expected frames a second"),
+    ):
+        code, out, err = run("eval", "scenes-in-time", edited, reference, *arguments)
+        assert (code, out, len(err.splitlines())) == (2, "", 1)
+        assert message in err
+    code, _, err = run("eval", "scenes-in-time", edited, tmp_path / "movie.npz")
+    assert code == 2
+    assert "movie.npz: expected a result or a list of boundaries, got binary data" in err

@@ -109,7 +109,7 @@ def test_files_of_other_programs(text: str, tmp_path: Path) -> None:
         ("[1, ", "expected a list of seconds"),
         ("{}", "schema: expected"),
         ('{"OTIO_SCHEMA": "Timeline.1"}', "expected a timeline with a track of pictures"),
-        ("Start Time (seconds),x\n,1\n", "line 2: expected Start Time"),
+        ("Start Time (seconds),x\n,1\n", "row 1: expected Start Time"),
         (";FFMETADATA1\n[CHAPTER]\nEND=3\n", "chapter 1: expected START="),
         ("<Chapters>", "expected well-formed XML"),
         ("<!DOCTYPE a [<!ENTITY b 'c'>]><Chapters>&b;</Chapters>", "without entities of its own"),
@@ -149,3 +149,42 @@ def test_a_result_s_track_and_shots(tmp_path: Path) -> None:
     assert (found.seconds, found.shots) == (None, (1, 3))
     with pytest.raises(FeatureError, match=r"r\.json: track: expected scenes, got 'acts'"):
         read_boundaries(tmp_path / "r.json", track="acts")
+
+
+SEEDS = [
+    "0:10 a\n",
+    "[1, 2]",
+    "Start Time (seconds),End Time (seconds)\n0,1\n1,2\n",
+    ";FFMETADATA1\n[CHAPTER]\nTIMEBASE=1/10\nSTART=0\nEND=100\n",
+    "WEBVTT\n\n00:00.000 --> 00:10.000\na\n",
+    "CHAPTER01=00:00:00.000\n",
+    "<Chapters><EditionEntry><ChapterAtom><ChapterTimeStart>00:00:00</ChapterTimeStart></ChapterAtom></EditionEntry></Chapters>",
+    "001 AX V C 00:00:00:00 00:00:10:00 01:00:00:00 01:00:10:00\n",
+    '{"OTIO_SCHEMA": "Timeline.1", "tracks": {"children": [{"kind": "Video", "children": [{"OTIO_SCHEMA": "Clip.1", '
+    '"source_range": {"duration": {"value": 2, "rate": 24}}}]}]}}',
+    "<fcpxml><sequence tcStart='0s'><spine><clip offset='0s' duration='1/24s'/></spine></sequence></fcpxml>",
+    "<xmeml><sequence><rate><timebase>24</timebase><ntsc>TRUE</ntsc></rate><media><video><track><clipitem><start>0</start>"
+    "<end>9</end></clipitem></track></video></media></sequence></xmeml>",
+]
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    seed=st.sampled_from(SEEDS),
+    edits=st.lists(st.tuples(st.integers(0, 400), st.text("0129 -:;,./[]{}<>\"'=\nnulsNaE", max_size=4)), max_size=4),
+)
+def test_any_text_is_read_or_refused(
+    seed: str, edits: list[tuple[int, str]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    text = seed
+    for place, put in edits:
+        place %= len(text) + 1
+        text = text[:place] + put + text[place + len(put) // 2 :]
+    path = tmp_path_factory.getbasetemp() / "text"
+    path.write_text(text)
+    try:
+        (found,) = read_boundaries(path, frame_rate="24")
+    except FeatureError:
+        return
+    assert found.seconds is not None
+    assert list(found.seconds) == sorted(set(found.seconds))
