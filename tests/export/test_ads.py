@@ -43,7 +43,7 @@ def test_breaks_keep_the_rules_and_prefer_high_scores() -> None:
     scores[3], scores[8] = 0.9, 0.8
     rules = AdRules(spacing=20 * MINUTE, head=6 * MINUTE, tail=6 * MINUTE, per_hour=2)
     assert shots_before(hour(scores=scores), rules) == [3, 9]  # 8 is nearer than 30 minutes
-    assert shots_before(hour(scores=scores), AdRules(spacing=20 * MINUTE, per_hour=3)) == [3, 8]
+    assert shots_before(hour(scores=scores), AdRules(spacing=25 * MINUTE, head=6 * MINUTE)) == [3, 8]
     assert shots_before(hour(), EVERYWHERE) == list(range(11))
     assert shots_before(hour(), AdRules(spacing=0, head=0, tail=0, per_hour=0)) == []
 

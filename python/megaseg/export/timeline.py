@@ -76,6 +76,11 @@ class Timeline:
         return self.result.times is not None and self.result.time_base is not None
 
     @property
+    def file_name(self) -> str:
+        """The film's file without its folders."""
+        return PurePath(self.media).name
+
+    @property
     def sound(self) -> bool:
         """Whether the film has sound, as films have that the result knows nothing of."""
         return self.result.source is None or self.result.source.loudness is not None

@@ -8,11 +8,11 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 from fractions import Fraction
 from itertools import pairwise
-from urllib.parse import quote
 
 from megaseg.export.ads.breaks import Break
 from megaseg.export.ads.scte35 import sections
 from megaseg.export.formats import Format
+from megaseg.export.text import quoted
 from megaseg.export.timeline import Timeline
 from megaseg.media.timecode import decimal, ticks
 
@@ -33,7 +33,7 @@ def write(timeline: Timeline) -> bytes:
         f"#EXT-X-PROGRAM-DATE-TIME:{_date(Fraction(0))}",
     ]
     lines += [_date_range(one, section, timeline) for one, section in found]
-    media = quote(timeline.media.rpartition("/")[2])
+    media = quoted(timeline.file_name)
     for number, length in enumerate(lengths):
         if number:
             lines += [_cue_out(timeline), "#EXT-X-CUE-IN"]
