@@ -6,6 +6,14 @@ from typing import Annotated, Any
 
 import typer
 
+from megaseg.cli.ads import (
+    AdHeadOption,
+    AdLengthOption,
+    AdSpacingOption,
+    AdsPerHourOption,
+    AdTailOption,
+    ad_rules,
+)
 from megaseg.cli.console import (
     MODEL_KEYWORDS,
     BackendOption,
@@ -27,6 +35,7 @@ from megaseg.cli.console import (
     progress,
 )
 from megaseg.cli.delivery import Movie, deliver, formats_of, targets, to_stdout
+from megaseg.cli.edits import KeepOption, edits_for
 from megaseg.cli.film import (
     DetectorOption,
     ShotsOption,
@@ -58,9 +67,15 @@ def segment(
     min_scene_length: LengthOption = None,
     num_scenes: ScenesOption = None,
     ordered: OrderedOption = None,
+    keep: KeepOption = None,
     output_path: OutputOption = None,
     format: FormatOption = None,
     plot: PlotOption = None,
+    ad_spacing: AdSpacingOption = None,
+    ad_head: AdHeadOption = None,
+    ad_tail: AdTailOption = None,
+    ads_per_hour: AdsPerHourOption = None,
+    ad_length: AdLengthOption = None,
     device: DeviceOption = "auto",
     compute_type: ComputeTypeOption = "auto",
     overflow: OverflowOption = "error",
@@ -76,13 +91,15 @@ def segment(
     """
     require_kind(kind, inputs)
     formats = formats_of(format)
+    ads = ad_rules(ad_spacing, ad_head, ad_tail, ads_per_hour, ad_length)
     failures = Failures()
     movies = sources(inputs, failures, kind, name)
     if not movies:
         failures.end(0)
+    edits = None if keep is None else edits_for(keep, len(movies) + len(failures))
     files = targets([movie.name for movie in movies], output_path, plot, formats=formats, failed=len(failures))
     require_one_film(sum(isinstance(movie, Video) for movie in movies), shots, subtitles)
-    decision = {
+    decision: dict[str, Any] = {
         "threshold": threshold,
         "min_scene_length": min_scene_length,
         "num_scenes": num_scenes,
@@ -98,13 +115,13 @@ def segment(
             pipelines = Pipelines(checkpoint, extractors=[films], num_threads=threads, **model)
             pipelines.check(movies, decision)  # refused here, not by every movie
         for movie, own_files in zip(movies, files, strict=True):
-            with failures.of(path_of(movie)), named_flags(*MODEL_KEYWORDS), stages.of(movie.name):
+            with failures.of(path_of(movie)), named_flags(*MODEL_KEYWORDS, "keep"), stages.of(movie.name):
                 pipeline, opened = pipelines.opened(movie)
                 with hints(pipeline, opened):
-                    result = pipeline.segment(opened, **decision)
+                    result = pipeline.segment(opened, keep=edits, **decision)
                 print_warnings(result.remarks)
                 own = Movie(movie.name, movie, row_of(movie, pipeline))
-                deliver(result, own, own_files, plot, json or to_stdout(output_path))
+                deliver(result, own, own_files, plot, json or to_stdout(output_path), ads)
                 done += 1
             bar.advance(bar.task_ids[0])
     failures.end(done)
