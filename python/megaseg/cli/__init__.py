@@ -16,8 +16,10 @@ from megaseg.cli import (
     doctor,
     evaluate,
     explain,
+    export,
     export_inference_server,
     features,
+    formats,
     info,
     redecide,
     results,
@@ -54,6 +56,8 @@ app = typer.Typer(
 app.command("segment")(segment.segment)
 app.command("shots")(shots.shots)
 app.command("redecide")(redecide.redecide)
+app.command("export")(export.export)
+app.command("formats")(formats.formats)
 app.command("catalog")(catalog.catalog)
 app.command("explain")(explain.explain)
 app.command("serve")(serve.serve)

@@ -102,7 +102,13 @@ OrderedOption = Annotated[
 ]
 OutputOption = Annotated[
     Path | None,
-    typer.Option("--output", "-o", help="Where results go: a .json file, a folder, or - for JSON on stdout."),
+    typer.Option(
+        "--output", "-o", help="Where results go: a file (.json, or of a format), a folder, or - for JSON on stdout."
+    ),
+]
+FormatOption = Annotated[
+    str | None,
+    typer.Option("--format", help="Formats of files, several with commas: json, fcpxml, edl, ... (megaseg formats)."),
 ]
 PlotOption = Annotated[
     Path | None, typer.Option("--plot", help="Picture of scores and boundaries (.png, .svg); extra plot.")

@@ -16,9 +16,7 @@ from megaseg.cli.console import (
     ScenesOption,
     named_flags,
 )
-from megaseg.cli.delivery import Movie, deliver, targets, to_stdout
-from megaseg.engine.results.segmentation import Segmentation
-from megaseg.errors import FeatureError
+from megaseg.cli.delivery import Movie, deliver, read_result, targets, to_stdout
 
 
 def redecide(
@@ -34,15 +32,10 @@ def redecide(
     json: JsonOption = False,
 ) -> None:
     """Decide again on a result's kept scores, without running the model."""
-    try:
-        kept = Segmentation.from_json(result.read_text(encoding="utf-8"))
-    except UnicodeDecodeError as error:
-        raise FeatureError(f"{result}: expected the JSON of a result, got binary data") from error
-    except FeatureError as error:
-        raise FeatureError(f"{result}: {error}") from error
-    (target,) = targets([result.stem], output_path)
+    kept = read_result(result)
+    (files,) = targets([result.stem], output_path)
     with named_flags():
         changed = kept.redecide(
             threshold=threshold, min_scene_length=min_scene_length, num_scenes=num_scenes, ordered=ordered
         )
-    deliver(changed, Movie(result.stem), target, plot, json or to_stdout(output_path))
+    deliver(changed, Movie(result.stem), files, plot, json or to_stdout(output_path))

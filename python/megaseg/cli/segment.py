@@ -12,6 +12,7 @@ from megaseg.cli.console import (
     CheckpointsOption,
     ComputeTypeOption,
     DeviceOption,
+    FormatOption,
     JsonOption,
     LengthOption,
     OrderedOption,
@@ -25,7 +26,7 @@ from megaseg.cli.console import (
     print_warnings,
     progress,
 )
-from megaseg.cli.delivery import Movie, deliver, targets, to_stdout
+from megaseg.cli.delivery import Movie, deliver, formats_of, targets, to_stdout
 from megaseg.cli.film import (
     DetectorOption,
     ShotsOption,
@@ -58,6 +59,7 @@ def segment(
     num_scenes: ScenesOption = None,
     ordered: OrderedOption = None,
     output_path: OutputOption = None,
+    format: FormatOption = None,
     plot: PlotOption = None,
     device: DeviceOption = "auto",
     compute_type: ComputeTypeOption = "auto",
@@ -68,16 +70,17 @@ def segment(
 ) -> None:
     """Find scenes, acts, or both, in films, in screenplays (Fountain, text, FDX, PDF, JSONL), or in features of movies.
 
-    Prints a table, or with --json (or -o -) one result a line. A movie that fails does not stop the others: stdout has
-    results only, stderr lists the failures at the end. Exit code 0 when every movie has its result, 1 when some
-    have, 2 when none has.
+    Prints a table, or with --json (or -o -) one result a line; --format writes files for editors and players into the
+    folder of --output. A movie that fails does not stop the others: stdout has results only, stderr lists the failures
+    at the end. Exit code 0 when every movie has its result, 1 when some have, 2 when none has.
     """
     require_kind(kind, inputs)
+    formats = formats_of(format)
     failures = Failures()
     movies = sources(inputs, failures, kind, name)
     if not movies:
         failures.end(0)
-    files = targets([movie.name for movie in movies], output_path, plot, failed=len(failures))
+    files = targets([movie.name for movie in movies], output_path, plot, formats=formats, failed=len(failures))
     require_one_film(sum(isinstance(movie, Video) for movie in movies), shots, subtitles)
     decision = {
         "threshold": threshold,
@@ -94,14 +97,14 @@ def segment(
         with named_flags(*MODEL_KEYWORDS):
             pipelines = Pipelines(checkpoint, extractors=[films], num_threads=threads, **model)
             pipelines.check(movies, decision)  # refused here, not by every movie
-        for movie, file in zip(movies, files, strict=True):
+        for movie, own_files in zip(movies, files, strict=True):
             with failures.of(path_of(movie)), named_flags(*MODEL_KEYWORDS), stages.of(movie.name):
                 pipeline, opened = pipelines.opened(movie)
                 with hints(pipeline, opened):
                     result = pipeline.segment(opened, **decision)
                 print_warnings(result.remarks)
                 own = Movie(movie.name, movie, row_of(movie, pipeline))
-                deliver(result, own, file, plot, json or to_stdout(output_path))
+                deliver(result, own, own_files, plot, json or to_stdout(output_path))
                 done += 1
             bar.advance(bar.task_ids[0])
     failures.end(done)
