@@ -127,6 +127,11 @@ class Film:
             self.damaged += 1
             return []
 
+    def shape(self, frame: Any) -> float:
+        """Width of a frame as it is shown, by its height."""
+        shape: float = frame.width / frame.height * float(self.video.codec_context.sample_aspect_ratio or 1)
+        return shape if rotation(frame) % 2 == 0 else 1 / shape
+
     def info(self, frame: Any) -> VideoInfo:
         """What the file and its first frame say."""
         turned = rotation(frame) % 2 == 1

@@ -31,6 +31,7 @@ from megaseg.media.shots import shot_detector
 from megaseg.media.shots.lists import read_shots
 from megaseg.media.sidecars import find_sidecar, read_subtitles
 from megaseg.media.subtitles import SubtitleLine, spoken
+from megaseg.media.thumbnails import Thumbnails
 from megaseg.media.video import Video
 
 Advance = Callable[[str, float, float], None]
@@ -125,7 +126,7 @@ class VideoReading:
             kinds[feature.kind].append(feature.spec(num_threads=own.num_threads, folder=str(own.clip)))
         found = read_video(
             self.video,
-            Measures(*(tuple(specs) for specs in kinds.values())),
+            Measures(**{kind: tuple(specs) for kind, specs in kinds.items()}, thumbnails=True),
             cache=None if own.cache is None else own.cache / "films",
             advance=lambda done, whole: own.advance("decoding", done, whole),
         )
@@ -145,6 +146,15 @@ class VideoReading:
         if own.shots is not None:
             return ShotTimes.of(read_shots(own.shots, ticks, recording.info), recording)
         return ShotTimes.of(own.detector.shots(recording.frames[own.detector.name], ticks), recording)
+
+    @property
+    def thumbnails(self) -> Thumbnails:
+        """Small pictures of the film.
+
+        Raises:
+            FeatureError, UnsupportedError: as ``recording``.
+        """
+        return self.recording.thumbnails
 
     @cached_property
     def lines(self) -> tuple[SubtitleLine, ...]:
