@@ -5,6 +5,7 @@ import { colours, h, put } from "./dom.js";
 import { actName } from "./names.js";
 
 const MARGIN = { left: 34, right: 14, top: 26, bottom: 24 };
+const FILM = 48; // height of the row of pictures under the curve
 const COLOURS = ["ink", "soft", "line", "faint", "accent", "lock", "ad", "panel", "act-0", "act-1", "act-2", "act-3", "act-4", "act-5"];
 const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200]; // seconds between labels
 
@@ -17,6 +18,8 @@ export class Curve {
     this.hover = null; // a cut
     this.ghost = null; // a cut to which a boundary is being moved
     new ResizeObserver(() => this.draw()).observe(this.canvas);
+    this.bottom = MARGIN.bottom + (store.film.looks === "pictures" ? FILM + 6 : 0);
+    this.images = new Map(); // of shots
     this.theme();
   }
 
@@ -36,11 +39,11 @@ export class Curve {
   }
 
   y(score) {
-    return MARGIN.top + (1 - score) * (this.height - MARGIN.top - MARGIN.bottom);
+    return MARGIN.top + (1 - score) * (this.height - MARGIN.top - this.bottom);
   }
 
   score(y) {
-    return Math.max(0, Math.min(1, 1 - (y - MARGIN.top) / (this.height - MARGIN.top - MARGIN.bottom)));
+    return Math.max(0, Math.min(1, 1 - (y - MARGIN.top) / (this.height - MARGIN.top - this.bottom)));
   }
 
   /** Show a part of the axis that is factor times as long, with the given place where it was. */
@@ -88,6 +91,7 @@ export class Curve {
     c.clip();
     this.drawStems(c);
     this.drawMarks(c);
+    if (this.bottom > MARGIN.bottom) this.drawFilm(c);
     c.restore();
     this.drawThreshold(c);
   }
@@ -116,7 +120,7 @@ export class Curve {
       const x = Math.round(this.x(at)) + 0.5;
       c.strokeStyle = this.colour.line;
       line(c, x, this.y(0), x, this.y(0) + 4);
-      c.fillText(film.timed ? clock(at) : String(at), Math.min(x, this.width - 24), this.height - 9);
+      c.fillText(film.timed ? clock(at) : String(at), Math.min(x, this.width - 24), this.y(0) + 14);
     }
   }
 
@@ -150,7 +154,7 @@ export class Curve {
     c.lineWidth = 1;
     c.strokeStyle = colour.line;
     c.stroke(thin);
-    c.lineWidth = Math.max(1.5, Math.min(3, 600 / (last - first + 1)));
+    c.lineWidth = Math.max(1, Math.min(3, (this.width / (last - first + 1)) * 1.6));
     c.strokeStyle = colour.accent;
     c.stroke(thick);
     c.lineWidth = 1;
@@ -181,6 +185,35 @@ export class Curve {
     if (this.ghost !== null) vertical(this.ghost, this.colour.lock, []);
   }
 
+  /** Pictures side by side, each of the shot that is in its middle. */
+  drawFilm(c) {
+    const { film } = this.store;
+    const [left, right] = [MARGIN.left, this.width - MARGIN.right];
+    const count = Math.max(1, Math.round((right - left) / ((FILM * 16) / 9)));
+    const width = (right - left) / count;
+    for (let place = 0; place < count; place++) {
+      const shot = film.shotAt(this.place(left + (place + 0.5) * width));
+      c.fillStyle = this.colour.faint;
+      c.fillRect(left + place * width, this.height - FILM, width - 2, FILM);
+      const image = this.image(shot);
+      if (image) drawCovering(c, image, left + place * width, this.height - FILM, width - 2, FILM);
+    }
+  }
+
+  /** The picture of a shot, once it is decoded; the curve is drawn again then. */
+  image(shot) {
+    const url = this.store.film.pictures[shot];
+    if (!url) return null;
+    if (!this.images.has(shot)) {
+      const image = new Image();
+      image.onload = () => (this.later ??= requestAnimationFrame(() => ((this.later = null), this.draw())));
+      image.src = url;
+      this.images.set(shot, image);
+    }
+    const image = this.images.get(shot);
+    return image.complete && image.naturalWidth ? image : null;
+  }
+
   drawThreshold(c) {
     const { film, edit } = this.store;
     if (!film.editable) return;
@@ -208,6 +241,13 @@ function line(c, x0, y0, x1, y1) {
   c.moveTo(x0, y0);
   c.lineTo(x1, y1);
   c.stroke();
+}
+
+/** Draw an image so that it covers a box, its edges cut off where the shapes differ. */
+function drawCovering(c, image, x, y, width, height) {
+  const scale = Math.max(width / image.naturalWidth, height / image.naturalHeight);
+  const [wide, high] = [width / scale, height / scale];
+  c.drawImage(image, (image.naturalWidth - wide) / 2, (image.naturalHeight - high) / 2, wide, high, x, y, width, height);
 }
 
 function square(c, x, y, style) {

@@ -1,7 +1,7 @@
 // The cutting room: the shots around the cursor with every cut between them, and what can be done at the chosen one.
 
 import { button, h, put, say } from "./dom.js";
-import { deleteBoundary, moveBoundary, toggleBoundary, toggleLock } from "./edits.js";
+import { addBoundary, deleteBoundary, moveBoundary, toggleBoundary, toggleLock } from "./edits.js";
 import { Importance, mark, scoreText, standing, whereabouts } from "./evidence.js";
 import { sceneName } from "./names.js";
 import { frame, showShot } from "./shot.js";
@@ -25,14 +25,14 @@ export class Cuts {
   buttons(actions) {
     const { store } = this;
     const at = (act) => () => act(store, store.cursor);
-    const toggle = button("split", "Split here", at(toggleBoundary));
+    const split = button("split", "Split here", at(addBoundary));
     const lock = button("lock", "Lock", at(toggleLock));
-    const earlier = button("earlier", "Move earlier", () => moveBoundary(store, store.cursor, store.cursor - 1));
-    const later = button("later", "Move later", () => moveBoundary(store, store.cursor, store.cursor + 1));
+    const earlier = button("earlier", "Earlier", () => moveBoundary(store, store.cursor, store.cursor - 1), { title: "Move the boundary to the shot before" });
+    const later = button("later", "Later", () => moveBoundary(store, store.cursor, store.cursor + 1), { title: "Move the boundary to the shot after" });
     const name = button("name", "Rename", actions.name);
     const join = button("join", "Join scenes", at(deleteBoundary));
-    Object.assign(this, { toggle, lock, earlier, later, join });
-    return h("div", { class: "cut-actions", role: "group", "aria-label": "Edit this cut" }, toggle, join, earlier, later, lock, name);
+    Object.assign(this, { split, lock, earlier, later, join });
+    return h("div", { class: "cut-actions", role: "group", "aria-label": "Edit this cut" }, split, join, earlier, later, lock, name);
   }
 
   click(event) {
@@ -93,8 +93,10 @@ export class Cuts {
     say(this.between, before + sceneName(store, current));
     this.importance.show(cursor);
     const idle = !film.editable || cursor < 0;
-    this.toggle.disabled = idle || on;
-    this.join.disabled = this.earlier.disabled = this.later.disabled = this.lock.disabled = idle || !on;
+    this.split.hidden = !idle && on;
+    this.split.disabled = idle;
+    this.join.hidden = idle || !on;
+    this.earlier.disabled = this.later.disabled = this.lock.disabled = idle || !on;
     const locked = store.isLocked.has(cursor);
     put(this.lock, "aria-pressed", String(locked));
     say(this.lock.lastChild, locked ? "Unlock" : "Lock");

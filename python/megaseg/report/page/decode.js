@@ -22,8 +22,9 @@ function checkChoice(threshold, gap, wanted) {
 }
 
 function checkEdits(shots, locked, barred) {
+  const outside = [...locked, ...barred].find((cut) => !(cut >= 0 && cut < shots - 1));
+  if (outside !== undefined) throw new RangeError(`No boundary can be edited after shot ${outside} of ${shots}.`);
   for (const cut of locked) {
-    if (cut < 0 || cut >= shots - 1) throw new RangeError(`No scene can be made to end after shot ${cut}.`);
     if (barred.has(cut)) throw new RangeError(`The end of shot ${cut} is both locked and deleted.`);
   }
 }
@@ -35,6 +36,10 @@ function checkCount(shots, wanted, gap, locked) {
   }
   if (locked.length > wanted - 1) {
     throw new RangeError(`${locked.length} locked boundaries make at least ${locked.length + 1} scenes, not ${wanted}.`);
+  }
+  const ends = [-1, ...locked, shots - 1];
+  if (locked.length && ends.some((end, place) => place && end - ends[place - 1] < gap)) {
+    throw new RangeError(`Locked boundaries are nearer to each other, or to the film's ends, than ${gap} shots.`);
   }
 }
 
@@ -75,28 +80,31 @@ function bestApart(scores, candidates, threshold, gap) {
 }
 
 function byCount(scores, count, gap, locked, barred) {
-  const cuts = scores.length - 1;
-  if (gap === 1) {
-    const fixed = new Set(locked);
-    const others = Array.from({ length: Math.max(0, cuts) }, (_, cut) => cut).filter((cut) => !fixed.has(cut) && !barred.has(cut));
-    others.sort((a, b) => scores[b] - scores[a]); // stable
-    if (others.length < count - locked.length) throw new RangeError(tooMany(count));
-    return [...locked, ...others.slice(0, count - locked.length)].sort((a, b) => a - b);
+  const cuts = Math.max(0, scores.length - 1);
+  const fixed = new Set(locked);
+  const gains = Float64Array.from({ length: cuts }, (_, cut) => (barred.has(cut) ? -Infinity : scores[cut]));
+  for (const cut of locked) gains.fill(-Infinity, Math.max(0, cut - gap + 1), cut + gap);
+  for (const cut of locked) gains[cut] = scores[cut] + LOCKED_GAIN;
+  const [first, last] = [gap - 1, scores.length - 1 - gap];
+  if (count > mostApart(gains, gap, first, last)) {
+    throw new RangeError(`The locked and deleted boundaries leave no room for ${count + 1} scenes of that length.`);
   }
-  if (!count) return [];
-  const gains = Float64Array.from(scores.subarray(0, cuts));
-  for (const cut of locked) {
-    for (let near = Math.max(0, cut - gap + 1); near < Math.min(cuts, cut + gap); near++) if (near !== cut) gains[near] = -Infinity;
-  }
-  for (const cut of barred) if (cut < cuts) gains[cut] = -Infinity;
-  for (const cut of locked) gains[cut] += LOCKED_GAIN;
-  const picks = bestIncreasing(gains, count, gap, gap - 1, scores.length - 1 - gap);
-  const found = new Set(picks);
-  if (picks.some((cut) => gains[cut] === -Infinity) || locked.some((cut) => !found.has(cut))) throw new RangeError(tooMany(count));
-  return picks;
+  if (gap > 1) return bestIncreasing(gains, count, gap, first, last);
+  const others = Array.from({ length: cuts }, (_, cut) => cut).filter((cut) => !fixed.has(cut) && !barred.has(cut));
+  others.sort((a, b) => scores[b] - scores[a]); // stable
+  return [...locked, ...others.slice(0, count - locked.length)].sort((a, b) => a - b);
 }
 
-const tooMany = (count) => `The locked and deleted boundaries leave no room for ${count + 1} scenes of that length.`;
+/** How many possible rows within first..last can be at least gap apart. */
+function mostApart(gains, gap, first, last) {
+  let found = 0;
+  for (let row = first; row <= last; row++) {
+    if (gains[row] === -Infinity) continue;
+    found++;
+    row += gap - 1;
+  }
+  return found;
+}
 
 /** Rows r_0 < r_1 < ... at least gap apart, within first..last, that maximise the sum of gains. */
 function bestIncreasing(gains, count, gap, first, last) {

@@ -12,6 +12,7 @@ export class Film {
     this.timed = Boolean(this.times && this.base);
     const names = Object.keys(result.tracks);
     this.track = "scenes" in result.tracks ? "scenes" : names[0];
+    this.kind = this.track.replace(/s$/, ""); // what a segment is called
     this.editable = result.tracks[this.track].kind === "scene";
     this.scores = this.editable ? Float64Array.from(result.scores) : this.bestScores();
     this.acts = this.track !== "acts" && "acts" in result.tracks ? result.tracks.acts.segments : [];
@@ -79,6 +80,13 @@ export class Film {
       else high = middle;
     }
     return low && place - this.at(low - 1) < this.at(low) - place ? low - 1 : low;
+  }
+
+  /** The shot that goes on at a place on the axis. */
+  shotAt(place) {
+    if (this.cuts < 1) return 0;
+    const cut = this.cutAt(place);
+    return Math.max(0, place >= this.at(cut) ? cut + 1 : cut);
   }
 
   captionOf(shot) {

@@ -7,14 +7,14 @@ import { sceneName } from "./names.js";
 export function savedResult(store) {
   const { film, edit } = store;
   const result = structuredClone(film.result);
-  if (film.editable) decide(store, result);
+  if (film.editable) putDecision(store, result);
   const names = Object.fromEntries(Object.entries(edit.names).filter(([, own]) => Object.keys(own).length));
   delete result.names;
   if (Object.keys(names).length) result.names = names;
   return result;
 }
 
-function decide(store, result) {
+function putDecision(store, result) {
   const { film, edit, boundaries } = store;
   const { locked, barred, ...decision } = edit.decision;
   const own = { ...decision, ...(locked.length ? { locked } : {}), ...(barred.length ? { barred } : {}) };

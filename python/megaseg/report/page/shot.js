@@ -9,7 +9,8 @@ export function frame(kind = "") {
   return h("div", { class: `frame ${kind}`.trim(), "aria-hidden": "true" }, image, text);
 }
 
-export function showShot(element, film, shot, words = film.captionOf(shot)) {
+/** Show a shot: its picture, else words, else the numbers of the shots that it stands for. */
+export function showShot(element, film, shot, words = film.captionOf(shot), { first_shot: first, last_shot: last } = { first_shot: shot, last_shot: shot }) {
   const [image, text] = element.children;
   const picture = film.pictures[shot];
   put(element, "data-looks", film.looks);
@@ -19,6 +20,6 @@ export function showShot(element, film, shot, words = film.captionOf(shot)) {
     say(text, "");
   } else {
     image.hidden = true;
-    say(text, film.looks === "words" ? words : `${shot}`);
+    say(text, film.looks === "words" ? words : first === last ? `${first}` : `${first} – ${last}`);
   }
 }

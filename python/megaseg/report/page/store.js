@@ -1,5 +1,6 @@
 // The edits of one person: decisions, names and ad rules, with undo, and the scenes that follow from them.
 
+import { adCuts } from "./ads.js";
 import { sceneBoundaries } from "./decode.js";
 
 export class Store {
@@ -13,6 +14,7 @@ export class Store {
     this.merging = null; // what the last change was, while more of its kind are one step
     this.cursor = -1; // a cut: the end of this shot; -1 is the start of the film
     this.message = "";
+    this.showsAds = true;
     this.listeners = [];
     this.derive(this.edit);
   }
@@ -31,6 +33,8 @@ export class Store {
     this.boundaries = film.editable ? sceneBoundaries(film.scores, edit.decision) : own.boundaries;
     this.isBoundary = new Set(this.boundaries);
     this.scenes = segmentsOf(film, this.boundaries, film.editable ? null : own.segments);
+    this.isLocked = new Set(edit.decision.locked);
+    this.ads = new Set(this.showsAds ? adCuts(film, this.boundaries, edit.ads) : []);
   }
 
   /** A change as one step of undo; changes of one kind in a row are one step. Says why where it is not possible. */
@@ -107,8 +111,10 @@ export class Store {
     return this.sceneOf(this.cursor + 1);
   }
 
-  get isLocked() {
-    return new Set(this.edit.decision.locked);
+  showAds(shown) {
+    this.showsAds = shown;
+    this.derive(this.edit);
+    this.notify();
   }
 }
 

@@ -117,17 +117,19 @@ function fillCard(card, store, place, width) {
   put(card, "aria-selected", String(place === store.current));
   put(card, "aria-posinset", place + 1);
   put(card, "aria-setsize", store.scenes.length);
-  showShot(view, film, (scene.first_shot + scene.last_shot) >> 1, film.captionFrom(scene.first_shot, scene.last_shot));
+  showShot(view, film, (scene.first_shot + scene.last_shot) >> 1, film.captionFrom(scene.first_shot, scene.last_shot), scene);
   strength.style.height = `${cut < 0 || !film.editable ? 0 : 100 * film.scores[cut]}%`;
   marks.firstChild.toggleAttribute("hidden", !store.isLocked.has(cut));
   marks.lastChild.hidden = !store.ads.has(cut);
   say(line.firstChild, String(place + 1));
-  say(line.lastChild, film.timed ? clock(film.startOf(scene.first_shot)) : `from ${scene.first_shot}`);
+  say(line.lastChild, film.timed ? clock(film.startOf(scene.first_shot)) : `shot ${scene.first_shot}`);
   const own = personsName(store, film.track, scene.first_shot);
   put(name, "data-own", Boolean(own));
-  say(name, own || film.captionFrom(scene.first_shot, scene.last_shot) || `${scene.last_shot - scene.first_shot + 1} shots`);
+  say(name, own || film.captionFrom(scene.first_shot, scene.last_shot) || counted(scene.last_shot - scene.first_shot + 1));
   put(card, "aria-label", label(store, place, cut));
 }
+
+const counted = (shots) => `${shots} ${shots === 1 ? "shot" : "shots"}`;
 
 function label(store, place, cut) {
   const { film } = store;
