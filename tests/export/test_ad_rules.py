@@ -67,5 +67,5 @@ def test_silence_is_worth_more_and_an_acts_end_less() -> None:
 
 @pytest.mark.parametrize("value", [-1, math.nan, math.inf, "5", True])
 def test_rules_of_no_film_are_refused(value: object) -> None:
-    with pytest.raises(FeatureError, match="spacing of ads: expected a finite number of at least 0"):
+    with pytest.raises(FeatureError, match=r"ads\.spacing: expected a finite number of at least 0"):
         AdRules(spacing=value)  # type: ignore[arg-type]

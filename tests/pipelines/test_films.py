@@ -89,9 +89,24 @@ def test_raw_features_of_a_film_give_its_result(film: Path, tmp_path: Path) -> N
     assert raw.modalities["dialogue"].any(axis=1).tolist() == [True, True, False, True, True, False, False, False]
     save_features(tmp_path / "film.npz", raw)
     expected = Pipeline.from_checkpoints(["video-scenes"], extractors=[extractor]).segment(film).to_dict()
+    del expected["source"]  # of which features alone know nothing
     assert megaseg.segment(tmp_path / "film.npz").to_dict() == expected
     both = Pipeline.from_checkpoints(["video-scenes"]).segment_many([raw, raw])
     assert [one.to_dict() for one in both] == [expected, expected]
+
+
+def test_a_result_tells_of_its_film(film: Path, tmp_path: Path) -> None:
+    result = megaseg.segment(film, extractors=[VideoExtractor(cache=tmp_path)])
+    source = result.source
+    assert source is not None
+    assert (source.name, source.frame_rate, source.size, source.timecode) == ("film.mp4", 24, (64, 48), None)
+    assert source.captions == ("Is it late?", "", "", "Not yet.", "", "", "", "")
+    np.testing.assert_allclose(source.speech * float(result.time_base), [[0.2, 1], [1.5, 2.5]], atol=1e-4)
+    assert source.loudness is not None
+    assert source.loudness.shape == (8,)
+    np.testing.assert_allclose(source.loudness[:7], -9, atol=0.1)  # every other half second is a tone
+    assert source.loudness[7] < -60
+    assert megaseg.Segmentation.from_json(result.to_json()).to_dict() == result.to_dict()
 
 
 def test_without_an_encoder_dialogue_is_left_out_and_said(film: Path, tmp_path: Path) -> None:

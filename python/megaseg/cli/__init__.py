@@ -21,6 +21,7 @@ from megaseg.cli import (
     features,
     formats,
     info,
+    mux,
     redecide,
     results,
     segment,
@@ -56,6 +57,7 @@ app = typer.Typer(
 app.command("segment")(segment.segment)
 app.command("shots")(shots.shots)
 app.command("redecide")(redecide.redecide)
+app.command("mux")(mux.mux)
 app.command("export")(export.export)
 app.command("formats")(formats.formats)
 app.command("catalog")(catalog.catalog)

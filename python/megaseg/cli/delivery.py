@@ -18,6 +18,7 @@ from megaseg.engine.tasks.track import Track
 from megaseg.errors import FeatureError
 from megaseg.export import Format, Timeline, format_of
 from megaseg.export import formats as all_formats
+from megaseg.export.ads.rules import AdRules
 from megaseg.features import Screenplay
 from megaseg.media.stills import stills
 from megaseg.media.video import Video
@@ -135,11 +136,13 @@ class Movie:
     row: str = "shot"
 
 
-def deliver(result: Segmentation, movie: Movie, files: Sequence[File], plot: Path | None, json: bool) -> None:
+def deliver(
+    result: Segmentation, movie: Movie, files: Sequence[File], plot: Path | None, json: bool, ads: AdRules | None = None
+) -> None:
     """Write a movie's files and picture where they are wanted, and print a line of JSON or tables."""
     if files:
         media = str(movie.source.path.absolute()) if isinstance(movie.source, Video) else None
-        write_files(Timeline.of(result, title=movie.name, media=media), files)
+        write_files(Timeline.of(result, title=movie.name, media=media, ads=ads), files)
     if plot is not None:
         _plot(result, movie, plot)
     if json:

@@ -9,6 +9,14 @@ from typing import Annotated
 
 import typer
 
+from megaseg.cli.ads import (
+    AdHeadOption,
+    AdLengthOption,
+    AdSpacingOption,
+    AdsPerHourOption,
+    AdTailOption,
+    ad_rules,
+)
 from megaseg.cli.console import FormatOption, named_flags
 from megaseg.cli.delivery import File, formats_of, in_folder, read_result, to_stdout, write_files
 from megaseg.errors import FeatureError
@@ -36,12 +44,18 @@ def export(
     media: Annotated[
         str | None, typer.Option(help="The film's file as editors shall find it; default: its name.")
     ] = None,
+    ad_spacing: AdSpacingOption = None,
+    ad_head: AdHeadOption = None,
+    ad_tail: AdTailOption = None,
+    ads_per_hour: AdsPerHourOption = None,
+    ad_length: AdLengthOption = None,
 ) -> None:
     """Write a result in other formats, without running the model; megaseg formats lists them.
 
     Without --format the suffix of --output says which. Files are named after the result, or after --title.
     """
     stem = title or result.stem
+    ads = ad_rules(ad_spacing, ad_head, ad_tail, ads_per_hour, ad_length)
     files = _files(formats_of(format), output_path, stem)
     with named_flags(*KEYWORDS):
         timeline = Timeline.of(
@@ -51,6 +65,7 @@ def export(
             start_timecode=start_timecode,
             offset=offset,
             media=media,
+            ads=ads,
         )
         if isinstance(files, Format):
             sys.stdout.buffer.write(files.render(timeline))

@@ -6,6 +6,14 @@ from typing import Annotated, Any
 
 import typer
 
+from megaseg.cli.ads import (
+    AdHeadOption,
+    AdLengthOption,
+    AdSpacingOption,
+    AdsPerHourOption,
+    AdTailOption,
+    ad_rules,
+)
 from megaseg.cli.console import (
     MODEL_KEYWORDS,
     BackendOption,
@@ -61,6 +69,11 @@ def segment(
     output_path: OutputOption = None,
     format: FormatOption = None,
     plot: PlotOption = None,
+    ad_spacing: AdSpacingOption = None,
+    ad_head: AdHeadOption = None,
+    ad_tail: AdTailOption = None,
+    ads_per_hour: AdsPerHourOption = None,
+    ad_length: AdLengthOption = None,
     device: DeviceOption = "auto",
     compute_type: ComputeTypeOption = "auto",
     overflow: OverflowOption = "error",
@@ -76,6 +89,7 @@ def segment(
     """
     require_kind(kind, inputs)
     formats = formats_of(format)
+    ads = ad_rules(ad_spacing, ad_head, ad_tail, ads_per_hour, ad_length)
     failures = Failures()
     movies = sources(inputs, failures, kind, name)
     if not movies:
@@ -104,7 +118,7 @@ def segment(
                     result = pipeline.segment(opened, **decision)
                 print_warnings(result.remarks)
                 own = Movie(movie.name, movie, row_of(movie, pipeline))
-                deliver(result, own, own_files, plot, json or to_stdout(output_path))
+                deliver(result, own, own_files, plot, json or to_stdout(output_path), ads)
                 done += 1
             bar.advance(bar.task_ids[0])
     failures.end(done)

@@ -17,7 +17,13 @@ from megaseg.export.timeline import Timeline
 __all__ = ["Format", "Timeline", "export", "format_of", "formats", "save"]
 
 # Modules of this package, in the order in which users see their formats.
-MODULES = ("json_result", "csv_table")
+MODULES = (
+    *("json_result", "csv_table"),
+    *("ffmetadata", "matroska", "vtt", "ogm", "youtube"),
+    *("edl", "resolve", "otio", "fcp7", "fcpxml", "premiere", "avid"),
+    *("kodi", "jellyfin"),
+    *("ads.cues", "ads.vmap", "ads.hls", "ads.scte35"),
+)
 
 
 @cache

@@ -33,7 +33,7 @@ def _row(timeline: Timeline, part: Part) -> list[str | int]:
         part.last_shot,
         f"{part.score:.6f}",
         act,
-        _cell(part.name),
+        cell(part.name),
     ]
 
 
@@ -50,7 +50,7 @@ def _times(timeline: Timeline, part: Part) -> list[str | int]:
     return cells
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
     """A text that no spreadsheet takes for a formula."""
     text = one_line(text)
     return f"'{text}" if text.startswith(_FORMULAS) else text

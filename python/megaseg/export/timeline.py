@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import PurePath
 
@@ -12,6 +12,7 @@ from megaseg.engine.results.segmentation import Segmentation
 from megaseg.engine.results.source import Source
 from megaseg.engine.tasks.track import Segment, Track
 from megaseg.errors import FeatureError
+from megaseg.export.ads.rules import AdRules
 from megaseg.export.text import shortened
 from megaseg.media.timecode import FrameRate, can_drop, conformed, marks_drop, parse
 
@@ -66,11 +67,18 @@ class Timeline:
     start_frame: int
     size: tuple[int, int] | None  # width, height in pixels
     media: str
+    offset: Fraction = Fraction(0)  # seconds that were added to all times
+    ads: AdRules = field(default_factory=AdRules)
 
     @property
     def timed(self) -> bool:
         """Whether the shots have times."""
         return self.result.times is not None and self.result.time_base is not None
+
+    @property
+    def sound(self) -> bool:
+        """Whether the film has sound, as films have that the result knows nothing of."""
+        return self.result.source is None or self.result.source.loudness is not None
 
     @classmethod
     def of(
@@ -82,11 +90,13 @@ class Timeline:
         start_timecode: str | None = None,
         offset: Fraction | float | str = 0,
         media: str | None = None,
+        ads: AdRules | None = None,
     ) -> Timeline:
         """The timeline of a result; what is not given is what the result knows of its source.
 
         ``offset`` seconds are added to all times: parts that then lie before 0 are left out, or cut at 0.
-        ``start_timecode`` is that of the film's first frame, drop-frame where it is written with ``;``.
+        ``start_timecode`` is that of the film's first frame, drop-frame where it is written with ``;``. ``ads`` are the
+        rules of ad breaks.
 
         Raises:
             FeatureError: a rate, timecode or offset that is none.
@@ -114,6 +124,8 @@ class Timeline:
             start_frame=start_frame,
             size=source.size if source else None,
             media=named or title or "Untitled",
+            offset=shift,
+            ads=ads or AdRules(),
         )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megaseg.engine.inputs.features import Features
+from megaseg.engine.results.source import Source
 from megaseg.errors import FeatureError
 
 
@@ -31,6 +32,10 @@ class Reading(Protocol):
 
     def times(self) -> tuple[NDArray[np.int64] | None, Fraction | None]:
         """Start and end tick (shots, 2) of each shot, and the seconds of a tick; None where the source has no times."""
+        ...
+
+    def source(self) -> Source:
+        """What a result tells of the source itself; complete when features have been made."""
         ...
 
     def named_ends(self) -> NDArray[np.int64]:

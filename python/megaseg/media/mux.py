@@ -18,6 +18,7 @@ from megaseg.media.timestamps import Continuity
 FORMATS = {".mkv": "matroska", ".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".webm": "webm"}
 _MILLI = Fraction(1, 1000)  # of chapters; Matroska and WebM have frames to it as well
 _SECOND = 1_000_000  # ticks of libav's own time base
+_SLACK = 1  # seconds by which a chapter may begin after a film's end, which files round
 _PEEK = 1000  # packets within which each stream of pictures and sound is expected to begin
 _PICTURES = {"mjpeg": ("cover.jpg", "image/jpeg"), "png": ("cover.png", "image/png")}  # attachments of covers
 _LONGEST = 255  # bytes of a chapter's name in MP4 and MOV
@@ -40,18 +41,38 @@ def write_chapters(source: str | Path, target: str | Path, chapters: Sequence[Ch
     the target's format has no place for.
 
     Raises:
-        FeatureError: no film, or ``target`` is the source itself.
+        FeatureError: no film, chapters of a longer one, or ``target`` is the source itself.
         UnsupportedError: a format without chapters, or one that cannot hold a stream of the film.
         OSError: the target cannot be written.
     """
     source, target = Path(source), Path(target)
+    kind = format_of(source, target)
+    with opened(source) as film, atomic_write(target) as temporary:
+        _require_within(chapters, film)
+        return _Copy(film, kind, str(target)).write(temporary, chapters)
+
+
+def format_of(source: Path, target: Path) -> str:
+    """The format of a copy, by its suffix.
+
+    Raises:
+        FeatureError: the copy would be the film itself.
+        UnsupportedError: a format without chapters.
+    """
     kind = FORMATS.get(target.suffix.lower())
     if kind is None:
         raise UnsupportedError(f"{target}: expected one of {', '.join(FORMATS)}, which hold chapters")
     if target.exists() and source.exists() and target.samefile(source):
         raise FeatureError(f"{target}: expected another file than the film itself, which is left as it is")
-    with opened(source) as film, atomic_write(target) as temporary:
-        return _Copy(film, kind, str(target)).write(temporary, chapters)
+    return kind
+
+
+def _require_within(chapters: Sequence[Chapter], film: Film) -> None:
+    last = max((chapter.start for chapter in chapters), default=Fraction(0))
+    if film.duration is not None and last > film.duration + _SLACK:
+        raise FeatureError(
+            f"chapters: expected them within the {film.duration:.3f} s of {film.name}, got one at {float(last):.3f} s"
+        )
 
 
 class _Copy:

@@ -83,19 +83,19 @@ class FrameRate:
 
 def clock(seconds: Fraction, digits: int = 3, separator: str = ".") -> str:
     """Hours, minutes, seconds and so many decimals, halves up: ``01:02:03.456``."""
-    whole, rest = divmod(_rounded(seconds, digits), 10**digits)
+    whole, rest = divmod(ticks(seconds, 10**digits), 10**digits)
     return f"{whole // 3600:02d}:{whole // 60 % 60:02d}:{whole % 60:02d}{separator}{rest:0{digits}d}"
 
 
 def decimal(seconds: Fraction, digits: int = 3) -> str:
     """Seconds with so many decimals, halves up, as ``clock`` rounds: ``3723.456``."""
-    whole, rest = divmod(_rounded(seconds, digits), 10**digits)
+    whole, rest = divmod(ticks(seconds, 10**digits), 10**digits)
     return f"{whole}.{rest:0{digits}d}"
 
 
-def _rounded(seconds: Fraction, digits: int) -> int:
-    scale: int = 10**digits
-    return math.floor(seconds * scale + Fraction(1, 2))
+def ticks(seconds: Fraction, rate: int) -> int:
+    """Ticks of a clock that counts ``rate`` a second, halves up."""
+    return math.floor(seconds * rate + Fraction(1, 2))
 
 
 def is_standard(rate: Fraction) -> bool:

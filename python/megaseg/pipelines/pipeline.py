@@ -89,7 +89,8 @@ class Passage:
 
     def result(self) -> Segmentation:
         """The result of all models together."""
-        return dataclasses.replace(joined(self._found), remarks=(*self._reading.remarks, *self._left_out))
+        remarks = (*self._reading.remarks, *self._left_out)
+        return dataclasses.replace(joined(self._found), remarks=remarks, source=self._reading.source())
 
     def _unit_ends(self, units: str) -> NDArray[np.int64]:
         """Last shot (units,) of each segment of a track that was found, else of those that the source names."""

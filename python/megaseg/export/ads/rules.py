@@ -42,7 +42,7 @@ class AdRules:
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
-                raise FeatureError(f"{field.name} of ads: expected a finite number of at least 0, got {value!r:.40}")
+                raise FeatureError(f"ads.{field.name}: expected a finite number of at least 0, got {value!r:.40}")
 
 
 def allowed(rules: AdRules, times: Floats, speech: Floats, duration: float) -> NDArray[np.bool_]:

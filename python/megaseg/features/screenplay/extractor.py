@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 from megaseg.engine.inputs.features import Features
 from megaseg.engine.inputs.files import sha256
+from megaseg.engine.results.source import Source
 from megaseg.errors import FeatureError, UnsupportedError
 from megaseg.features.extractor import UnnamedUnits
 from megaseg.features.screenplay import blocks, scenes
 from megaseg.features.screenplay.reader import SHIPPED, Reader
 from megaseg.features.screenplay.screenplay import Screenplay
 from megaseg.features.screenplay.spoken import spoken_scenes
-from megaseg.features.text.dialogue import encoded
+from megaseg.features.text.dialogue import encoded, shortened
 from megaseg.features.text.encoder import Encoder
 from megaseg.features.text.pretrained import MINILM, load_pretrained
 from megaseg.features.video import dialogue_scenes
@@ -125,6 +126,10 @@ class ScreenplayReading:
     def times(self) -> tuple[None, None]:
         """None: a screenplay has no times."""
         return None, None
+
+    def source(self) -> Source:
+        """The screenplay's name, and the first words of each block."""
+        return Source(self._play.name, captions=tuple(shortened(block.text) for block in self._play.blocks))
 
     @cached_property
     def _vectors(self) -> NDArray[np.float32]:

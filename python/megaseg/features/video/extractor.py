@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from megaseg.engine.inputs.features import Features
 from megaseg.engine.inputs.files import cache_folder, what_is_there
+from megaseg.engine.results.source import Source
 from megaseg.errors import FeatureError, UnsupportedError
 from megaseg.features.audio.transcribing import transcribed
 from megaseg.features.audio.whisper import require_model
@@ -23,6 +24,7 @@ from megaseg.features.text.dialogue import Dialogue, encoded, shot_rows
 from megaseg.features.text.encoder import Encoder
 from megaseg.features.text.pretrained import MINILM
 from megaseg.features.video import dialogue_scenes, similarity
+from megaseg.features.video.about import source_of
 from megaseg.features.video.raw import ShotTimes, raw_features
 from megaseg.features.video.registry import chosen
 from megaseg.media.measures import Measures, MeasureSpec, Recording
@@ -234,6 +236,14 @@ class VideoReading:
     def times(self) -> tuple[NDArray[np.int64], Fraction]:
         """Start and end tick (shots, 2) of each shot, and the seconds of a tick."""
         return self.shots.ticks, self.recording.info.time_base
+
+    def source(self) -> Source:
+        """What its file says, what is said in its shots, and how loud they end."""
+        try:
+            lines = self.lines
+        except UnsupportedError:  # as remarked where features were made
+            lines = ()
+        return source_of(self.video.path.name, self.recording, self.shots.ticks, lines)
 
     def features(self, recipe: str, ends: NDArray[np.int64] | None = None) -> Features:
         """Features of a recipe; rows of ``dialogue-scenes/1`` are the scenes that end with the shots ``ends``.
