@@ -188,7 +188,7 @@ def estep(sizes: Sizes, place: torch.device, copy: float) -> list[Row]:
     rows = []
     for name, implementation in implementations.items():
         try:
-            times = clock.milliseconds(lambda f=implementation: f(*arguments))  # type: ignore[misc]
+            times = clock.kernel_milliseconds(lambda f=implementation: f(*arguments))  # type: ignore[misc]
         except Exception as problem:  # noqa: BLE001  (not built, or not for this device: a row)
             rows.append(unsupported(title, f"{OURS} {name}", "ms", " ".join(str(problem).split())[:160]))
             continue

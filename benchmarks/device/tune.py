@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from triton.runtime.errors import OutOfResources
 
-from benchmarks.device.clock import milliseconds
+from benchmarks.device.clock import kernel_milliseconds
 from benchmarks.device.sizes import GPU, Sizes
 from megaseg.errors import UnsupportedError
 from megaseg.kernels.triton import banded_estep, bottleneck_attention, linear, query_attention, window_attention
@@ -107,7 +107,7 @@ def tuned(subject: Subject, seconds: float) -> Row:
 
     def measure(name: str, configuration: Mapping[str, int], run: Callable[[], object]) -> None:
         try:
-            median = float(np.median(milliseconds(run, 0.05)))
+            median = float(np.median(kernel_milliseconds(run, 0.05)))
         except (
             UnsupportedError,
             RuntimeError,

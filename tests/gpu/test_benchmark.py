@@ -69,4 +69,4 @@ def test_candidates_are_tried_and_a_row_comes_out(index: int) -> None:
     assert (
         row.configuration == choice(row.op, capability(), row.key).configuration
     )  # the time was up after the one in use
-    assert row.implementation in ("triton", "torch")
+    assert row.implementation in ("triton", *subject.others)

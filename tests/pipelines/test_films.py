@@ -63,6 +63,15 @@ def test_a_film_has_scenes_at_its_own_times(film: Path, tmp_path: Path) -> None:
     assert megaseg.Segmentation.from_json(result.to_json()).redecide(num_scenes=2).remarks == result.remarks
 
 
+def test_an_explained_film_has_its_pictures_of_the_same_pass(film: Path, tmp_path: Path, passes: list[str]) -> None:
+    found = Pipelines(extractors=[VideoExtractor(cache=tmp_path)]).of(Video("film", film)).explained(film)
+    assert passes == ["film"]
+    assert found.result.to_dict() == megaseg.segment(film, extractors=[VideoExtractor(cache=tmp_path)]).to_dict()
+    assert {"visual", "audio"} <= {*found.explanation.modalities}
+    pictures = found.thumbnails.of_shots(found.result.times)
+    assert len({*pictures}) == 8
+
+
 def test_both_models_share_one_decoding_pass_and_later_runs_need_none(
     film: Path, tmp_path: Path, passes: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

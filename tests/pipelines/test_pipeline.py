@@ -156,3 +156,17 @@ def test_a_shipped_sample_is_a_source() -> None:
     opened = open_source("sample")
     assert isinstance(opened, Features)
     assert np.isfinite(opened.modalities["structure"]).all()
+
+
+def test_an_explained_movie_has_its_result_and_why_from_one_run_of_each_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    both, runs = pipeline("scene", "act"), []
+    for engine in both.engines:
+        own = engine.backend.run
+        monkeypatch.setattr(engine.backend, "run", lambda *given, own=own: runs.append(given[1:]) or own(*given))
+    found = both.explained(screenplay(), num_scenes=8)
+    assert runs == [(("logits", "logits.parts"),), ()], "the scene model comes first"
+    assert found.thumbnails is None
+    assert found.explanation is not None
+    assert found.explanation.importance.shape == (36, len(found.explanation.modalities))
+    assert found.result.to_dict() == both.segment(screenplay(), num_scenes=8).to_dict()
+    assert pipeline("act").explained(screenplay()).explanation is None

@@ -7,6 +7,7 @@ Activations are of one type, float16, bfloat16 or float32; tables per position, 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,11 +17,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import megaseg.kernels.torch_ops  # noqa: F401  (registers torch.ops.megaseg)
+from megaseg.engine.backends.cuda.lanes import Lanes
 from megaseg.engine.backends.torch.evaluation import ACTIVATIONS
 from megaseg.engine.graph.graph import Graph, Node, Weight
 from megaseg.engine.graph.ops import OPS
 
 ops = torch.ops.megaseg
+_EMBEDDED = ("embed", "inverse_std")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +61,13 @@ class RaggedGraph:
         }
         self._nodes = list(graph.nodes())
         self._embeds = {_places(node): node for node in self._nodes if node.op == "embed"}
+        self._twins = self._second_of_one_kernel()
         last = {source: node for node in self._nodes for source in self._sources(node) if source not in self._results}
         self._done: dict[Node, list[Node]] = {}
         for source, node in last.items():
             self._done.setdefault(node, []).append(source)
         self._weights = {node: self._load(node) for node in self._nodes}
+        self._lanes = Lanes(self._nodes, self._sources) if device.type == "cuda" else None
 
     def _only_summed(self, node: Node, users: Mapping[Node, Sequence[Node]]) -> bool:
         """Whether only one layer normalisation reads a linear layer without activation."""
@@ -72,7 +77,14 @@ class RaggedGraph:
     def _sources(self, node: Node) -> Sequence[Node]:
         """What is read when a node is computed: a layer normalisation reads the residual of its product too."""
         summed = node.inputs[0] if node.inputs else None
-        return (*node.inputs, *summed.inputs[1:]) if summed and self._sums.get(summed) is node else node.inputs
+        own = (*node.inputs, *summed.inputs[1:]) if summed and self._sums.get(summed) is node else node.inputs
+        return (*own, self._twins[node]) if node in self._twins else own
+
+    def _second_of_one_kernel(self) -> dict[Node, Node]:
+        """Of tokens and 1 / std, which one kernel gives: the node that comes later, to the one that runs it."""
+        first: dict[object, Node] = {}
+        pairs = [(node, first.setdefault(_places(node), node)) for node in self._nodes if node.op in _EMBEDDED]
+        return {node: earlier for node, earlier in pairs if node is not earlier}
 
     def _load(self, node: Node) -> dict[str, Tensor]:
         exact = not OPS[node.op].product or node in self._results
@@ -98,32 +110,44 @@ class RaggedGraph:
         """
         values: dict[Node, Tensor] = {}
         embedded: dict[tuple[Node, Weight, Weight], tuple[Tensor, Tensor]] = {}  # tokens and 1 / std, of one kernel
+        if self._lanes:
+            self._lanes.begin()
         for node in self._nodes:
-            inputs = [values[source] for source in node.inputs]
-            weights = self._weights[node]
-            value: Tensor
-            match node.op:
-                case "features":
-                    value = features[node.attributes["modality"]]
-                case "embed" | "inverse_std":
-                    key = _places(node)
-                    if key not in embedded:
-                        embedded[key] = self._embed(self._embeds[key], inputs[0], batch)
-                    value = embedded[key][node.op == "inverse_std"]
-                case "layer_norm" if self._sums.get(node.inputs[0]) is node:
-                    source = node.inputs[0]
-                    residual = values[source.inputs[1]] if len(source.inputs) > 1 else None
-                    bias = self._weights[source].get("bias")
-                    value = _normalised(node, inputs[0], bias, residual, weights)
-                case _:
-                    value = self._evaluate(node, inputs, batch, weights)
-            values[node] = value
+            with self._lanes.of(node, values) if self._lanes else nullcontext():
+                values[node] = self._value(node, values, embedded, features, batch)
             for source in self._done.get(node, ()):
                 values.pop(source, None)
+        if self._lanes:
+            self._lanes.end([values[node] for node in self._results])
         return [
             torch.stack([values[output.node], *(values[part] for part in output.parts)], dim=1).float()
             for output in self.graph.outputs
         ]
+
+    def _value(
+        self,
+        node: Node,
+        values: Mapping[Node, Tensor],
+        embedded: dict[tuple[Node, Weight, Weight], tuple[Tensor, Tensor]],
+        features: Sequence[Tensor],
+        batch: DeviceBatch,
+    ) -> Tensor:
+        inputs = [values[source] for source in node.inputs]
+        weights = self._weights[node]
+        match node.op:
+            case "features":
+                return features[node.attributes["modality"]]
+            case "embed" | "inverse_std":
+                key = _places(node)
+                if key not in embedded:
+                    embedded[key] = self._embed(self._embeds[key], inputs[0], batch)
+                return embedded[key][node.op == "inverse_std"]
+            case "layer_norm" if self._sums.get(node.inputs[0]) is node:
+                source = node.inputs[0]
+                residual = values[source.inputs[1]] if len(source.inputs) > 1 else None
+                return _normalised(node, inputs[0], self._weights[source].get("bias"), residual, weights)
+            case _:
+                return self._evaluate(node, inputs, batch, weights)
 
     def _evaluate(self, node: Node, x: list[Tensor], batch: DeviceBatch, weights: Mapping[str, Tensor]) -> Any:
         match node.op:

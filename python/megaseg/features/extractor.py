@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from megaseg.engine.inputs.features import Features
 from megaseg.engine.results.source import Source
 from megaseg.errors import FeatureError
+from megaseg.media.thumbnails import Thumbnails
 
 
 class UnnamedUnits(FeatureError):
@@ -28,6 +29,11 @@ class Reading(Protocol):
     @property
     def remarks(self) -> Sequence[str]:
         """How the source was read, where a user should know; complete when features have been made."""
+        ...
+
+    @property
+    def thumbnails(self) -> Thumbnails | None:
+        """Small pictures of a film; None of another source."""
         ...
 
     def times(self) -> tuple[NDArray[np.int64] | None, Fraction | None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -24,7 +24,12 @@ from megaseg.features.extractor import Extractor, MissingInput, Reading, Unnamed
 from megaseg.features.recipe import recipe_for
 from megaseg.features.screenplay.screenplay import Screenplay
 from megaseg.features.video.similarity import prepared
+from megaseg.media.thumbnails import Thumbnails
+from megaseg.pipelines.explained import Explained, Explaining
 from megaseg.pipelines.sources import Source, location, open_source
+
+Run = Callable[[Engine, Features, Mapping[str, Any]], Segmentation]
+"""Runs a model over features with its own options."""
 
 
 class Extractors:
@@ -91,6 +96,11 @@ class Passage:
         """The result of all models together."""
         remarks = (*self._reading.remarks, *self._left_out)
         return dataclasses.replace(joined(self._found), remarks=remarks, source=self._reading.source())
+
+    @property
+    def thumbnails(self) -> Thumbnails | None:
+        """Small pictures of the source; None where it has none."""
+        return self._reading.thumbnails
 
     def _unit_ends(self, units: str) -> NDArray[np.int64]:
         """Last shot (units,) of each segment of a track that was found, else of those that the source names."""
@@ -174,14 +184,28 @@ class Pipeline:
         """
         options = self.options(decision)
         with naming(source):
-            return self._segment(source, options)
+            return self._found(source, options, lambda engine, features, own: engine.segment(features, **own))[0]
 
-    def _segment(self, source: Any, options: Sequence[Mapping[str, Any]]) -> Segmentation:
+    def explained(self, source: Any, **decision: Any) -> Explained:
+        """``segment``, with why scenes end where they do and a film's thumbnails; every model runs once.
+
+        Raises:
+            FeatureError, UnsupportedError: as ``segment``.
+        """
+        options, run = self.options(decision), Explaining()
+        with naming(source):
+            result, thumbnails = self._found(source, options, run)
+        return Explained(result, run.explanation, thumbnails)
+
+    def _found(
+        self, source: Any, options: Sequence[Mapping[str, Any]], run: Run
+    ) -> tuple[Segmentation, Thumbnails | None]:
+        """The result of a source and its thumbnails, each model run by ``run``."""
         opened = open_source(source)
         if isinstance(opened, Features):
             check_same_features([config.recipe for config in self._configs], location(source))
             parts = zip(self.engines, options, strict=True)
-            return joined([engine.segment(prepared(opened, engine.config.recipe), **own) for engine, own in parts])
+            return joined([run(engine, prepared(opened, engine.config.recipe), own) for engine, own in parts]), None
         passage = Passage(self._configs, opened, self._extractors)
         for place, model in enumerate(passage.order):
             try:
@@ -191,8 +215,8 @@ class Pipeline:
                     raise
                 passage.leave_out(error)
                 continue
-            passage.add(model, self.engines[model].segment(features, **options[model]))
-        return passage.result()
+            passage.add(model, run(self.engines[model], features, options[model]))
+        return passage.result(), passage.thumbnails
 
     def segment_many(self, movies: Sequence[FeatureSource], **decision: Any) -> list[Segmentation]:
         """``segment`` for the features of several movies, which each model runs together.

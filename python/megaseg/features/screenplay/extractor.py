@@ -123,6 +123,11 @@ class ScreenplayReading:
         """What the parser remarked."""
         return self._play.remarks
 
+    @property
+    def thumbnails(self) -> None:
+        """None: a screenplay has no pictures."""
+        return None
+
     def times(self) -> tuple[None, None]:
         """None: a screenplay has no times."""
         return None, None
