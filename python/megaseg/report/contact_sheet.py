@@ -50,7 +50,8 @@ def plot_contact_sheet(timeline: Timeline, pictures: Sequence[bytes], path: str 
     arrays = [_opened(picture) if picture else None for picture in pictures]
     cell = max((CELL * len(array) / array.shape[1] for array in arrays if array is not None), default=CELL / SHAPE)
     columns = MOST_COLUMNS if len(timeline.scenes) > FEW else 6
-    placed, height = _layout(timeline, columns, cell + 2 * LINE + GAP)
+    worded = any(_words(timeline, scene, pictured=bool(arrays)) for scene in timeline.scenes)
+    placed, height = _layout(timeline, columns, cell + (1 + worded) * LINE + GAP)
     width = 2 * MARGIN + columns * (CELL + GAP) - GAP
     figure = new_figure(path, width / UNIT, height / UNIT)
     figure.set_layout_engine("none")
@@ -95,7 +96,7 @@ def _draw_heading(axes: Any, place: _Placed, timeline: Timeline) -> None:
     from matplotlib.patches import Rectangle
 
     colour = COLOURS[(place.part.number - 1) % len(COLOURS)]
-    axes.add_patch(Rectangle((place.x, place.y + 5), 4, HEADING - 14, color=colour, linewidth=0))
+    axes.add_artist(Rectangle((place.x, place.y + 5), 4, HEADING - 14, color=colour, linewidth=0))
     words = [place.part.name, *_span(timeline, place.part)]
     _text(axes, place.x + 12, place.y + HEADING / 2 - 2, "   ".join(words), size=9, weight="bold", va="center")
 
@@ -104,13 +105,10 @@ def _draw_cell(axes: Any, place: _Placed, timeline: Timeline, picture: NDArray[n
     from matplotlib.patches import Rectangle
 
     x, y, scene = place.x, place.y, place.part
-    own = timeline.result.names.get("scenes", {}).get(scene.first_shot)
-    below = own or scene.caption
     if picture is None:
-        axes.add_patch(Rectangle((x, y), CELL, height, color=CARD, linewidth=0))
-        lines = textwrap.wrap(visible(below), LETTERS - 2, max_lines=int(height / LINE) - 1, placeholder=" …")
+        axes.add_artist(Rectangle((x, y), CELL, height, color=CARD, linewidth=0))
+        lines = textwrap.wrap(visible(scene.caption), LETTERS - 2, max_lines=int(height / LINE) - 1, placeholder=" …")
         _text(axes, x + 8, y + 8, "\n".join(lines), size=7, color=QUIET, linespacing=1.35)
-        below = own or ""
     else:
         wide = min(CELL, height * picture.shape[1] / len(picture))
         left = x + (CELL - wide) / 2
@@ -119,12 +117,19 @@ def _draw_cell(axes: Any, place: _Placed, timeline: Timeline, picture: NDArray[n
     _text(axes, x, text, str(scene.number), size=7.5, weight="bold")
     when = clock(float(scene.start)) if timeline.timed else f"shots {scene.first_shot}–{scene.last_shot}"
     _text(axes, x + CELL, text, when, size=7, color=QUIET, ha="right")
-    _text(axes, x, text + LINE, shortened(below, LETTERS), size=7)
+    _text(axes, x, text + LINE, shortened(_words(timeline, scene, pictured=picture is not None), LETTERS), size=7)
+
+
+def _words(timeline: Timeline, scene: Part, *, pictured: bool) -> str:
+    """What stands below a cell: a person's name for the scene, else its first words where they are not in the cell."""
+    own = timeline.result.names.get("scenes", {}).get(scene.first_shot)
+    return own or (scene.caption if pictured else "")
 
 
 def _text(axes: Any, x: float, y: float, text: str, **style: Any) -> None:
-    lines = "\n".join(visible(line) for line in text.split("\n"))
-    axes.text(x, y, lines, **{"color": INK, "va": "top", "clip_on": True, **style})
+    if text:
+        lines = "\n".join(visible(line) for line in text.split("\n"))
+        axes.text(x, y, lines, **{"color": INK, "va": "top", **style})
 
 
 def _span(timeline: Timeline, part: Part) -> Iterator[str]:
