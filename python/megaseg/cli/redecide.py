@@ -35,8 +35,7 @@ def redecide(
     """Decide again on a result's kept scores, without running the model."""
     kept = read_result(result)
     (files,) = targets([result.stem], output_path)
-    views = Views(plot)
-    views.check(1)
+    views = Views(plot).checked(1)
     with named_flags():
         changed = kept.redecide(
             threshold=threshold, min_scene_length=min_scene_length, num_scenes=num_scenes, ordered=ordered

@@ -25,7 +25,7 @@ from megaseg.cli.views import require_page, write_page
 from megaseg.engine.results.segmentation import Segmentation
 from megaseg.errors import FeatureError
 from megaseg.features import VideoExtractor
-from megaseg.media.reading import video_file
+from megaseg.media.reading import probe
 from megaseg.media.thumbnails import Thumbnails
 from megaseg.media.video import Video
 from megaseg.pipelines import Explained
@@ -59,8 +59,7 @@ def report(
     name = title or result.stem
     pictures = None
     if film is not None:
-        _require_times(found, result)
-        video_file(film)
+        require_film(film, found)
         with progress("films", 1) as bar:
             stages = Stages(bar)
             with stages.of(film.name):
@@ -70,25 +69,26 @@ def report(
     write_page(Explained(found, thumbnails=pictures), output_path, name, ads)
 
 
-def pictures_for(result: Segmentation, extractor: VideoExtractor, film: Video) -> Thumbnails:
-    """Thumbnails of a film at the ticks of its result, which may be of another copy of the film.
+def require_film(path: Path, result: Segmentation) -> None:
+    """Check before a film is decoded that it can be a result's.
 
     Raises:
-        FeatureError: no film that can be decoded, or one that ends elsewhere than the result.
+        FeatureError: no film, one that ends elsewhere than the result, or a result without times.
+    """
+    if result.times is None:
+        raise FeatureError("--film: expected a result with times, got one without")
+    length, end = probe(path).duration, result.seconds(int(result.times[-1, 1]))
+    if length is not None and abs(length - end) > _APART:
+        raise FeatureError(f"{path}: expected the result's film of {clock(end)}, got one of {clock(length)}")
+
+
+def pictures_for(result: Segmentation, extractor: VideoExtractor, film: Video) -> Thumbnails:
+    """Thumbnails of a film in the ticks of its result, which may be of another copy of the film.
+
+    Raises:
+        FeatureError: no film that can be decoded.
     """
     recording = extractor.read(film).recording
-    base = recording.info.time_base
-    assert result.times is not None
-    ends = float(recording.frame_ticks[-1] * base), result.seconds(int(result.times[-1, 1]))
-    if abs(ends[0] - ends[1]) > _APART:
-        raise FeatureError(f"{film.path}: expected the result's film of {clock(ends[1])}, got one of {clock(ends[0])}")
-    own = recording.thumbnails
-    if base == result.time_base:
-        return own
-    scale = Fraction(base) / Fraction(result.time_base or base)
-    return replace(own, ticks=np.array([round(int(tick) * scale) for tick in own.ticks], np.int64))
-
-
-def _require_times(result: Segmentation, path: Path) -> None:
-    if result.times is None:
-        raise FeatureError(f"--film: expected a result with times, got {path}, which has none")
+    scale = Fraction(recording.info.time_base) / Fraction(result.time_base or 1)
+    ticks = [round(int(tick) * scale) for tick in recording.thumbnails.ticks]
+    return replace(recording.thumbnails, ticks=np.array(ticks, np.int64))

@@ -48,7 +48,7 @@ from megaseg.cli.stdin import FromOption, NameOption, require_kind
 from megaseg.cli.views import PlotOption, ReportOption, SheetOption, Views
 from megaseg.features import VideoExtractor
 from megaseg.media.video import Video
-from megaseg.pipelines import Explained, Pipelines
+from megaseg.pipelines import Pipelines
 
 
 def segment(
@@ -100,8 +100,7 @@ def segment(
         failures.end(0)
     edits = None if keep is None else edits_for(keep, len(movies) + len(failures))
     files = targets([movie.name for movie in movies], output_path, formats=formats, failed=len(failures))
-    views = Views(plot, report, contact_sheet)
-    views.check(len(movies) + len(failures))
+    views = Views(plot, report, contact_sheet).checked(len(movies) + len(failures))
     require_one_film(sum(isinstance(movie, Video) for movie in movies), shots, subtitles)
     decision: dict[str, Any] = {
         "threshold": threshold,
@@ -122,10 +121,7 @@ def segment(
             with failures.of(path_of(movie)), named_flags(*MODEL_KEYWORDS, "keep"), stages.of(movie.name):
                 pipeline, opened = pipelines.opened(movie)
                 with hints(pipeline, opened):
-                    if views.explain:
-                        found = pipeline.explained(opened, keep=edits, **decision)
-                    else:
-                        found = Explained(pipeline.segment(opened, keep=edits, **decision))
+                    found = views.segment(pipeline, opened, keep=edits, **decision)
                 print_warnings(found.result.remarks)
                 own = Movie(movie.name, movie, row_of(movie, pipeline))
                 views.write(found, own, ads)

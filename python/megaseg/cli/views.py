@@ -5,18 +5,20 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from megaseg.cli.delivery import Movie
+from megaseg.engine.inputs.features import Features
 from megaseg.engine.results.segmentation import Segmentation
 from megaseg.errors import FeatureError
 from megaseg.export.ads.rules import AdRules
 from megaseg.export.timeline import Timeline
 from megaseg.media.stills import stills
 from megaseg.media.video import Video
-from megaseg.pipelines import Explained
+from megaseg.pipelines import Explained, Pipeline
+from megaseg.pipelines.sources import Source
 
 STILL_HEIGHT = 180  # rows of a scene's picture
 
@@ -39,8 +41,8 @@ class Views:
     report: Path | None = None
     contact_sheet: Path | None = None
 
-    def check(self, movies: int) -> None:
-        """Check before any work that these files can be.
+    def checked(self, movies: int) -> Views:
+        """These views, after a check before any work that these files can be.
 
         Raises:
             FeatureError: several movies, a file of another kind, a folder, or one file for two views.
@@ -56,11 +58,13 @@ class Views:
             _require_kind(flag, path)
         if len({os.path.realpath(path) for path in wanted.values()}) < len(wanted):
             raise FeatureError(f"{', '.join(wanted)}: expected different files, got one for two")
+        return self
 
-    @property
-    def explain(self) -> bool:
-        """Whether a view shows more than the result."""
-        return self.report is not None or self.contact_sheet is not None
+    def segment(self, pipeline: Pipeline, opened: Features | Source, **options: Any) -> Explained:
+        """``Pipeline.segment``, with all that these views show besides the result."""
+        if self.report is None and self.contact_sheet is None:
+            return Explained(pipeline.segment(opened, **options))
+        return pipeline.explained(opened, **options)
 
     def write(self, found: Explained, movie: Movie, ads: AdRules | None = None) -> None:
         """Write each view that is wanted, whole or not at all."""
