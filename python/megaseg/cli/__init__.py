@@ -24,6 +24,7 @@ from megaseg.cli import (
     info,
     mux,
     redecide,
+    report,
     results,
     segment,
     serve,
@@ -59,6 +60,7 @@ app.command("segment")(segment.segment)
 app.command("shots")(shots.shots)
 app.command("redecide")(redecide.redecide)
 app.command("diff")(diff.diff)
+app.command("report")(report.report)
 app.command("mux")(mux.mux)
 app.command("export")(export.export)
 app.command("formats")(formats.formats)
