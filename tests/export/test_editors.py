@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import itertools
+import math
 import re
 from collections.abc import Sequence
 from fractions import Fraction
@@ -14,7 +15,7 @@ from xml.etree import ElementTree
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from timelines import HOSTILE, STARTS, films, result
+from timelines import HOSTILE, RATES, STARTS, films, on_frames, result
 
 from megaseg import Segmentation
 from megaseg.errors import FeatureError
@@ -169,6 +170,33 @@ def test_fcpxml(film: tuple[Segmentation, FrameRate, list[int]], start: str) -> 
     assert sum(seconds(act.get("duration")) for act in ranges) == (frames[-1] / rate.exact if ranges else 0)
     within = root.findall(".//spine/asset-clip/keyword")
     assert sum(seconds(act.get("duration")) for act in within) == (frames[-1] / rate.exact if ranges else 0)
+
+
+@pytest.mark.parametrize("text", RATES)
+def test_three_hours_end_where_the_film_does(text: str) -> None:
+    rate, base = parse(text), Fraction(1, 90_000)
+    frames = [rate.frame(Fraction(60 * minute)) + minute % 7 for minute in range(1, 181)]
+    source = {"name": "film.mp4", "frame_rate": rate.exact, "timecode": started(rate, "01:00:00:00")}
+    movie = result(on_frames(rate, frames, base), base, range(179), **source)
+    for name, adapter in (("edl", "cmx_3600"), ("otio", "otio_json"), ("fcp7", "fcp_xml")):
+        options = {"rate": float(rate.exact)} if name == "edl" else {}
+        timeline = read(export(movie, name), adapter, **options)
+        clips = clips_of(timeline)
+        assert bounds(clips) == [0, *frames], name
+        end = clips[-1].range_in_parent().end_time_exclusive().to_seconds()
+        assert end == pytest.approx(float(movie.times[-1, 1] * base), abs=0.03), name  # fcp7's rate is read as 29.97
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(1000, 10_800_000), min_size=2, max_size=9, unique=True).map(sorted))
+def test_a_variable_rate_is_counted_by_time(ends: list[int]) -> None:
+    movie = result(ends, Fraction(1, 1000), range(len(ends) - 1), name="film.mp4", frame_rate=Fraction(287, 10))
+    timeline = read(export(movie, "otio"), "otio_json")
+    clips = clips_of(timeline)
+    rate = Fraction(30000, 1001)
+    seen = {round(clip.range_in_parent().end_time_exclusive().value) for clip in clips}
+    assert seen >= {math.floor(end * rate / 1000 + Fraction(1, 2)) for end in ends} - {0}
+    assert clips[0].source_range.start_time.rate == float(rate)
 
 
 @pytest.mark.parametrize("rate", [24, 25, 30, 50, 60])
