@@ -36,6 +36,7 @@ def result(
     ends: Sequence[int] = (),
     tps: Sequence[int] = (),
     names: Mapping[str, Mapping[int, str]] | None = None,
+    scores: Sequence[float] | None = None,
     **source: Any,
 ) -> Segmentation:
     """A result whose scenes end after the shots ``ends``, with acts where turning points ``tps`` are given.
@@ -46,9 +47,11 @@ def result(
     if spans.ndim == 1:
         spans = np.column_stack([np.r_[0, spans[:-1]], spans])
     own = (spans, base) if base is not None else (None, None)
-    scores = np.linspace(0.1, 0.4, len(spans)).astype(np.float32)
-    scores[list(ends)] += 0.5
-    made = [Segmentation.from_scores("scene", scores, SceneDecision(0.5), *own)]
+    values = np.linspace(0.1, 0.4, len(spans)).astype(np.float32)
+    values[list(ends)] += 0.5
+    if scores is not None:
+        values = np.array(scores, np.float32)
+    made = [Segmentation.from_scores("scene", values, SceneDecision(0.5), *own)]
     if tps:
         acts = np.full((len(spans), len(tps)), 0.1, np.float32)
         acts[list(tps), range(len(tps))] = 0.9
@@ -73,6 +76,15 @@ def films(draw: st.DrawFn) -> tuple[Segmentation, FrameRate, list[int]]:
     tps = draw(st.one_of(st.just([]), st.lists(st.integers(0, len(frames) - 1), min_size=5, max_size=5)))
     made = result(on_frames(rate, frames, base), base, ends, sorted(tps), name="film.mp4", frame_rate=rate.exact)
     return made, rate, [0, *(frames[end] for end in ends), frames[-1]]
+
+
+@st.composite
+def named_films(draw: st.DrawFn) -> Segmentation:
+    """A film of up to three hours, some of whose scenes have names of any text."""
+    movie, _, _ = draw(films())
+    named = draw(st.sets(st.sampled_from([scene.first_shot for scene in movie.scenes])))
+    texts = st.text(min_size=1, max_size=30) | st.sampled_from(HOSTILE)
+    return replace(movie, names={"scenes": {first: draw(texts) for first in named}})
 
 
 STARTS = st.sampled_from(("00:00:00:00", "01:00:00:00", "00:59:58:12", "10:00:00:00"))

@@ -9,12 +9,14 @@ import json
 import re
 import xml.etree.ElementTree as ET
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from timed_results import timed_result, timed_results
+from timelines import named_films
+from timelines import result as film
 
 from megaseg.engine.results.segmentation import Segmentation
 from megaseg.export import Timeline, export
@@ -28,10 +30,10 @@ VMAP = "{http://www.iab.net/videosuite/vmap}"
 PROPERTY = settings(max_examples=25, deadline=None)
 
 
-def hour(**more: object) -> Segmentation:
+def hour(**more: Any) -> Segmentation:
     """An hour of shots of five minutes each, every one a scene."""
     ends = [5 * MINUTE * (shot + 1) for shot in range(12)]
-    return timed_result(ends, Fraction(1), scene_ends=range(11), **more)  # type: ignore[arg-type]
+    return film(ends, Fraction(1), ends=range(11), **{"scores": [0.6] * 12, "name": "film.mp4", **more})
 
 
 def shots_before(result: Segmentation, rules: AdRules) -> list[int]:
@@ -61,13 +63,13 @@ def test_silence_and_the_middle_of_an_act_are_preferred() -> None:
     once = AdRules(spacing=0, head=0, tail=0, per_hour=1)
     assert shots_before(hour(loudness=loudness), once) == [4]
     assert shots_before(hour(), once) == [0]
-    assert shots_before(hour(act_ends=[0, 2]), once) == [1]
-    (one,) = breaks(Timeline.of(hour(act_ends=[0, 2], loudness=loudness), ads=once))
-    assert (one.shot, one.loudness, one.act_end, one.worth) == (4, -60.0, False, 1.5)
+    assert shots_before(hour(tps=[0, 2]), once) == [1]
+    (one,) = breaks(Timeline.of(hour(tps=[0, 2], loudness=loudness), ads=once))
+    assert (one.shot, one.loudness, one.act_end, one.worth) == (4, -60.0, False, pytest.approx(0.6 + 0.5))
 
 
 def test_an_act_that_ends_within_a_scene_ends_with_it() -> None:
-    result = timed_result(range(1000, 9000, 1000), Fraction(1), scene_ends=[1, 3, 5], act_ends=[2])
+    result = film(range(1000, 9000, 1000), Fraction(1), ends=[1, 3, 5], tps=[2])
     assert [one.act_end for one in breaks(Timeline.of(result, ads=EVERYWHERE))] == [False, True, False]
 
 
@@ -80,7 +82,7 @@ def test_an_offset_moves_breaks_and_leaves_the_rules_alone() -> None:
 
 
 @PROPERTY
-@given(timed_results())
+@given(named_films())
 def test_cues_are_a_table(result: Segmentation) -> None:
     text = export(result, "cues", ads=EVERYWHERE, frame_rate="25").decode()
     rows = list(csv.DictReader(io.StringIO(text)))
@@ -94,7 +96,7 @@ def test_cues_are_a_table(result: Segmentation) -> None:
 
 
 @PROPERTY
-@given(timed_results())
+@given(named_films())
 def test_vmap_has_the_breaks_of_its_schema(result: Segmentation) -> None:
     root = ET.fromstring(export(result, "vmap", ads=EVERYWHERE).decode())
     assert (root.tag, root.attrib) == (f"{VMAP}VMAP", {"version": "1.0"})
@@ -107,7 +109,7 @@ def test_vmap_has_the_breaks_of_its_schema(result: Segmentation) -> None:
 
 
 @PROPERTY
-@given(timed_results(), st.sampled_from([0, 30, 119.5]))
+@given(named_films(), st.sampled_from([0, 30, 119.5]))
 def test_hls_is_read_by_m3u8(result: Segmentation, length: float) -> None:
     m3u8 = pytest.importorskip("m3u8")
     rules = AdRules(spacing=0, head=0, tail=0, per_hour=3600, length=length)
@@ -127,7 +129,7 @@ def test_hls_is_read_by_m3u8(result: Segmentation, length: float) -> None:
 
 
 @PROPERTY
-@given(timed_results(), st.sampled_from([0, 30, 119.5]))
+@given(named_films(), st.sampled_from([0, 30, 119.5]))
 def test_scte35_is_read_by_threefive(result: Segmentation, length: float) -> None:
     threefive = pytest.importorskip("threefive")
     rules = AdRules(spacing=0, head=0, tail=0, per_hour=3600, length=length)
@@ -160,7 +162,7 @@ def test_times_of_splice_inserts_wrap_after_26_hours() -> None:
 
 
 def test_files_without_breaks_are_whole() -> None:
-    short = timed_result([10, 20], Fraction(1), scene_ends=[0])
+    short = film([10, 20], Fraction(1), ends=[0])
     assert json.loads(export(short, "scte35")) == []
     assert len(ET.fromstring(export(short, "vmap"))) == 0
     assert export(short, "cues").decode().count("\n") == 1

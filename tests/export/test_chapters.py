@@ -15,13 +15,14 @@ import av
 import pysubs2
 import pytest
 from hypothesis import HealthCheck, given, settings
-from timed_results import NASTY, timed_result, timed_results
+from timelines import HOSTILE, named_films
+from timelines import result as film
 
 from megaseg.engine.results.segmentation import Segmentation
-from megaseg.errors import FeatureError
-from megaseg.export import Timeline, export, format_of
+from megaseg.export import Timeline, export
 from megaseg.export.text import one_line
 
+TITLE = " ".join(HOSTILE)
 Rows = list[tuple[Fraction, Fraction | None, str]]  # start, end and name of each chapter
 
 needs_mkvmerge = pytest.mark.skipif(shutil.which("mkvmerge") is None, reason="mkvmerge: package mkvtoolnix")
@@ -60,33 +61,33 @@ def muxed(data: bytes, suffix: str) -> Rows:
 
 
 @FAST
-@given(timed_results())
+@given(named_films())
 def test_ffmetadata_is_read_by_ffmpeg(result: Segmentation) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "film.txt"
-        path.write_bytes(export(result, "ffmetadata", title=NASTY))
+        path.write_bytes(export(result, "ffmetadata", title=TITLE))
         assert libav_chapters(path, "ffmetadata") == expected(result, 6)
         with av.open(str(path), format="ffmetadata") as container:
-            assert container.metadata["title"] == one_line(NASTY)
+            assert container.metadata["title"] == one_line(TITLE)
 
 
 @needs_mkvmerge
 @SLOW
-@given(timed_results())
+@given(named_films())
 def test_matroska_is_read_by_mkvmerge(result: Segmentation) -> None:
     assert muxed(export(result, "matroska"), ".chapters.xml") == expected(result, 9)
 
 
 @needs_mkvmerge
 @SLOW
-@given(timed_results())
+@given(named_films())
 def test_ogm_is_read_by_mkvmerge(result: Segmentation) -> None:
     starts = [(start, name) for start, _, name in expected(result, 3)]
     assert [(start, name) for start, _, name in muxed(export(result, "ogm"), ".ogm.txt")] == starts
 
 
 @FAST
-@given(timed_results())
+@given(named_films())
 def test_matroska_has_the_elements_of_its_specification(result: Segmentation) -> None:
     root = ET.fromstring(export(result, "matroska").decode())
     atoms = root.findall("EditionEntry/ChapterAtom")
@@ -98,7 +99,7 @@ def test_matroska_has_the_elements_of_its_specification(result: Segmentation) ->
 
 
 @FAST
-@given(timed_results())
+@given(named_films())
 def test_webvtt_is_read_by_two_programs(result: Segmentation) -> None:
     webvtt = pytest.importorskip("webvtt")
     text = export(result, "vtt").decode()
@@ -128,7 +129,7 @@ def youtube_chapters(text: str) -> list[tuple[int, str]]:
 
 
 @FAST
-@given(timed_results())
+@given(named_films())
 def test_youtube_shows_the_chapters(result: Segmentation) -> None:
     rows = youtube_chapters(export(result, "youtube").decode())
     assert rows[0][0] == 0
@@ -143,11 +144,11 @@ def test_youtube_shows_the_chapters(result: Segmentation) -> None:
 
 def test_youtube_leaves_out_what_is_too_short_for_it() -> None:
     ends = [5, 30, 38, 60, 95, 100]
-    result = timed_result(ends, Fraction(1), scene_ends=range(5))
+    result = film(ends, Fraction(1), ends=range(5))
     assert youtube_chapters(export(result, "youtube").decode()) == [
         *[(0, "Scene 1"), (30, "Scene 3"), (60, "Scene 5")],
     ]
-    few = timed_result([5, 9, 12], Fraction(1), scene_ends=range(2))
+    few = film([5, 9, 12], Fraction(1), ends=range(2))
     assert [start for start, _ in youtube_chapters(export(few, "youtube").decode())] == [0, 5, 9]
 
 
@@ -163,16 +164,16 @@ def kodi_markers(text: str) -> list[int]:
 
 
 @FAST
-@given(timed_results())
+@given(named_films())
 def test_kodi_has_a_marker_where_each_scene_begins(result: Segmentation) -> None:
     assert kodi_markers(export(result, "kodi").decode()) == [row[0] * 1000 for row in expected(result, 3)]
 
 
 @FAST
-@given(timed_results())
+@given(named_films())
 def test_jellyfin_reads_the_chapters_of_an_nfo(result: Segmentation) -> None:
-    root = ET.fromstring(export(result, "jellyfin", title=NASTY).decode())
-    assert (root.tag, root.findtext("title")) == ("movie", one_line(NASTY))
+    root = ET.fromstring(export(result, "jellyfin", title=TITLE).decode())
+    assert (root.tag, root.findtext("title")) == ("movie", one_line(TITLE))
     rows = [(Fraction(one.attrib["start"]), one.attrib["name"]) for one in root.findall("chapters/chapter")]
     assert rows == [(start, name) for start, _, name in expected(result, 3)]
 
@@ -181,7 +182,7 @@ def test_jellyfin_reads_the_chapters_of_an_nfo(result: Segmentation) -> None:
 def test_nothing_drifts_in_three_hours(rate: int, step: int, tmp_path: Path) -> None:
     frames = 3 * 3600 * rate // step
     cuts = [frames // 3, frames // 2, frames - 1, frames]
-    result = timed_result([cut * step for cut in cuts], Fraction(1, rate), scene_ends=range(3))
+    result = film([cut * step for cut in cuts], Fraction(1, rate), ends=range(3))
     path = tmp_path / "film.txt"
     path.write_bytes(export(result, "ffmetadata"))
     starts = [start for start, _, _ in libav_chapters(path, "ffmetadata")]
@@ -190,15 +191,7 @@ def test_nothing_drifts_in_three_hours(rate: int, step: int, tmp_path: Path) -> 
 
 
 def test_an_offset_moves_every_chapter() -> None:
-    result = timed_result([1000, 2000, 3000], Fraction(1, 1000), scene_ends=[0, 1])
+    result = film([1000, 2000, 3000], Fraction(1, 1000), ends=[0, 1])
     later = export(result, "kodi", offset="1.5").decode()
     assert kodi_markers(later) == [1500, 2500, 3500]
     assert kodi_markers(export(result, "kodi", offset=-1.5).decode()) == [0, 500]
-
-
-@pytest.mark.parametrize("name", ["ffmetadata", "matroska", "vtt", "ogm", "youtube", "kodi", "jellyfin", "vmap", "hls"])
-def test_a_result_without_times_is_refused(name: str) -> None:
-    timed = timed_result([1, 2], Fraction(1), scene_ends=[0])
-    with pytest.raises(FeatureError, match=f"times: expected a result with the times of its shots for {name}"):
-        export(Segmentation(timed.tracks), name)
-    assert format_of(f"film{format_of(name).suffix}").name == name

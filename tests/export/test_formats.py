@@ -25,6 +25,9 @@ from megaseg.media.video import VideoInfo
 
 SUFFIXES = {
     **{"json": ".json", "csv": ".csv", "edl": ".edl", "resolve": ".resolve.edl", "otio": ".otio"},
+    **{"ffmetadata": ".ffmetadata.txt", "matroska": ".chapters.xml", "vtt": ".chapters.vtt", "ogm": ".ogm.txt"},
+    **{"youtube": ".youtube.txt", "kodi": ".kodi.edl", "jellyfin": ".chapters.nfo", "cues": ".cues.csv"},
+    **{"vmap": ".vmap.xml", "hls": ".hls.m3u8", "scte35": ".scte35.json"},
     **{"fcp7": ".fcp7.xml", "fcpxml": ".fcpxml", "premiere": ".premiere.csv", "avid": ".avid.txt"},
 }
 ALL = pytest.mark.parametrize("one", formats(), ids=lambda one: one.name)
