@@ -202,6 +202,11 @@ class Engine:
             self.decide(source, logits, given) for source, logits in zip(sources, self._logits(sources), strict=True)
         ]
 
+    @property
+    def explains(self) -> bool:
+        """Whether the model tells its modalities' parts apart, as ``explain`` needs."""
+        return bool(structure_of(self.config).output(LOGITS).parts)
+
     def explain(self, features: FeatureSource, **decision: Any) -> Explanation:
         """``segment``, and how much each modality speaks for each decision (supplementary, 6.3.1).
 
@@ -213,7 +218,7 @@ class Engine:
             UnsupportedError: a model that does not tell its modalities' parts apart.
         """
         given = deciding_task(self.config.task, "explain").given(decision)
-        if not structure_of(self.config).output(LOGITS).parts:
+        if not self.explains:
             raise UnsupportedError(
                 f"explain: expected a model whose logits have parts, got family {self.config.family}"
             )

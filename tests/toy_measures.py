@@ -70,4 +70,6 @@ def spec(measure: type, **options: Any) -> MeasureSpec:
     return MeasureSpec(f"{__name__}:{measure.__name__}", options)
 
 
-ALL = Measures(frames=(spec(Levels), spec(Corners)), pictures=(spec(Colours),), sound=(spec(Loudness),))
+ALL = Measures(
+    frames=(spec(Levels), spec(Corners)), pictures=(spec(Colours),), sound=(spec(Loudness),), thumbnails=True
+)

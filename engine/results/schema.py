@@ -12,12 +12,13 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from megaseg.engine.inputs.features import check_times
+from megaseg.engine.results.source import Source
 from megaseg.engine.tasks.act import ActDecision
 from megaseg.engine.tasks.scene import SceneDecision
 from megaseg.engine.tasks.task import DecidingTask, TaskDecision, deciding_tasks
@@ -27,11 +28,13 @@ from megaseg.errors import FeatureError
 SCHEMA = "megaseg.segmentation/3"
 SCENES_OR_ACTS, SCENES_AND_ACTS = "megaseg.segmentation/1", "megaseg.segmentation/2"
 Times = NDArray[np.int64] | None
+Names = Mapping[str, Mapping[int, str]]
+_EDITS = ("locked", "barred")  # of a decision: written only where there are some
 
 
 @dataclass(frozen=True)
 class Decision(ActDecision, SceneDecision):
-    """The options of scenes (``threshold`` and the two after it) and acts (``ordered``) in one.
+    """The options of scenes (``threshold``, the two after it and edits) and acts (``ordered``) in one.
 
     Raises:
         FeatureError: as its parts.
@@ -60,9 +63,14 @@ def flat_decision(tracks: Mapping[str, Track]) -> Decision:
 
 
 def written(
-    tracks: Mapping[str, Track], times: Times, base: Fraction | None, remarks: Sequence[str] = ()
+    tracks: Mapping[str, Track],
+    times: Times,
+    base: Fraction | None,
+    remarks: Sequence[str] = (),
+    source: Source | None = None,
+    names: Names | None = None,
 ) -> dict[str, Any]:
-    """A result as plain values; ``remarks`` only where there are some."""
+    """A result as plain values; ``remarks``, ``source`` and ``names`` only where there are some."""
     first = next(iter(tracks.values()))
     entries = {name: _entry(track, times, base) for name, track in tracks.items()}
     both = "acts" in tracks and tracks["acts"] is not first
@@ -74,7 +82,7 @@ def written(
         "task": task_name(tracks),
         "num_shots": len(first.scores),
         "time_base": None if base is None else list(base.as_integer_ratio()),
-        "decision": dataclasses.asdict(flat_decision(tracks)),
+        "decision": _decision(flat_decision(tracks)),
         "boundaries": first.boundaries.tolist(),
         "scenes": entries["scenes"]["segments"] if "scenes" in tracks else [],
         "acts": entries["acts"]["segments"] if "acts" in tracks else [],
@@ -84,13 +92,26 @@ def written(
         **({"act_boundaries": entries["acts"]["boundaries"], **_arrays(tracks["acts"], "act_")} if both else {}),
         "tracks": entries,
         **({"remarks": list(remarks)} if remarks else {}),
+        **({} if source is None else {"source": source.to_dict()}),
+        **({"names": {track: _own_names(own) for track, own in names.items()}} if names else {}),
     }
+
+
+def _own_names(names: Mapping[int, str]) -> dict[str, str]:
+    return {str(shot): name for shot, name in sorted(names.items())}
+
+
+def _decision(decision: TaskDecision) -> dict[str, Any]:
+    """A decision's options; edits of a person only where there are some."""
+    values = dataclasses.asdict(decision)
+    edits = {name: list(values.pop(name)) for name in _EDITS if name in values}
+    return {**values, **{name: shots for name, shots in edits.items() if shots}}
 
 
 def _entry(track: Track, times: Times, base: Fraction | None) -> dict[str, Any]:
     return {
         "kind": track.task,
-        "decision": dataclasses.asdict(track.decision),
+        "decision": _decision(track.decision),
         "boundaries": track.boundaries.tolist(),
         "segments": [_segment(segment, base) for segment in track.segments],
         "points": [_point(point, times, base) for point in track.points],
@@ -135,8 +156,19 @@ def parse_json(text: str) -> Any:
         raise FeatureError(f"result: expected JSON, got: {error}") from error
 
 
-def read_result(values: Mapping[str, Any]) -> tuple[dict[str, Track], Times, Fraction | None, tuple[str, ...]]:
-    """Tracks, times, time base and remarks of a result's plain values: the same scores, decided in the same way.
+class Read(NamedTuple):
+    """What a result's plain values say, in the order of a ``Segmentation``'s fields."""
+
+    tracks: dict[str, Track]
+    times: Times
+    time_base: Fraction | None
+    remarks: tuple[str, ...]
+    source: Source | None
+    names: Names
+
+
+def read_result(values: Mapping[str, Any]) -> Read:
+    """All that a result's plain values say: the same scores, decided in the same way.
 
     Raises:
         FeatureError: not a result of a known schema version.
@@ -156,7 +188,8 @@ def read_result(values: Mapping[str, Any]) -> tuple[dict[str, Track], Times, Fra
             raise ValueError("no tracks")
         if schema == SCHEMA and (task_name(tracks), [*tracks]) != (values["task"], ranked(values["tracks"], _kind)):
             raise ValueError(f"task {values['task']!r} with the tracks {', '.join(values['tracks'])}")
-        return tracks, times, base, _remarks(values)
+        source = None if values.get("source") is None else Source.from_dict(values["source"])
+        return Read(tracks, times, base, _remarks(values), source, _names(values))
     except (LookupError, TypeError, ValueError, OverflowError, ZeroDivisionError, AttributeError) as error:
         raise FeatureError(f"result: expected the fields of {schema}, got: {error}") from error
 
@@ -166,6 +199,10 @@ def _remarks(values: Mapping[str, Any]) -> tuple[str, ...]:
     if not isinstance(remarks, list) or not all(isinstance(remark, str) for remark in remarks):
         raise ValueError(f"remarks {remarks!r:.60}")
     return tuple(remarks)
+
+
+def _names(values: Mapping[str, Any]) -> Names:
+    return {track: {int(shot): name for shot, name in own.items()} for track, own in values.get("names", {}).items()}
 
 
 @dataclass(frozen=True)
@@ -197,13 +234,14 @@ def _parts(values: Mapping[str, Any], flat: Decision) -> Iterator[_Part]:
     entries = values["tracks"]
     common = {field.name for field in dataclasses.fields(Decision)}
     for place, name in enumerate(ranked(entries, _kind)):
-        task, decision = _deciding(_kind(entries[name])), entries[name]["decision"]
-        for option in common & decision.keys():
-            if decision[option] != getattr(flat, option):
-                raise ValueError(f"{option} {decision[option]!r} of track {name}, but {getattr(flat, option)!r} of all")
-        prefix, own = ("", values) if place == 0 else ("act_", values) if name == "acts" else ("", entries[name])
-        arrays = own[f"{prefix}scores"], own.get(f"{prefix}logits")
-        yield _Part(task, task.decision_type(**decision), *arrays)
+        task = _deciding(_kind(entries[name]))
+        decision = task.decision_type(**entries[name]["decision"])
+        for option in common & {*task.options}:
+            own, other = getattr(decision, option), getattr(flat, option)
+            if own != other:
+                raise ValueError(f"{option} {own!r} of track {name}, but {other!r} of all")
+        prefix, place_of = ("", values) if place == 0 else ("act_", values) if name == "acts" else ("", entries[name])
+        yield _Part(task, decision, place_of[f"{prefix}scores"], place_of.get(f"{prefix}logits"))
 
 
 def _earlier_parts(values: Mapping[str, Any], flat: Decision) -> Iterator[_Part]:

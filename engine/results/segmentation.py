@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -11,7 +13,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from megaseg.engine.results.schema import Decision, flat_decision, parse_json, ranked, read_result, task_name, written
+from megaseg.engine.results.schema import (
+    Decision,
+    Names,
+    flat_decision,
+    parse_json,
+    ranked,
+    read_result,
+    task_name,
+    written,
+)
+from megaseg.engine.results.source import Source
+from megaseg.engine.results.writer import write_file
 from megaseg.engine.tasks.task import DecidingTask, TaskDecision, deciding_task, deciding_tasks
 from megaseg.engine.tasks.together import options_for_each
 from megaseg.engine.tasks.track import Point, Segment, Track
@@ -23,16 +36,20 @@ class Segmentation:
     """The tracks of one movie by name, in the order of their tasks: ``scenes``, ``acts``, whatever models give.
 
     ``times`` are int64 (shots, 2), start and end tick of each shot in units of ``time_base`` seconds. ``remarks`` say
-    how the source was read where a user should know, such as that a film has no dialogue.
+    how the source was read where a user should know, such as that a film has no dialogue. ``source`` tells of the movie
+    itself, and ``names`` are a person's for segments: of a track, by the segment's first shot.
 
     Raises:
-        FeatureError: no track, a track under another name or of an unknown task, or tracks of different lengths.
+        FeatureError: no track, a track under another name or of an unknown task, tracks of different lengths, a source
+            of other shots, or names of shots or tracks that are not there.
     """
 
     tracks: Mapping[str, Track]
     times: NDArray[np.int64] | None = None
     time_base: Fraction | None = None
     remarks: tuple[str, ...] = ()
+    source: Source | None = None
+    names: Names = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _check_names(self.tracks)
@@ -43,6 +60,9 @@ class Segmentation:
                 f"tracks: expected {' and '.join(self.tracks) or 'at least one'} over the same shots, "
                 f"got {' and '.join(map(str, shots)) or 'none'}"
             )
+        if self.source is not None:
+            self.source.check_shots(shots[0])
+        _check_texts(self.names, self.tracks, shots[0])
 
     @classmethod
     def from_logits(
@@ -165,7 +185,7 @@ class Segmentation:
             task = deciding_task(track.task, "redecide")
             decision = task.changed(track.decision, task.given(changes))
             changed[name] = task.decide(track.scores, track.logits, decision, self.times)
-        return Segmentation(changed, self.times, self.time_base, self.remarks)
+        return dataclasses.replace(self, tracks=changed)
 
     def seconds(self, ticks: int) -> float:
         """Ticks of the time base as seconds, for reading.
@@ -179,11 +199,19 @@ class Segmentation:
 
     def to_dict(self) -> dict[str, Any]:
         """The result as plain values, as ``megaseg/engine/results/result.schema.json`` describes them."""
-        return written(self.tracks, self.times, self.time_base, self.remarks)
+        return written(self.tracks, self.times, self.time_base, self.remarks, self.source, self.names)
 
     def to_json(self, indent: int | None = None) -> str:
         """``to_dict`` as JSON text."""
         return json.dumps(self.to_dict(), indent=indent)
+
+    def save(self, path: str | os.PathLike[str], format: str | None = None, **options: Any) -> None:
+        """Write a file of the ``format``, else of the one that the path's suffix names, as ``megaseg.export.save``.
+
+        Raises:
+            FeatureError: no such format, or one that cannot say this result.
+        """
+        write_file(self, path, format, **options)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Segmentation:
@@ -216,6 +244,18 @@ def _check_names(tracks: Mapping[str, Track]) -> None:
             raise FeatureError(f"tracks: expected {name} of a task {' or '.join(known)}, got {track.task!r:.40}")
 
 
+def _check_texts(names: Names, tracks: Mapping[str, Track], shots: int) -> None:
+    """Check a person's names for segments."""
+    for track, own in names.items():
+        if track not in tracks:
+            raise FeatureError(f"names: expected names for {' or '.join(tracks)}, got some for {track!r:.40}")
+        for shot, name in own.items():
+            if not isinstance(shot, (int, np.integer)) or not 0 <= shot < shots:
+                raise FeatureError(f"names: expected first shots of {track} from 0 to {shots - 1}, got {shot!r:.40}")
+            if not isinstance(name, str):
+                raise FeatureError(f"names: expected text for shot {shot} of {track}, got {name!r:.40}")
+
+
 def joined(results: Sequence[Segmentation]) -> Segmentation:
     """The results of several models over the same shots as one.
 
@@ -235,7 +275,9 @@ def joined(results: Sequence[Segmentation]) -> Segmentation:
             raise FeatureError(f"results: expected tracks of different names, got two of {', '.join(sorted(twice))}")
         tracks |= result.tracks
     remarks = dict.fromkeys(remark for result in results for remark in result.remarks)
-    return Segmentation(tracks, first.times, first.time_base, tuple(remarks))
+    source = next((result.source for result in results if result.source is not None), None)
+    names = {track: own for result in results for track, own in result.names.items()}
+    return Segmentation(tracks, first.times, first.time_base, tuple(remarks), source, names)
 
 
 def on_shots(
@@ -245,6 +287,8 @@ def on_shots(
     time_base: Fraction | None = None,
 ) -> Segmentation:
     """Acts over longer units, such as scenes, as acts over shots: each unit's probability is its last shot's.
+
+    What the source tells of each unit is left out.
 
     ``ends``: last shot (units,) of each unit, increasing. ``times`` are those of the shots.
 
@@ -260,4 +304,8 @@ def on_shots(
     if act.logits is not None:
         logits = np.full_like(scores, -np.inf)
         logits[ends] = act.logits
-    return Segmentation.from_scores(act.task, scores, act.decision, times, time_base, logits)
+    found = Segmentation.from_scores(act.task, scores, act.decision, times, time_base, logits)
+    source = None if result.source is None else dataclasses.replace(result.source, captions=(), loudness=None)
+    firsts = [0, *(ends[:-1] + 1).tolist()]
+    names = {track: {firsts[unit]: name for unit, name in own.items()} for track, own in result.names.items()}
+    return dataclasses.replace(found, source=source, names=names)

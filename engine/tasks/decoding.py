@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from megaseg.errors import FeatureError
 
 Shots = NDArray[np.int64]
+_LOCKED = 1e6  # what a locked boundary gains: more than all scores of a movie together
 
 
 def softmax(logits: NDArray[np.floating], axis: int) -> NDArray[np.float64]:
@@ -28,40 +31,94 @@ def check_choice(threshold: float, min_scene_length: int, num_scenes: int | None
         raise FeatureError(f"num_scenes: expected at least 1 scene, got {num_scenes}")
 
 
+def check_edits(locked: Sequence[int], barred: Sequence[int]) -> None:
+    """Raises FeatureError for a shot after which a scene both must and must not end."""
+    if both := sorted(set(locked) & set(barred)):
+        raise FeatureError(f"locked: expected shots that are not barred as well, got {', '.join(map(str, both[:9]))}")
+
+
 def scene_boundaries(
     scores: NDArray[np.floating],
     *,
     threshold: float,
     min_scene_length: int = 1,
     num_scenes: int | None = None,
+    locked: Sequence[int] = (),
+    barred: Sequence[int] = (),
 ) -> Shots:
     """Shots after which a scene ends; the movie's own last shot is not among them.
 
     With ``num_scenes`` the best set of exactly that many scenes, else every boundary with a score of at least
     ``threshold``. Where ``min_scene_length`` forbids some of them, the allowed set with the largest sum of scores
-    (above the threshold) is taken, by dynamic programming.
+    (above the threshold) is taken, by dynamic programming. Boundaries after ``locked`` shots are always in the answer,
+    others keep ``min_scene_length`` to them, and ``barred`` shots end no scene.
 
     Raises:
-        FeatureError: as ``check_choice``, or more scenes than the movie can hold.
+        FeatureError: as ``check_choice`` and ``check_edits``, shots that the movie does not have, or more scenes than
+            it can hold with these edits.
     """
     shots = len(scores)
     check_choice(threshold, min_scene_length, num_scenes)
+    check_edits(locked, barred)
+    fixed, free = _edits(shots, locked, barred)
     if num_scenes is None:
-        return _by_threshold(scores.astype(np.float64), threshold, min_scene_length)
+        return _by_threshold(scores.astype(np.float64), threshold, min_scene_length, fixed, free)
     if num_scenes * min_scene_length > max(shots, min_scene_length):
         raise FeatureError(
             f"num_scenes: expected 1 to {max(1, shots // min_scene_length)} scenes of at least {min_scene_length} "
             f"shots in a movie of {shots} shots, got {num_scenes}"
         )
-    return _by_count(scores.astype(np.float64), num_scenes - 1, min_scene_length)
+    _check_locked(fixed, shots, num_scenes, min_scene_length)
+    return _by_count(scores.astype(np.float64), num_scenes - 1, min_scene_length, fixed, free)
 
 
-def _by_threshold(scores: NDArray[np.float64], threshold: float, gap: int) -> Shots:
-    candidates = np.flatnonzero(scores[:-1] >= threshold)
-    # A first or last scene that is too short cannot be mended by any choice.
-    candidates = candidates[(candidates + 1 >= gap) & (len(scores) - 1 - candidates >= gap)]
-    if gap == 1 or candidates.size == 0:
-        return candidates
+def _edits(shots: int, locked: Sequence[int], barred: Sequence[int]) -> tuple[Shots, NDArray[np.bool_]]:
+    """Locked shots, increasing, and which shots (shots - 1,) are neither locked nor barred."""
+    free = np.ones(max(0, shots - 1), np.bool_)
+    for name, edits in (("locked", locked), ("barred", barred)):
+        own = np.unique(np.asarray(edits, dtype=np.int64))
+        if own.size and not (own[0] >= 0 and own[-1] < shots - 1):
+            raise FeatureError(
+                f"{name}: expected shots before the last of {shots}, from 0 to {shots - 2}, "
+                f"got {own[0] if own[0] < 0 else own[-1]}"
+            )
+        free[own] = False
+    return np.unique(np.asarray(locked, dtype=np.int64)), free
+
+
+def _check_locked(locked: Shots, shots: int, scenes: int, gap: int) -> None:
+    """Check that an exact number of scenes of a least length can end after all locked shots."""
+    if locked.size > scenes - 1:
+        raise FeatureError(
+            f"num_scenes: expected at least {locked.size + 1} scenes for {locked.size} locked boundaries, got {scenes}"
+        )
+    lengths = np.diff(np.concatenate([[-1], locked, [shots - 1]]))
+    if locked.size and lengths.min() < gap:
+        first = int(lengths.argmin())
+        raise FeatureError(
+            f"locked: expected scenes of at least {gap} shots between locked boundaries where num_scenes is given, "
+            f"got {lengths[first]} up to shot {[*locked.tolist(), shots - 1][first]}"
+        )
+
+
+def _by_threshold(
+    scores: NDArray[np.float64], threshold: float, gap: int, locked: Shots, free: NDArray[np.bool_]
+) -> Shots:
+    """Locked boundaries, and in each stretch between them (or the movie's ends) the best others."""
+    candidates = np.flatnonzero((scores[:-1] >= threshold) & free)
+    stops = np.concatenate([[-1], locked, [len(scores) - 1]])
+    stretch = np.searchsorted(locked, candidates)
+    # Too near a locked boundary or an end of the movie: no choice of others can mend that scene.
+    far = (candidates - stops[stretch] >= gap) & (stops[stretch + 1] - candidates >= gap)
+    candidates, stretch = candidates[far], stretch[far]
+    if gap > 1 and candidates.size:
+        parts = np.split(candidates, np.flatnonzero(np.diff(stretch)) + 1)
+        candidates = np.concatenate([_best_apart(scores, part, threshold, gap) for part in parts])
+    return np.union1d(locked, candidates)
+
+
+def _best_apart(scores: NDArray[np.float64], candidates: Shots, threshold: float, gap: int) -> Shots:
+    """Candidates at least ``gap`` apart with the largest sum of scores above the threshold."""
     # best[k]: largest gain over the first k candidates; a boundary at the threshold itself still counts a little.
     gains = scores[candidates] - threshold + 1e-12
     before = np.searchsorted(candidates, candidates - gap, side="right")
@@ -78,11 +135,30 @@ def _by_threshold(scores: NDArray[np.float64], threshold: float, gap: int) -> Sh
     return np.array(chosen[::-1], dtype=np.int64)
 
 
-def _by_count(scores: NDArray[np.float64], count: int, gap: int) -> Shots:
-    if gap == 1:
-        strongest = np.argsort(-scores[:-1], kind="stable")[:count]
-        return np.sort(strongest).astype(np.int64)
-    return _best_increasing(np.tile(scores[:-1, None], (1, count)), gap, first=gap - 1, last=len(scores) - 1 - gap)
+def _by_count(scores: NDArray[np.float64], count: int, gap: int, locked: Shots, free: NDArray[np.bool_]) -> Shots:
+    gains = np.where(free, scores[:-1], -np.inf)
+    for shot in locked:
+        gains[max(0, shot - gap + 1) : shot + gap] = -np.inf
+    gains[locked] = scores[locked] + _LOCKED
+    first, last = gap - 1, len(scores) - 1 - gap
+    if count > (most := _most_apart(np.flatnonzero(gains[: last + 1] > -np.inf), gap, first)):
+        raise FeatureError(
+            f"num_scenes: expected at most {most + 1} scenes, for which locked and barred boundaries leave room, "
+            f"got {count + 1}"
+        )
+    if gap > 1:
+        return _best_increasing(np.tile(gains[:, None], (1, count)), gap, first=first, last=last)
+    order = np.argsort(-scores[:-1], kind="stable")
+    return np.union1d(locked, order[free[order]][: count - locked.size])
+
+
+def _most_apart(rows: Shots, gap: int, first: int) -> int:
+    """How many of increasing rows, from ``first`` on, can be at least ``gap`` apart."""
+    found, least = 0, first
+    for row in rows.tolist():
+        if row >= least:
+            found, least = found + 1, row + gap
+    return found
 
 
 def turning_points(logits: NDArray[np.floating], *, ordered: bool = False) -> Shots:

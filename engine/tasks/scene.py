@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from megaseg.engine.model.config import ModelConfig
 from megaseg.engine.model.family import width_of
-from megaseg.engine.tasks.decoding import check_choice, scene_boundaries, softmax
+from megaseg.engine.tasks.decoding import check_choice, check_edits, scene_boundaries, softmax
 from megaseg.engine.tasks.task import DecidingTask, Explained, TaskDecision, TensorSpec
 from megaseg.engine.tasks.track import Track, segments_of
 
@@ -23,16 +23,22 @@ CLASSES = ("no boundary", "boundary")
 class SceneDecision(TaskDecision):
     """How P(boundary) becomes scenes: a least score and length of scenes, or an exact number of them.
 
+    A person's edits hold whatever the scores say: a scene ends after each ``locked`` shot and after no ``barred`` one.
+
     Raises:
-        FeatureError: a value of another type, a threshold outside [0, 1], a length or a number below 1.
+        FeatureError: a value of another type, a threshold outside [0, 1], a length or a number below 1, or a shot that
+            is both locked and barred.
     """
 
     threshold: float = 0.5
     min_scene_length: int = 1
     num_scenes: int | None = None
+    locked: tuple[int, ...] = dataclasses.field(default=(), kw_only=True)
+    barred: tuple[int, ...] = dataclasses.field(default=(), kw_only=True)
 
     def _check(self) -> None:
         check_choice(self.threshold, self.min_scene_length, self.num_scenes)
+        check_edits(self.locked, self.barred)
 
 
 class Scenes(DecidingTask):
@@ -75,6 +81,8 @@ class Scenes(DecidingTask):
             threshold=decision.threshold,
             min_scene_length=decision.min_scene_length,
             num_scenes=decision.num_scenes,
+            locked=decision.locked,
+            barred=decision.barred,
         )
         segments = segments_of(boundaries, scores[boundaries], len(scores), times)
         return Track(self.track, self.name, scores, decision, boundaries, segments)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, ClassVar, NamedTuple
@@ -22,6 +22,7 @@ from megaseg.errors import FeatureError, UnsupportedError
 
 # What a value of an annotated type may be, and the plain type that it becomes: NumPy's numbers are taken as Python's.
 _KINDS: dict[str, tuple[type, type]] = {"float": (Real, float), "int": (Integral, int), "bool": (np.bool_, bool)}
+_SHOTS = "tuple[int, ...]"
 
 
 class TensorSpec(NamedTuple):
@@ -44,6 +45,8 @@ class Explained(NamedTuple):
 class TaskDecision:
     """Options of a task: how scores become a track. A subclass's fields are ``float``, ``int`` or ``bool``, or None.
 
+    A field of shots, ``tuple[int, ...]``, takes whole numbers in any order and keeps each once, increasing.
+
     Raises:
         FeatureError: a value of another type, or one that no movie allows.
     """
@@ -51,17 +54,38 @@ class TaskDecision:
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value, expected = getattr(self, field.name), type_text(field)
-            kind, plain = _KINDS[expected.removesuffix(" | None")]
-            wrong = not isinstance(value, (kind, plain)) or (isinstance(value, bool) and plain is not bool)
-            if wrong and not (value is None and expected.endswith("None")):
+            if expected == _SHOTS:
+                object.__setattr__(self, field.name, _shots(field.name, value))
+            elif not (value is None and expected.endswith("None")) and not _is_a(value, expected):
                 raise FeatureError(f"{field.name}: expected {expected}, got {value!r:.40}")
         self._check()
         for field in dataclasses.fields(self):
-            value, (_, plain) = getattr(self, field.name), _KINDS[type_text(field).removesuffix(" | None")]
-            object.__setattr__(self, field.name, None if value is None else plain(value))
+            value, expected = getattr(self, field.name), type_text(field)
+            if value is not None and expected != _SHOTS:
+                object.__setattr__(self, field.name, _KINDS[expected.removesuffix(" | None")][1](value))
 
     def _check(self) -> None:
         """Raises FeatureError for values of the right types that no movie allows."""
+
+
+def _is_a(value: Any, expected: str) -> bool:
+    """Whether a value is of an annotated type; no bool is a number."""
+    kind, plain = _KINDS[expected.removesuffix(" | None")]
+    return isinstance(value, (kind, plain)) and not (isinstance(value, bool) and plain is not bool)
+
+
+def _shots(name: str, value: Any) -> tuple[int, ...]:
+    """Shots, each once and increasing.
+
+    Raises:
+        FeatureError: not whole numbers from 0 on.
+    """
+    of_shots = isinstance(value, (Iterable, np.ndarray)) and not isinstance(value, (str, bytes))
+    shots: list[Any] = list(value) if of_shots else [None]
+    for shot in shots:
+        if not _is_a(shot, "int") or shot < 0:
+            raise FeatureError(f"{name}: expected numbers of shots from 0 on, got {value!r:.40}")
+    return tuple(sorted({int(shot) for shot in shots}))
 
 
 class Task:

@@ -14,6 +14,7 @@ from megaseg.engine.inputs.feature_files import load_features, save_features
 from megaseg.engine.inputs.features import Features
 from megaseg.engine.model.checkpoint import Checkpoint, ModelConfig, load_checkpoint, save_checkpoint
 from megaseg.engine.results.segmentation import Segmentation
+from megaseg.engine.results.writer import set_writer
 from megaseg.errors import MegasegError
 
 if TYPE_CHECKING:
@@ -34,6 +35,15 @@ __all__ = [
     "save_features",
     "segment",
 ]
+
+
+def _save(result: Segmentation, path: Any, format: str | None, **options: Any) -> None:
+    from megaseg.export import save
+
+    save(result, path, format, **options)
+
+
+set_writer(_save)
 
 
 def __getattr__(name: str) -> Any:

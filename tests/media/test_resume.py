@@ -58,10 +58,13 @@ def arrays(recording: Recording) -> Iterator[tuple[str, np.ndarray]]:
         yield name, getattr(recording, name)
     for kind in ("frames", "pictures", "sound"):
         yield from getattr(recording, kind).items()
+    yield "thumbnails", recording.thumbnails.ticks
 
 
 def assert_same(left: Recording, right: Recording) -> None:
     assert (left.info, left.lines) == (right.info, right.lines)
+    assert left.thumbnails.pictures == right.thumbnails.pictures
+    assert left.thumbnails.size == right.thumbnails.size
     for (name, one), (_, other) in zip(arrays(left), arrays(right), strict=True):
         np.testing.assert_array_equal(one, other, err_msg=name)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,15 @@ def test_a_film_has_scenes_at_its_own_times(film: Path, tmp_path: Path) -> None:
     assert megaseg.Segmentation.from_json(result.to_json()).redecide(num_scenes=2).remarks == result.remarks
 
 
+def test_an_explained_film_has_its_pictures_of_the_same_pass(film: Path, tmp_path: Path, passes: list[str]) -> None:
+    found = Pipelines(extractors=[VideoExtractor(cache=tmp_path)]).of(Video("film", film)).explained(film)
+    assert passes == ["film"]
+    assert found.result.to_dict() == megaseg.segment(film, extractors=[VideoExtractor(cache=tmp_path)]).to_dict()
+    assert {"visual", "audio"} <= {*found.explanation.modalities}
+    pictures = found.thumbnails.of_shots(found.result.times)
+    assert len({*pictures}) == 8
+
+
 def test_both_models_share_one_decoding_pass_and_later_runs_need_none(
     film: Path, tmp_path: Path, passes: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -89,9 +99,24 @@ def test_raw_features_of_a_film_give_its_result(film: Path, tmp_path: Path) -> N
     assert raw.modalities["dialogue"].any(axis=1).tolist() == [True, True, False, True, True, False, False, False]
     save_features(tmp_path / "film.npz", raw)
     expected = Pipeline.from_checkpoints(["video-scenes"], extractors=[extractor]).segment(film).to_dict()
+    del expected["source"]  # of which features alone know nothing
     assert megaseg.segment(tmp_path / "film.npz").to_dict() == expected
     both = Pipeline.from_checkpoints(["video-scenes"]).segment_many([raw, raw])
     assert [one.to_dict() for one in both] == [expected, expected]
+
+
+def test_a_result_tells_of_its_film(film: Path, tmp_path: Path) -> None:
+    result = megaseg.segment(film, extractors=[VideoExtractor(cache=tmp_path)])
+    source = result.source
+    assert source is not None
+    assert (source.name, source.frame_rate, source.size, source.timecode) == ("film.mp4", 24, (64, 48), None)
+    assert source.captions == ("Is it late?", "", "", "Not yet.", "", "", "", "")
+    np.testing.assert_allclose(source.speech * float(result.time_base), [[0.2, 1], [1.5, 2.5]], atol=1e-4)
+    assert source.loudness is not None
+    assert source.loudness.shape == (8,)
+    np.testing.assert_allclose(source.loudness[:7], -9, atol=0.1)  # every other half second is a tone
+    assert source.loudness[7] < -60
+    assert megaseg.Segmentation.from_json(result.to_json()).to_dict() == result.to_dict()
 
 
 def test_without_an_encoder_dialogue_is_left_out_and_said(film: Path, tmp_path: Path) -> None:
@@ -130,3 +155,20 @@ def test_what_is_no_film_is_named(tmp_path: Path) -> None:
 def test_options_are_checked_before_any_film(film: Path) -> None:
     with pytest.raises(FeatureError, match="threshold"):
         Pipelines().check([Video("film", film)], {"threshold": 2})
+
+
+def test_locked_boundaries_survive_other_shots(film: Path, tmp_path: Path) -> None:
+    first = megaseg.segment(film, extractors=[VideoExtractor(cache=tmp_path)])
+    edited = first.redecide(locked=[1, 4], barred=[2], threshold=0.01)
+    edited = dataclasses.replace(edited, names={"scenes": {5: "The harbour"}})
+    ends = [int(first.times[shot, 1]) for shot in (1, 4)]
+    (tmp_path / "film.scenes.txt").write_text("0 30\n31 95\n")
+    listed = VideoExtractor(cache=tmp_path, shots=tmp_path / "film.scenes.txt")
+    for extractor, count in ((VideoExtractor(cache=tmp_path), 8), (listed, 4)):
+        again = megaseg.segment(film, extractors=[extractor], keep=edited, threshold=1.0)
+        assert again.num_shots == count
+        assert [scene.end_ticks for scene in again.scenes[:-1]] == ends
+        assert again.names == {"scenes": {again.scenes[-1].first_shot: "The harbour"}}
+    assert again.decision.barred == (1,)  # 0.2 s before
+    with pytest.raises(FeatureError, match="keep: expected a model of scenes, where 2 boundaries are locked"):
+        Pipeline.from_checkpoints(["video-acts"], extractors=[listed]).segment(film, keep=edited)

@@ -13,13 +13,18 @@ from megaseg.cli import (
     catalog,
     compile,
     convert,
+    diff,
     doctor,
     evaluate,
     explain,
+    export,
     export_inference_server,
     features,
+    formats,
     info,
+    mux,
     redecide,
+    report,
     results,
     segment,
     serve,
@@ -54,6 +59,11 @@ app = typer.Typer(
 app.command("segment")(segment.segment)
 app.command("shots")(shots.shots)
 app.command("redecide")(redecide.redecide)
+app.command("diff")(diff.diff)
+app.command("report")(report.report)
+app.command("mux")(mux.mux)
+app.command("export")(export.export)
+app.command("formats")(formats.formats)
 app.command("catalog")(catalog.catalog)
 app.command("explain")(explain.explain)
 app.command("serve")(serve.serve)

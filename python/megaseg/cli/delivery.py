@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,13 +17,13 @@ from megaseg.engine.inputs.files import atomic_write
 from megaseg.engine.results.segmentation import Segmentation
 from megaseg.engine.tasks.track import Track
 from megaseg.errors import FeatureError
+from megaseg.export import Format, Timeline, format_of
+from megaseg.export import formats as all_formats
+from megaseg.export.ads.rules import AdRules
 from megaseg.features import Screenplay
-from megaseg.media.stills import stills
 from megaseg.media.video import Video
 from megaseg.pipelines.sources import Source
 from megaseg.report.text import clock
-
-STILL_HEIGHT = 180  # rows of a scene's picture
 
 
 def to_stdout(output_path: Path | None) -> bool:
@@ -29,43 +31,85 @@ def to_stdout(output_path: Path | None) -> bool:
     return output_path == Path("-")
 
 
-def targets(
-    names: list[str], output_path: Path | None, plot: Path | None = None, *, failed: int = 0
-) -> list[Path | None]:
-    """The JSON file of each movie: the given one, or one a movie in the given folder; settled before any work.
-
-    ``failed`` are further movies, which will have none.
+def read_result(path: Path) -> Segmentation:
+    """The result in a JSON file.
 
     Raises:
-        FeatureError: one file or picture for several movies, two movies of one name, a file that is no folder, or a
-            picture of another kind.
-        UnsupportedError: a picture without the extra ``plot``.
+        FeatureError: another file; names it.
     """
-    count = len(names) + failed
-    if plot is not None:
-        _require_one_picture(plot, count)
+    try:
+        return Segmentation.from_json(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise FeatureError(f"{path}: expected the JSON of a result, got binary data") from error
+    except FeatureError as error:
+        raise FeatureError(f"{path}: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file to write, and the format that it will have."""
+
+    path: Path
+    format: Format
+
+
+def formats_of(names: str | None) -> tuple[Format, ...]:
+    """Formats by name, several with commas between them, each once.
+
+    Raises:
+        FeatureError: an unknown one.
+    """
+    return tuple(dict.fromkeys(format_of(name.strip()) for name in names.split(","))) if names else ()
+
+
+def targets(
+    names: list[str],
+    output_path: Path | None,
+    *,
+    formats: Sequence[Format] = (),
+    failed: int = 0,
+) -> list[tuple[File, ...]]:
+    """The files of each movie: the given one, or those in the given folder; settled before any work.
+
+    ``formats`` are JSON where none is given. ``failed`` are further movies, which will have no file.
+
+    Raises:
+        FeatureError: one file for several movies or formats, two movies of one name, or a file that is no folder.
+    """
+    count, wanted = len(names) + failed, formats or (format_of("json"),)
     if output_path is None or to_stdout(output_path):
-        return [None] * len(names)
-    if output_path.suffix.lower() == ".json" and not output_path.is_dir():
+        if formats:
+            raise FeatureError(f"--output: expected a folder with --format, got {output_path or 'none'}")
+        return [()] * len(names)
+    if (only := _format_of_file(output_path, formats)) is not None:
         if count > 1:
-            raise FeatureError(f"{output_path}: expected a folder for {count} movies, got a .json file")
-        return [output_path]
+            raise FeatureError(f"{output_path}: expected a folder for {count} movies, got a {only.suffix} file")
+        return [(File(output_path, only),)]
     if output_path.exists() and not output_path.is_dir():
-        raise FeatureError(f"{output_path}: expected a .json file or a folder, got another file")
-    files = [re.sub(r"[/\0]", "_", name) + ".json" for name in names]
-    counts = Counter(files)
-    twice = sorted({name for name, file in zip(names, files, strict=True) if counts[file] > 1})
+        raise FeatureError(f"{output_path}: expected a {wanted[0].suffix} file or a folder, got another file")
+    return in_folder(names, output_path, wanted)
+
+
+def in_folder(names: list[str], folder: Path, formats: Sequence[Format]) -> list[tuple[File, ...]]:
+    """Files of movies in a folder, each named after its movie.
+
+    Raises:
+        FeatureError: two movies of one name.
+    """
+    stems = [re.sub(r"[/\0]", "_", name) for name in names]
+    counts = Counter(stems)
+    twice = sorted({stem for stem in stems if counts[stem] > 1})
     if twice:
-        raise FeatureError(f"{output_path}: expected movies of different names, got two of {', '.join(twice)}")
-    return [output_path / file for file in files]
+        raise FeatureError(f"{folder}: expected movies of different names, got two of {', '.join(twice)}")
+    return [tuple(File(folder / f"{stem}{one.suffix}", one) for one in formats) for stem in stems]
 
 
-def _require_one_picture(plot: Path, movies: int) -> None:
-    from megaseg.report.plots import require_picture
-
-    if movies > 1:
-        raise FeatureError(f"--plot: expected one movie, got {movies}")
-    require_picture(plot)
+def _format_of_file(path: Path, formats: Sequence[Format]) -> Format | None:
+    """The only format of a file with its suffix; None for a folder and for any other file."""
+    if path.is_dir() or len(formats) > 1:
+        return None
+    fitting = [one for one in formats or all_formats() if path.name.lower().endswith(one.suffix)]
+    return max(fitting, key=lambda one: len(one.suffix), default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +121,15 @@ class Movie:
     row: str = "shot"
 
 
-def deliver(result: Segmentation, movie: Movie, target: Path | None, plot: Path | None, json: bool) -> None:
-    """Write a movie's result and picture where they are wanted, and print a line of JSON or tables."""
-    if target is not None:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(target) as temporary:
-            temporary.write_text(result.to_json(indent=1) + "\n", encoding="utf-8")
-    if plot is not None:
-        _plot(result, movie, plot)
+def deliver(result: Segmentation, movie: Movie, files: Sequence[File], json: bool, ads: AdRules | None = None) -> None:
+    """Write a movie's files where they are wanted, and print a line of JSON or tables."""
+    if files:
+        media = str(movie.source.path.absolute()) if isinstance(movie.source, Video) else None
+        try:
+            write_files(Timeline.of(result, title=movie.name, media=media, ads=ads), files)
+        except FeatureError as error:
+            hint = "; megaseg export takes --frame-rate" if "frame_rate" in str(error) else ""
+            raise FeatureError(f"{error}{hint}") from error
     if json:
         print_json(result.to_dict())
         return
@@ -92,15 +137,30 @@ def deliver(result: Segmentation, movie: Movie, target: Path | None, plot: Path 
         output.print(_table(result, track, movie))
 
 
-def _plot(result: Segmentation, movie: Movie, path: Path) -> None:
-    """Curves and segments; of a film with scenes, a picture of each scene."""
-    from megaseg.report.film import picture_ticks, plot_film
-    from megaseg.report.plots import plot_segmentation
+def write_files(timeline: Timeline, files: Sequence[File]) -> None:
+    """Write a movie's files, each whole or not at all; what one format cannot say does not stop the others.
 
-    if isinstance(movie.source, Video) and result.scenes:
-        plot_film(result, stills(movie.source.path, picture_ticks(result), STILL_HEIGHT), path, title=movie.name)
-    else:
-        plot_segmentation(result, path, title=movie.name)
+    Raises:
+        FeatureError: what formats cannot say, in one message.
+    """
+    refused: list[str] = []
+    rendered: dict[Path, bytes] = {}
+    for file in files:
+        try:
+            rendered[file.path] = file.format.render(timeline)
+        except FeatureError as error:
+            refused.append(str(error))
+    for folder in {path.parent for path in rendered}:
+        folder.mkdir(parents=True, exist_ok=True)
+    with ThreadPoolExecutor() as writers:  # disks keep several files safe in about the time of one
+        list(writers.map(_write, rendered, rendered.values()))
+    if refused:
+        raise FeatureError("; ".join(dict.fromkeys(refused)))
+
+
+def _write(path: Path, data: bytes) -> None:
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(data)
 
 
 def _table(result: Segmentation, track: Track, movie: Movie) -> Table:

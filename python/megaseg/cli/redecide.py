@@ -12,13 +12,12 @@ from megaseg.cli.console import (
     LengthOption,
     OrderedOption,
     OutputOption,
-    PlotOption,
     ScenesOption,
     named_flags,
 )
-from megaseg.cli.delivery import Movie, deliver, targets, to_stdout
-from megaseg.engine.results.segmentation import Segmentation
-from megaseg.errors import FeatureError
+from megaseg.cli.delivery import Movie, deliver, read_result, targets, to_stdout
+from megaseg.cli.views import PlotOption, Views
+from megaseg.pipelines import Explained
 
 
 def redecide(
@@ -34,15 +33,13 @@ def redecide(
     json: JsonOption = False,
 ) -> None:
     """Decide again on a result's kept scores, without running the model."""
-    try:
-        kept = Segmentation.from_json(result.read_text(encoding="utf-8"))
-    except UnicodeDecodeError as error:
-        raise FeatureError(f"{result}: expected the JSON of a result, got binary data") from error
-    except FeatureError as error:
-        raise FeatureError(f"{result}: {error}") from error
-    (target,) = targets([result.stem], output_path)
+    kept = read_result(result)
+    (files,) = targets([result.stem], output_path)
+    views = Views(plot).checked(1)
     with named_flags():
         changed = kept.redecide(
             threshold=threshold, min_scene_length=min_scene_length, num_scenes=num_scenes, ordered=ordered
         )
-    deliver(changed, Movie(result.stem), target, plot, json or to_stdout(output_path))
+    movie = Movie(result.stem)
+    views.write(Explained(changed), movie)
+    deliver(changed, movie, files, json or to_stdout(output_path))

@@ -6,18 +6,26 @@ from typing import Annotated, Any
 
 import typer
 
+from megaseg.cli.ads import (
+    AdHeadOption,
+    AdLengthOption,
+    AdSpacingOption,
+    AdsPerHourOption,
+    AdTailOption,
+    ad_rules,
+)
 from megaseg.cli.console import (
     MODEL_KEYWORDS,
     BackendOption,
     CheckpointsOption,
     ComputeTypeOption,
     DeviceOption,
+    FormatOption,
     JsonOption,
     LengthOption,
     OrderedOption,
     OutputOption,
     OverflowOption,
-    PlotOption,
     ScenesOption,
     ThreadsOption,
     ThresholdOption,
@@ -25,7 +33,8 @@ from megaseg.cli.console import (
     print_warnings,
     progress,
 )
-from megaseg.cli.delivery import Movie, deliver, targets, to_stdout
+from megaseg.cli.delivery import Movie, deliver, formats_of, targets, to_stdout
+from megaseg.cli.edits import KeepOption, edits_for
 from megaseg.cli.film import (
     DetectorOption,
     ShotsOption,
@@ -36,6 +45,7 @@ from megaseg.cli.film import (
 )
 from megaseg.cli.inputs import Failures, hints, path_of, row_of, sources
 from megaseg.cli.stdin import FromOption, NameOption, require_kind
+from megaseg.cli.views import PlotOption, ReportOption, SheetOption, Views
 from megaseg.features import VideoExtractor
 from megaseg.media.video import Video
 from megaseg.pipelines import Pipelines
@@ -57,8 +67,17 @@ def segment(
     min_scene_length: LengthOption = None,
     num_scenes: ScenesOption = None,
     ordered: OrderedOption = None,
+    keep: KeepOption = None,
     output_path: OutputOption = None,
+    format: FormatOption = None,
+    report: ReportOption = None,
+    contact_sheet: SheetOption = None,
     plot: PlotOption = None,
+    ad_spacing: AdSpacingOption = None,
+    ad_head: AdHeadOption = None,
+    ad_tail: AdTailOption = None,
+    ads_per_hour: AdsPerHourOption = None,
+    ad_length: AdLengthOption = None,
     device: DeviceOption = "auto",
     compute_type: ComputeTypeOption = "auto",
     overflow: OverflowOption = "error",
@@ -68,18 +87,22 @@ def segment(
 ) -> None:
     """Find scenes, acts, or both, in films, in screenplays (Fountain, text, FDX, PDF, JSONL), or in features of movies.
 
-    Prints a table, or with --json (or -o -) one result a line. A movie that fails does not stop the others: stdout has
-    results only, stderr lists the failures at the end. Exit code 0 when every movie has its result, 1 when some
-    have, 2 when none has.
+    Prints a table, or with --json (or -o -) one result a line; --format writes files for editors and players into the
+    folder of --output. A movie that fails does not stop the others: stdout has results only, stderr lists the failures
+    at the end. Exit code 0 when every movie has its result, 1 when some have, 2 when none has.
     """
     require_kind(kind, inputs)
+    formats = formats_of(format)
+    ads = ad_rules(ad_spacing, ad_head, ad_tail, ads_per_hour, ad_length)
     failures = Failures()
     movies = sources(inputs, failures, kind, name)
     if not movies:
         failures.end(0)
-    files = targets([movie.name for movie in movies], output_path, plot, failed=len(failures))
+    edits = None if keep is None else edits_for(keep, len(movies) + len(failures))
+    files = targets([movie.name for movie in movies], output_path, formats=formats, failed=len(failures))
+    views = Views(plot, report, contact_sheet).checked(len(movies) + len(failures))
     require_one_film(sum(isinstance(movie, Video) for movie in movies), shots, subtitles)
-    decision = {
+    decision: dict[str, Any] = {
         "threshold": threshold,
         "min_scene_length": min_scene_length,
         "num_scenes": num_scenes,
@@ -94,14 +117,15 @@ def segment(
         with named_flags(*MODEL_KEYWORDS):
             pipelines = Pipelines(checkpoint, extractors=[films], num_threads=threads, **model)
             pipelines.check(movies, decision)  # refused here, not by every movie
-        for movie, file in zip(movies, files, strict=True):
-            with failures.of(path_of(movie)), named_flags(*MODEL_KEYWORDS), stages.of(movie.name):
+        for movie, own_files in zip(movies, files, strict=True):
+            with failures.of(path_of(movie)), named_flags(*MODEL_KEYWORDS, "keep"), stages.of(movie.name):
                 pipeline, opened = pipelines.opened(movie)
                 with hints(pipeline, opened):
-                    result = pipeline.segment(opened, **decision)
-                print_warnings(result.remarks)
+                    found = views.segment(pipeline, opened, keep=edits, **decision)
+                print_warnings(found.result.remarks)
                 own = Movie(movie.name, movie, row_of(movie, pipeline))
-                deliver(result, own, file, plot, json or to_stdout(output_path))
+                views.write(found, own, ads)
+                deliver(found.result, own, own_files, json or to_stdout(output_path), ads)
                 done += 1
             bar.advance(bar.task_ids[0])
     failures.end(done)

@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megaseg.engine.inputs.features import Features
+from megaseg.engine.results.source import Source
 from megaseg.errors import FeatureError
+from megaseg.media.thumbnails import Thumbnails
 
 
 class UnnamedUnits(FeatureError):
@@ -29,8 +31,21 @@ class Reading(Protocol):
         """How the source was read, where a user should know; complete when features have been made."""
         ...
 
+    @property
+    def thumbnails(self) -> Thumbnails | None:
+        """Small pictures of a film; None of another source."""
+        ...
+
     def times(self) -> tuple[NDArray[np.int64] | None, Fraction | None]:
         """Start and end tick (shots, 2) of each shot, and the seconds of a tick; None where the source has no times."""
+        ...
+
+    def end_shots_at(self, seconds: Sequence[Fraction]) -> None:
+        """Have shots end at these times as well, before anything is computed; no matter where there are no times."""
+        ...
+
+    def source(self) -> Source:
+        """What a result tells of the source itself; complete when features have been made."""
         ...
 
     def named_ends(self) -> NDArray[np.int64]:

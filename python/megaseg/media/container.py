@@ -127,6 +127,11 @@ class Film:
             self.damaged += 1
             return []
 
+    def shape(self, frame: Any) -> float:
+        """Width of a frame as it is shown, by its height."""
+        shape: float = frame.width / frame.height * float(self.video.codec_context.sample_aspect_ratio or 1)
+        return shape if rotation(frame) % 2 == 0 else 1 / shape
+
     def info(self, frame: Any) -> VideoInfo:
         """What the file and its first frame say."""
         turned = rotation(frame) % 2 == 1
@@ -253,5 +258,6 @@ def _tracks(streams: Sequence[Any], read: Any | None) -> tuple[Track, ...]:
 
 
 def _timecode(container: Any) -> str | None:
-    own = [stream.metadata.get("timecode") for stream in container.streams if stream.type in ("video", "data")]
-    return next((str(code) for code in (*own, container.metadata.get("timecode")) if code), None)
+    own = [stream.metadata for stream in container.streams if stream.type in ("video", "data")]
+    tags = (tag for metadata in (*own, container.metadata) for tag in metadata.items())
+    return next((str(code) for key, code in tags if code and key.lower() == "timecode"), None)  # Matroska: TIMECODE

@@ -21,10 +21,21 @@ from megaseg.media.embedded import lines
 from megaseg.media.frames import Scaler
 from megaseg.media.measures import RATE, SOUND_ROW, Measures, MeasureSpec
 from megaseg.media.measuring import FrameValues, Made, PictureValues, make, ring_for, taken
-from megaseg.media.parts import SEEN, Part, Position, film_key, read_parts, remove_left, remove_oldest, write_part
+from megaseg.media.parts import (
+    KINDS,
+    SEEN,
+    Part,
+    Position,
+    film_key,
+    read_parts,
+    remove_left,
+    remove_oldest,
+    write_part,
+)
 from megaseg.media.selection import Selection
 from megaseg.media.sound import Rows, Sound
 from megaseg.media.subtitles import SubtitleLine
+from megaseg.media.thumbnails import Thumbnails, ThumbnailValues
 from megaseg.media.timestamps import FrameTicks
 
 _TELL = 0.1  # seconds from one message to the next
@@ -45,9 +56,9 @@ def probe(path: str, *, tell: Tell) -> dict[str, Any]:
 
 def record(path: str, measures: Mapping[str, Any], folder: str, size: int, *, tell: Tell) -> str:
     """Measure a film; its parts of ``size`` frames are in the folder below ``folder`` that is the result."""
-    specs = {kind: tuple(MeasureSpec(*spec) for spec in given) for kind, given in measures.items()}
-    made = make(Measures(**specs), size)
-    own = Path(folder, film_key(Path(path), made.all, size))
+    specs = {kind: tuple(MeasureSpec(**spec) for spec in measures[kind]) for kind in KINDS}
+    made = make(Measures(**specs, thumbnails=measures["thumbnails"]), size)
+    own = Path(folder, film_key(Path(path), made.identities, size))
     own.mkdir(parents=True, exist_ok=True)
     os.utime(own)  # in use
     remove_left(own)
@@ -86,6 +97,8 @@ class Pass:
         self._ring = ring_for(made, first - len(self._expected))
         self._frames = {measure.name: FrameValues(measure, self._ring, first) for measure in made.frames}
         self._pictures = PictureValues(made.pictures)
+        size_before = before.thumbnails.size if before else (0, 0)
+        self._thumbnails = ThumbnailValues(size_before, film.time_base) if made.thumbnails else None
         self._selection = Selection(film.time_base, before.position.selection if before else None)
         self._scaler = Scaler()
         # Rows of sound and lines that parts have taken.
@@ -165,13 +178,21 @@ class Pass:
         self._ring.push(frame)
         self._ticks.append(tick)
         self._now, self._step = tick, frame.duration or self._film.frame_step
-        if self._selection.wants(self._ring.latest(), tick) and self._pictures.values:
-            self._pictures.push(self._scaler.picture(frame), tick)
+        if self._selection.wants(self._ring.latest(), tick):
+            self._picture(frame, tick)
         for values in self._frames.values():
             values.advance()
         if self._sound is not None:
             self._sound.follow(self._seconds)
         self._write_ready()
+
+    def _picture(self, frame: Any, tick: int) -> None:
+        if self._pictures.values or self._thumbnails is not None:
+            picture = self._scaler.picture(frame)
+            if self._pictures.values:
+                self._pictures.push(picture, tick)
+            if self._thumbnails is not None:
+                self._thumbnails.push(picture, tick, self._film.shape(frame))
 
     def _audio(self, packet: Any) -> None:
         if self._sound is not None:
@@ -210,6 +231,8 @@ class Pass:
         """Mark the end of a part, before the frame at ``end``."""
         assert self._info is not None
         self._pictures.flush()
+        if self._thumbnails is not None:
+            self._thumbnails.close()
         seen = self._ticks[-SEEN:][0]
         while len(self._keys) > 1 and self._keys[1][1] <= seen:
             self._keys.popleft()
@@ -242,6 +265,7 @@ class Pass:
                 pictures=taken(self._pictures.values, pictures),
                 sound=taken(self._rows.values, rows),
                 lines=tuple(self._lines[:texts]),
+                thumbnails=self._thumbnails.take(position.end) if self._thumbnails else Thumbnails.none(),
             )
             write_part(self._folder, self._number, part)
             self._number += 1

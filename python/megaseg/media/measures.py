@@ -13,6 +13,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from megaseg.media.thumbnails import Thumbnails
+
 LUMA = (108, 192)  # rows and columns of a small frame, whatever the film's shape: points of the frame, not averages
 CHROMA = (54, 96)
 PICTURE = 224  # rows and columns of a picture, whatever the film's shape
@@ -101,11 +103,15 @@ class MeasureSpec:
 
 @dataclass(frozen=True, slots=True)
 class Measures:
-    """What is measured in one pass: of every frame, of pictures, and of sound. Names are unique within each kind."""
+    """What is measured in one pass: of every frame, of pictures, and of sound. Names are unique within each kind.
+
+    ``thumbnails`` says whether pictures are kept as well, small and encoded.
+    """
 
     frames: tuple[MeasureSpec, ...] = ()
     pictures: tuple[MeasureSpec, ...] = ()
     sound: tuple[MeasureSpec, ...] = ()
+    thumbnails: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,3 +133,4 @@ class Recording:
     sound: dict[str, NDArray[np.float32]]
     lines: tuple[Any, ...] = ()  # SubtitleLine
     damaged: bool = False
+    thumbnails: Thumbnails = field(default_factory=Thumbnails.none)

@@ -14,6 +14,7 @@ from megaseg.media.frames import Ring
 from megaseg.media.measures import FrameMeasure, Measures, PictureMeasure, SoundMeasure
 from megaseg.media.parts import SEEN
 from megaseg.media.piles import Pile
+from megaseg.media.thumbnails import ThumbnailEncoder, can_encode
 
 _PICTURES = 16  # pictures that are measured at once; a part's last batch is smaller
 
@@ -25,11 +26,13 @@ class Made:
     frames: tuple[FrameMeasure, ...]
     pictures: tuple[PictureMeasure, ...]
     sound: tuple[SoundMeasure, ...]
+    thumbnails: bool = False
 
     @property
-    def all(self) -> tuple[FrameMeasure | PictureMeasure | SoundMeasure, ...]:
-        """Every measure of every kind."""
-        return (*self.frames, *self.pictures, *self.sound)
+    def identities(self) -> list[tuple[str, int, str]]:
+        """Name, width and identity of all that is kept, which a cache is known by."""
+        kept: list[Any] = [*self.frames, *self.pictures, *self.sound, *[ThumbnailEncoder] * self.thumbnails]
+        return [(measure.name, measure.width, measure.identity) for measure in kept]
 
 
 def make(measures: Measures, size: int) -> Made:
@@ -43,7 +46,8 @@ def make(measures: Measures, size: int) -> Made:
         names = [measure.name for measure in kind]
         if len({*names}) < len(names):
             raise FeatureError(f"measures: expected one of each name, got {', '.join(names)}")
-    made = Made(*map(tuple, kinds))
+    frames, pictures, sound = map(tuple, kinds)
+    made = Made(frames, pictures, sound, measures.thumbnails and can_encode())
     for measure in made.frames:
         if not 0 <= measure.context <= SEEN or measure.step < 1 or size % measure.step:
             raise FeatureError(

@@ -20,16 +20,17 @@ from numpy.typing import NDArray
 from megaseg.engine.inputs.files import atomic_write
 from megaseg.media.measures import RATE, SOUND_ROW, Recording
 from megaseg.media.subtitles import SubtitleLine
+from megaseg.media.thumbnails import Thumbnails
 from megaseg.media.video import VideoInfo
 
 SIZE = 6000  # frames of every part but the last, where nothing else is asked for
 SEEN = 64  # frames before a part that a resumed pass decodes again, to compare them
-VERSION = 1  # raised whenever values of the same measures would differ
+VERSION = 2  # raised whenever values of the same measures would differ
 KEPT = 8 << 30  # bytes of films that a cache keeps
 _FILM = re.compile(r"[0-9a-f]{32}")  # name of a film's folder
 _LEFT = 3600  # seconds after which a temporary file is one that a killed process left, and a film is in no use
 _EDGE = 1 << 16  # bytes of a file's head and of its tail that tell it from others
-_KINDS = ("frames", "pictures", "sound")
+KINDS = ("frames", "pictures", "sound")
 
 Values = dict[str, NDArray[np.float32]]
 
@@ -61,17 +62,17 @@ class Part:
     pictures: Values
     sound: Values
     lines: tuple[SubtitleLine, ...]
+    thumbnails: Thumbnails
 
 
-def film_key(path: Path, measures: Sequence[Any], size: int) -> str:
-    """Name of a film's folder: changes with the file, with the values of the measures and with the size of parts."""
+def film_key(path: Path, identities: Sequence[tuple[str, int, str]], size: int) -> str:
+    """Name of a film's folder: changes with the file, with ``Made.identities`` and with the size of parts."""
     state = path.stat()
     with path.open("rb") as file:
         head = file.read(_EDGE)
         file.seek(max(state.st_size - _EDGE, 0))
         edges = hashlib.sha256(head + file.read(_EDGE)).hexdigest()
-    names = [[measure.name, measure.width, measure.identity] for measure in measures]
-    told = json.dumps([VERSION, size, state.st_size, state.st_mtime_ns, edges, names])
+    told = json.dumps([VERSION, size, state.st_size, state.st_mtime_ns, edges, identities])
     return hashlib.sha256(told.encode()).hexdigest()[:32]
 
 
@@ -81,13 +82,17 @@ def write_part(folder: Path, number: int, part: Part) -> None:
     told = {
         "position": {**position, "info": part.position.info.to_json()},
         "lines": [[line.start_ms, line.end_ms, line.text] for line in part.lines],
+        "thumbnail_size": part.thumbnails.size,
     }
-    arrays = {f"{kind}/{name}": values for kind in _KINDS for name, values in getattr(part, kind).items()}
+    arrays = {f"{kind}/{name}": values for kind in KINDS for name, values in getattr(part, kind).items()}
     with atomic_write(_path(folder, number)) as path:
         np.savez(
             path,
             ticks=part.ticks,
             picture_ticks=part.picture_ticks,
+            thumbnail_ticks=part.thumbnails.ticks,
+            thumbnail_ends=np.cumsum([len(picture) for picture in part.thumbnails.pictures], dtype=np.int64),
+            thumbnails=np.frombuffer(b"".join(part.thumbnails.pictures), np.uint8),
             told=np.frombuffer(json.dumps(told).encode(), np.uint8),
             **arrays,
         )
@@ -136,12 +141,25 @@ def _read_part(path: Path) -> Part | None:
         position["selection"] = tuple(position["selection"])
         kinds = {
             kind: {name.partition("/")[2]: values for name, values in arrays.items() if name.startswith(f"{kind}/")}
-            for kind in _KINDS
+            for kind in KINDS
         }
         lines = tuple(SubtitleLine(*line) for line in told["lines"])
-        return Part(Position(**position), arrays["ticks"], picture_ticks=arrays["picture_ticks"], lines=lines, **kinds)
+        return Part(
+            position=Position(**position),
+            ticks=arrays["ticks"],
+            picture_ticks=arrays["picture_ticks"],
+            lines=lines,
+            thumbnails=_thumbnails(arrays, told["thumbnail_size"]),
+            **kinds,
+        )
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
         return None  # missing or damaged
+
+
+def _thumbnails(arrays: dict[str, NDArray[Any]], size: Sequence[int]) -> Thumbnails:
+    data, ends = arrays["thumbnails"].tobytes(), arrays["thumbnail_ends"].tolist()
+    pictures = tuple(data[begin:end] for begin, end in zip([0, *ends], ends, strict=False))
+    return Thumbnails(arrays["thumbnail_ticks"], pictures, size=(size[0], size[1]))
 
 
 def recording(parts: Sequence[Part]) -> Recording:
@@ -157,6 +175,7 @@ def recording(parts: Sequence[Part]) -> Recording:
         sound=_joined([part.sound for part in parts]),
         lines=tuple(line for part in parts for line in part.lines),
         damaged=final.damaged,
+        thumbnails=Thumbnails.joined([part.thumbnails for part in parts]),
     )
 
 

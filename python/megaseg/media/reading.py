@@ -71,7 +71,7 @@ def read_video(
         folder = call(
             decoding.record,
             video_file(video.path),
-            {kind: [[spec["factory"], spec["options"]] for spec in specs] for kind, specs in asdict(measures).items()},
+            asdict(measures),
             str(cache if kept else own),
             part,
             subject=str(video.path),

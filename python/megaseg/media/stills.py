@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from megaseg.errors import FeatureError
 from megaseg.media.child import Limits, Tell, call
-from megaseg.media.container import Film, opened, rotation
+from megaseg.media.container import Film, opened
 from megaseg.media.frames import Scaler
 from megaseg.media.reading import video_file
 
@@ -44,17 +44,15 @@ def _write(path: str, ticks: list[int], height: int, file: str, *, tell: Tell) -
     with opened(Path(path)) as film:
         found = _in_order(film, ticks) if film.may_jump else _by_seeking(film, ticks)
         for tick, frame in found:
-            pictures[str(tick)] = scaler.picture(frame, height, _width(film, frame, height))
+            pictures[str(tick)] = scaler.picture(frame, height, _width(film.shape(frame), height))
             tell(len(pictures))
     if len(pictures) < len(ticks):
         raise FeatureError(f"{path}: expected a video with frames, got none that can be decoded")
     np.savez(file, **pictures)  # type: ignore[arg-type]  # names are ticks
 
 
-def _width(film: Film, frame: Any, height: int) -> int:
-    shape: float = frame.width / frame.height * float(film.video.codec_context.sample_aspect_ratio or 1)
-    columns = round(height * (shape if rotation(frame) % 2 == 0 else 1 / shape))
-    return max(min(columns, _MOST_COLUMNS), 1)
+def _width(shape: float, height: int) -> int:
+    return max(min(round(height * shape), _MOST_COLUMNS), 1)
 
 
 def _by_seeking(film: Film, ticks: Iterable[int]) -> Iterator[tuple[int, Any]]:

@@ -4,11 +4,13 @@
 >>> result = pipeline.segment("lighthouse.fountain")
 """
 
+from megaseg.pipelines.explained import Explained
 from megaseg.pipelines.pipeline import Pipeline
 from megaseg.pipelines.shipped import Pipelines, segment, shipped_for
 from megaseg.pipelines.sources import FeatureFile, Source, find_source, find_sources, iter_sources, open_source
 
 __all__ = [
+    "Explained",
     "FeatureFile",
     "Pipeline",
     "Pipelines",

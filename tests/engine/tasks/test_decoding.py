@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import combinations
+from itertools import combinations, pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -99,3 +100,85 @@ def test_shots_without_any_probability_are_the_last_resort(seed: int) -> None:
 def test_impossible_decisions_are_refused(choice: dict[str, float]) -> None:
     with pytest.raises(FeatureError, match=next(iter(choice))):
         scene_boundaries(np.full(8, 0.5), **{"threshold": 0.5, **choice})  # type: ignore[arg-type]
+
+
+@st.composite
+def edited_movies(draw: st.DrawFn) -> tuple[np.ndarray, list[int], list[int]]:
+    """Scores, and some shots before the last one locked and some others barred."""
+    scores = draw(scores_of)
+    edits = draw(st.lists(st.sampled_from(["free", "free", "locked", "barred"]), min_size=len(scores) - 1))
+    of = lambda kind: [shot for shot, edit in enumerate(edits[: len(scores) - 1]) if edit == kind]  # noqa: E731
+    return scores, of("locked"), of("barred")
+
+
+@given(edited_movies(), st.integers(0, 20).map(lambda value: value / 20), st.integers(1, 4))
+def test_threshold_with_edits_takes_the_best_others(
+    movie: tuple[np.ndarray, list[int], list[int]], threshold: float, length: int
+) -> None:
+    scores, locked, barred = movie
+    shots = len(scores)
+    choice = {"threshold": threshold, "min_scene_length": length, "locked": locked, "barred": barred}
+    found = scene_boundaries(scores, **choice).tolist()
+
+    def fits(chosen: tuple[int, ...]) -> bool:
+        """Every scene with an end that no person locked is long enough."""
+        ends = sorted({-1, *chosen, *locked, shots - 1})
+        fixed = {-1, *locked, shots - 1}
+        return all(b - a >= length for a, b in pairwise(ends) if not {a, b} <= fixed)
+
+    free = [shot for shot in range(shots - 1) if shot not in locked + barred and scores[shot] >= threshold]
+    choices = [chosen for count in range(len(free) + 1) for chosen in combinations(free, count) if fits(chosen)]
+    gain = lambda chosen: sum(scores[shot] - threshold + 1e-9 for shot in chosen)  # noqa: E731
+    others = tuple(shot for shot in found if shot not in locked)
+    assert set(locked) <= set(found)
+    assert others in choices
+    assert gain(others) == pytest.approx(max(map(gain, choices)), abs=1e-8)
+
+
+@given(edited_movies(), st.integers(1, 5), st.integers(1, 3))
+def test_count_with_edits_takes_the_best_others(
+    movie: tuple[np.ndarray, list[int], list[int]], scenes: int, length: int
+) -> None:
+    scores, locked, barred = movie
+    choice = {"threshold": 0.5, "min_scene_length": length, "num_scenes": scenes, "locked": locked, "barred": barred}
+    choices = [
+        chosen
+        for chosen in allowed(len(scores), length)
+        if len(chosen) == scenes - 1 and set(locked) <= set(chosen) and not set(barred) & set(chosen)
+    ]
+    if not choices:
+        with pytest.raises(FeatureError, match=r"num_scenes|locked"):
+            scene_boundaries(scores, **choice)
+        return
+    found = tuple(scene_boundaries(scores, **choice).tolist())
+    assert found in choices
+    assert scores[list(found)].sum() == pytest.approx(max(scores[list(chosen)].sum() for chosen in choices))
+
+
+def test_a_locked_boundary_moves_its_neighbours_and_stays_however_short_its_scene_is() -> None:
+    scores = np.array([0.1, 0.9, 0.2, 0.8, 0.1, 0.7, 0.1])
+    assert scene_boundaries(scores, threshold=0.5, locked=[0, 2], barred=[3]).tolist() == [0, 1, 2, 5]
+    assert scene_boundaries(scores, threshold=0.5, locked=[2], min_scene_length=2).tolist() == [2]
+    assert scene_boundaries(scores, threshold=0.5, locked=[0, 5], min_scene_length=2).tolist() == [0, 3, 5]
+    assert scene_boundaries(scores, threshold=0.5, locked=[4], num_scenes=3).tolist() == [1, 4]
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ({"locked": [7]}, "locked: expected shots before the last of 8, from 0 to 6, got 7"),
+        ({"barred": [9]}, "barred: expected shots before the last of 8, from 0 to 6, got 9"),
+        ({"locked": [-1]}, "locked: .* got -1"),
+        ({"locked": [2, 3], "barred": [3]}, "locked: expected shots that are not barred as well, got 3"),
+        ({"locked": [1, 2, 3], "num_scenes": 3}, "num_scenes: expected at least 4 scenes for 3 locked boundaries"),
+        (
+            {"locked": [2, 3], "num_scenes": 3, "min_scene_length": 2},
+            "locked: .* at least 2 shots .* got 1 up to shot 3",
+        ),
+        ({"barred": [0, 1, 2, 3, 4, 5], "num_scenes": 3}, "num_scenes: expected at most 2 scenes"),
+        ({"locked": [3], "barred": [1, 5], "num_scenes": 4, "min_scene_length": 2}, "num_scenes: expected at most 2"),
+    ],
+)
+def test_impossible_edits_are_refused(choice: dict[str, Any], message: str) -> None:
+    with pytest.raises(FeatureError, match=message):
+        scene_boundaries(np.full(8, 0.5), **{"threshold": 0.5, **choice})

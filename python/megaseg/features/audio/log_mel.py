@@ -39,6 +39,11 @@ class LogMelMeasure:
         return np.concatenate([bands.mean(1), bands.std(1), loudness, heard], 1).astype(np.float32)
 
 
+def decibels(values: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Loudness (k,) of rows of the measure in dB of full scale, silence -80."""
+    return np.asarray(10 * (values[:, 2 * BANDS].astype(np.float64) + np.log10(FLOOR)), np.float64)
+
+
 @cache
 def _hann() -> NDArray[np.float32]:
     """Hann's window, scaled so that a sine of amplitude 1 has a power of about 1 at its frequency."""

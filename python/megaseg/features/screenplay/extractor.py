@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,13 +13,14 @@ from numpy.typing import NDArray
 
 from megaseg.engine.inputs.features import Features
 from megaseg.engine.inputs.files import sha256
+from megaseg.engine.results.source import Source
 from megaseg.errors import FeatureError, UnsupportedError
 from megaseg.features.extractor import UnnamedUnits
 from megaseg.features.screenplay import blocks, scenes
 from megaseg.features.screenplay.reader import SHIPPED, Reader
 from megaseg.features.screenplay.screenplay import Screenplay
 from megaseg.features.screenplay.spoken import spoken_scenes
-from megaseg.features.text.dialogue import encoded
+from megaseg.features.text.dialogue import encoded, shortened
 from megaseg.features.text.encoder import Encoder
 from megaseg.features.text.pretrained import MINILM, load_pretrained
 from megaseg.features.video import dialogue_scenes
@@ -122,9 +124,21 @@ class ScreenplayReading:
         """What the parser remarked."""
         return self._play.remarks
 
+    @property
+    def thumbnails(self) -> None:
+        """None: a screenplay has no pictures."""
+        return None
+
     def times(self) -> tuple[None, None]:
         """None: a screenplay has no times."""
         return None, None
+
+    def end_shots_at(self, seconds: Sequence[Fraction]) -> None:
+        """Nothing: blocks are what they are."""
+
+    def source(self) -> Source:
+        """The screenplay's name, and the first words of each block."""
+        return Source(self._play.name, captions=tuple(shortened(block.text) for block in self._play.blocks))
 
     @cached_property
     def _vectors(self) -> NDArray[np.float32]:

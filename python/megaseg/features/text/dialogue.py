@@ -1,4 +1,4 @@
-"""Dialogue: the sentence vectors of a film's lines, by shot, and the first words of a stretch of film."""
+"""Dialogue: the sentence vectors of a film's lines, by shot, and the first words of shots and of a stretch of film."""
 
 from __future__ import annotations
 
@@ -61,11 +61,26 @@ def shot_rows(dialogue: Dialogue, times: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def first_words(lines: Sequence[SubtitleLine], start_ms: float, end_ms: float, most: int = 48) -> str:
-    """The first words spoken from ``start_ms`` to ``end_ms``, at most ``most`` characters; empty where nobody speaks.
+    """The first words spoken from ``start_ms`` to ``end_ms``, ``shortened``; empty where nobody speaks.
 
-    Lines count that begin there; a text that is cut ends at a word, with an ellipsis.
+    Lines count that begin there.
     """
-    text = " ".join(line.text for line in spoken(lines) if start_ms <= line.start_ms < end_ms).lstrip("-‐–— ")
+    return shortened(" ".join(line.text for line in spoken(lines) if start_ms <= line.start_ms < end_ms), most)
+
+
+def captions(lines: Sequence[SubtitleLine], times: NDArray[Any]) -> tuple[str, ...]:
+    """``first_words`` of each shot; ``times`` (shots, 2) as of ``shot_rows``."""
+    said: list[list[str]] = [[] for _ in times]
+    for line in spoken(lines):
+        shot = int(np.searchsorted(times[:, 0], line.start_ms, side="right")) - 1
+        if shot >= 0 and line.start_ms < times[shot, 1]:
+            said[shot].append(line.text)
+    return tuple(shortened(" ".join(texts)) for texts in said)
+
+
+def shortened(text: str, most: int = 48) -> str:
+    """The first words of a text, at most ``most`` characters; one that is cut ends at a word, with an ellipsis."""
+    text = " ".join(text.split()).lstrip("-‐–— ")
     if len(text) <= most:
         return text
     cut = text[:most].rpartition(" ")[0] or text[: most - 1]

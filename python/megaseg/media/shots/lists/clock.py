@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
 
-from megaseg.errors import FeatureError
+from megaseg.media.timecode import clock, counted, marks_drop
 from megaseg.media.video import VideoInfo
-
-_TIMECODE = re.compile(r"(\d{1,2}):([0-5]\d):([0-5]\d)([:;.,])(\d{2,3})")
 
 
 class FilmClock:
@@ -50,19 +47,8 @@ class FilmClock:
         Raises:
             FeatureError: no timecode.
         """
-        found = _TIMECODE.fullmatch(timecode.strip())
-        base = round(self.rate)  # 24 where there are 23.976
-        if found is None or int(found[5]) >= base:
-            raise FeatureError(f"expected a timecode at {base} frames a second, got {timecode!r}")
-        hours, minutes, seconds, frames = (int(found[group]) for group in (1, 2, 3, 5))
-        minutes += 60 * hours
-        number = (60 * minutes + seconds) * base + frames
-        if drop or found[4] in ";,":  # two numbers a minute are left out at 30, four at 60, not in every tenth minute
-            number -= base // 15 * (minutes - minutes // 10)
-        return number
+        return counted(timecode, round(self.rate), drop=drop or marks_drop(timecode))  # 24 where there are 23.976
 
     def timecode_of(self, seconds: float) -> str:
         """Hours, minutes, seconds and milliseconds, as PySceneDetect writes a time."""
-        thousandths = round(seconds * 1000)
-        minutes, rest = divmod(thousandths, 60_000)
-        return f"{minutes // 60:02d}:{minutes % 60:02d}:{rest // 1000:02d}.{rest % 1000:03d}"
+        return clock(Fraction(seconds))

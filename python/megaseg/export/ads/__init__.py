@@ -1,0 +1,1 @@
+"""Where a film may be interrupted: the rules, and the breaks that follow from a result."""
