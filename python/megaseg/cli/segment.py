@@ -26,7 +26,6 @@ from megaseg.cli.console import (
     OrderedOption,
     OutputOption,
     OverflowOption,
-    PlotOption,
     ScenesOption,
     ThreadsOption,
     ThresholdOption,
@@ -46,6 +45,7 @@ from megaseg.cli.film import (
 )
 from megaseg.cli.inputs import Failures, hints, path_of, row_of, sources
 from megaseg.cli.stdin import FromOption, NameOption, require_kind
+from megaseg.cli.views import PlotOption, ReportOption, SheetOption, Views
 from megaseg.features import VideoExtractor
 from megaseg.media.video import Video
 from megaseg.pipelines import Pipelines
@@ -70,6 +70,8 @@ def segment(
     keep: KeepOption = None,
     output_path: OutputOption = None,
     format: FormatOption = None,
+    report: ReportOption = None,
+    contact_sheet: SheetOption = None,
     plot: PlotOption = None,
     ad_spacing: AdSpacingOption = None,
     ad_head: AdHeadOption = None,
@@ -97,7 +99,8 @@ def segment(
     if not movies:
         failures.end(0)
     edits = None if keep is None else edits_for(keep, len(movies) + len(failures))
-    files = targets([movie.name for movie in movies], output_path, plot, formats=formats, failed=len(failures))
+    files = targets([movie.name for movie in movies], output_path, formats=formats, failed=len(failures))
+    views = Views(plot, report, contact_sheet).checked(len(movies) + len(failures))
     require_one_film(sum(isinstance(movie, Video) for movie in movies), shots, subtitles)
     decision: dict[str, Any] = {
         "threshold": threshold,
@@ -118,10 +121,11 @@ def segment(
             with failures.of(path_of(movie)), named_flags(*MODEL_KEYWORDS, "keep"), stages.of(movie.name):
                 pipeline, opened = pipelines.opened(movie)
                 with hints(pipeline, opened):
-                    result = pipeline.segment(opened, keep=edits, **decision)
-                print_warnings(result.remarks)
+                    found = views.segment(pipeline, opened, keep=edits, **decision)
+                print_warnings(found.result.remarks)
                 own = Movie(movie.name, movie, row_of(movie, pipeline))
-                deliver(result, own, own_files, plot, json or to_stdout(output_path), ads)
+                views.write(found, own, ads)
+                deliver(found.result, own, own_files, json or to_stdout(output_path), ads)
                 done += 1
             bar.advance(bar.task_ids[0])
     failures.end(done)
