@@ -4,7 +4,7 @@ import { h } from "./dom.js";
 import { addBoundary, deleteBoundary, moveBoundary, toggleBoundary, toggleLock } from "./edits.js";
 
 const LOCAL = [
-  ["← →", "previous or next scene (strip), cut (reel)"],
+  ["← →", "previous or next scene, or cut"],
   ["Home End", "first or last"],
   ["Page ↑ ↓", "a screen of scenes, ten cuts"],
   ["N P", "next or previous boundary"],
@@ -82,7 +82,7 @@ export function helpDialog() {
     h("dl", {}, ...rows.flatMap(([keys, text]) => [h("dt", {}, ...keys.split(" ").map((key) => h("kbd", {}, key))), h("dd", {}, text)])),
   ];
   const close = h("button", { type: "button", class: "button", onclick: () => dialog.close() }, "Close");
-  const dialog = h("dialog", { class: "help", "aria-labelledby": "help-title" }, h("h2", { id: "help-title" }, "Keys"), ...part("In strip, reel and curve", LOCAL), ...part("Everywhere", GLOBAL), close);
+  const dialog = h("dialog", { class: "help", "aria-labelledby": "help-title" }, h("h2", { id: "help-title" }, "Keys"), ...part("In the strip of scenes and the row of shots", LOCAL), ...part("Everywhere", GLOBAL), close);
   document.body.append(dialog);
   return dialog;
 }

@@ -71,6 +71,7 @@ function viewsOf(store, actions) {
   const strip = new Strip(store, $("strip"), actions);
   const curve = new Curve(store, $("curve"));
   const tip = new Tip(store, $("curve"));
+  document.addEventListener("keydown", () => tip.hide());
   followPointer(curve, tip);
   const controls = new Controls(store, $("controls"));
   const cuts = new Cuts(store, $("cuts"), actions);

@@ -34,7 +34,7 @@ export class Store {
     this.isBoundary = new Set(this.boundaries);
     this.scenes = segmentsOf(film, this.boundaries, film.editable ? null : own.segments);
     this.isLocked = new Set(edit.decision.locked);
-    this.ads = new Set(this.showsAds ? adCuts(film, this.boundaries, edit.ads) : []);
+    this.ads = new Set(this.showsAds ? adCuts(film, this.scenes, edit.ads) : []);
   }
 
   /** A change as one step of undo; changes of one kind in a row are one step. Says why where it is not possible. */
