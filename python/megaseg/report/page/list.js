@@ -3,7 +3,7 @@
 import { clock, span } from "./clock.js";
 import { button, h, put, say } from "./dom.js";
 import { deleteBoundary, rename, toggleLock } from "./edits.js";
-import { actName, automaticActName, automaticName, personsName, sceneName } from "./names.js";
+import { automaticActName, automaticName, personsName } from "./names.js";
 import { frame, showShot } from "./shot.js";
 
 const AT_ONCE = 14; // rows before and behind the current one that never wait
@@ -35,6 +35,7 @@ export class List {
 
   update() {
     this.all = this.items();
+    this.scenes = this.store.scenes; // those that the items are of
     while (this.rows.length > this.all.length) this.rows.pop().element.remove();
     const here = this.all.findIndex((item) => item.scene === this.store.current);
     this.todo = 0;
@@ -51,6 +52,7 @@ export class List {
   /** Fill what is left for a few milliseconds, and go on in the next frame. */
   work() {
     this.waiting = null;
+    if (this.scenes !== this.store.scenes) return; // an update is on its way
     const stop = performance.now() + BUDGET;
     while (this.todo < this.all.length && performance.now() < stop) this.fill(this.todo++);
     if (this.todo < this.all.length) this.waiting = requestAnimationFrame(() => this.work());
@@ -58,6 +60,7 @@ export class List {
 
   /** All rows, for printing. */
   finish() {
+    if (this.scenes !== this.store.scenes) this.update();
     while (this.todo < this.all.length) this.fill(this.todo++);
   }
 
@@ -128,7 +131,6 @@ function fillAct(row, store, place) {
   put(row.element, "data-act", place % 6);
   fillName(row.name, store, "acts", act.first_shot, automaticActName(film, place), `Name of act ${place + 1}`);
   say(row.times, film.timed ? `${clock(film.startOf(act.first_shot))} – ${clock(film.endOf(act.last_shot))}` : `shots ${act.first_shot} – ${act.last_shot}`);
-  put(row.element, "aria-label", actName(store, place));
 }
 
 function sceneRow() {
@@ -164,7 +166,6 @@ function fillScene(row, store, place) {
   put(row.lock, "aria-pressed", String(locked));
   put(row.lock, "data-on", locked);
   row.lock.disabled = row.join.disabled = cut < 0 || !film.editable;
-  put(row.element, "aria-label", sceneName(store, place));
   row.name.tabIndex = place === store.current ? 0 : -1;
 }
 

@@ -2,7 +2,7 @@
 
 import { clock } from "./clock.js";
 import { h, icon, put, say } from "./dom.js";
-import { actName, personsName, sceneName } from "./names.js";
+import { actName, personsName } from "./names.js";
 import { frame, showShot } from "./shot.js";
 
 const SPARE = 2; // cards beyond each edge
@@ -102,7 +102,7 @@ export class Strip {
 
 function newCard() {
   const [number, time, name] = [h("b", { class: "card-number" }), h("span", { class: "card-time" }), h("span", { class: "card-name", dir: "auto" })];
-  const marks = h("span", { class: "card-marks" }, icon("lock"), h("i", { class: "ad" }, "Ad"));
+  const marks = h("span", { class: "card-marks" }, h("span", { class: "card-lock" }, icon("lock"), h("span", { class: "hidden-text" }, "Locked")), h("i", { class: "ad" }, "Ad"));
   return h("div", { class: "card", role: "option" }, frame(), h("span", { class: "strength" }), marks, h("div", { class: "card-line" }, number, time), name);
 }
 
@@ -119,23 +119,13 @@ function fillCard(card, store, place, width) {
   put(card, "aria-setsize", store.scenes.length);
   showShot(view, film, (scene.first_shot + scene.last_shot) >> 1, film.captionFrom(scene.first_shot, scene.last_shot), scene);
   strength.style.height = `${cut < 0 || !film.editable ? 0 : 100 * film.scores[cut]}%`;
-  marks.firstChild.toggleAttribute("hidden", !store.isLocked.has(cut));
+  marks.firstChild.hidden = !store.isLocked.has(cut);
   marks.lastChild.hidden = !store.ads.has(cut);
   say(line.firstChild, String(place + 1));
   say(line.lastChild, film.timed ? clock(film.startOf(scene.first_shot)) : `shot ${scene.first_shot}`);
   const own = personsName(store, film.track, scene.first_shot);
   put(name, "data-own", Boolean(own));
   say(name, own || film.captionFrom(scene.first_shot, scene.last_shot) || counted(scene.last_shot - scene.first_shot + 1));
-  put(card, "aria-label", label(store, place, cut));
 }
 
 const counted = (shots) => `${shots} ${shots === 1 ? "shot" : "shots"}`;
-
-function label(store, place, cut) {
-  const { film } = store;
-  const scene = store.scenes[place];
-  const parts = [sceneName(store, place), film.timed ? clock(film.startOf(scene.first_shot)) : `shot ${scene.first_shot}`];
-  if (store.isLocked.has(cut)) parts.push("locked");
-  if (store.ads.has(cut)) parts.push("ad break before it");
-  return parts.join(", ");
-}
