@@ -19,7 +19,12 @@ from megaseg.engine.tasks.scene import SceneDecision
 PICTURE = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCBd81ytgAAAABJRU5ErkJggg=="
 )
-WORDS = ("Who lit the lamp?", "The boat is late again.", "Nobody asked you to wait here all night, did they, Captain?", "")
+WORDS = (
+    "Who lit the lamp?",
+    "The boat is late again.",
+    "Nobody asked you to wait here all night, did they, Captain?",
+    "",
+)
 BASE = Fraction(1001, 24000)
 
 

@@ -64,7 +64,7 @@ def test_a_film_a_text_and_features_are_shown(visit: Open) -> None:
     text = random_film(acts=False, timed=False)
     words = visit(text).page.locator(".card .frame-text").all_inner_texts()
     assert text.source is not None
-    assert [word for word in words if word][0] in text.source.captions
+    assert next(word for word in words if word) in text.source.captions
     numbers = visit(dataclasses.replace(random_film(acts=False), source=None)).page.locator(".card .frame-text")
     assert numbers.first.inner_text().startswith("0")
 
@@ -142,7 +142,11 @@ def test_names_chapters_and_timecodes_are_those_of_the_files(visit: Open) -> Non
         if result.times is not None:
             assert shown.run("return m.chapters(m.store);") == export(named, "youtube").decode()
     frames = [*range(0, 4000, 7), *range(17970, 18010), 107892, 1078920, 1989407]
-    for rate in (FrameRate(Fraction(30000, 1001), True), FrameRate(Fraction(60000, 1001), True), FrameRate(Fraction(25))):
+    for rate in (
+        FrameRate(Fraction(30000, 1001), True),
+        FrameRate(Fraction(60000, 1001), True),
+        FrameRate(Fraction(25)),
+    ):
         ratio = list(rate.exact.as_integer_ratio())
         script = "return given[0].map((frame) => m.timecode(frame, given[1], given[2]));"
         texts = shown.run(script, [frames, ratio, rate.drop])
@@ -165,7 +169,10 @@ def test_edits_are_saved_as_a_result_that_exports(visit: Open, tmp_path: Path) -
     press("Enter")
     saved = shown.saved(tmp_path / "edited.json")
     decision = saved.tracks["scenes"].decision
-    assert (decision.locked, decision.barred) == (tuple(sorted([first, third + 1, free])), tuple(sorted([second, third])))
+    assert (decision.locked, decision.barred) == (
+        tuple(sorted([first, third + 1, free])),
+        tuple(sorted([second, third])),
+    )
     assert saved.boundaries.tolist() == shown.boundaries
     assert saved.names == {"scenes": {free + 1: HOSTILE}}
     written = json.loads((tmp_path / "edited.json").read_text(encoding="utf-8"))
@@ -214,10 +221,13 @@ def test_the_keyboard_alone_reaches_everything(visit: Open) -> None:
     for _ in range(3 * expected):
         shown.page.keyboard.press("Tab")
         name, ringed = shown.page.evaluate(
-            """() => { const element = document.activeElement; const index = [...document.querySelectorAll("*")].indexOf(element);
+            """() => {
+            const element = document.activeElement;
+            const index = [...document.querySelectorAll("*")].indexOf(element);
             const ring = element.matches(".reel") ? element.querySelector("[aria-selected=true]") : element;
-            const style = getComputedStyle(ring);
-            return [`${index} ${element.tagName} ${element.id || element.className}`, style.outlineStyle !== "none" || style.boxShadow !== "none"]; }"""
+            const { outlineStyle, boxShadow } = getComputedStyle(ring);
+            const name = `${index} ${element.tagName} ${element.id || element.className}`;
+            return [name, outlineStyle !== "none" || boxShadow !== "none"]; }"""
         )
         if name in seen:
             break
