@@ -39,7 +39,7 @@ function start() {
     views.list.root.dataset.ready = "";
   });
   // For scripts: what the page decides with.
-  globalThis.megaseg = { film, store, curve: views.curve, sceneBoundaries, adCuts, chapters, savedResult, sceneName, frameOf, frameNumber, timecode, flush: () => (views.list.finish(), render.now()) };
+  globalThis.megaseg = { film, store, curve: views.curve, sceneBoundaries, adCuts, chapters, savedResult, sceneName, frameOf, frameNumber, timecode, render: () => render.now(), flush: () => (views.list.finish(), render.now()) };
 }
 
 /** Pictures stand behind everything else in the document, so that the page is there before they are read. */
