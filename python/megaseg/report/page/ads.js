@@ -8,7 +8,7 @@ const [QUIET_WEIGHT, ACT_WEIGHT] = [0.5, 0.25]; // in units of a boundary's scor
 /** Cuts at which an ad break is best, for scenes and rules {spacing, head, tail, per_hour} in seconds; none without times. */
 export function adCuts(film, scenes, rules) {
   if (!film.timed || !rules) return [];
-  const duration = film.end;
+  const duration = film.endOf(film.shots - 1);
   const speech = (film.source.speech ?? []).map((part) => part.map((tick) => film.seconds(tick)));
   const endsAct = scenes.map((scene, place) => place + 1 < scenes.length && actOf(film, scene.first_shot) !== actOf(film, scenes[place + 1].first_shot));
   const free = scenes.slice(0, -1).flatMap((scene, place) => (isAllowed(rules, film.at(scene.last_shot), speech, duration) ? [place] : []));

@@ -17,10 +17,15 @@ export class Curve {
     this.view = [store.film.begin, store.film.end];
     this.hover = null; // a cut
     this.ghost = null; // a cut to which a boundary is being moved
-    new ResizeObserver(() => this.draw()).observe(this.canvas);
+    new ResizeObserver(() => this.resized()).observe(this.canvas);
     this.bottom = MARGIN.bottom + (store.film.looks === "pictures" ? FILM + 6 : 0);
     this.images = new Map(); // of shots
     this.theme();
+  }
+
+  resized() {
+    [this.width, this.height] = [this.canvas.clientWidth, this.canvas.clientHeight];
+    this.draw();
   }
 
   theme() {
@@ -75,7 +80,6 @@ export class Curve {
   draw() {
     const { canvas } = this;
     const ratio = window.devicePixelRatio || 1;
-    [this.width, this.height] = [canvas.clientWidth, canvas.clientHeight];
     if (!this.width) return;
     const [wide, high] = [Math.round(this.width * ratio), Math.round(this.height * ratio)];
     if (canvas.width !== wide || canvas.height !== high) [canvas.width, canvas.height] = [wide, high];

@@ -11,7 +11,7 @@ export class Cuts {
     this.store = store;
     this.list = h("div", { class: "reel", role: "listbox", tabindex: "0", "aria-orientation": "horizontal", "aria-label": "Cuts between shots" });
     this.places = [];
-    [this.title, this.where, this.score] = [h("h3", { "aria-live": "polite" }), h("span", { class: "where" }), h("span", { class: "score" })];
+    [this.title, this.where, this.score] = [h("h3"), h("span", { class: "where" }), h("span", { class: "score" })];
     this.between = h("p", { class: "between", dir: "auto" });
     this.importance = new Importance(store.film);
     const facts = h("div", { class: "cut-facts" }, this.title, h("p", { class: "cut-place" }, this.where, this.score), this.between);
@@ -19,7 +19,7 @@ export class Cuts {
     this.list.addEventListener("keydown", (event) => this.key(event, actions));
     this.list.addEventListener("click", (event) => this.click(event));
     this.list.addEventListener("dblclick", () => toggleBoundary(store, store.cursor));
-    new ResizeObserver(() => this.update()).observe(this.list);
+    new ResizeObserver(() => this.resized()).observe(this.list);
   }
 
   buttons(actions) {
@@ -36,8 +36,8 @@ export class Cuts {
   }
 
   click(event) {
-    const cut = event.target.closest("[data-cut]");
-    if (cut) this.store.moveCursor(Number(cut.dataset.cut));
+    const place = event.target.closest("[data-cut]");
+    if (place) this.store.moveCursor(Number(place.dataset.cut));
   }
 
   key(event, actions) {
@@ -49,10 +49,14 @@ export class Cuts {
   }
 
   /** As many places as fit: shot, cut, shot, cut, ..., with the cursor's cut in the middle. */
-  layout() {
+  resized() {
     const tile = parseFloat(getComputedStyle(this.list).getPropertyValue("--tile"));
     const half = Math.max(1, Math.round(this.list.clientWidth / tile / 2));
-    if (this.places.length === 2 * half) return half;
+    if (this.places.length !== 2 * half) this.layout(half);
+    this.update();
+  }
+
+  layout(half) {
     this.places = Array.from({ length: 2 * half }, (_, place) => {
       const view = frame();
       const cut = h("div", { class: "cut", role: "option" }, h("i", { class: "cut-strength" }), h("b", { class: "cut-flag" }));
@@ -60,14 +64,12 @@ export class Cuts {
       return { place, view, cut, number, shot: h("div", { class: "shot", "aria-hidden": "true" }, view, number) };
     });
     this.list.replaceChildren(...this.places.flatMap(({ shot, cut }, place) => (place ? [cut, shot] : [shot])));
-    return half;
   }
 
   update() {
-    if (!this.list.clientWidth) return;
     const { store } = this;
     const { film, cursor } = store;
-    const half = this.layout();
+    const half = this.places.length / 2;
     let active = null;
     this.places.forEach((place, index) => {
       const shot = cursor + 1 - half + index;
@@ -107,6 +109,7 @@ function showTile(place, store, shot) {
   showShot(place.view, store.film, shot);
   say(place.number, String(shot));
   put(place.shot, "data-side", store.sceneOf(shot) % 2);
+  put(place.shot, "data-cut", shot - 1);
 }
 
 function fillCut(element, store, cut, there) {

@@ -1,6 +1,6 @@
 // Why a scene ends somewhere: its score, and what each modality says for it.
 
-import { clock, frameNumber, frameOf, timecode } from "./clock.js";
+import { clock, frameOf, timecode } from "./clock.js";
 import { h, put, say } from "./dom.js";
 
 /** Bars of the modalities' shares in the score of a cut. */
@@ -31,9 +31,9 @@ export class Importance {
 /** Where a cut is, for reading: a timecode where the film has one, else the time, else the shot. */
 export function whereabouts(film, cut) {
   if (!film.timed) return `after shot ${cut}`;
-  if (!film.rate || cut + 1 >= film.shots) return clock(film.at(cut), true);
-  const first = film.firstFrame ? frameNumber(film.firstFrame, film.rate) : 0;
-  return timecode(first + frameOf(film.times[cut + 1][0], film.base, film.rate), film.rate, film.firstFrame?.includes(";"));
+  if (!film.clock || cut + 1 >= film.shots) return clock(film.at(cut), true);
+  const { rate, drop, start } = film.clock;
+  return timecode(start + frameOf(film.times[cut + 1][0], film.base, rate), rate, drop);
 }
 
 /** What the page knows of a cut, in a few words. */

@@ -13,6 +13,7 @@ export class List {
   constructor(store, root) {
     this.store = store;
     this.rows = [];
+    this.origin = null; // where the keyboard was before it came here
     this.todo = 0; // rows before this one are as they should be
     this.root = h("ol", { class: "rows" });
     root.append(this.root);
@@ -95,11 +96,14 @@ export class List {
     else if (event.target.closest(".row-join")) deleteBoundary(this.store, cut);
   }
 
-  /** Up and down go from name to name; Enter keeps a name and goes on, Escape gives the old one back. */
+  /** Up and down go from name to name; Enter keeps a name and goes on, Escape gives the old one back and leaves. */
   key(event) {
     const input = event.target;
     if (!input.matches("input")) return;
-    if (event.key === "Escape") input.value = personsName(this.store, input.dataset.track, Number(input.dataset.shot));
+    if (event.key === "Escape") {
+      input.value = personsName(this.store, input.dataset.track, Number(input.dataset.shot));
+      this.origin?.focus();
+    }
     const step = { ArrowUp: -1, ArrowDown: 1, Enter: 1 }[event.key];
     if (!step || event.isComposing) return;
     event.preventDefault();

@@ -1,12 +1,13 @@
 // The page: one film, one store of edits, and the views on them.
 
 import { adCuts } from "./ads.js";
-import { frameNumber, frameOf, span, timecode } from "./clock.js";
+import { span } from "./clock.js";
 import { Controls } from "./controls.js";
 import { Curve } from "./curve.js";
 import { Cuts } from "./cuts.js";
 import { sceneBoundaries } from "./decode.js";
 import { button, put, say } from "./dom.js";
+import { whereabouts } from "./evidence.js";
 import { Film } from "./film.js";
 import { globalKeys, helpDialog, localKey } from "./keys.js";
 import { List } from "./list.js";
@@ -39,7 +40,7 @@ function start() {
     views.list.root.dataset.ready = "";
   });
   // For scripts: what the page decides with.
-  globalThis.megaseg = { film, store, curve: views.curve, sceneBoundaries, adCuts, chapters, savedResult, sceneName, frameOf, frameNumber, timecode, render: () => render.now(), flush: () => (views.list.finish(), render.now()) };
+  globalThis.megaseg = { film, store, views, sceneBoundaries, adCuts, chapters, savedResult, sceneName, whereabouts, render: () => render.now(), flush: () => (views.list.finish(), render.now()) };
 }
 
 /** Pictures stand behind everything else in the document, so that the page is there before they are read. */
@@ -59,7 +60,10 @@ function actionsOf(store) {
       store.tell(`Saved as ${store.film.data.file}.`);
     },
     copy: async () => store.tell((await copy(chapters(store))) ? `${store.scenes.length} chapters copied.` : "The browser does not let this page copy."),
-    name: () => actions.list.focus(),
+    name: () => {
+      actions.list.origin = document.activeElement;
+      actions.list.focus();
+    },
     key: (event) => actions.local(event),
   };
   actions.dialog = helpDialog();

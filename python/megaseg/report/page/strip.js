@@ -19,12 +19,15 @@ export class Strip {
     this.list.addEventListener("keydown", (event) => this.key(event, actions));
     this.list.addEventListener("click", (event) => this.click(event));
     this.list.addEventListener("dblclick", actions.name);
-    new ResizeObserver(() => this.fill()).observe(this.scroller);
+    new ResizeObserver(() => this.resized()).observe(this.scroller);
     this.shown = -1;
   }
 
-  get width() {
-    return parseFloat(getComputedStyle(this.scroller).getPropertyValue("--card"));
+  /** Sizes are read here alone: to read them between two changes would cost a layout each time. */
+  resized() {
+    this.cardWidth = parseFloat(getComputedStyle(this.scroller).getPropertyValue("--card"));
+    this.wide = this.scroller.clientWidth;
+    this.update();
   }
 
   click(event) {
@@ -40,7 +43,7 @@ export class Strip {
 
   key(event, actions) {
     const here = this.store.current;
-    const page = Math.max(1, Math.floor(this.scroller.clientWidth / this.width) - 1);
+    const page = Math.max(1, Math.floor(this.wide / this.cardWidth) - 1);
     const places = { ArrowLeft: here - 1, ArrowRight: here + 1, Home: 0, End: Infinity, PageUp: here - page, PageDown: here + page };
     if (!(event.key in places) || event.ctrlKey || event.metaKey || event.altKey || event.shiftKey) return actions.key(event);
     event.preventDefault();
@@ -49,12 +52,14 @@ export class Strip {
 
   update() {
     const { store } = this;
-    this.cardWidth = this.width;
+    if (!this.cardWidth) return this.resized();
+    const left = this.scroller.scrollLeft;
     this.list.style.width = `${store.scenes.length * this.cardWidth}px`;
     this.drawActs();
-    if (store.current !== this.shown) this.reveal(store.current);
+    const target = store.current === this.shown ? left : this.revealed(store.current, left);
     this.shown = store.current;
-    this.fill();
+    if (target !== left) this.scroller.scrollLeft = target;
+    return this.fill(Math.max(0, Math.min(target, store.scenes.length * this.cardWidth - this.wide)));
   }
 
   drawActs() {
@@ -73,21 +78,20 @@ export class Strip {
     });
   }
 
-  reveal(place) {
-    const { scroller, cardWidth } = this;
-    const [left, right] = [place * cardWidth, (place + 1) * cardWidth];
-    if (left < scroller.scrollLeft + cardWidth || right > scroller.scrollLeft + scroller.clientWidth - cardWidth) {
-      scroller.scrollLeft = left - (scroller.clientWidth - cardWidth) / 2;
-    }
+  /** Where to scroll to so that a card is in view, with its neighbours. */
+  revealed(place, scrolled) {
+    const { cardWidth, wide } = this;
+    const left = place * cardWidth;
+    const inView = left >= scrolled + cardWidth && left + cardWidth <= scrolled + wide - cardWidth;
+    return inView ? scrolled : Math.max(0, left - (wide - cardWidth) / 2);
   }
 
   /** Put the scenes in view onto the cards that there are. */
-  fill() {
-    const { scroller, cardWidth, store } = this;
-    if (!cardWidth) return;
-    const most = Math.ceil(scroller.clientWidth / cardWidth) + 2 * SPARE;
+  fill(left = this.scroller.scrollLeft) {
+    const { cardWidth, store } = this;
+    const most = Math.ceil(this.wide / cardWidth) + 2 * SPARE;
     while (this.cards.length < most) this.cards.push(this.list.appendChild(newCard()));
-    const first = Math.max(0, Math.floor(scroller.scrollLeft / cardWidth) - SPARE);
+    const first = Math.max(0, Math.floor(left / cardWidth) - SPARE);
     let active = null;
     this.cards.forEach((card, place) => {
       const scene = first + place;
