@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -154,3 +155,20 @@ def test_what_is_no_film_is_named(tmp_path: Path) -> None:
 def test_options_are_checked_before_any_film(film: Path) -> None:
     with pytest.raises(FeatureError, match="threshold"):
         Pipelines().check([Video("film", film)], {"threshold": 2})
+
+
+def test_locked_boundaries_survive_other_shots(film: Path, tmp_path: Path) -> None:
+    first = megaseg.segment(film, extractors=[VideoExtractor(cache=tmp_path)])
+    edited = first.redecide(locked=[1, 4], barred=[2], threshold=0.01)
+    edited = dataclasses.replace(edited, names={"scenes": {5: "The harbour"}})
+    ends = [int(first.times[shot, 1]) for shot in (1, 4)]
+    (tmp_path / "film.scenes.txt").write_text("0 30\n31 95\n")
+    listed = VideoExtractor(cache=tmp_path, shots=tmp_path / "film.scenes.txt")
+    for extractor, count in ((VideoExtractor(cache=tmp_path), 8), (listed, 4)):
+        again = megaseg.segment(film, extractors=[extractor], keep=edited, threshold=1.0)
+        assert again.num_shots == count
+        assert [scene.end_ticks for scene in again.scenes[:-1]] == ends
+        assert again.names == {"scenes": {again.scenes[-1].first_shot: "The harbour"}}
+    assert again.decision.barred == (1,)  # 0.2 s before
+    with pytest.raises(FeatureError, match="keep: expected a model of scenes, where 2 boundaries are locked"):
+        Pipeline.from_checkpoints(["video-acts"], extractors=[listed]).segment(film, keep=edited)

@@ -158,6 +158,23 @@ def test_a_shipped_sample_is_a_source() -> None:
     assert np.isfinite(opened.modalities["structure"]).all()
 
 
+def test_edits_hold_in_another_run_over_the_same_shots(tmp_path: Path) -> None:
+    models = pipeline("scene", "act")
+    edited = models.segment(screenplay(), num_scenes=8).redecide(locked=[2, 17])
+    again = models.segment(screenplay(), keep=edited, num_scenes=9)
+    assert {2, 17} <= set(again.boundaries.tolist())
+    assert len(again.scenes) == 9
+    assert {act.last_shot for act in again.acts} <= {scene.last_shot for scene in again.scenes}
+    features = random_features(CONFIG, 20, seed=1)
+    engine = Engine.from_checkpoint(random_checkpoint(CONFIG, seed=1))
+    own = Pipeline([engine]).segment(features, threshold=1.0).redecide(locked=[7], barred=[3])
+    kept = Pipeline([engine]).segment(features, threshold=1.0, keep=own)
+    assert kept.boundaries.tolist() == [7]
+    assert kept.decision.barred == (3,)
+    with pytest.raises(FeatureError, match="keep: expected an edited result of the same 36 shots"):
+        models.segment(screenplay(), keep=own)
+
+
 def test_an_explained_movie_has_its_result_and_why_from_one_run_of_each_model(monkeypatch: pytest.MonkeyPatch) -> None:
     both, runs = pipeline("scene", "act"), []
     for engine in both.engines:

@@ -23,6 +23,7 @@ from megaseg.cli import (
     info,
     mux,
     redecide,
+    report,
     results,
     segment,
     serve,
@@ -57,6 +58,7 @@ app = typer.Typer(
 app.command("segment")(segment.segment)
 app.command("shots")(shots.shots)
 app.command("redecide")(redecide.redecide)
+app.command("report")(report.report)
 app.command("mux")(mux.mux)
 app.command("export")(export.export)
 app.command("formats")(formats.formats)

@@ -110,9 +110,6 @@ FormatOption = Annotated[
     str | None,
     typer.Option("--format", help="Formats of files, several with commas: json, fcpxml, edl, ... (megaseg formats)."),
 ]
-PlotOption = Annotated[
-    Path | None, typer.Option("--plot", help="Picture of scores and boundaries (.png, .svg); extra plot.")
-]
 
 
 @contextmanager

@@ -20,12 +20,9 @@ from megaseg.export import Format, Timeline, format_of
 from megaseg.export import formats as all_formats
 from megaseg.export.ads.rules import AdRules
 from megaseg.features import Screenplay
-from megaseg.media.stills import stills
 from megaseg.media.video import Video
 from megaseg.pipelines.sources import Source
 from megaseg.report.text import clock
-
-STILL_HEIGHT = 180  # rows of a scene's picture
 
 
 def to_stdout(output_path: Path | None) -> bool:
@@ -67,7 +64,6 @@ def formats_of(names: str | None) -> tuple[Format, ...]:
 def targets(
     names: list[str],
     output_path: Path | None,
-    plot: Path | None = None,
     *,
     formats: Sequence[Format] = (),
     failed: int = 0,
@@ -77,13 +73,9 @@ def targets(
     ``formats`` are JSON where none is given. ``failed`` are further movies, which will have no file.
 
     Raises:
-        FeatureError: one file or picture for several movies or formats, two movies of one name, a file that is no
-            folder, or a picture of another kind.
-        UnsupportedError: a picture without the extra ``plot``.
+        FeatureError: one file for several movies or formats, two movies of one name, or a file that is no folder.
     """
     count, wanted = len(names) + failed, formats or (format_of("json"),)
-    if plot is not None:
-        _require_one_picture(plot, count)
     if output_path is None or to_stdout(output_path):
         if formats:
             raise FeatureError(f"--output: expected a folder with --format, got {output_path or 'none'}")
@@ -119,14 +111,6 @@ def _format_of_file(path: Path, formats: Sequence[Format]) -> Format | None:
     return max(fitting, key=lambda one: len(one.suffix), default=None)
 
 
-def _require_one_picture(plot: Path, movies: int) -> None:
-    from megaseg.report.plots import require_picture
-
-    if movies > 1:
-        raise FeatureError(f"--plot: expected one movie, got {movies}")
-    require_picture(plot)
-
-
 @dataclass(frozen=True, slots=True)
 class Movie:
     """A movie as tables show it: its name, its source where that is known, and what a row of its features is called."""
@@ -136,15 +120,11 @@ class Movie:
     row: str = "shot"
 
 
-def deliver(
-    result: Segmentation, movie: Movie, files: Sequence[File], plot: Path | None, json: bool, ads: AdRules | None = None
-) -> None:
-    """Write a movie's files and picture where they are wanted, and print a line of JSON or tables."""
+def deliver(result: Segmentation, movie: Movie, files: Sequence[File], json: bool, ads: AdRules | None = None) -> None:
+    """Write a movie's files where they are wanted, and print a line of JSON or tables."""
     if files:
         media = str(movie.source.path.absolute()) if isinstance(movie.source, Video) else None
         write_files(Timeline.of(result, title=movie.name, media=media, ads=ads), files)
-    if plot is not None:
-        _plot(result, movie, plot)
     if json:
         print_json(result.to_dict())
         return
@@ -170,17 +150,6 @@ def write_files(timeline: Timeline, files: Sequence[File]) -> None:
             temporary.write_bytes(data)
     if refused:
         raise FeatureError("; ".join(dict.fromkeys(refused)))
-
-
-def _plot(result: Segmentation, movie: Movie, path: Path) -> None:
-    """Curves and segments; of a film with scenes, a picture of each scene."""
-    from megaseg.report.film import picture_ticks, plot_film
-    from megaseg.report.plots import plot_segmentation
-
-    if isinstance(movie.source, Video) and result.scenes:
-        plot_film(result, stills(movie.source.path, picture_ticks(result), STILL_HEIGHT), path, title=movie.name)
-    else:
-        plot_segmentation(result, path, title=movie.name)
 
 
 def _table(result: Segmentation, track: Track, movie: Movie) -> Table:

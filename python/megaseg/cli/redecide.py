@@ -12,11 +12,12 @@ from megaseg.cli.console import (
     LengthOption,
     OrderedOption,
     OutputOption,
-    PlotOption,
     ScenesOption,
     named_flags,
 )
 from megaseg.cli.delivery import Movie, deliver, read_result, targets, to_stdout
+from megaseg.cli.views import PlotOption, Views
+from megaseg.pipelines import Explained
 
 
 def redecide(
@@ -34,8 +35,11 @@ def redecide(
     """Decide again on a result's kept scores, without running the model."""
     kept = read_result(result)
     (files,) = targets([result.stem], output_path)
+    views = Views(plot).checked(1)
     with named_flags():
         changed = kept.redecide(
             threshold=threshold, min_scene_length=min_scene_length, num_scenes=num_scenes, ordered=ordered
         )
-    deliver(changed, Movie(result.stem), files, plot, json or to_stdout(output_path))
+    movie = Movie(result.stem)
+    views.write(Explained(changed), movie)
+    deliver(changed, movie, files, json or to_stdout(output_path))

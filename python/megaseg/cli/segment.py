@@ -26,7 +26,6 @@ from megaseg.cli.console import (
     OrderedOption,
     OutputOption,
     OverflowOption,
-    PlotOption,
     ScenesOption,
     ThreadsOption,
     ThresholdOption,
@@ -35,6 +34,7 @@ from megaseg.cli.console import (
     progress,
 )
 from megaseg.cli.delivery import Movie, deliver, formats_of, targets, to_stdout
+from megaseg.cli.edits import KeepOption, edits_for
 from megaseg.cli.film import (
     DetectorOption,
     ShotsOption,
@@ -45,6 +45,7 @@ from megaseg.cli.film import (
 )
 from megaseg.cli.inputs import Failures, hints, path_of, row_of, sources
 from megaseg.cli.stdin import FromOption, NameOption, require_kind
+from megaseg.cli.views import PlotOption, ReportOption, SheetOption, Views
 from megaseg.features import VideoExtractor
 from megaseg.media.video import Video
 from megaseg.pipelines import Pipelines
@@ -66,8 +67,11 @@ def segment(
     min_scene_length: LengthOption = None,
     num_scenes: ScenesOption = None,
     ordered: OrderedOption = None,
+    keep: KeepOption = None,
     output_path: OutputOption = None,
     format: FormatOption = None,
+    report: ReportOption = None,
+    contact_sheet: SheetOption = None,
     plot: PlotOption = None,
     ad_spacing: AdSpacingOption = None,
     ad_head: AdHeadOption = None,
@@ -94,9 +98,11 @@ def segment(
     movies = sources(inputs, failures, kind, name)
     if not movies:
         failures.end(0)
-    files = targets([movie.name for movie in movies], output_path, plot, formats=formats, failed=len(failures))
+    edits = None if keep is None else edits_for(keep, len(movies) + len(failures))
+    files = targets([movie.name for movie in movies], output_path, formats=formats, failed=len(failures))
+    views = Views(plot, report, contact_sheet).checked(len(movies) + len(failures))
     require_one_film(sum(isinstance(movie, Video) for movie in movies), shots, subtitles)
-    decision = {
+    decision: dict[str, Any] = {
         "threshold": threshold,
         "min_scene_length": min_scene_length,
         "num_scenes": num_scenes,
@@ -112,13 +118,14 @@ def segment(
             pipelines = Pipelines(checkpoint, extractors=[films], num_threads=threads, **model)
             pipelines.check(movies, decision)  # refused here, not by every movie
         for movie, own_files in zip(movies, files, strict=True):
-            with failures.of(path_of(movie)), named_flags(*MODEL_KEYWORDS), stages.of(movie.name):
+            with failures.of(path_of(movie)), named_flags(*MODEL_KEYWORDS, "keep"), stages.of(movie.name):
                 pipeline, opened = pipelines.opened(movie)
                 with hints(pipeline, opened):
-                    result = pipeline.segment(opened, **decision)
-                print_warnings(result.remarks)
+                    found = views.segment(pipeline, opened, keep=edits, **decision)
+                print_warnings(found.result.remarks)
                 own = Movie(movie.name, movie, row_of(movie, pipeline))
-                deliver(result, own, own_files, plot, json or to_stdout(output_path), ads)
+                views.write(found, own, ads)
+                deliver(found.result, own, own_files, json or to_stdout(output_path), ads)
                 done += 1
             bar.advance(bar.task_ids[0])
     failures.end(done)

@@ -40,6 +40,10 @@ class Reading(Protocol):
         """Start and end tick (shots, 2) of each shot, and the seconds of a tick; None where the source has no times."""
         ...
 
+    def end_shots_at(self, seconds: Sequence[Fraction]) -> None:
+        """Have shots end at these times as well, before anything is computed; no matter where there are no times."""
+        ...
+
     def source(self) -> Source:
         """What a result tells of the source itself; complete when features have been made."""
         ...

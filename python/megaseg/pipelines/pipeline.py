@@ -16,6 +16,7 @@ from megaseg.engine.engine import Engine
 from megaseg.engine.inputs.feature_files import FeatureSource, as_features
 from megaseg.engine.inputs.features import Features
 from megaseg.engine.model.config import ModelConfig
+from megaseg.engine.results.edits import locked_seconds, with_edits
 from megaseg.engine.results.segmentation import Segmentation, joined, on_shots
 from megaseg.engine.tasks.task import deciding_task
 from megaseg.engine.tasks.together import check_together, options_for_each
@@ -26,6 +27,7 @@ from megaseg.features.screenplay.screenplay import Screenplay
 from megaseg.features.video.similarity import prepared
 from megaseg.media.thumbnails import Thumbnails
 from megaseg.pipelines.explained import Explained, Explaining
+from megaseg.pipelines.keeping import check_edits, edited
 from megaseg.pipelines.sources import Source, location, open_source
 
 Run = Callable[[Engine, Features, Mapping[str, Any]], Segmentation]
@@ -55,6 +57,8 @@ class Extractors:
 class Passage:
     """One source on its way through the models: which model is next, what that reads, and what was found.
 
+    Its shots end at the boundaries that are locked in ``keep``, an edited result, where it has times.
+
     A model whose rows are longer than a shot, such as an act model of scenes, comes after the one that finds them; its
     rows are the segments found, else those that the source names.
 
@@ -62,8 +66,12 @@ class Passage:
         FeatureError: a model whose recipe no extractor makes of such a source.
     """
 
-    def __init__(self, configs: Sequence[ModelConfig], source: Source, extractors: Extractors) -> None:
+    def __init__(
+        self, configs: Sequence[ModelConfig], source: Source, extractors: Extractors, keep: Segmentation | None = None
+    ) -> None:
         self._reading = extractors.read(source)
+        if keep is not None:
+            self._reading.end_shots_at(locked_seconds(keep))
         self._recipes = [recipe_for(source, config.recipe) for config in configs]
         self._ends: list[NDArray[np.int64] | None] = [None] * len(configs)
         self._found: list[Segmentation] = []
@@ -170,23 +178,25 @@ class Pipeline:
             skip_missing=skip_missing,
         )
 
-    def segment(self, source: Any, **decision: Any) -> Segmentation:
+    def segment(self, source: Any, *, keep: Segmentation | None = None, **decision: Any) -> Segmentation:
         """The result of one movie, with what every model finds.
 
         Args:
             source: features, a feature file, a film, a screenplay or its file, as ``open_source`` takes them.
+            keep: an earlier result that a person has edited: its locked and barred boundaries and names hold again, and
+                shots of a film end at its locked boundaries.
             decision: keywords of ``Engine.segment``, each of which goes to the models whose task takes it.
 
         Raises:
-            FeatureError: a source or features that do not fit the models, or as ``Engine.segment``; names the file or
-                the screenplay.
+            FeatureError: a source or features that do not fit the models, edits of another movie, or as
+                ``Engine.segment``; names the file or the screenplay.
             UnsupportedError: a missing extra.
         """
         options = self.options(decision)
         with naming(source):
-            return self._found(source, options, lambda engine, features, own: engine.segment(features, **own))[0]
+            return self._found(source, options, lambda engine, features, own: engine.segment(features, **own), keep)[0]
 
-    def explained(self, source: Any, **decision: Any) -> Explained:
+    def explained(self, source: Any, *, keep: Segmentation | None = None, **decision: Any) -> Explained:
         """``segment``, with why scenes end where they do and a film's thumbnails; every model runs once.
 
         Raises:
@@ -194,19 +204,29 @@ class Pipeline:
         """
         options, run = self.options(decision), Explaining()
         with naming(source):
-            result, thumbnails = self._found(source, options, run)
+            result, thumbnails = self._found(source, options, run, keep)
         return Explained(result, run.explanation, thumbnails)
 
     def _found(
-        self, source: Any, options: Sequence[Mapping[str, Any]], run: Run
+        self, source: Any, options: Sequence[Mapping[str, Any]], run: Run, keep: Segmentation | None
     ) -> tuple[Segmentation, Thumbnails | None]:
-        """The result of a source and its thumbnails, each model run by ``run``."""
+        """The result of a source and its thumbnails, each model run by ``run``, with the edits of ``keep``."""
+        if keep is None:
+            return self._run(source, options, run)
+        check_edits(self.engines, keep)
+        own = lambda engine, features, given: run(engine, features, edited(engine, features, given, keep))  # noqa: E731
+        result, thumbnails = self._run(source, options, own, keep)
+        return with_edits(result, keep), thumbnails
+
+    def _run(
+        self, source: Any, options: Sequence[Mapping[str, Any]], run: Run, keep: Segmentation | None = None
+    ) -> tuple[Segmentation, Thumbnails | None]:
         opened = open_source(source)
         if isinstance(opened, Features):
             check_same_features([config.recipe for config in self._configs], location(source))
             parts = zip(self.engines, options, strict=True)
             return joined([run(engine, prepared(opened, engine.config.recipe), own) for engine, own in parts]), None
-        passage = Passage(self._configs, opened, self._extractors)
+        passage = Passage(self._configs, opened, self._extractors, keep)
         for place, model in enumerate(passage.order):
             try:
                 features = passage.features(model)

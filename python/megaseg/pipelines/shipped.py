@@ -99,7 +99,7 @@ class Pipelines:
         opened = open_source(source)
         return self.of(opened), opened
 
-    def segment(self, source: Any, **decision: Any) -> Segmentation:
+    def segment(self, source: Any, *, keep: Segmentation | None = None, **decision: Any) -> Segmentation:
         """``Pipeline.segment`` by the source's own pipeline.
 
         Raises:
@@ -107,7 +107,7 @@ class Pipelines:
         """
         with naming(source):
             pipeline, opened = self.opened(source)
-            return pipeline.segment(opened, **decision)
+            return pipeline.segment(opened, keep=keep, **decision)
 
 
 def segment(
@@ -115,6 +115,7 @@ def segment(
     checkpoints: Sequence[str | os.PathLike[str]] | None = None,
     *,
     extractors: Iterable[Extractor] = (),
+    keep: Segmentation | None = None,
     **decision: Any,
 ) -> Segmentation:
     """Scenes, and acts where there is dialogue, of a film; likewise of a screenplay or of features.
@@ -128,10 +129,11 @@ def segment(
         source: path of a film, a screenplay or a feature file, or what ``open_source`` takes.
         checkpoints: names or paths; None takes those that ship for the kind of source.
         extractors: as of ``Pipeline``, such as ``VideoExtractor(detector="transnetv2")``.
+        keep: an earlier result that a person has edited, as of ``Pipeline.segment``.
         decision: keywords of ``Engine.segment``.
 
     Raises:
         FeatureError: a source that cannot be read; names it.
         CheckpointError, UnsupportedError, ResourceLimitError: as ``Engine.from_checkpoint``.
     """
-    return Pipelines(checkpoints, extractors=extractors).segment(source, **decision)
+    return Pipelines(checkpoints, extractors=extractors).segment(source, keep=keep, **decision)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from megaseg.engine.inputs.files import atomic_write
 from megaseg.engine.results.explanation import Explanation
 from megaseg.engine.results.segmentation import Segmentation
 from megaseg.engine.tasks.track import Track
@@ -207,7 +208,8 @@ def save_figure(figure: Any, path: str | os.PathLike[str], dpi: int) -> None:
         text.set_parse_math(False)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph|Matplotlib currently does not support")
-        figure.savefig(path, dpi=dpi)
+        with atomic_write(path) as temporary:
+            figure.savefig(temporary, dpi=dpi)
 
 
 def _style_shares(axes: Any) -> None:

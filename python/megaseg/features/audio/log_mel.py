@@ -41,7 +41,7 @@ class LogMelMeasure:
 
 def decibels(values: NDArray[np.float32]) -> NDArray[np.float64]:
     """Loudness (k,) of rows of the measure in dB of full scale, silence -80."""
-    return 10 * (values[:, 2 * BANDS].astype(np.float64) + np.log10(FLOOR))
+    return np.asarray(10 * (values[:, 2 * BANDS].astype(np.float64) + np.log10(FLOOR)), np.float64)
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -131,6 +132,9 @@ class ScreenplayReading:
     def times(self) -> tuple[None, None]:
         """None: a screenplay has no times."""
         return None, None
+
+    def end_shots_at(self, seconds: Sequence[Fraction]) -> None:
+        """Nothing: blocks are what they are."""
 
     def source(self) -> Source:
         """The screenplay's name, and the first words of each block."""

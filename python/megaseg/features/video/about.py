@@ -14,9 +14,10 @@ from megaseg.features.audio.log_mel import LogMelMeasure, decibels
 from megaseg.features.text.dialogue import captions
 from megaseg.media.measures import Recording
 from megaseg.media.subtitles import SubtitleLine, spoken
+from megaseg.media.timecode import marks_drop
 
 AROUND = 0.25  # seconds before and after the end of a shot whose sound counts
-_TIMECODE = re.compile(r"(\d?\d):(\d\d):(\d\d)([:;.,])(\d\d\d?)", re.ASCII)
+_TIMECODE = re.compile(r"(\d?\d):(\d\d):(\d\d)[:;.,](\d\d\d?)", re.ASCII)
 
 
 def source_of(name: str, recording: Recording, ticks: NDArray[np.int64], lines: Sequence[SubtitleLine]) -> Source:
@@ -36,10 +37,10 @@ def source_of(name: str, recording: Recording, ticks: NDArray[np.int64], lines: 
 def start_timecode(text: str | None) -> str | None:
     """A file's timecode as ``01:00:00:00``, or ``01:00:00;00`` for drop frame; None where it is none."""
     found = _TIMECODE.fullmatch((text or "").strip())
-    if found is None:
+    if text is None or found is None:
         return None
-    hours, minutes, seconds, mark, frames = found.groups()
-    return f"{int(hours):02d}:{minutes}:{seconds}{':' if mark == ':' else ';'}{frames}"
+    hours, minutes, seconds, frames = found.groups()
+    return f"{int(hours):02d}:{minutes}:{seconds}{';' if marks_drop(text) else ':'}{frames}"
 
 
 def speech_spans(lines: Sequence[SubtitleLine], time_base: Fraction) -> NDArray[np.int64]:

@@ -30,12 +30,15 @@ from megaseg.features.video.registry import chosen
 from megaseg.media.measures import Measures, MeasureSpec, Recording
 from megaseg.media.reading import read_video
 from megaseg.media.shots import shot_detector
+from megaseg.media.shots.cuts import ended_before
 from megaseg.media.shots.lists import read_shots
+from megaseg.media.shots.lists.clock import FilmClock
 from megaseg.media.sidecars import find_sidecar, read_subtitles
 from megaseg.media.subtitles import SubtitleLine, spoken
 from megaseg.media.thumbnails import Thumbnails
 from megaseg.media.video import Video
 
+NEAR_CUT = Fraction(1, 2)  # seconds around a given end of a shot in which detected ends mean the same
 Advance = Callable[[str, float, float], None]
 """Called with the name of a stage, how much of it is done, and how much there is (NaN: not known)."""
 
@@ -112,6 +115,7 @@ class VideoReading:
     def __init__(self, extractor: VideoExtractor, video: Video) -> None:
         self._extractor, self.video = extractor, video
         self.remarks: list[str] = []
+        self._ends: tuple[Fraction, ...] = ()
         self.transcribed = False  # whether the lines are those of the film's speech
 
     @cached_property
@@ -138,7 +142,7 @@ class VideoReading:
 
     @cached_property
     def shots(self) -> ShotTimes:
-        """The film's shots, detected or from the user's list.
+        """The film's shots, detected or from the user's list, some of which end where they must.
 
         Raises:
             FeatureError: a list that cannot be read or does not fit the film; a film without frames.
@@ -146,8 +150,13 @@ class VideoReading:
         own, recording = self._extractor, self.recording
         ticks = recording.frame_ticks
         if own.shots is not None:
-            return ShotTimes.of(read_shots(own.shots, ticks, recording.info), recording)
-        return ShotTimes.of(own.detector.shots(recording.frames[own.detector.name], ticks), recording)
+            found = read_shots(own.shots, ticks, recording.info)
+        else:
+            found = own.detector.shots(recording.frames[own.detector.name], ticks)
+        clock = FilmClock(ticks, recording.info)
+        cuts = np.array([clock.frame(seconds) for seconds in self._ends], np.int64)
+        reach = 0 if own.shots is not None else round(clock.rate * NEAR_CUT)
+        return ShotTimes.of(ended_before(found, cuts, reach), recording)
 
     @property
     def thumbnails(self) -> Thumbnails:
@@ -236,6 +245,10 @@ class VideoReading:
     def times(self) -> tuple[NDArray[np.int64], Fraction]:
         """Start and end tick (shots, 2) of each shot, and the seconds of a tick."""
         return self.shots.ticks, self.recording.info.time_base
+
+    def end_shots_at(self, seconds: Sequence[Fraction]) -> None:
+        """Have shots end at these times, at the nearest frame; a detected end close to one gives way."""
+        self._ends = tuple(seconds)
 
     def source(self) -> Source:
         """What its file says, what is said in its shots, and how loud they end."""
