@@ -84,7 +84,7 @@ def film() -> tuple[Segmentation, Explanation, list[bytes]]:
     modalities = ("visual", "colour", "audio", "dialogue")
     importance = Explanation(result, modalities, np.arange(SHOTS), ("boundary",) * SHOTS, shares)
     encoder = ThumbnailEncoder(thumbnail_size(16 / 9))
-    noise = [random.integers(0, 256, (28, 28, 3), np.uint8).repeat(8, 0).repeat(8, 1) for _ in range(PICTURES)]
+    noise = [random.integers(0, 256, (16, 16, 3), np.uint8).repeat(14, 0).repeat(14, 1) for _ in range(PICTURES)]
     pictures = [encoder.encode(picture) for picture in noise]
     return result, importance, [pictures[shot % PICTURES] for shot in range(SHOTS)]
 
