@@ -16,8 +16,10 @@ from reports import PICTURE, random_film, random_importance
 from megaseg.engine.results.segmentation import Segmentation
 from megaseg.errors import FeatureError
 from megaseg.export.ads.rules import AdRules
+from megaseg.report import html
 from megaseg.report.html import report, write_report
 
+PAGE = Path(html.__file__).parent / "page"
 HOSTILE = "</script><!--<script>]]>&\u2028\"'$facts ${title}"
 
 
@@ -119,3 +121,21 @@ def test_a_film_of_1500_shots_is_small() -> None:
     picture = PICTURE + bytes(2400 - len(PICTURE))
     page = report(film, title="x", thumbnails=[picture] * 1500, importance=random_importance(film))
     assert len(page.encode()) < 6e6
+
+
+def test_modules_of_the_page_export_what_others_import_and_nothing_else() -> None:
+    sources = {path.name: path.read_text(encoding="utf-8") for path in PAGE.glob("*.js")}
+    exported = {
+        (name, what)
+        for name, text in sources.items()
+        for what in re.findall(r"^export (?:async )?(?:function|const|class) (\w+)", text, re.MULTILINE)
+    }
+    imported = {
+        (name, what)
+        for text in sources.values()
+        for names, name in re.findall(r'^import \{([^}]*)\} from "\./([\w-]+\.js)";$', text, re.MULTILINE)
+        for what in re.findall(r"\w+", names)
+    }
+    assert len(imported) > 30
+    assert imported == exported
+    assert not [name for name, text in sources.items() if len(text.splitlines()) > 400]

@@ -10,11 +10,23 @@ export function adCuts(film, scenes, rules) {
   if (!film.timed || !rules) return [];
   const duration = film.endOf(film.shots - 1);
   const speech = (film.source.speech ?? []).map((part) => part.map((tick) => film.seconds(tick)));
-  const endsAct = scenes.map((scene, place) => place + 1 < scenes.length && actOf(film, scene.first_shot) !== actOf(film, scenes[place + 1].first_shot));
-  const free = scenes.slice(0, -1).flatMap((scene, place) => (isAllowed(rules, film.at(scene.last_shot), speech, duration) ? [place] : []));
-  const values = free.map((place) => worth(scenes[place].score, film.source.loudness?.[scenes[place].last_shot] ?? null, endsAct[place]));
+  const endsAct = scenes.map(
+    (scene, place) =>
+      place + 1 < scenes.length && actOf(film, scene.first_shot) !== actOf(film, scenes[place + 1].first_shot),
+  );
+  const free = scenes
+    .slice(0, -1)
+    .flatMap((scene, place) => (isAllowed(rules, film.at(scene.last_shot), speech, duration) ? [place] : []));
+  const values = free.map((place) =>
+    worth(scenes[place].score, film.source.loudness?.[scenes[place].last_shot] ?? null, endsAct[place]),
+  );
   const cuts = free.map((place) => scenes[place].last_shot);
-  return choose(rules, cuts.map((cut) => film.at(cut)), values, duration).map((place) => cuts[place]);
+  return choose(
+    rules,
+    cuts.map((cut) => film.at(cut)),
+    values,
+    duration,
+  ).map((place) => cuts[place]);
 }
 
 function isAllowed(rules, time, speech, duration) {
@@ -45,7 +57,7 @@ function choose(rules, times, values, duration) {
     for (let c = 1; c <= most; c++) best[c][k + 1] = Math.max(best[c][k], best[c - 1][far] + values[k]);
   }
   const chosen = [];
-  for (let c = most, k = count; k && c; ) {
+  for (let c = most, k = count; k && c;) {
     if (best[c][k] > best[c][k - 1]) {
       chosen.push(k - 1);
       k = before[k - 1];

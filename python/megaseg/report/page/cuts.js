@@ -9,12 +9,24 @@ import { frame, showShot } from "./shot.js";
 export class Cuts {
   constructor(store, root, actions) {
     this.store = store;
-    this.list = h("div", { class: "reel", role: "listbox", tabindex: "0", "aria-orientation": "horizontal", "aria-label": "Cuts between shots" });
+    this.list = h("div", {
+      class: "reel",
+      role: "listbox",
+      tabindex: "0",
+      "aria-orientation": "horizontal",
+      "aria-label": "Cuts between shots",
+    });
     this.places = [];
     [this.title, this.where, this.score] = [h("h3"), h("span", { class: "where" }), h("span", { class: "score" })];
     this.between = h("p", { class: "between", dir: "auto" });
     this.importance = new Importance(store.film);
-    const facts = h("div", { class: "cut-facts" }, this.title, h("p", { class: "cut-place" }, this.where, this.score), this.between);
+    const facts = h(
+      "div",
+      { class: "cut-facts" },
+      this.title,
+      h("p", { class: "cut-place" }, this.where, this.score),
+      this.between,
+    );
     root.append(this.list, h("div", { class: "cut-panel" }, facts, this.importance.element, this.buttons(actions)));
     this.list.addEventListener("keydown", (event) => this.key(event, actions));
     this.list.addEventListener("click", (event) => this.click(event));
@@ -27,12 +39,25 @@ export class Cuts {
     const at = (act) => () => act(store, store.cursor);
     const split = button("split", "Split here", at(addBoundary));
     const lock = button("lock", "Lock", at(toggleLock));
-    const earlier = button("earlier", "Earlier", () => moveBoundary(store, store.cursor, store.cursor - 1), { title: "Move the boundary to the shot before" });
-    const later = button("later", "Later", () => moveBoundary(store, store.cursor, store.cursor + 1), { title: "Move the boundary to the shot after" });
+    const earlier = button("earlier", "Earlier", () => moveBoundary(store, store.cursor, store.cursor - 1), {
+      title: "Move the boundary to the shot before",
+    });
+    const later = button("later", "Later", () => moveBoundary(store, store.cursor, store.cursor + 1), {
+      title: "Move the boundary to the shot after",
+    });
     const name = button("name", "Rename", actions.name);
     const join = button("join", "Join scenes", at(deleteBoundary));
     Object.assign(this, { split, lock, earlier, later, join });
-    return h("div", { class: "cut-actions", role: "group", "aria-label": "Edit this cut" }, split, join, earlier, later, lock, name);
+    return h(
+      "div",
+      { class: "cut-actions", role: "group", "aria-label": "Edit this cut" },
+      split,
+      join,
+      earlier,
+      later,
+      lock,
+      name,
+    );
   }
 
   click(event) {
@@ -43,7 +68,8 @@ export class Cuts {
   key(event, actions) {
     const { store } = this;
     const step = { ArrowLeft: -1, ArrowRight: 1, PageUp: -10, PageDown: 10, Home: -Infinity, End: Infinity }[event.key];
-    if (step === undefined || event.ctrlKey || event.metaKey || event.altKey || event.shiftKey) return actions.key(event);
+    if (step === undefined || event.ctrlKey || event.metaKey || event.altKey || event.shiftKey)
+      return actions.key(event);
     event.preventDefault();
     return store.moveCursor(store.cursor + step);
   }
@@ -59,7 +85,12 @@ export class Cuts {
   layout(half) {
     this.places = Array.from({ length: 2 * half }, (_, place) => {
       const view = frame();
-      const cut = h("div", { class: "cut", role: "option" }, h("i", { class: "cut-strength" }), h("b", { class: "cut-flag" }));
+      const cut = h(
+        "div",
+        { class: "cut", role: "option" },
+        h("i", { class: "cut-strength" }),
+        h("b", { class: "cut-flag" }),
+      );
       const number = h("span", { class: "shot-number" });
       return { place, view, cut, number, shot: h("div", { class: "shot", "aria-hidden": "true" }, view, number) };
     });
@@ -117,7 +148,17 @@ function fillCut(element, store, cut, there) {
 
   element.classList.toggle("gone", !real);
   if (!real) {
-    for (const name of ["id", "role", "aria-selected", "data-cut", "aria-label", "aria-posinset", "aria-setsize", "data-state"]) element.removeAttribute(name);
+    for (const name of [
+      "id",
+      "role",
+      "aria-selected",
+      "data-cut",
+      "aria-label",
+      "aria-posinset",
+      "aria-setsize",
+      "data-state",
+    ])
+      element.removeAttribute(name);
     return;
   }
   element.id = `cut-${cut}`;
@@ -131,4 +172,3 @@ function fillCut(element, store, cut, there) {
   const score = cut >= 0 && store.film.editable ? `, score ${scoreText(store.film, cut)}` : "";
   put(element, "aria-label", `${cut < 0 ? "Start" : `After shot ${cut}`}, ${standing(store, cut)}${score}`);
 }
-

@@ -8,8 +8,21 @@ export class Importance {
   constructor(film) {
     this.film = film;
     this.rows = film.modalities.map((name, place) => {
-      const [bar, share] = [h("i", { class: "share-bar", "data-modality": place % 8 }), h("span", { class: "share-number" })];
-      return { bar, share, row: h("div", { class: "share" }, h("span", { class: "share-name", dir: "auto" }, name), h("span", { class: "share-track" }, bar), share) };
+      const [bar, share] = [
+        h("i", { class: "share-bar", "data-modality": place % 8 }),
+        h("span", { class: "share-number" }),
+      ];
+      return {
+        bar,
+        share,
+        row: h(
+          "div",
+          { class: "share" },
+          h("span", { class: "share-name", dir: "auto" }, name),
+          h("span", { class: "share-track" }, bar),
+          share,
+        ),
+      };
     });
     this.none = h("p", { class: "quiet" });
     this.element = h("div", { class: "shares" }, ...this.rows.map(({ row }) => row), this.none);
@@ -52,5 +65,9 @@ export function scoreText(film, cut) {
 /** Set the class of a cut's state. */
 export function mark(element, store, cut) {
   const { locked = [], barred = [] } = store.edit.decision;
-  put(element, "data-state", locked.includes(cut) ? "locked" : store.isBoundary.has(cut) ? "boundary" : barred.includes(cut) ? "barred" : "none");
+  put(
+    element,
+    "data-state",
+    locked.includes(cut) ? "locked" : store.isBoundary.has(cut) ? "boundary" : barred.includes(cut) ? "barred" : "none",
+  );
 }

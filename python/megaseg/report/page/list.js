@@ -84,7 +84,8 @@ export class List {
   }
 
   focused(target) {
-    if (target.matches("input") && target.dataset.track === this.store.film.track) this.store.moveCursor(Number(target.dataset.shot) - 1);
+    if (target.matches("input") && target.dataset.track === this.store.film.track)
+      this.store.moveCursor(Number(target.dataset.shot) - 1);
   }
 
   click(event) {
@@ -121,12 +122,24 @@ export class List {
 }
 
 function nameField() {
-  return h("input", { class: "name", type: "text", dir: "auto", spellcheck: "false", autocomplete: "off", tabindex: "-1" });
+  return h("input", {
+    class: "name",
+    type: "text",
+    dir: "auto",
+    spellcheck: "false",
+    autocomplete: "off",
+    tabindex: "-1",
+  });
 }
 
 function actRow() {
   const [name, times] = [nameField(), h("span", { class: "row-times" })];
-  return { kind: "act", name, times, element: h("li", { class: "row-act" }, h("i", { class: "act-dot" }), name, times) };
+  return {
+    kind: "act",
+    name,
+    times,
+    element: h("li", { class: "row-act" }, h("i", { class: "act-dot" }), name, times),
+  };
 }
 
 function fillAct(row, store, place) {
@@ -134,19 +147,48 @@ function fillAct(row, store, place) {
   const act = film.acts[place];
   put(row.element, "data-act", place % 6);
   fillName(row.name, store, "acts", act.first_shot, automaticActName(film, place), `Name of act ${place + 1}`);
-  say(row.times, film.timed ? `${clock(film.startOf(act.first_shot))} – ${clock(film.endOf(act.last_shot))}` : `shots ${act.first_shot} – ${act.last_shot}`);
+  say(
+    row.times,
+    film.timed
+      ? `${clock(film.startOf(act.first_shot))} – ${clock(film.endOf(act.last_shot))}`
+      : `shots ${act.first_shot} – ${act.last_shot}`,
+  );
 }
 
 function sceneRow() {
   const text = (kind) => h("span", { class: kind });
-  const row = { kind: "scene", view: frame("small"), number: text("row-number"), name: nameField(), times: text("row-times") };
-  Object.assign(row, { length: text("row-length"), shots: text("row-shots"), score: text("row-score"), ad: h("i", { class: "ad" }, "Ad") });
+  const row = {
+    kind: "scene",
+    view: frame("small"),
+    number: text("row-number"),
+    name: nameField(),
+    times: text("row-times"),
+  };
+  Object.assign(row, {
+    length: text("row-length"),
+    shots: text("row-shots"),
+    score: text("row-score"),
+    ad: h("i", { class: "ad" }, "Ad"),
+  });
   row.words = h("p", { class: "row-words", dir: "auto" });
   row.lock = button("lock", "Lock the start of the scene", undefined, { shown: false, kind: "bare row-lock" });
   row.join = button("join", "Join with the scene before", undefined, { shown: false, kind: "bare row-join" });
   row.lock.tabIndex = row.join.tabIndex = -1;
   const title = h("div", { class: "row-title" }, row.name, row.words);
-  row.element = h("li", { class: "row" }, row.view, row.number, title, row.times, row.length, row.shots, row.score, row.ad, row.lock, row.join);
+  row.element = h(
+    "li",
+    { class: "row" },
+    row.view,
+    row.number,
+    title,
+    row.times,
+    row.length,
+    row.shots,
+    row.score,
+    row.ad,
+    row.lock,
+    row.join,
+  );
   return row;
 }
 
@@ -159,7 +201,14 @@ function fillScene(row, store, place) {
   put(row.element, "data-current", place === store.current);
   showShot(row.view, film, (first + last) >> 1, words, scene);
   say(row.number, String(place + 1));
-  fillName(row.name, store, film.track, first, automaticName(film, scene, place + 1), `Name of ${film.kind} ${place + 1}`);
+  fillName(
+    row.name,
+    store,
+    film.track,
+    first,
+    automaticName(film, scene, place + 1),
+    `Name of ${film.kind} ${place + 1}`,
+  );
   say(row.words, personsName(store, film.track, first) ? words : ""); // else they are in the automatic name
   say(row.times, film.timed ? `${clock(film.startOf(first))} – ${clock(film.endOf(last))}` : "");
   say(row.length, film.timed ? span(film.endOf(last) - film.startOf(first)) : "");

@@ -40,7 +40,19 @@ function start() {
     views.list.root.dataset.ready = "";
   });
   // For scripts: what the page decides with.
-  globalThis.megaseg = { film, store, views, sceneBoundaries, adCuts, chapters, savedResult, sceneName, whereabouts, render: () => render.now(), flush: () => (views.list.finish(), render.now()) };
+  globalThis.megaseg = {
+    film,
+    store,
+    views,
+    sceneBoundaries,
+    adCuts,
+    chapters,
+    savedResult,
+    sceneName,
+    whereabouts,
+    render: () => render.now(),
+    flush: () => (views.list.finish(), render.now()),
+  };
 }
 
 /** Pictures stand behind everything else in the document, so that the page is there before they are read. */
@@ -59,7 +71,12 @@ function actionsOf(store) {
       store.saved = store.edit;
       store.tell(`Saved as ${store.film.data.file}.`);
     },
-    copy: async () => store.tell((await copy(chapters(store))) ? `${store.scenes.length} chapters copied.` : "The browser does not let this page copy."),
+    copy: async () =>
+      store.tell(
+        (await copy(chapters(store)))
+          ? `${store.scenes.length} chapters copied.`
+          : "The browser does not let this page copy.",
+      ),
     name: () => {
       actions.list.origin = document.activeElement;
       actions.list.focus();
@@ -95,7 +112,11 @@ function toolbar(store, actions, views) {
   $("tools").append(views.undo, views.redo, views.theme, keys, copied, views.save);
   const { curve } = views;
   const zoom = (name, text, act) => button(name, text, act, quiet);
-  $("zoom").append(zoom("minus", "Zoom out", () => curve.zoom(1.6)), zoom("plus", "Zoom in", () => curve.zoom(0.625)), zoom("fit", "Show the whole film", () => curve.pan(store.film.begin, store.film.end - store.film.begin)));
+  $("zoom").append(
+    zoom("minus", "Zoom out", () => curve.zoom(1.6)),
+    zoom("plus", "Zoom in", () => curve.zoom(0.625)),
+    zoom("fit", "Show the whole film", () => curve.pan(store.film.begin, store.film.end - store.film.begin)),
+  );
 }
 
 function update(store, views) {
@@ -114,7 +135,12 @@ function update(store, views) {
 
 function facts({ film, scenes }) {
   const many = (count, name) => `${count.toLocaleString("en")} ${name}${count === 1 ? "" : "s"}`;
-  const parts = [many(scenes.length, film.kind), film.acts.length && many(film.acts.length, "act"), many(film.shots, "shot"), film.timed && span(film.end - film.begin)];
+  const parts = [
+    many(scenes.length, film.kind),
+    film.acts.length && many(film.acts.length, "act"),
+    many(film.shots, "shot"),
+    film.timed && span(film.end - film.begin),
+  ];
   return parts.filter(Boolean).join("  ·  ");
 }
 

@@ -88,7 +88,6 @@ export class Store {
 
   moveCursor(cut) {
     const next = Math.max(-1, Math.min(this.film.cuts - 1, cut));
-    this.message = "";
     if (next !== this.cursor) {
       this.cursor = next;
       this.notify();
@@ -126,7 +125,7 @@ function initialEdit(film) {
 }
 
 /** Segments between boundaries, each with the score of the boundary that ends it, as a result has them. */
-export function segmentsOf(film, boundaries, own = null) {
+function segmentsOf(film, boundaries, own = null) {
   const tick = (shot, side) => (film.times ? film.times[shot][side] : null);
   const lasts = [...boundaries, film.shots - 1];
   return lasts.map((last, place) => {

@@ -12,7 +12,13 @@ export class Strip {
     this.store = store;
     this.cards = [];
     this.bars = h("div", { class: "acts" });
-    this.list = h("div", { class: "cards", role: "listbox", tabindex: "0", "aria-orientation": "horizontal", "aria-label": "Scenes" });
+    this.list = h("div", {
+      class: "cards",
+      role: "listbox",
+      tabindex: "0",
+      "aria-orientation": "horizontal",
+      "aria-label": "Scenes",
+    });
     this.scroller = h("div", { class: "strip-scroll" }, this.bars, this.list);
     root.append(this.scroller);
     this.scroller.addEventListener("scroll", () => requestAnimationFrame(() => this.fill()), { passive: true });
@@ -44,8 +50,16 @@ export class Strip {
   key(event, actions) {
     const here = this.store.current;
     const page = Math.max(1, Math.floor(this.wide / this.cardWidth) - 1);
-    const places = { ArrowLeft: here - 1, ArrowRight: here + 1, Home: 0, End: Infinity, PageUp: here - page, PageDown: here + page };
-    if (!(event.key in places) || event.ctrlKey || event.metaKey || event.altKey || event.shiftKey) return actions.key(event);
+    const places = {
+      ArrowLeft: here - 1,
+      ArrowRight: here + 1,
+      Home: 0,
+      End: Infinity,
+      PageUp: here - page,
+      PageDown: here + page,
+    };
+    if (!(event.key in places) || event.ctrlKey || event.metaKey || event.altKey || event.shiftKey)
+      return actions.key(event);
     event.preventDefault();
     return this.choose(places[event.key]);
   }
@@ -65,10 +79,13 @@ export class Strip {
   drawActs() {
     const { film, scenes } = this.store;
     this.bars.hidden = !film.acts.length;
-    while (this.bars.children.length < film.acts.length) this.bars.append(h("div", { class: "act" }, h("span", { dir: "auto" })));
+    while (this.bars.children.length < film.acts.length)
+      this.bars.append(h("div", { class: "act" }, h("span", { dir: "auto" })));
     film.acts.forEach((act, place) => {
       const bar = this.bars.children[place];
-      const first = this.store.sceneOf(act.first_shot) + (scenes[this.store.sceneOf(act.first_shot)].first_shot < act.first_shot ? 1 : 0);
+      const first =
+        this.store.sceneOf(act.first_shot) +
+        (scenes[this.store.sceneOf(act.first_shot)].first_shot < act.first_shot ? 1 : 0);
       const last = this.store.sceneOf(act.last_shot);
       bar.hidden = last < first;
       bar.style.left = `${first * this.cardWidth}px`;
@@ -105,9 +122,26 @@ export class Strip {
 }
 
 function newCard() {
-  const [number, time, name] = [h("b", { class: "card-number" }), h("span", { class: "card-time" }), h("span", { class: "card-name", dir: "auto" })];
-  const marks = h("span", { class: "card-marks" }, h("span", { class: "card-lock" }, icon("lock"), h("span", { class: "hidden-text" }, "Locked")), h("i", { class: "ad" }, "Ad"));
-  return h("div", { class: "card", role: "option" }, frame(), h("span", { class: "strength" }), marks, h("div", { class: "card-line" }, number, time), name);
+  const [number, time, name] = [
+    h("b", { class: "card-number" }),
+    h("span", { class: "card-time" }),
+    h("span", { class: "card-name", dir: "auto" }),
+  ];
+  const marks = h(
+    "span",
+    { class: "card-marks" },
+    h("span", { class: "card-lock" }, icon("lock"), h("span", { class: "hidden-text" }, "Locked")),
+    h("i", { class: "ad" }, "Ad"),
+  );
+  return h(
+    "div",
+    { class: "card", role: "option" },
+    frame(),
+    h("span", { class: "strength" }),
+    marks,
+    h("div", { class: "card-line" }, number, time),
+    name,
+  );
 }
 
 function fillCard(card, store, place, width) {
@@ -121,7 +155,13 @@ function fillCard(card, store, place, width) {
   put(card, "aria-selected", String(place === store.current));
   put(card, "aria-posinset", place + 1);
   put(card, "aria-setsize", store.scenes.length);
-  showShot(view, film, (scene.first_shot + scene.last_shot) >> 1, film.captionFrom(scene.first_shot, scene.last_shot), scene);
+  showShot(
+    view,
+    film,
+    (scene.first_shot + scene.last_shot) >> 1,
+    film.captionFrom(scene.first_shot, scene.last_shot),
+    scene,
+  );
   strength.style.height = `${cut < 0 || !film.editable ? 0 : 100 * film.scores[cut]}%`;
   marks.firstChild.hidden = !store.isLocked.has(cut);
   marks.lastChild.hidden = !store.ads.has(cut);
@@ -129,7 +169,10 @@ function fillCard(card, store, place, width) {
   say(line.lastChild, film.timed ? clock(film.startOf(scene.first_shot)) : `shot ${scene.first_shot}`);
   const own = personsName(store, film.track, scene.first_shot);
   put(name, "data-own", Boolean(own));
-  say(name, own || film.captionFrom(scene.first_shot, scene.last_shot) || counted(scene.last_shot - scene.first_shot + 1));
+  say(
+    name,
+    own || film.captionFrom(scene.first_shot, scene.last_shot) || counted(scene.last_shot - scene.first_shot + 1),
+  );
 }
 
 const counted = (shots) => `${shots} ${shots === 1 ? "shot" : "shots"}`;
