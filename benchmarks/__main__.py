@@ -65,7 +65,9 @@ def measure(names: list[str], only: tuple[str, ...], path: Path | None) -> None:
         found = module.run(only) if name in PARTED else module.run()
         for rows in found if name in PIECEWISE else [found]:
             show(rows)
-            document["rows"] += [as_dict(row) for row in rows]
+            newer = {(row.case, row.subject) for row in rows}
+            older = [row for row in document["rows"] if (row["case"], row["subject"]) not in newer]
+            document["rows"] = older + [as_dict(row) for row in rows]
             if path:
                 path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
