@@ -19,7 +19,7 @@ from benchmarks.report import markdown, number
 from benchmarks.rows import Row, as_dict, environment
 
 PARTED = ("cpu", "serve", "revisions", "encoder", "video", "video_scenes")
-ASKED_FOR = ("gpu", "revisions", "video", "video_scenes")  # only where they are named
+ASKED_FOR = ("gpu", "report", "revisions", "video", "video_scenes")  # only where they are named
 PIECEWISE = ("gpu", "video_scenes")  # cases that give their rows in several lists
 NAMES = [module.name for module in pkgutil.iter_modules(cases.__path__)]
 
@@ -65,7 +65,9 @@ def measure(names: list[str], only: tuple[str, ...], path: Path | None) -> None:
         found = module.run(only) if name in PARTED else module.run()
         for rows in found if name in PIECEWISE else [found]:
             show(rows)
-            document["rows"] += [as_dict(row) for row in rows]
+            newer = {(row.case, row.subject) for row in rows}
+            older = [row for row in document["rows"] if (row["case"], row["subject"]) not in newer]
+            document["rows"] = older + [as_dict(row) for row in rows]
             if path:
                 path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 

@@ -41,6 +41,7 @@ ORDER = (
     "video",
     "video-scenes",
     "shots",
+    "report",
 )  # of the raw rows
 _SHOWN = (
     *("movies", "shots_per_s", "speedup", "ratio", "best_peer", "must", "aim", "speed", "ours_is", "error"),
@@ -50,6 +51,7 @@ _SHOWN = (
     *("grown_mib", "rss_mib", "of_one_thread", "generator_cores", "service_cores", "cores"),
     *("million_titles_core_hours", "mbytes", "memory_mib_above_weights_and_features", "memory_mib", "unlike_float64"),
     *("of_decoding", "first_s", "peak_mib", "seconds", "not_counted", "unsupported"),
+    *("picture_bytes", "chromium"),
     *("mean_ap", "pooled_ap", "f1_at_0", "f1_at_1", "f1_at_2"),
 )
 

@@ -33,6 +33,12 @@ def _attention_class(
     return key(q.dtype, own + int(rest[0]), size), size
 
 
+def _linear_class(x: Tensor, weight: Tensor, bias: Any, residual: Any, gelu: bool) -> tuple[str, int]:
+    """As ``_class_of``; with a GELU apart."""
+    key, size = _class_of(x)
+    return key or ("gelu" if gelu else ""), size
+
+
 def _define(
     schema: str, decides: int = 0, class_of: Callable[..., tuple[str, int]] = _class_of
 ) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
@@ -103,7 +109,7 @@ def residual_layer_norm(
     return x.new_empty(x.shape)
 
 
-@_define("linear(Tensor x, Tensor weight, Tensor? bias, Tensor? residual, bool gelu) -> Tensor")
+@_define("linear(Tensor x, Tensor weight, Tensor? bias, Tensor? residual, bool gelu) -> Tensor", class_of=_linear_class)
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None, gelu: bool) -> Tensor:
     """``gelu?(x W^T + bias + residual)``, as ``megaseg.kernels.linear``; the bias is float32."""
     return x.new_empty(len(x), len(weight))

@@ -20,12 +20,13 @@ Features = Sequence[NDArray[np.float32]]
 class Peer:
     """The model in one type on inputs that stay on the device."""
 
-    def __init__(self, checkpoint: Checkpoint, dtype: torch.dtype, device: torch.device, compiled: bool) -> None:
+    def __init__(self, checkpoint: Checkpoint, dtype: torch.dtype, device: torch.device, mode: str = "") -> None:
+        """``mode`` of torch.compile; eager without one."""
         torch.backends.mha.set_fastpath_enabled(False)  # type: ignore[no-untyped-call]  # SDPA, which compiles too
         self._config = checkpoint.config
         self._dtype, self._device = dtype, device
         model: Callable[..., Tensor] = from_checkpoint(checkpoint, dtype).to(device)
-        self._model = torch.compile(model, mode="max-autotune", dynamic=False) if compiled else model
+        self._model = torch.compile(model, mode=mode, dynamic=False) if mode else model
 
     def inputs(self, features: Features, batch: int) -> dict[str, Tensor]:
         """The first ``batch`` windows of a movie (scene), or the movie ``batch`` times (act)."""

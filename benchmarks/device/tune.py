@@ -21,7 +21,14 @@ from triton.runtime.errors import OutOfResources
 from benchmarks.device.clock import kernel_milliseconds
 from benchmarks.device.sizes import GPU, Sizes
 from megaseg.errors import UnsupportedError
-from megaseg.kernels.triton import banded_estep, bottleneck_attention, linear, query_attention, window_attention
+from megaseg.kernels.triton import (
+    banded_estep,
+    bottleneck_attention,
+    layer_norm,
+    linear,
+    query_attention,
+    window_attention,
+)
 from megaseg.kernels.triton.configurations import Row, capability, choice, read, write
 
 
@@ -68,7 +75,11 @@ def subjects(sizes: Sizes, device: torch.device, dtype: torch.dtype = torch.bflo
     m = len(scene.modalities)
     query = (normal(windows, scene.num_heads, c), normal(windows, m * own, c), normal(windows, length, c), 0.1)
     rows = windows * (own + length)
-    up = (normal(rows, c), normal(scene.ffn_size, c), normal(scene.ffn_size, of=torch.float32), None, True)
+    bias = normal(scene.ffn_size, of=torch.float32)
+    up = (normal(rows, c), normal(scene.ffn_size, c), bias, None, True)
+    down = (normal(rows, scene.ffn_size), normal(c, scene.ffn_size), None, None, False)
+    norm = (normal(rows, c), bias[:c], normal(rows, c), bias[:c], bias[:c], 1e-5)
+    products = {"torch": linear.torch_linear}
     act_own = len(act.modalities) * act.num_bottleneck
     act_size = act.hidden_size // act.num_heads
     return [
@@ -81,7 +92,9 @@ def subjects(sizes: Sizes, device: torch.device, dtype: torch.dtype = torch.bflo
             *(banded_estep.banded_estep, banded_estep.CANDIDATES[""]),
             {"cuda": cuda.banded_estep, "cuda_bulk": partial(cuda.banded_estep, bulk=True)},
         ),
-        Subject("linear", "", up, linear.linear, linear.CANDIDATES[""], {"torch": linear.torch_linear}),
+        Subject("linear", "gelu", up, linear.linear, linear.CANDIDATES[""], products),
+        Subject("linear", "", down, linear.linear, linear.CANDIDATES[""], products),
+        Subject("residual_layer_norm", "", norm, layer_norm.residual_layer_norm, layer_norm.CANDIDATES[""], {}),
     ]
 
 

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+
+from megaseg.kernels.triton import configurations
+
+# VALUES of a program, as powers of two: so many rows at once.
+CANDIDATES: dict[str, tuple[Mapping[str, int], ...]] = {
+    "": tuple(
+        {"VALUES": values, "num_warps": warps}
+        for values, warps in ((4096, 4), (1024, 1), (2048, 2), (2048, 1), (1024, 2), (2048, 4), (4096, 8), (8192, 8))
+    )
+}
 
 
 @triton.jit
@@ -59,7 +71,14 @@ def rows_a_program(size: int) -> int:
 
 
 def residual_layer_norm(
-    x: Tensor, bias: Tensor | None, residual: Tensor | None, gamma: Tensor, beta: Tensor, eps: float
+    x: Tensor,
+    bias: Tensor | None,
+    residual: Tensor | None,
+    gamma: Tensor,
+    beta: Tensor,
+    eps: float,
+    *,
+    configuration: Mapping[str, int] | None = None,
 ) -> Tensor:
     """``LayerNorm(x + bias + residual)`` of rows (rows, size), in float32 inside; the result has x's type.
 
@@ -67,7 +86,8 @@ def residual_layer_norm(
     """
     rows, size = x.shape
     out = torch.empty((rows, size), dtype=x.dtype, device=x.device)
-    tile = rows_a_program(size)
+    chosen = dict(configuration or configurations.configuration("residual_layer_norm", configurations.capability()))
+    tile = max(1, chosen.pop("VALUES") // int(triton.next_power_of_2(size)))
     _residual_layer_norm[(triton.cdiv(rows, tile),)](
         x,
         gamma if bias is None else bias,
@@ -85,5 +105,6 @@ def residual_layer_norm(
         ROWS=tile,
         SIZE=triton.next_power_of_2(size),
         enable_fp_fusion=True,
+        **chosen,
     )
     return out

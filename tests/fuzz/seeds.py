@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import tempfile
 import zlib
+from dataclasses import replace
+from fractions import Fraction
 from functools import cache
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from megaseg import Engine
 from megaseg.engine.model.config import FORMAT
 from megaseg.engine.results.schema import Decision
 from megaseg.engine.results.segmentation import Segmentation
+from megaseg.engine.results.source import Source
 
 FOUNTAIN = """\
 Title: The Lamp
@@ -128,4 +131,9 @@ def seeds(target: str) -> list[bytes]:
         np.savez(stream, **arrays, times=np.zeros((2, 2), np.int64), time_base=np.array([1, 24]))
         return [stream.getvalue()]
     scores = (("scene", np.full(3, 0.5, np.float32)), ("act", np.full((3, 2), 0.5, np.float32)))
-    return [Segmentation.from_scores(task, values, Decision()).to_json().encode() for task, values in scores]
+    results = [Segmentation.from_scores(task, values, Decision()) for task, values in scores]
+    told = Source(
+        "a.mp4", Fraction(25), "01:00:00:00", (4, 2), ("a", "", ""), np.array([[0, 3]]), np.zeros(3, np.float32)
+    )
+    results.append(replace(results[0].redecide(locked=[0], barred=[1]), source=told, names={"scenes": {1: "b"}}))
+    return [result.to_json().encode() for result in results]

@@ -132,10 +132,9 @@ class Slot:
 
         self._finish = finish
 
-    @property
-    def replay(self) -> Callable[[], object]:
+    def replay(self) -> object:
         """The work on what was submitted last, without transfers."""
-        return self._replay
+        return self._replay()
 
     def collect(self) -> None:
         """Wait for the batch under way, if any, and hand out its rows."""
@@ -203,7 +202,7 @@ class CudaBackend:
                 slot = Slot(self._graph, batch.shape, getattr(torch, self._compute_type), self._device)
                 slot.submit(batch, movies, lambda *_: None)
                 slot.collect()
-                work.append(slot.replay)
+                work.append(slot.replay)  # which keeps the slot, whose buffers the graph reads
         return work
 
     def _rows(self, excerpts: Sequence[Excerpt]) -> list[list[NDArray[np.float32]]]:

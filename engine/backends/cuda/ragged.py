@@ -131,7 +131,7 @@ class RaggedGraph:
         embedded: dict[tuple[Node, Weight, Weight], tuple[Tensor, Tensor]],
         features: Sequence[Tensor],
         batch: DeviceBatch,
-    ) -> Tensor:
+    ) -> Any:
         inputs = [values[source] for source in node.inputs]
         weights = self._weights[node]
         match node.op:
@@ -159,7 +159,9 @@ class RaggedGraph:
                 return self._linear(node, x, weights)
             case "head_linear":
                 by_head = x[0].reshape(len(x[0]), node.attributes["heads"], -1).transpose(0, 1)
-                return torch.bmm(by_head, weights["weight"].transpose(1, 2)).transpose(0, 1).flatten(1)
+                out = x[0].new_empty(len(x[0]), len(by_head), weights["weight"].shape[1])
+                torch.bmm(by_head, weights["weight"].transpose(1, 2), out=out.transpose(0, 1))
+                return out.flatten(1)
             case "layer_norm":
                 return _normalised(node, x[0], None, None, weights)
             case "add_table":

@@ -13,6 +13,7 @@ from megaseg.cli import (
     catalog,
     compile,
     convert,
+    diff,
     doctor,
     evaluate,
     explain,
@@ -58,6 +59,7 @@ app = typer.Typer(
 app.command("segment")(segment.segment)
 app.command("shots")(shots.shots)
 app.command("redecide")(redecide.redecide)
+app.command("diff")(diff.diff)
 app.command("report")(report.report)
 app.command("mux")(mux.mux)
 app.command("export")(export.export)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -133,6 +135,17 @@ def with_flags(message: str, *names: str, **others: str) -> str:
     keyword = rf"(^|: |\()({'|'.join(flags)})(?=: |\))"
     told = re.sub(keyword, lambda found: found[1] + flags[found[2]], message, count=1)
     return told.replace("overflow='pool'", "--overflow pool")
+
+
+def exact(value: float, flag: str) -> Fraction:
+    """A number as it was typed.
+
+    Raises:
+        FeatureError: none that is finite.
+    """
+    if not math.isfinite(value):
+        raise FeatureError(f"{flag}: expected a finite number, got {value}")
+    return Fraction(str(value))
 
 
 def require_folder(path: str | os.PathLike[str]) -> None:

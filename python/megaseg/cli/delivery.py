@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -124,7 +125,11 @@ def deliver(result: Segmentation, movie: Movie, files: Sequence[File], json: boo
     """Write a movie's files where they are wanted, and print a line of JSON or tables."""
     if files:
         media = str(movie.source.path.absolute()) if isinstance(movie.source, Video) else None
-        write_files(Timeline.of(result, title=movie.name, media=media, ads=ads), files)
+        try:
+            write_files(Timeline.of(result, title=movie.name, media=media, ads=ads), files)
+        except FeatureError as error:
+            hint = "; megaseg export takes --frame-rate" if "frame_rate" in str(error) else ""
+            raise FeatureError(f"{error}{hint}") from error
     if json:
         print_json(result.to_dict())
         return
@@ -138,18 +143,24 @@ def write_files(timeline: Timeline, files: Sequence[File]) -> None:
     Raises:
         FeatureError: what formats cannot say, in one message.
     """
-    refused = []
+    refused: list[str] = []
+    rendered: dict[Path, bytes] = {}
     for file in files:
         try:
-            data = file.format.render(timeline)
+            rendered[file.path] = file.format.render(timeline)
         except FeatureError as error:
             refused.append(str(error))
-            continue
-        file.path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(file.path) as temporary:
-            temporary.write_bytes(data)
+    for folder in {path.parent for path in rendered}:
+        folder.mkdir(parents=True, exist_ok=True)
+    with ThreadPoolExecutor() as writers:  # disks keep several files safe in about the time of one
+        list(writers.map(_write, rendered, rendered.values()))
     if refused:
         raise FeatureError("; ".join(dict.fromkeys(refused)))
+
+
+def _write(path: Path, data: bytes) -> None:
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(data)
 
 
 def _table(result: Segmentation, track: Track, movie: Movie) -> Table:

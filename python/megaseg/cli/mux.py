@@ -57,7 +57,7 @@ def mux(
     target.parent.mkdir(parents=True, exist_ok=True)
     left = write_chapters(film, target, own)
     print_warnings(f"{target}: without {stream}, which the format has no place for" for stream in left)
-    output.print(f"{target}: {len(own)} chapters")
+    output.print(f"{target}: {len(own)} chapter{'s' * (len(own) > 1)}", soft_wrap=True)
 
 
 def _target(film: Path, output_path: Path | None) -> Path:

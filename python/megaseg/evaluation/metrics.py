@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from megaseg.errors import FeatureError, UnsupportedError
 
 TOLERANCES = (0, 1, 2)  # shots
+Place = TypeVar("Place", int, Fraction)  # a shot, or seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +95,12 @@ def f1_within(labels: ArrayLike, boundaries: ArrayLike, tolerance: int) -> float
     Both arguments mark the last shot of each scene, (shots,); of all such matchings the largest counts. The movie's
     last shot is not scored.
     """
-    true, found = (np.flatnonzero(np.asarray(marks)[:-1]) for marks in (labels, boundaries))
+    true, found = (np.flatnonzero(np.asarray(marks)[:-1]).tolist() for marks in (labels, boundaries))
+    return 2 * pairs_within(true, found, tolerance) / max(1, len(true) + len(found))
+
+
+def pairs_within(true: Sequence[Place], found: Sequence[Place], tolerance: Place) -> int:
+    """Size of a largest matching of increasing places, each in at most one pair, that are up to ``tolerance`` apart."""
     pairs = i = j = 0
     while i < len(true) and j < len(found):  # both rise, so that the first pair that fits is in a largest matching
         if abs(true[i] - found[j]) <= tolerance:
@@ -101,7 +109,7 @@ def f1_within(labels: ArrayLike, boundaries: ArrayLike, tolerance: int) -> float
             i += 1
         else:
             j += 1
-    return 2 * pairs / max(1, len(true) + len(found))
+    return pairs
 
 
 def best_threshold(truth: NDArray[np.uint8], scores: NDArray[np.float32]) -> float:

@@ -15,7 +15,8 @@ def write(timeline: Timeline) -> bytes:
         times = [timecode(timeline, frame) for frame in (span.first, span.end)] * 2
         lines += [
             f"{number:03d}  AX       V     C        {' '.join(times)}",
-            f"* FROM CLIP NAME: {one_line(timeline.media)}",
+            f"* FROM CLIP NAME: {one_line(timeline.file_name)}",
+            f"* SOURCE FILE: {one_line(timeline.media)}",
             f"* LOC: {times[0]} {'RED' if span.part.act is None else 'GREEN'}     {one_line(span.part.name)}",
             f"* COMMENT: {score_note(span.part)}",
         ]

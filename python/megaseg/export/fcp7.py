@@ -81,7 +81,7 @@ def _file(timeline: Timeline) -> Element:
         media.append(element("audio", element("channelcount", CHANNELS)))
     return element(
         "file",
-        element("name", timeline.media.rsplit("/", 1)[-1]),
+        element("name", timeline.file_name),
         element("pathurl", media_url(timeline)),
         _rate(timeline),
         element("duration", rate_of(timeline).frame(timeline.duration)),

@@ -41,7 +41,7 @@ def _resources(timeline: Timeline, own: _Times) -> Element:
     sound: dict[str, str | int] = {"hasAudio": 1, "audioSources": 1, "audioChannels": 2} if timeline.sound else {}
     asset = element(
         "asset",
-        **{"id": "r2", "name": timeline.media.rsplit("/", 1)[-1], "src": media_url(timeline), "start": own.at(0)},
+        **{"id": "r2", "name": timeline.file_name, "src": media_url(timeline), "start": own.at(0)},
         **{"duration": own.length(own.frames), "hasVideo": 1, "format": "r1", **sound},
     )
     return element("resources", element("format", id="r1", frameDuration=own.length(1), **size), asset)

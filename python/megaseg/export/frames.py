@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 
 from megaseg.errors import FeatureError
-from megaseg.export.text import characters
+from megaseg.export.text import characters, quoted
 from megaseg.export.timeline import Mark, Part, Timeline
 from megaseg.media.timecode import FrameRate
 
@@ -53,8 +52,7 @@ def score_note(part: Part | Mark) -> str:
 
 def media_url(timeline: Timeline) -> str:
     """The film's file as a URL: absolute where its folder is known, else its name alone."""
-    media = characters(timeline.media)
+    media = timeline.media
     if "://" in media:
-        return media
-    path = Path(media)
-    return path.as_uri() if path.is_absolute() else quote(media)
+        return characters(media)
+    return f"file://{quoted(media)}" if Path(media).is_absolute() else quoted(media)

@@ -36,7 +36,7 @@ def write(timeline: Timeline) -> bytes:
         "global_start_time": items.time(timeline.start_frame),
         "tracks": {**_named("Stack.1", "tracks"), "children": [track], "markers": marks},
     }
-    return (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode()
+    return (json.dumps(document, ensure_ascii=False) + "\n").encode()
 
 
 class _Items:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from urllib.parse import quote
 
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 # What XML 1.0 has not, and C1 controls: C0 but tab, line feed and return, surrogates, and two that are no characters.
@@ -12,6 +14,14 @@ _IMPOSSIBLE = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\
 def characters(text: str) -> str:
     """The text with a replacement character for every one that files of text and XML 1.0 cannot hold."""
     return _IMPOSSIBLE.sub(REPLACEMENT, text)
+
+
+def quoted(path: str) -> str:
+    """A path of a file as part of a URL, bytes that are no text included."""
+    try:
+        return quote(os.fsencode(path))
+    except UnicodeEncodeError:  # not from a file system
+        return quote(characters(path))
 
 
 def one_line(text: str) -> str:
@@ -25,5 +35,5 @@ def shortened(text: str, letters: int) -> str:
     if len(text) <= letters:
         return text
     begin = text[: letters - 1]
-    words = begin.rsplit(" ", 1)[0] if text[letters - 1] != " " else begin
+    words = begin.rsplit(" ", 1)[0] if text[letters - 1].isalnum() else begin
     return f"{words.rstrip(' ,;:.-–—')}…"

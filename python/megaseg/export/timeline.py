@@ -13,7 +13,7 @@ from megaseg.engine.results.source import Source
 from megaseg.engine.tasks.track import Segment, Track
 from megaseg.errors import FeatureError
 from megaseg.export.ads.rules import AdRules
-from megaseg.export.text import shortened
+from megaseg.export.text import one_line, shortened
 from megaseg.media.timecode import FrameRate, can_drop, conformed, marks_drop, parse
 
 WORDS = 48  # letters of a scene's first words in its name
@@ -74,6 +74,11 @@ class Timeline:
     def timed(self) -> bool:
         """Whether the shots have times."""
         return self.result.times is not None and self.result.time_base is not None
+
+    @property
+    def file_name(self) -> str:
+        """The film's file without its folders."""
+        return PurePath(self.media).name
 
     @property
     def sound(self) -> bool:
@@ -189,7 +194,8 @@ def _parts(result: Segmentation, track: Track, acts: Sequence[Part], captions: S
         first, last = segment.first_shot, segment.last_shot
         act = bisect_right(firsts, first) or None
         caption = next(filter(None, captions[first : last + 1]), "")
-        name = names.get(first) or _name(result, track, number, segment, act, caption)
+        own = names.get(first, "")
+        name = own if one_line(own) else _name(result, track, number, segment, act, caption)
         start, end = ((ticks or 0) * base for ticks in (segment.start_ticks, segment.end_ticks))
         parts.append(Part(number, name, start, end, first, last, score, act, caption))
         score = segment.score

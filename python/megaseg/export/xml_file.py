@@ -22,7 +22,9 @@ def element(tag: str, *inside: Element | str | int, **attributes: str | int) -> 
 
 def _text(value: str | int) -> str:
     """A text as XML reads it back: every break is a line feed."""
-    return characters(str(value)).replace("\r\n", "\n").replace("\r", "\n")
+    if isinstance(value, int):
+        return str(value)
+    return characters(value).replace("\r\n", "\n").replace("\r", "\n")
 
 
 def document(root: Element, doctype: str | None = None) -> bytes:

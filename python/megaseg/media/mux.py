@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ _PEEK = 1000  # packets within which each stream of pictures and sound is expect
 _PICTURES = {"mjpeg": ("cover.jpg", "image/jpeg"), "png": ("cover.png", "image/png")}  # attachments of covers
 _LONGEST = 255  # bytes of a chapter's name in MP4 and MOV
 _KEPT_TAGS = frozenset({"hvc1", "dvh1", "avc3"})  # of codecs with several in MP4 and MOV; some players take one only
+_CONTROLS = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ def write_chapters(source: str | Path, target: str | Path, chapters: Sequence[Ch
     source, target = Path(source), Path(target)
     kind = format_of(source, target)
     with opened(source) as film, atomic_write(target) as temporary:
+        _require_writer()
         _require_within(chapters, film)
         return _Copy(film, kind, str(target)).write(temporary, chapters)
 
@@ -65,6 +68,13 @@ def format_of(source: Path, target: Path) -> str:
     if target.exists() and source.exists() and target.samefile(source):
         raise FeatureError(f"{target}: expected another file than the film itself, which is left as it is")
     return kind
+
+
+def _require_writer() -> None:
+    from av.container import OutputContainer
+
+    if not (hasattr(OutputContainer, "set_chapters") and hasattr(OutputContainer, "add_attachment")):
+        raise UnsupportedError("chapters need a newer PyAV: pip install --upgrade av")
 
 
 def _require_within(chapters: Sequence[Chapter], film: Film) -> None:
@@ -177,7 +187,7 @@ class _Copy:
                 yield packet
 
     def _first(self, packets: Iterator[Any]) -> list[Any]:
-        """The first packets, until each stream of pictures and sound had one; covers are kept apart."""
+        """The first packets, until each stream of pictures and sound has times of decoding; covers are kept apart."""
         from av.stream import Disposition
 
         due = {stream.index for stream in self.film.container.streams if stream.type in ("video", "audio")}
@@ -188,10 +198,24 @@ class _Copy:
             if self.kind == "matroska" and cover and stream.codec_context.codec.canonical_name in _PICTURES:
                 self.pictures[stream.index] = packet
             first.append(packet)
-            due.discard(stream.index)
+            if packet.dts is not None:
+                due.discard(stream.index)
             if not due:
                 break
+        _fill(first)
         return first
+
+
+def _fill(packets: Sequence[Any]) -> None:
+    """Give packets without a time of decoding, such as the first in Matroska, the one before the next packet's."""
+    due: dict[int, int] = {}
+    for packet in reversed(packets):
+        index = packet.stream.index
+        if packet.dts is None:
+            step = packet.duration or 1
+            known = due.get(index, packet.pts if packet.pts is not None else step)
+            packet.dts = min(known - step, known if packet.pts is None else packet.pts)
+        due[index] = packet.dts
 
 
 def _move(packet: Any, shift: Fraction) -> None:
@@ -221,5 +245,5 @@ def _label(stream: Any) -> str:
 
 def _title(name: str, longest: int | None) -> str:
     """A name in one line, cut at a whole character where a format has so many bytes for it."""
-    line = " ".join("".join(letter if letter.isprintable() else " " for letter in name).split())
+    line = " ".join(_CONTROLS.sub(" ", name).split())
     return line if longest is None else line.encode()[:longest].decode(errors="ignore")

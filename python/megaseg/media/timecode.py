@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
 from fractions import Fraction
@@ -40,7 +39,7 @@ class FrameRate:
     @property
     def base(self) -> int:
         """Frames that a second of timecode counts: 24 at 23.976."""
-        return int(self.exact + Fraction(1, 2))
+        return _divided(*self.exact.as_integer_ratio())
 
     @property
     def ntsc(self) -> bool:
@@ -54,7 +53,8 @@ class FrameRate:
 
     def frame(self, seconds: Fraction) -> int:
         """The frame whose start is nearest to a time; halves go up."""
-        return math.floor(seconds * self.exact + Fraction(1, 2))
+        (a, b), (c, d) = seconds.as_integer_ratio(), self.exact.as_integer_ratio()
+        return _divided(a * c, b * d)
 
     def seconds(self, frame: int) -> Fraction:
         """Start of a frame."""
@@ -95,7 +95,12 @@ def decimal(seconds: Fraction, digits: int = 3) -> str:
 
 def ticks(seconds: Fraction, rate: int) -> int:
     """Ticks of a clock that counts ``rate`` a second, halves up."""
-    return math.floor(seconds * rate + Fraction(1, 2))
+    return _divided(seconds.numerator * rate, seconds.denominator)
+
+
+def _divided(numerator: int, denominator: int) -> int:
+    """The nearest whole number, halves up."""
+    return (2 * numerator + denominator) // (2 * denominator)
 
 
 def is_standard(rate: Fraction) -> bool:

@@ -70,5 +70,5 @@ def _act_ends(result: Segmentation) -> NDArray[np.bool_]:
 
 
 def _seconds(ticks: NDArray[np.int64], base: Fraction) -> NDArray[np.float64]:
-    """Ticks of any shape as the nearest float64: ticks times numerator, divided by denominator."""
-    return np.array([float(int(tick) * base) for tick in ticks.ravel()], dtype=np.float64).reshape(ticks.shape)
+    """Ticks of any shape as float64: ticks times numerator, divided by denominator."""
+    return np.asarray(ticks * float(base.numerator) / float(base.denominator), dtype=np.float64)

@@ -8,11 +8,11 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 from fractions import Fraction
 from itertools import pairwise
-from urllib.parse import quote
 
 from megaseg.export.ads.breaks import Break
 from megaseg.export.ads.scte35 import sections
 from megaseg.export.formats import Format
+from megaseg.export.text import quoted
 from megaseg.export.timeline import Timeline
 from megaseg.media.timecode import decimal, ticks
 
@@ -33,7 +33,7 @@ def write(timeline: Timeline) -> bytes:
         f"#EXT-X-PROGRAM-DATE-TIME:{_date(Fraction(0))}",
     ]
     lines += [_date_range(one, section, timeline) for one, section in found]
-    media = quote(timeline.media.rpartition("/")[2])
+    media = quoted(timeline.file_name)
     for number, length in enumerate(lengths):
         if number:
             lines += [_cue_out(timeline), "#EXT-X-CUE-IN"]
@@ -48,8 +48,8 @@ def _date_range(one: Break, section: bytes, timeline: Timeline) -> str:
 
 
 def _cue_out(timeline: Timeline) -> str:
-    length = timeline.ads.length
-    return f"#EXT-X-CUE-OUT:{decimal(Fraction(length))}" if length else "#EXT-X-CUE-OUT"
+    """The tag with its duration; 0, where none is planned, means ads that are put in and replace nothing."""
+    return f"#EXT-X-CUE-OUT:{timeline.ads.length:g}"
 
 
 def _date(seconds: Fraction) -> str:
