@@ -41,6 +41,7 @@ ORDER = (
     "video",
     "video-scenes",
     "shots",
+    "export",
 )  # of the raw rows
 _SHOWN = (
     *("movies", "shots_per_s", "speedup", "ratio", "best_peer", "must", "aim", "speed", "ours_is", "error"),

@@ -122,6 +122,7 @@ def test_hls_is_read_by_m3u8(result: Segmentation, length: float) -> None:
     if found:
         assert abs(total - found[-1].seconds) < Fraction(len(found), 10**6)
         assert all(segment.cue_out and segment.cue_in for segment in playlist.segments[1:])
+        assert {float(segment.scte35_duration) for segment in playlist.segments[1:]} == {length}
     ranges = [one for segment in playlist.segments for one in segment.dateranges]
     assert [one.id for one in ranges] == [f"break-{one.number}" for one in found]
     assert all((one.planned_duration or 0) == length for one in ranges)

@@ -317,3 +317,15 @@ def test_messages_of_decoders_are_not_shown(tmp_path: Path, capfd: pytest.Captur
     path.write_bytes(path.read_bytes()[400:-300])
     read(path)
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("ending", ["mkv", "mov"])
+def test_the_first_frames_timecode_is_read(ending: str, tmp_path: Path) -> None:
+    with av.open(tmp_path / f"film.{ending}", "w") as film:
+        stream = film.add_stream("mpeg4", rate=25)
+        stream.metadata["timecode"] = "01:02:03:04"  # which Matroska writes in capitals
+        stream.width, stream.height = WIDTH, HEIGHT
+        for picture in flat([50, 100]):
+            film.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24" if picture.ndim == 3 else "gray")))
+        film.mux(stream.encode(None))
+    assert probe(tmp_path / f"film.{ending}").timecode == "01:02:03:04"

@@ -258,5 +258,6 @@ def _tracks(streams: Sequence[Any], read: Any | None) -> tuple[Track, ...]:
 
 
 def _timecode(container: Any) -> str | None:
-    own = [stream.metadata.get("timecode") for stream in container.streams if stream.type in ("video", "data")]
-    return next((str(code) for code in (*own, container.metadata.get("timecode")) if code), None)
+    own = [stream.metadata for stream in container.streams if stream.type in ("video", "data")]
+    tags = (tag for metadata in (*own, container.metadata) for tag in metadata.items())
+    return next((str(code) for key, code in tags if code and key.lower() == "timecode"), None)  # Matroska: TIMECODE

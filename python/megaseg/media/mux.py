@@ -50,6 +50,7 @@ def write_chapters(source: str | Path, target: str | Path, chapters: Sequence[Ch
     source, target = Path(source), Path(target)
     kind = format_of(source, target)
     with opened(source) as film, atomic_write(target) as temporary:
+        _require_writer()
         _require_within(chapters, film)
         return _Copy(film, kind, str(target)).write(temporary, chapters)
 
@@ -67,6 +68,13 @@ def format_of(source: Path, target: Path) -> str:
     if target.exists() and source.exists() and target.samefile(source):
         raise FeatureError(f"{target}: expected another file than the film itself, which is left as it is")
     return kind
+
+
+def _require_writer() -> None:
+    from av.container import OutputContainer
+
+    if not (hasattr(OutputContainer, "set_chapters") and hasattr(OutputContainer, "add_attachment")):
+        raise UnsupportedError("chapters need a newer PyAV: pip install --upgrade av")
 
 
 def _require_within(chapters: Sequence[Chapter], film: Film) -> None:

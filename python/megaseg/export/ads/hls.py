@@ -48,8 +48,8 @@ def _date_range(one: Break, section: bytes, timeline: Timeline) -> str:
 
 
 def _cue_out(timeline: Timeline) -> str:
-    length = timeline.ads.length
-    return f"#EXT-X-CUE-OUT:{decimal(Fraction(length))}" if length else "#EXT-X-CUE-OUT"
+    """The tag with its duration; 0, where none is planned, means ads that are put in and replace nothing."""
+    return f"#EXT-X-CUE-OUT:{timeline.ads.length:g}"
 
 
 def _date(seconds: Fraction) -> str:
