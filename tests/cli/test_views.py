@@ -166,6 +166,17 @@ def test_a_report_of_what_does_not_fit_is_refused(
     assert not (tmp_path / "page.html").exists()
 
 
+def test_a_view_that_cannot_be_written_is_a_failure_whose_result_is_kept(
+    run: Run, scene_checkpoint: Path, features: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    outputs = ("--report", tmp_path / "file" / "page.html", "-o", tmp_path / "movie.json")
+    code, out, err = run("segment", features, "-c", scene_checkpoint, *outputs)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"error: {features}: ")
+    assert Segmentation.from_json((tmp_path / "movie.json").read_text()).num_shots == 20
+
+
 def test_a_page_that_cannot_be_written_leaves_nothing(run: Run, films: Path, tmp_path: Path) -> None:
     run("segment", films / "good.mp4", "-o", tmp_path / "good.json", "--json")
     (tmp_path / "file").write_bytes(b"")
