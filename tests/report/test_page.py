@@ -201,6 +201,35 @@ def test_edits_are_saved_as_a_result_that_exports(visit: Open, tmp_path: Path) -
         assert export(saved, form.name)
 
 
+def test_a_name_that_is_being_typed_is_saved_too(visit: Open, tmp_path: Path) -> None:
+    shown = visit(random_film())
+    shown.page.locator(".row .name").first.focus()
+    shown.page.keyboard.insert_text("The storm")
+    assert shown.saved(tmp_path / "saved.json").names == {"scenes": {0: "The storm"}}
+    shown.page.keyboard.insert_text(" at sea")
+    assert shown.saved(tmp_path / "again.json").names == {"scenes": {0: "The storm at sea"}}
+
+
+def test_the_pointer_finds_the_buttons_of_any_row(visit: Open) -> None:
+    shown = visit(random_film())
+    row = shown.page.locator(".row").nth(2)
+    assert row.locator(".row-join").evaluate("button => getComputedStyle(button).opacity") == "0"
+    row.hover()
+    shown.page.wait_for_function("getComputedStyle(document.querySelectorAll('.row-join')[2]).opacity === '1'")
+
+
+def test_a_systems_own_colours_show_the_same(visit: Open) -> None:
+    film = random_film(locked=(10,))
+    shown = visit(film, pictured(film), forced_colors="active")
+    shown.run("m.store.moveCursor(10); m.flush();")
+    ground = shown.page.evaluate("getComputedStyle(document.querySelector('.panel')).backgroundColor")
+    for mark in (".strength", "[data-state=locked] .cut-flag", ".share-bar", ".card[aria-selected=true]", ".act-dot"):
+        assert shown.page.evaluate(f"getComputedStyle(document.querySelector('{mark}')).backgroundColor") != ground, mark
+    colour = shown.run("return m.views.curve.colour;")
+    assert colour["ink"] != colour["panel"]
+    assert len({colour["accent"], colour["line"], colour["panel"]}) == 3
+
+
 @pytest.mark.slow
 def test_undo_and_redo_go_through_every_edit(visit: Open) -> None:
     film = random_film(seed=6)
@@ -324,7 +353,10 @@ def test_acts_alone_can_be_looked_at_and_renamed(visit: Open, tmp_path: Path) ->
     acts = dataclasses.replace(film, tracks={"acts": film.tracks["acts"]})
     shown = visit(acts)
     assert "6 acts" in shown.page.locator("#facts").inner_text()
-    assert shown.page.locator("#controls").is_hidden()
+    assert shown.page.locator("#controls legend").all_inner_texts() == ["Ad breaks"]
+    assert shown.page.locator(".card-name").nth(1).inner_text() == Timeline.of(acts).acts[1].name
+    found = shown.run("return [...m.store.ads];")
+    assert found == [point.shot for point in breaks(Timeline.of(acts, ads=AdRules()))] != []
     shown.page.locator(".cards").focus()
     shown.page.keyboard.press("Delete")
     shown.page.keyboard.press("r")

@@ -9,7 +9,7 @@ export class Controls {
     this.store = store;
     this.editable = store.film.editable;
     if (this.editable) root.append(this.decision());
-    if (store.film.timed && store.edit.ads && this.editable) root.append(this.adRules());
+    if (store.film.timed && store.edit.ads) root.append(this.adRules());
     root.hidden = !root.children.length;
   }
 
@@ -79,19 +79,22 @@ export class Controls {
   }
 
   update() {
-    if (!this.editable) return;
+    if (this.editable) this.updateDecision();
+    if (this.rules) this.updateAds();
+  }
+
+  updateDecision() {
     const { store } = this;
     const { threshold, num_scenes: count, min_scene_length: length } = store.edit.decision;
     keep(this.slider, threshold);
-    keep(this.number, threshold);
+    keep(this.number, Math.round(threshold * 1e4) / 1e4); // what fits; a threshold of 32 bits has more digits
     keep(this.count, store.scenes.length);
     keep(this.length, length);
-    put(this.slider, "aria-valuetext", `${threshold}, ${store.scenes.length} scenes`);
+    put(this.slider, "aria-valuetext", `${this.number.value}, ${store.scenes.length} scenes`);
     this.slider.style.setProperty("--share", `${100 * threshold}%`);
     put(this.count, "data-decides", count !== null);
     put(this.number, "data-decides", count === null);
     say(this.decides, decided(store));
-    if (this.rules) this.updateAds();
   }
 
   updateAds() {

@@ -43,7 +43,7 @@ export class Importance {
 
 /** Where a cut is, for reading: a timecode where the film has one, else the time, else the shot. */
 export function whereabouts(film, cut) {
-  if (!film.timed) return `after shot ${cut}`;
+  if (!film.timed) return cut < 0 ? "before shot 0" : `after shot ${cut}`;
   if (!film.clock || cut + 1 >= film.shots) return clock(film.at(cut), true);
   const { rate, drop, start } = film.clock;
   return timecode(start + frameOf(film.times[cut + 1][0], film.base, rate), rate, drop);

@@ -30,7 +30,10 @@ function start() {
   globalKeys(store, actions);
   const render = batched(() => update(store, views));
   store.onChange(render);
-  addEventListener("beforeunload", (event) => store.dirty && event.preventDefault());
+  addEventListener("beforeunload", (event) => {
+    finishTyping();
+    if (store.dirty) event.preventDefault();
+  });
   followTheme(views);
   update(store, views);
   $("page").hidden = false;
@@ -67,6 +70,7 @@ function actionsOf(store) {
   const actions = {
     help: () => actions.dialog.showModal(),
     save: () => {
+      finishTyping();
       download(`${JSON.stringify(savedResult(store))}\n`, store.film.data.file, "application/json");
       store.saved = store.edit;
       store.tell(`Saved as ${store.film.data.file}.`);
@@ -144,6 +148,14 @@ function facts({ film, scenes }) {
   return parts.filter(Boolean).join("  ·  ");
 }
 
+/** Take what stands in the field with the keyboard as said, as leaving the field does. */
+function finishTyping() {
+  const field = document.activeElement;
+  if (!field.matches("input")) return;
+  field.blur();
+  field.focus();
+}
+
 /** A message, read aloud and shown for a while. */
 function toast(message) {
   const line = $("message");
@@ -179,8 +191,8 @@ function recolour(views) {
 }
 
 function followTheme(views) {
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => recolour(views));
-  matchMedia("print").addEventListener("change", () => recolour(views));
+  for (const query of ["(prefers-color-scheme: dark)", "(forced-colors: active)", "print"])
+    matchMedia(query).addEventListener("change", () => recolour(views));
   addEventListener("beforeprint", () => {
     views.list.finish();
     recolour(views);

@@ -2,7 +2,7 @@
 
 import { clock } from "./clock.js";
 import { h, icon, put, say } from "./dom.js";
-import { actName, personsName } from "./names.js";
+import { actName, automaticName, personsName } from "./names.js";
 import { frame, showShot } from "./shot.js";
 
 const SPARE = 2; // cards beyond each edge
@@ -171,8 +171,12 @@ function fillCard(card, store, place, width) {
   put(name, "data-own", Boolean(own));
   say(
     name,
-    own || film.captionFrom(scene.first_shot, scene.last_shot) || counted(scene.last_shot - scene.first_shot + 1),
+    own || shortName(film, scene, place) || counted(scene.last_shot - scene.first_shot + 1),
   );
 }
+
+/** What tells a card from the others besides its number. */
+const shortName = (film, scene, place) =>
+  film.track === "acts" ? automaticName(film, scene, place + 1) : film.captionFrom(scene.first_shot, scene.last_shot);
 
 const counted = (shots) => `${shots} ${shots === 1 ? "shot" : "shots"}`;
