@@ -223,8 +223,11 @@ def test_a_systems_own_colours_show_the_same(visit: Open) -> None:
     shown = visit(film, pictured(film), forced_colors="active")
     shown.run("m.store.moveCursor(10); m.flush();")
     ground = shown.page.evaluate("getComputedStyle(document.querySelector('.panel')).backgroundColor")
-    for mark in (".strength", "[data-state=locked] .cut-flag", ".share-bar", ".card[aria-selected=true]", ".act-dot"):
-        assert shown.page.evaluate(f"getComputedStyle(document.querySelector('{mark}')).backgroundColor") != ground, mark
+    marks = (".strength", "[data-state=locked] .cut-flag", ".share-bar", ".card[aria-selected=true]", ".act-dot")
+    for mark in marks:
+        assert shown.page.evaluate(f"getComputedStyle(document.querySelector('{mark}')).backgroundColor") != ground, (
+            mark
+        )
     colour = shown.run("return m.views.curve.colour;")
     assert colour["ink"] != colour["panel"]
     assert len({colour["accent"], colour["line"], colour["panel"]}) == 3
