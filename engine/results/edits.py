@@ -72,7 +72,9 @@ def with_edits(result: Segmentation, edited: Segmentation) -> Segmentation:
     at, remarks = _places(edited, _shots_of(result)), list(result.remarks)
     for shot in edits_of(edited).locked:
         place, apart = at(shot)
-        if apart > NEAR:
+        if place == result.num_shots - 1:
+            remarks.append(f"keep: the boundary locked after shot {shot} has no place before the movie's end now")
+        elif apart > NEAR:
             remarks.append(f"keep: the boundary locked after shot {shot} is {float(apart):.1f} s away, at shot {place}")
     names: dict[str, dict[int, str]] = {}
     for track, own in edited.names.items():

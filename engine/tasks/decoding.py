@@ -76,13 +76,12 @@ def _edits(shots: int, locked: Sequence[int], barred: Sequence[int]) -> tuple[Sh
     """Locked shots, increasing, and which shots (shots - 1,) are neither locked nor barred."""
     free = np.ones(max(0, shots - 1), np.bool_)
     for name, edits in (("locked", locked), ("barred", barred)):
-        own = np.unique(np.asarray(edits, dtype=np.int64))
-        if own.size and not (own[0] >= 0 and own[-1] < shots - 1):
+        outside = next((shot for shot in edits if not 0 <= shot < shots - 1), None)
+        if outside is not None:
             raise FeatureError(
-                f"{name}: expected shots before the last of {shots}, from 0 to {shots - 2}, "
-                f"got {own[0] if own[0] < 0 else own[-1]}"
+                f"{name}: expected shots before the last of {shots}, from 0 to {shots - 2}, got {outside}"
             )
-        free[own] = False
+        free[np.asarray(edits, dtype=np.int64)] = False
     return np.unique(np.asarray(locked, dtype=np.int64)), free
 
 

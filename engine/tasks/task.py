@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, ClassVar, NamedTuple
@@ -80,7 +80,7 @@ def _shots(name: str, value: Any) -> tuple[int, ...]:
     Raises:
         FeatureError: not whole numbers from 0 on.
     """
-    of_shots = isinstance(value, (Iterable, np.ndarray)) and not isinstance(value, (str, bytes))
+    of_shots = isinstance(value, Collection) and not isinstance(value, (str, bytes))  # an iterator could be read once
     shots: list[Any] = list(value) if of_shots else [None]
     for shot in shots:
         if not _is_a(shot, "int") or shot < 0:

@@ -99,6 +99,9 @@ def test_a_result_without_a_film_has_a_page_without_pictures(run: Run, films: Pa
     run("segment", films / "good.mp4", "-o", kept, "--json")
     assert run("report", kept, "-o", page, "--ads-per-hour", "2")[0] == 0
     assert (pictures_of(page), film_of(page)["title"], film_of(page)["ads"]["per_hour"]) == ([], "good", 2)
+    edited = kept.rename(tmp_path / film_of(page)["file"])
+    assert run("report", edited, "-o", page)[0] == 0
+    assert (film_of(page)["title"], film_of(page)["file"]) == ("good", "good.edited.json")
 
 
 def test_a_screenplay_s_page_has_its_first_words(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

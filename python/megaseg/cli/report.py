@@ -56,7 +56,7 @@ def report(
     require_page("--output", output_path)
     ads = ad_rules(ad_spacing, ad_head, ad_tail, ads_per_hour, ad_length)
     found = read_result(result)
-    name = title or result.stem
+    name = title or result.stem.removesuffix(".edited")  # as the page saves it
     pictures = None
     if film is not None:
         require_film(film, found)

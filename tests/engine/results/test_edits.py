@@ -64,5 +64,16 @@ def test_names_move_with_their_boundaries_and_what_is_lost_is_said() -> None:
         "keep: the boundary locked after shot 2 is 4.0 s away, at shot 2",
         "keep: 'Storm' has no place in scenes now",
     )
+    shorter = with_edits(movie([20, 30, 45]), edited)  # whose end is near that of shot 1, before that of shot 2
+    assert [remark for remark in shorter.remarks if "locked" in remark] == [
+        f"keep: the boundary locked after shot {shot} has no place before the movie's end now" for shot in (1, 2)
+    ]
     plain = movie([20, 50])
     assert with_edits(plain, movie(9)) is plain
+
+
+def test_edits_are_a_collection_of_shots_that_can_be_read_again() -> None:
+    film = movie(5)
+    assert film.redecide(locked=range(2), barred={3}).boundaries.tolist()[:2] == [0, 1]
+    with pytest.raises(FeatureError, match="locked: expected numbers of shots from 0 on, got <generator"):
+        film.redecide(locked=(shot for shot in (1, 2)))

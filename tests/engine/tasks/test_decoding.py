@@ -169,6 +169,7 @@ def test_a_locked_boundary_moves_its_neighbours_and_stays_however_short_its_scen
         ({"locked": [7]}, "locked: expected shots before the last of 8, from 0 to 6, got 7"),
         ({"barred": [9]}, "barred: expected shots before the last of 8, from 0 to 6, got 9"),
         ({"locked": [-1]}, "locked: .* got -1"),
+        ({"barred": [1, 10**30]}, f"barred: .* got {10**30}"),
         ({"locked": [2, 3], "barred": [3]}, "locked: expected shots that are not barred as well, got 3"),
         ({"locked": [1, 2, 3], "num_scenes": 3}, "num_scenes: expected at least 4 scenes for 3 locked boundaries"),
         (
