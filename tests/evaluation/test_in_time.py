@@ -15,7 +15,7 @@ from megaseg import Segmentation
 from megaseg.engine.results.schema import Decision
 from megaseg.errors import FeatureError
 from megaseg.evaluation.boundaries import Boundaries
-from megaseg.evaluation.in_time import agreement, in_time
+from megaseg.evaluation.in_time import SECONDS, agreement, in_time
 
 LONG = 300  # seconds
 times_of = st.lists(st.integers(1, 2 * LONG - 1), unique=True, max_size=12).map(
@@ -72,6 +72,12 @@ def test_figures_by_hand() -> None:
     assert own.distance == 2
     assert own.shots == ()
     assert own.pk is not None
+
+
+def test_a_file_of_milliseconds_has_the_times_that_it_was_written_from() -> None:
+    exact = [Fraction(frame * 1001, 24000) for frame in (101, 202, 500)]
+    own = in_time(Boundaries(tuple(exact)), Boundaries(tuple(round(time, 3) for time in exact)), SECONDS[:1])
+    assert [(one.tolerance, one.f1) for one in own.seconds] == [(0, 1)]
 
 
 def test_shots_are_those_of_a_result() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
@@ -16,6 +16,7 @@ from megaseg.evaluation.boundaries import Boundaries
 from megaseg.evaluation.metrics import TOLERANCES, Place, pairs_within
 
 SECONDS = (Fraction(0), Fraction(1), Fraction(2), Fraction(5))  # tolerances
+RESOLUTION = Fraction(1, 1000)  # seconds: most files write milliseconds, so that nearer times are the same
 CHUNK = Fraction(6)  # seconds of a unit of Pk and WindowDiff, chunkseg's default
 
 
@@ -68,7 +69,7 @@ def in_time(predicted: Boundaries, reference: Boundaries, tolerances: Sequence[F
     return InTime(
         len(found),
         len(true),
-        tuple(agreement(found, true, tolerance) for tolerance in tolerances),
+        tuple(replace(agreement(found, true, own + RESOLUTION), tolerance=float(own)) for own in tolerances),
         of_shots,
         _distance(found, true),
         pk,
