@@ -68,6 +68,16 @@ def test_a_film_a_text_and_features_are_shown(visit: Open) -> None:
     assert numbers.first.inner_text().startswith("0")
 
 
+def test_pictures_of_any_shape_are_shown_whole(visit: Open) -> None:
+    film = random_film(shots=20)
+    shown = visit(film, pictured(film))  # square ones, in frames of 16 by 9
+    outside = """[...document.querySelectorAll(".frame img:not([hidden])")].filter((image) => {
+        const [own, frame] = [image, image.parentElement].map((element) => element.getBoundingClientRect());
+        return own.top < frame.top || own.bottom > frame.bottom; })"""
+    assert shown.page.locator(".frame img").count() > 10
+    assert shown.page.evaluate(f"{outside}.length") == 0
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("shots", [1, 2, 3])
 def test_the_shortest_films_are_shown(visit: Open, tmp_path: Path, shots: int) -> None:

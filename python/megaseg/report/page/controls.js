@@ -87,7 +87,7 @@ export class Controls {
     const { store } = this;
     const { threshold, num_scenes: count, min_scene_length: length } = store.edit.decision;
     keep(this.slider, threshold);
-    keep(this.number, Math.round(threshold * 1e4) / 1e4); // what fits; a threshold of 32 bits has more digits
+    keep(this.number, Math.round(threshold * 1000) / 1000); // what fits, of a model's own
     keep(this.count, store.scenes.length);
     keep(this.length, length);
     put(this.slider, "aria-valuetext", `${this.number.value}, ${store.scenes.length} scenes`);
