@@ -389,3 +389,7 @@ def test_prints_every_scene_and_nothing_of_the_tools(visit: Open) -> None:
     assert shown.page.locator(".row").count() == len(film.scenes) > 100
     assert shown.page.locator("#tools").is_hidden()
     assert shown.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert not shown.page.locator(".row-shots").first.is_visible()
+    text = visit(random_film(timed=False))
+    text.page.emulate_media(media="print")
+    assert text.page.locator(".row-shots").first.is_visible()  # where no times say where a scene is
