@@ -99,6 +99,9 @@ def test_without_pictures_first_words_and_shots_are_shown(tmp_path: Path, drawn:
     assert said[:3] == ["Words number 0 of a much\nlonger line that goes on", "1", "shots 0–1"]
     assert "Own <name> $x$" in said
     assert said[-1] == "play   30 scenes, 60 shots"
+    shot = Timeline.of(movie(timed=False).redecide(locked=[0]))
+    plot_contact_sheet(shot, [b""] * 30, tmp_path / "sheet.svg")
+    assert "shot 0" in texts(drawn[-1])
     assert not drawn[0].images
 
 

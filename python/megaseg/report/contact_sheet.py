@@ -115,8 +115,15 @@ def _draw_cell(axes: Any, place: _Placed, timeline: Timeline, picture: NDArray[n
         axes.imshow(picture, extent=(left, left + wide, y + height, y), aspect="auto", interpolation="bicubic")
     text = y + height + 3
     _text(axes, x, text, str(scene.number), size=7.5, weight="bold")
-    when = clock(float(scene.start)) if timeline.timed else f"shots {scene.first_shot}–{scene.last_shot}"
-    _text(axes, x + CELL, text, when, size=7, color=QUIET, ha="right")
+    _text(
+        axes,
+        x + CELL,
+        text,
+        clock(float(scene.start)) if timeline.timed else _shots(scene),
+        size=7,
+        color=QUIET,
+        ha="right",
+    )
     _text(axes, x, text + LINE, shortened(_words(timeline, scene, pictured=picture is not None), LETTERS), size=7)
 
 
@@ -135,6 +142,11 @@ def _text(axes: Any, x: float, y: float, text: str, **style: Any) -> None:
 def _span(timeline: Timeline, part: Part) -> Iterator[str]:
     if timeline.timed:
         yield f"{clock(float(part.start))} – {clock(float(part.end))}"
+
+
+def _shots(part: Part) -> str:
+    first, last = part.first_shot, part.last_shot
+    return f"shot {first}" if first == last else f"shots {first}–{last}"
 
 
 def _title(timeline: Timeline) -> str:
