@@ -244,6 +244,24 @@ def test_a_systems_own_colours_show_the_same(visit: Open) -> None:
 
 
 @pytest.mark.slow
+def test_what_a_film_does_not_allow_is_said_and_taken_back(visit: Open) -> None:
+    shown = visit(random_film(shots=60, locked=(5, 9)))
+    before = shown.boundaries
+    for field, value, said in (
+        ("#count", "2", "2 locked boundaries make at least 3 scenes, not 2."),
+        ("#count", "2.5", "There are 1 scene or more, a whole number, not 2.5."),
+        ("#count", "61", "60 shots have room for 1 to 60 scenes, not 61."),
+        ("#length", "0", "A scene has 1 shot or more, a whole number, not 0."),
+    ):
+        kept = shown.page.locator(field).input_value()
+        shown.page.locator(field).fill(value)
+        shown.page.keyboard.press("Tab")
+        assert shown.boundaries == before
+        assert shown.page.locator("#message").inner_text() == said
+        assert shown.page.locator(field).input_value() == kept
+
+
+@pytest.mark.slow
 def test_undo_and_redo_go_through_every_edit(visit: Open) -> None:
     film = random_film(seed=6)
     shown = visit(film)

@@ -17,9 +17,9 @@ export function sceneBoundaries(scores, decision) {
 
 function checkChoice(threshold, gap, wanted) {
   if (!(threshold >= 0 && threshold <= 1)) throw new RangeError(`The threshold must be from 0 to 1, not ${threshold}.`);
-  if (!(Number.isInteger(gap) && gap >= 1)) throw new RangeError("A scene must have at least 1 shot.");
+  if (!(Number.isInteger(gap) && gap >= 1)) throw new RangeError(`A scene has 1 shot or more, a whole number, not ${gap}.`);
   if (wanted !== null && !(Number.isInteger(wanted) && wanted >= 1))
-    throw new RangeError("There must be at least 1 scene.");
+    throw new RangeError(`There are 1 scene or more, a whole number, not ${wanted}.`);
 }
 
 function checkEdits(shots, locked, barred) {
@@ -33,7 +33,8 @@ function checkEdits(shots, locked, barred) {
 function checkCount(shots, wanted, gap, locked) {
   const most = Math.max(1, Math.floor(shots / gap));
   if (wanted * gap > Math.max(shots, gap)) {
-    throw new RangeError(`${shots} shots have room for 1 to ${most} scenes of at least ${gap} shots, not ${wanted}.`);
+    const least = gap > 1 ? ` of at least ${gap} shots` : "";
+    throw new RangeError(`${shots} shots have room for 1 to ${most} scenes${least}, not ${wanted}.`);
   }
   if (locked.length > wanted - 1) {
     throw new RangeError(
