@@ -249,7 +249,7 @@ def test_what_a_film_does_not_allow_is_said_and_taken_back(visit: Open) -> None:
     before = shown.boundaries
     for field, value, said in (
         ("#count", "2", "2 locked boundaries make at least 3 scenes, not 2."),
-        ("#count", "2.5", "There are 1 scene or more, a whole number, not 2.5."),
+        ("#count", "2.5", "A film has 1 scene or more, a whole number, not 2.5."),
         ("#count", "61", "60 shots have room for 1 to 60 scenes, not 61."),
         ("#length", "0", "A scene has 1 shot or more, a whole number, not 0."),
     ):

@@ -19,7 +19,7 @@ function checkChoice(threshold, gap, wanted) {
   if (!(threshold >= 0 && threshold <= 1)) throw new RangeError(`The threshold must be from 0 to 1, not ${threshold}.`);
   if (!(Number.isInteger(gap) && gap >= 1)) throw new RangeError(`A scene has 1 shot or more, a whole number, not ${gap}.`);
   if (wanted !== null && !(Number.isInteger(wanted) && wanted >= 1))
-    throw new RangeError(`There are 1 scene or more, a whole number, not ${wanted}.`);
+    throw new RangeError(`A film has 1 scene or more, a whole number, not ${wanted}.`);
 }
 
 function checkEdits(shots, locked, barred) {
