@@ -289,6 +289,37 @@ def test_undo_and_redo_go_through_every_edit(visit: Open) -> None:
         assert shown.boundaries == after
 
 
+STEPS = ("s", "Delete", "Enter", "l", "Shift+ArrowLeft", "Shift+ArrowRight", "Control+z", "Control+Shift+Z")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shots", [2, 60])
+def test_any_row_of_edits_is_saved_as_python_decides_it(visit: Open, tmp_path: Path, shots: int) -> None:
+    random = np.random.default_rng(shots)
+    film = random_film(shots=shots, seed=shots, acts=False)
+    shown = visit(film)
+    for step in range(80):
+        shown.page.locator(".reel").focus()
+        near = shown.boundaries if random.random() < 0.5 else range(-1, shots - 1)
+        shown.run("m.store.moveCursor(given); m.flush();", int(random.choice([0, *near])))
+        match int(random.integers(0, 12)):
+            case 0:
+                shown.page.locator("#threshold").fill(str(int(random.integers(0, 200)) / 200))
+            case 1:
+                shown.page.locator("#count").fill(str(random.integers(1, shots + 1)))
+            case 2:
+                shown.page.locator("#length").fill(str(random.integers(1, 5)))
+            case _:
+                shown.page.keyboard.press(str(random.choice(STEPS)))
+        if step % 8:
+            continue
+        saved = shown.saved(tmp_path / "saved.json")
+        decision = saved.tracks["scenes"].decision
+        assert saved.boundaries.tolist() == shown.boundaries == saved.redecide().boundaries.tolist()
+        again = Segmentation.from_scores("scene", film.scores, decision, film.times, film.time_base)
+        assert saved.scenes == again.scenes
+
+
 @pytest.mark.slow
 def test_the_keyboard_alone_reaches_everything(visit: Open) -> None:
     film = random_film(seed=7)

@@ -151,7 +151,7 @@ function facts({ film, scenes }) {
 /** Take what stands in the field with the keyboard as said, as leaving the field does. */
 function finishTyping() {
   const field = document.activeElement;
-  if (!field.matches("input")) return;
+  if (!field?.matches("input")) return;
   field.blur();
   field.focus();
 }
