@@ -14,7 +14,7 @@ HEADER = """# Benchmarks
 
 Made by `python -m benchmarks --table docs/benchmarks.md` from the rows in `benchmarks/results/`. Measure your own
 machine with `python -m benchmarks` (about half an hour; `python -m benchmarks cpu` for the first table alone) and keep
-the rows with `--json FILE`. No GPU has run any of this, and no GPU speed is claimed.
+the rows with `--json FILE`.
 """
 METHOD = """## How it is measured
 
@@ -42,6 +42,7 @@ ORDER = (
     "video-scenes",
     "shots",
     "export",
+    "report",
 )  # of the raw rows
 _SHOWN = (
     *("movies", "shots_per_s", "speedup", "ratio", "best_peer", "must", "aim", "speed", "ours_is", "error"),
@@ -51,6 +52,7 @@ _SHOWN = (
     *("grown_mib", "rss_mib", "of_one_thread", "generator_cores", "service_cores", "cores"),
     *("million_titles_core_hours", "mbytes", "memory_mib_above_weights_and_features", "memory_mib", "unlike_float64"),
     *("of_decoding", "first_s", "peak_mib", "seconds", "not_counted", "unsupported"),
+    *("picture_bytes", "chromium"),
     *("mean_ap", "pooled_ap", "f1_at_0", "f1_at_1", "f1_at_2"),
 )
 

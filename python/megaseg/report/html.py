@@ -21,6 +21,7 @@ from megaseg.engine.results.explanation import Explanation
 from megaseg.engine.results.segmentation import Segmentation
 from megaseg.errors import FeatureError
 from megaseg.export.ads.rules import AdRules
+from megaseg.export.timeline import Timeline
 from megaseg.report.text import visible
 
 STYLES = ("tokens.css", "page.css", "views.css", "print.css")
@@ -75,6 +76,7 @@ def report(
         "file": f"{_file_stem(name)}.edited.json",
         "pictured": bool(pictures),
         "result": result.to_dict(),
+        "clock": _clock(result),
         "importance": None if importance is None else _importance(importance, result.num_shots),
         "ads": asdict(ads or AdRules()),
     }
@@ -106,6 +108,15 @@ def _json(value: Any) -> str:
     """JSON that ends no script element, whatever its texts hold; characters beyond ASCII are escapes."""
     text = json.dumps(value, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _clock(result: Segmentation) -> dict[str, Any] | None:
+    """How timecodes of the film count frames; None where no frame rate is known."""
+    timeline = Timeline.of(result)
+    if timeline.rate is None or not timeline.timed:
+        return None
+    rate = timeline.rate
+    return {"rate": list(rate.exact.as_integer_ratio()), "drop": rate.drop, "start": timeline.start_frame}
 
 
 def _importance(explanation: Explanation, shots: int) -> dict[str, Any]:

@@ -1,17 +1,32 @@
-// Ad breaks by rules, sum for sum as export/ads/rules.py chooses them, among the ends of scenes.
+// Ad breaks by rules, sum for sum as export/ads/ chooses them, among the ends of scenes.
+
+import { actOf } from "./names.js";
 
 const [LOUD, SOFT] = [-20, -60]; // dB of full scale: quietness 0 and 1
 const [QUIET_WEIGHT, ACT_WEIGHT] = [0.5, 0.25]; // in units of a boundary's score
 
-/** Cuts at which an ad break is best, for rules {spacing, head, tail, per_hour} in seconds; none without times. */
-export function adCuts(film, boundaries, rules) {
+/** Cuts at which an ad break is best, for scenes and rules {spacing, head, tail, per_hour} in seconds; none without times. */
+export function adCuts(film, scenes, rules) {
   if (!film.timed || !rules) return [];
-  const duration = film.end;
-  const actEnds = new Set(film.acts.map((act) => act.last_shot));
+  const duration = film.endOf(film.shots - 1);
   const speech = (film.source.speech ?? []).map((part) => part.map((tick) => film.seconds(tick)));
-  const cuts = boundaries.filter((cut) => isAllowed(rules, film.at(cut), speech, duration));
-  const values = cuts.map((cut) => worth(film.scores[cut], film.source.loudness?.[cut] ?? null, actEnds.has(cut)));
-  return choose(rules, cuts.map((cut) => film.at(cut)), values, duration).map((place) => cuts[place]);
+  const endsAct = scenes.map(
+    (scene, place) =>
+      place + 1 < scenes.length && actOf(film, scene.first_shot) !== actOf(film, scenes[place + 1].first_shot),
+  );
+  const free = scenes
+    .slice(0, -1)
+    .flatMap((scene, place) => (isAllowed(rules, film.at(scene.last_shot), speech, duration) ? [place] : []));
+  const values = free.map((place) =>
+    worth(scenes[place].score, film.source.loudness?.[scenes[place].last_shot] ?? null, endsAct[place]),
+  );
+  const cuts = free.map((place) => scenes[place].last_shot);
+  return choose(
+    rules,
+    cuts.map((cut) => film.at(cut)),
+    values,
+    duration,
+  ).map((place) => cuts[place]);
 }
 
 function isAllowed(rules, time, speech, duration) {
@@ -26,7 +41,7 @@ function isAllowed(rules, time, speech, duration) {
 }
 
 function worth(score, loudness, endsAct) {
-  const quiet = loudness === null ? 0 : Math.min(1, Math.max(0, (LOUD - loudness) / (LOUD - SOFT)));
+  const quiet = loudness === null ? 0 : Math.min(1, Math.max(0, (LOUD - Math.fround(loudness)) / (LOUD - SOFT)));
   return score + QUIET_WEIGHT * quiet - ACT_WEIGHT * (endsAct ? 1 : 0);
 }
 
@@ -42,7 +57,7 @@ function choose(rules, times, values, duration) {
     for (let c = 1; c <= most; c++) best[c][k + 1] = Math.max(best[c][k], best[c - 1][far] + values[k]);
   }
   const chosen = [];
-  for (let c = most, k = count; k && c; ) {
+  for (let c = most, k = count; k && c;) {
     if (best[c][k] > best[c][k - 1]) {
       chosen.push(k - 1);
       k = before[k - 1];

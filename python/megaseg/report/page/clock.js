@@ -42,13 +42,3 @@ export function timecode(frame, rate, drop) {
   const clockPart = `${two(Math.floor(seconds / 3600) % 24)}:${two(Math.floor(seconds / 60) % 60)}:${two(seconds % 60)}`;
   return `${clockPart}${drop ? ";" : ":"}${two(number % base)}`;
 }
-
-/** Number of the frame that a timecode names. */
-export function frameNumber(text, rate) {
-  const base = Math.round(rate[0] / rate[1]);
-  const [hours, minutes, seconds, frames] = text.split(/[:;]/).map(Number);
-  const number = ((hours * 60 + minutes) * 60 + seconds) * base + frames;
-  if (!text.includes(";")) return number;
-  const all = hours * 60 + minutes;
-  return number - Math.round(base / 15) * (all - Math.floor(all / 10));
-}

@@ -15,7 +15,14 @@ export class Controls {
 
   decision() {
     const { store } = this;
-    this.slider = h("input", { type: "range", id: "threshold", min: 0, max: 1, step: 0.005, "aria-describedby": "threshold-help" });
+    this.slider = h("input", {
+      type: "range",
+      id: "threshold",
+      min: 0,
+      max: 1,
+      step: 0.005,
+      "aria-describedby": "threshold-help",
+    });
     this.number = h("input", { type: "number", min: 0, max: 1, step: 0.005, "aria-label": "Threshold, as a number" });
     this.count = h("input", { type: "number", id: "count", min: 1, step: 1 });
     this.length = h("input", { type: "number", id: "length", min: 1, max: store.film.shots, step: 1 });
@@ -40,11 +47,27 @@ export class Controls {
     const { store } = this;
     this.shown = h("input", { type: "checkbox", id: "ads", onchange: () => store.showAds(this.shown.checked) });
     this.found = h("p", { class: "quiet" });
-    const rules = [["spacing", "Apart at least", 60, "min"], ["head", "None in the first", 60, "min"], ["tail", "None in the last", 60, "min"], ["per_hour", "At most", 1, "an hour"]];
+    const rules = [
+      ["spacing", "Apart at least", 60, "min"],
+      ["head", "None in the first", 60, "min"],
+      ["tail", "None in the last", 60, "min"],
+      ["per_hour", "At most", 1, "an hour"],
+    ];
     this.rules = rules.map(([name, label, unit, said]) => {
       const input = h("input", { type: "number", id: `ads-${name}`, min: 0, step: unit === 1 ? 1 : 0.5 });
       listen(store, input, (value) => value >= 0 && setAds(store, { [name]: value * unit }), "change");
-      return { name, unit, input, field: h("div", { class: "field" }, h("label", { for: input.id }, label), input, h("span", { class: "unit" }, said)) };
+      return {
+        name,
+        unit,
+        input,
+        field: h(
+          "div",
+          { class: "field" },
+          h("label", { for: input.id }, label),
+          input,
+          h("span", { class: "unit" }, said),
+        ),
+      };
     });
     return h(
       "fieldset",
@@ -80,7 +103,14 @@ export class Controls {
     }
     const { size } = store.ads;
     const spoken = store.film.source.speech?.length;
-    say(this.found, !store.showsAds ? "Not shown." : size ? `${size} ${size === 1 ? "break" : "breaks"}${spoken ? ", never while someone speaks" : ""}.` : "No scene's end keeps these rules.");
+    say(
+      this.found,
+      !store.showsAds
+        ? "Not shown."
+        : size
+          ? `${size} ${size === 1 ? "break" : "breaks"}${spoken ? ", never while someone speaks" : ""}.`
+          : "No scene's end keeps these rules.",
+    );
   }
 }
 

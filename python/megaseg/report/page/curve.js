@@ -6,7 +6,22 @@ import { actName } from "./names.js";
 
 const MARGIN = { left: 34, right: 14, top: 26, bottom: 24 };
 const FILM = 48; // height of the row of pictures under the curve
-const COLOURS = ["ink", "soft", "line", "faint", "accent", "lock", "ad", "panel", "act-0", "act-1", "act-2", "act-3", "act-4", "act-5"];
+const COLOURS = [
+  "ink",
+  "soft",
+  "line",
+  "faint",
+  "accent",
+  "lock",
+  "ad",
+  "panel",
+  "act-0",
+  "act-1",
+  "act-2",
+  "act-3",
+  "act-4",
+  "act-5",
+];
 const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200]; // seconds between labels
 
 export class Curve {
@@ -17,10 +32,15 @@ export class Curve {
     this.view = [store.film.begin, store.film.end];
     this.hover = null; // a cut
     this.ghost = null; // a cut to which a boundary is being moved
-    new ResizeObserver(() => this.draw()).observe(this.canvas);
+    new ResizeObserver(() => this.resized()).observe(this.canvas);
     this.bottom = MARGIN.bottom + (store.film.looks === "pictures" ? FILM + 6 : 0);
     this.images = new Map(); // of shots
     this.theme();
+  }
+
+  resized() {
+    [this.width, this.height] = [this.canvas.clientWidth, this.canvas.clientHeight];
+    this.draw();
   }
 
   theme() {
@@ -64,18 +84,22 @@ export class Curve {
 
   update() {
     const at = this.store.film.at(this.store.cursor);
-    if (this.shown !== this.store.cursor && (at < this.view[0] || at > this.view[1])) this.pan(at - (this.view[1] - this.view[0]) / 2);
+    if (this.shown !== this.store.cursor && (at < this.view[0] || at > this.view[1]))
+      this.pan(at - (this.view[1] - this.view[0]) / 2);
     else this.draw();
     this.shown = this.store.cursor;
     const { film, scenes, edit } = this.store;
     const decided = edit.decision.num_scenes == null ? `threshold ${edit.decision.threshold}` : "an exact number";
-    put(this.canvas, "aria-label", `Boundary scores of ${film.shots} shots, ${scenes.length} scenes by ${film.editable ? decided : "the model"}`);
+    put(
+      this.canvas,
+      "aria-label",
+      `Boundary scores of ${film.shots} shots, ${scenes.length} scenes by ${film.editable ? decided : "the model"}`,
+    );
   }
 
   draw() {
     const { canvas } = this;
     const ratio = window.devicePixelRatio || 1;
-    [this.width, this.height] = [canvas.clientWidth, canvas.clientHeight];
     if (!this.width) return;
     const [wide, high] = [Math.round(this.width * ratio), Math.round(this.height * ratio)];
     if (canvas.width !== wide || canvas.height !== high) [canvas.width, canvas.height] = [wide, high];
@@ -141,7 +165,11 @@ export class Curve {
   }
 
   drawStems(c) {
-    const { film, isBoundary, colour } = { film: this.store.film, isBoundary: this.store.isBoundary, colour: this.colour };
+    const { film, isBoundary, colour } = {
+      film: this.store.film,
+      isBoundary: this.store.isBoundary,
+      colour: this.colour,
+    };
     const [first, last] = this.range();
     const thin = new Path2D();
     const thick = new Path2D();
@@ -162,7 +190,9 @@ export class Curve {
 
   range() {
     const { film } = this.store;
-    return film.cuts > 0 ? [Math.max(0, film.cutAt(this.view[0]) - 1), Math.min(film.cuts - 1, film.cutAt(this.view[1]) + 1)] : [0, -1];
+    return film.cuts > 0
+      ? [Math.max(0, film.cutAt(this.view[0]) - 1), Math.min(film.cuts - 1, film.cutAt(this.view[1]) + 1)]
+      : [0, -1];
   }
 
   drawMarks(c) {
@@ -247,7 +277,17 @@ function line(c, x0, y0, x1, y1) {
 function drawCovering(c, image, x, y, width, height) {
   const scale = Math.max(width / image.naturalWidth, height / image.naturalHeight);
   const [wide, high] = [width / scale, height / scale];
-  c.drawImage(image, (image.naturalWidth - wide) / 2, (image.naturalHeight - high) / 2, wide, high, x, y, width, height);
+  c.drawImage(
+    image,
+    (image.naturalWidth - wide) / 2,
+    (image.naturalHeight - high) / 2,
+    wide,
+    high,
+    x,
+    y,
+    width,
+    height,
+  );
 }
 
 function square(c, x, y, style) {
@@ -269,11 +309,20 @@ function polygon(c, points) {
 
 function diamond(c, x, y, style) {
   c.fillStyle = style;
-  polygon(c, [[x, y - 6], [x + 5, y], [x, y + 6], [x - 5, y]]);
+  polygon(c, [
+    [x, y - 6],
+    [x + 5, y],
+    [x, y + 6],
+    [x - 5, y],
+  ]);
 }
 
 function triangle(c, x, y) {
-  polygon(c, [[x - 5, y - 5], [x + 5, y - 5], [x, y + 2]]);
+  polygon(c, [
+    [x - 5, y - 5],
+    [x + 5, y - 5],
+    [x, y + 2],
+  ]);
 }
 
 function clipped(c, text, width) {

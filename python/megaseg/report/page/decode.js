@@ -18,7 +18,8 @@ export function sceneBoundaries(scores, decision) {
 function checkChoice(threshold, gap, wanted) {
   if (!(threshold >= 0 && threshold <= 1)) throw new RangeError(`The threshold must be from 0 to 1, not ${threshold}.`);
   if (!(Number.isInteger(gap) && gap >= 1)) throw new RangeError("A scene must have at least 1 shot.");
-  if (wanted !== null && !(Number.isInteger(wanted) && wanted >= 1)) throw new RangeError("There must be at least 1 scene.");
+  if (wanted !== null && !(Number.isInteger(wanted) && wanted >= 1))
+    throw new RangeError("There must be at least 1 scene.");
 }
 
 function checkEdits(shots, locked, barred) {
@@ -35,7 +36,9 @@ function checkCount(shots, wanted, gap, locked) {
     throw new RangeError(`${shots} shots have room for 1 to ${most} scenes of at least ${gap} shots, not ${wanted}.`);
   }
   if (locked.length > wanted - 1) {
-    throw new RangeError(`${locked.length} locked boundaries make at least ${locked.length + 1} scenes, not ${wanted}.`);
+    throw new RangeError(
+      `${locked.length} locked boundaries make at least ${locked.length + 1} scenes, not ${wanted}.`,
+    );
   }
   const ends = [-1, ...locked, shots - 1];
   if (locked.length && ends.some((end, place) => place && end - ends[place - 1] < gap)) {
@@ -70,7 +73,7 @@ function bestApart(scores, candidates, threshold, gap) {
     best[k + 1] = Math.max(best[k], best[fits] + gain);
   }
   const chosen = [];
-  for (let k = count; k; ) {
+  for (let k = count; k;) {
     if (best[k] > best[k - 1]) {
       chosen.push(candidates[k - 1]);
       k = before[k - 1];

@@ -51,7 +51,12 @@ const ICONS = {
 /** One of the page's icons, hidden from screen readers. */
 export function icon(name) {
   const svg = document.createElementNS(SVG, "svg");
-  for (const [key, value] of [["viewBox", "0 0 16 16"], ["class", "icon"], ["aria-hidden", "true"]]) svg.setAttribute(key, value);
+  for (const [key, value] of [
+    ["viewBox", "0 0 16 16"],
+    ["class", "icon"],
+    ["aria-hidden", "true"],
+  ])
+    svg.setAttribute(key, value);
   const path = document.createElementNS(SVG, "path");
   path.setAttribute("d", ICONS[name]);
   svg.append(path);
@@ -61,7 +66,12 @@ export function icon(name) {
 /** A button with an icon, and a text that is shown or only read aloud. */
 export function button(name, text, onclick, { shown = true, title = undefined, kind = "" } = {}) {
   const label = h("span", { class: shown ? "button-text" : "hidden-text" }, text);
-  return h("button", { type: "button", class: `button ${kind}`.trim(), title: title ?? (shown ? undefined : text), onclick }, icon(name), label);
+  return h(
+    "button",
+    { type: "button", class: `button ${kind}`.trim(), title: title ?? (shown ? undefined : text), onclick },
+    icon(name),
+    label,
+  );
 }
 
 /** The resolved colour of a custom property, for canvases. */

@@ -24,7 +24,11 @@ export function setLength(store, length) {
 
 export function resetDecision(store) {
   const { threshold, min_scene_length, num_scenes } = store.original.decision;
-  return decide(store, { threshold, min_scene_length, num_scenes }, "The scenes are decided as they were at first. Your own boundaries stay.");
+  return decide(
+    store,
+    { threshold, min_scene_length, num_scenes },
+    "The scenes are decided as they were at first. Your own boundaries stay.",
+  );
 }
 
 /** An exact number of scenes goes along with what a person adds or deletes. */
@@ -37,13 +41,21 @@ export function addBoundary(store, cut) {
   const { locked, barred } = store.edit.decision;
   if (cut < 0) return store.tell("The film begins here: nothing to split.");
   if (store.isBoundary.has(cut)) return store.tell("A scene ends here already.");
-  return decide(store, { locked: having(locked, cut), barred: without(barred, cut), ...counted(store, 1) }, `Scene split after shot ${cut}.`);
+  return decide(
+    store,
+    { locked: having(locked, cut), barred: without(barred, cut), ...counted(store, 1) },
+    `Scene split after shot ${cut}.`,
+  );
 }
 
 export function deleteBoundary(store, cut) {
   const { locked, barred } = store.edit.decision;
   if (!store.isBoundary.has(cut)) return store.tell("No scene ends here.");
-  return decide(store, { locked: without(locked, cut), barred: having(barred, cut), ...counted(store, -1) }, `Scenes joined at shot ${cut}.`);
+  return decide(
+    store,
+    { locked: without(locked, cut), barred: having(barred, cut), ...counted(store, -1) },
+    `Scenes joined at shot ${cut}.`,
+  );
 }
 
 export function toggleBoundary(store, cut) {
@@ -58,7 +70,13 @@ export function moveBoundary(store, from, to) {
   if (to < 0 || to >= store.film.cuts) return store.tell("The film ends there.");
   if (store.isBoundary.has(to)) return store.tell("Another scene ends there already.");
   const changes = { locked: having(without(locked, from), to), barred: having(without(barred, to), from) };
-  const moved = decide(store, changes, `Boundary moved from shot ${from} to shot ${to}.`, null, movedName(store, from + 1, to + 1));
+  const moved = decide(
+    store,
+    changes,
+    `Boundary moved from shot ${from} to shot ${to}.`,
+    null,
+    movedName(store, from + 1, to + 1),
+  );
   if (moved && store.cursor === from) store.moveCursor(to);
   return moved;
 }
@@ -74,7 +92,8 @@ function movedName(store, from, to) {
 export function toggleLock(store, cut) {
   const { locked } = store.edit.decision;
   if (!store.isBoundary.has(cut)) return store.tell("Only a scene's end can be locked.");
-  if (!locked.includes(cut)) return decide(store, { locked: having(locked, cut) }, `Boundary after shot ${cut} locked.`);
+  if (!locked.includes(cut))
+    return decide(store, { locked: having(locked, cut) }, `Boundary after shot ${cut} locked.`);
   return decide(store, { locked: without(locked, cut) }, `Boundary after shot ${cut} no longer locked.`);
 }
 

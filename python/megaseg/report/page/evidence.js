@@ -1,6 +1,6 @@
 // Why a scene ends somewhere: its score, and what each modality says for it.
 
-import { clock, frameNumber, frameOf, timecode } from "./clock.js";
+import { clock, frameOf, timecode } from "./clock.js";
 import { h, put, say } from "./dom.js";
 
 /** Bars of the modalities' shares in the score of a cut. */
@@ -8,8 +8,21 @@ export class Importance {
   constructor(film) {
     this.film = film;
     this.rows = film.modalities.map((name, place) => {
-      const [bar, share] = [h("i", { class: "share-bar", "data-modality": place % 8 }), h("span", { class: "share-number" })];
-      return { bar, share, row: h("div", { class: "share" }, h("span", { class: "share-name", dir: "auto" }, name), h("span", { class: "share-track" }, bar), share) };
+      const [bar, share] = [
+        h("i", { class: "share-bar", "data-modality": place % 8 }),
+        h("span", { class: "share-number" }),
+      ];
+      return {
+        bar,
+        share,
+        row: h(
+          "div",
+          { class: "share" },
+          h("span", { class: "share-name", dir: "auto" }, name),
+          h("span", { class: "share-track" }, bar),
+          share,
+        ),
+      };
     });
     this.none = h("p", { class: "quiet" });
     this.element = h("div", { class: "shares" }, ...this.rows.map(({ row }) => row), this.none);
@@ -31,9 +44,9 @@ export class Importance {
 /** Where a cut is, for reading: a timecode where the film has one, else the time, else the shot. */
 export function whereabouts(film, cut) {
   if (!film.timed) return `after shot ${cut}`;
-  if (!film.rate || cut + 1 >= film.shots) return clock(film.at(cut), true);
-  const first = film.firstFrame ? frameNumber(film.firstFrame, film.rate) : 0;
-  return timecode(first + frameOf(film.times[cut + 1][0], film.base, film.rate), film.rate, film.firstFrame?.includes(";"));
+  if (!film.clock || cut + 1 >= film.shots) return clock(film.at(cut), true);
+  const { rate, drop, start } = film.clock;
+  return timecode(start + frameOf(film.times[cut + 1][0], film.base, rate), rate, drop);
 }
 
 /** What the page knows of a cut, in a few words. */
@@ -52,5 +65,9 @@ export function scoreText(film, cut) {
 /** Set the class of a cut's state. */
 export function mark(element, store, cut) {
   const { locked = [], barred = [] } = store.edit.decision;
-  put(element, "data-state", locked.includes(cut) ? "locked" : store.isBoundary.has(cut) ? "boundary" : barred.includes(cut) ? "barred" : "none");
+  put(
+    element,
+    "data-state",
+    locked.includes(cut) ? "locked" : store.isBoundary.has(cut) ? "boundary" : barred.includes(cut) ? "barred" : "none",
+  );
 }

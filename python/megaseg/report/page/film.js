@@ -21,7 +21,7 @@ export class Film {
     this.captions = this.source.captions ?? [];
     this.pictures = []; // data URLs, one a shot, set once the document is read
     this.setImportance(data.importance);
-    this.setClock();
+    this.clock = data.clock; // {rate: [frames, seconds], drop, start}: how the film counts frames, or null
   }
 
   /** Of a track that no threshold decides: the largest score of each shot. */
@@ -33,12 +33,6 @@ export class Film {
   setImportance(importance) {
     this.modalities = importance?.modalities ?? [];
     this.shares = new Map((importance?.shots ?? []).map((shot, place) => [shot, importance.shares[place]]));
-  }
-
-  setClock() {
-    const { frame_rate: rate, timecode } = this.source;
-    this.rate = this.timed && rate ? rate : null;
-    this.firstFrame = timecode ?? null;
   }
 
   get cuts() {
@@ -63,7 +57,7 @@ export class Film {
   }
 
   get end() {
-    return this.endOf(this.shots - 1);
+    return Math.max(this.endOf(this.shots - 1), this.begin + 1e-3);
   }
 
   /** Where a cut is: the start of the shot after it, which is also where its scene starts. Cut -1 is the film's start. */

@@ -4,7 +4,7 @@ import { h } from "./dom.js";
 import { addBoundary, deleteBoundary, moveBoundary, toggleBoundary, toggleLock } from "./edits.js";
 
 const LOCAL = [
-  ["← →", "previous or next scene (strip), cut (reel)"],
+  ["← →", "previous or next scene, or cut"],
   ["Home End", "first or last"],
   ["Page ↑ ↓", "a screen of scenes, ten cuts"],
   ["N P", "next or previous boundary"],
@@ -41,7 +41,12 @@ export function localKey(store, actions) {
   return (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-    const act = event.shiftKey && key in moves ? () => moveBoundary(store, store.cursor, store.cursor + moves[key]) : event.shiftKey ? null : keys[key];
+    const act =
+      event.shiftKey && key in moves
+        ? () => moveBoundary(store, store.cursor, store.cursor + moves[key])
+        : event.shiftKey
+          ? null
+          : keys[key];
     if (!act) return;
     event.preventDefault();
     act();
@@ -79,10 +84,24 @@ function handled(event, act) {
 export function helpDialog() {
   const part = (title, rows) => [
     h("h3", {}, title),
-    h("dl", {}, ...rows.flatMap(([keys, text]) => [h("dt", {}, ...keys.split(" ").map((key) => h("kbd", {}, key))), h("dd", {}, text)])),
+    h(
+      "dl",
+      {},
+      ...rows.flatMap(([keys, text]) => [
+        h("dt", {}, ...keys.split(" ").map((key) => h("kbd", {}, key))),
+        h("dd", {}, text),
+      ]),
+    ),
   ];
   const close = h("button", { type: "button", class: "button", onclick: () => dialog.close() }, "Close");
-  const dialog = h("dialog", { class: "help", "aria-labelledby": "help-title" }, h("h2", { id: "help-title" }, "Keys"), ...part("In strip, reel and curve", LOCAL), ...part("Everywhere", GLOBAL), close);
+  const dialog = h(
+    "dialog",
+    { class: "help", "aria-labelledby": "help-title" },
+    h("h2", { id: "help-title" }, "Keys"),
+    ...part("In the strip of scenes and the row of shots", LOCAL),
+    ...part("Everywhere", GLOBAL),
+    close,
+  );
   document.body.append(dialog);
   return dialog;
 }

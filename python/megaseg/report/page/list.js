@@ -3,7 +3,7 @@
 import { clock, span } from "./clock.js";
 import { button, h, put, say } from "./dom.js";
 import { deleteBoundary, rename, toggleLock } from "./edits.js";
-import { actName, automaticActName, automaticName, personsName, sceneName } from "./names.js";
+import { automaticActName, automaticName, personsName } from "./names.js";
 import { frame, showShot } from "./shot.js";
 
 const AT_ONCE = 14; // rows before and behind the current one that never wait
@@ -13,6 +13,7 @@ export class List {
   constructor(store, root) {
     this.store = store;
     this.rows = [];
+    this.origin = null; // where the keyboard was before it came here
     this.todo = 0; // rows before this one are as they should be
     this.root = h("ol", { class: "rows" });
     root.append(this.root);
@@ -35,6 +36,7 @@ export class List {
 
   update() {
     this.all = this.items();
+    this.scenes = this.store.scenes; // those that the items are of
     while (this.rows.length > this.all.length) this.rows.pop().element.remove();
     const here = this.all.findIndex((item) => item.scene === this.store.current);
     this.todo = 0;
@@ -51,6 +53,7 @@ export class List {
   /** Fill what is left for a few milliseconds, and go on in the next frame. */
   work() {
     this.waiting = null;
+    if (this.scenes !== this.store.scenes) return; // an update is on its way
     const stop = performance.now() + BUDGET;
     while (this.todo < this.all.length && performance.now() < stop) this.fill(this.todo++);
     if (this.todo < this.all.length) this.waiting = requestAnimationFrame(() => this.work());
@@ -58,6 +61,7 @@ export class List {
 
   /** All rows, for printing. */
   finish() {
+    if (this.scenes !== this.store.scenes) this.update();
     while (this.todo < this.all.length) this.fill(this.todo++);
   }
 
@@ -80,7 +84,8 @@ export class List {
   }
 
   focused(target) {
-    if (target.matches("input") && target.dataset.track === this.store.film.track) this.store.moveCursor(Number(target.dataset.shot) - 1);
+    if (target.matches("input") && target.dataset.track === this.store.film.track)
+      this.store.moveCursor(Number(target.dataset.shot) - 1);
   }
 
   click(event) {
@@ -92,11 +97,14 @@ export class List {
     else if (event.target.closest(".row-join")) deleteBoundary(this.store, cut);
   }
 
-  /** Up and down go from name to name; Enter keeps a name and goes on, Escape gives the old one back. */
+  /** Up and down go from name to name; Enter keeps a name and goes on, Escape gives the old one back and leaves. */
   key(event) {
     const input = event.target;
     if (!input.matches("input")) return;
-    if (event.key === "Escape") input.value = personsName(this.store, input.dataset.track, Number(input.dataset.shot));
+    if (event.key === "Escape") {
+      input.value = personsName(this.store, input.dataset.track, Number(input.dataset.shot));
+      this.origin?.focus();
+    }
     const step = { ArrowUp: -1, ArrowDown: 1, Enter: 1 }[event.key];
     if (!step || event.isComposing) return;
     event.preventDefault();
@@ -114,12 +122,24 @@ export class List {
 }
 
 function nameField() {
-  return h("input", { class: "name", type: "text", dir: "auto", spellcheck: "false", autocomplete: "off", tabindex: "-1" });
+  return h("input", {
+    class: "name",
+    type: "text",
+    dir: "auto",
+    spellcheck: "false",
+    autocomplete: "off",
+    tabindex: "-1",
+  });
 }
 
 function actRow() {
   const [name, times] = [nameField(), h("span", { class: "row-times" })];
-  return { kind: "act", name, times, element: h("li", { class: "row-act" }, h("i", { class: "act-dot" }), name, times) };
+  return {
+    kind: "act",
+    name,
+    times,
+    element: h("li", { class: "row-act" }, h("i", { class: "act-dot" }), name, times),
+  };
 }
 
 function fillAct(row, store, place) {
@@ -127,20 +147,48 @@ function fillAct(row, store, place) {
   const act = film.acts[place];
   put(row.element, "data-act", place % 6);
   fillName(row.name, store, "acts", act.first_shot, automaticActName(film, place), `Name of act ${place + 1}`);
-  say(row.times, film.timed ? `${clock(film.startOf(act.first_shot))} – ${clock(film.endOf(act.last_shot))}` : `shots ${act.first_shot} – ${act.last_shot}`);
-  put(row.element, "aria-label", actName(store, place));
+  say(
+    row.times,
+    film.timed
+      ? `${clock(film.startOf(act.first_shot))} – ${clock(film.endOf(act.last_shot))}`
+      : `shots ${act.first_shot} – ${act.last_shot}`,
+  );
 }
 
 function sceneRow() {
   const text = (kind) => h("span", { class: kind });
-  const row = { kind: "scene", view: frame("small"), number: text("row-number"), name: nameField(), times: text("row-times") };
-  Object.assign(row, { length: text("row-length"), shots: text("row-shots"), score: text("row-score"), ad: h("i", { class: "ad" }, "Ad") });
+  const row = {
+    kind: "scene",
+    view: frame("small"),
+    number: text("row-number"),
+    name: nameField(),
+    times: text("row-times"),
+  };
+  Object.assign(row, {
+    length: text("row-length"),
+    shots: text("row-shots"),
+    score: text("row-score"),
+    ad: h("i", { class: "ad" }, "Ad"),
+  });
   row.words = h("p", { class: "row-words", dir: "auto" });
   row.lock = button("lock", "Lock the start of the scene", undefined, { shown: false, kind: "bare row-lock" });
   row.join = button("join", "Join with the scene before", undefined, { shown: false, kind: "bare row-join" });
   row.lock.tabIndex = row.join.tabIndex = -1;
   const title = h("div", { class: "row-title" }, row.name, row.words);
-  row.element = h("li", { class: "row" }, row.view, row.number, title, row.times, row.length, row.shots, row.score, row.ad, row.lock, row.join);
+  row.element = h(
+    "li",
+    { class: "row" },
+    row.view,
+    row.number,
+    title,
+    row.times,
+    row.length,
+    row.shots,
+    row.score,
+    row.ad,
+    row.lock,
+    row.join,
+  );
   return row;
 }
 
@@ -153,7 +201,14 @@ function fillScene(row, store, place) {
   put(row.element, "data-current", place === store.current);
   showShot(row.view, film, (first + last) >> 1, words, scene);
   say(row.number, String(place + 1));
-  fillName(row.name, store, film.track, first, automaticName(film, scene, place + 1), `Name of ${film.kind} ${place + 1}`);
+  fillName(
+    row.name,
+    store,
+    film.track,
+    first,
+    automaticName(film, scene, place + 1),
+    `Name of ${film.kind} ${place + 1}`,
+  );
   say(row.words, personsName(store, film.track, first) ? words : ""); // else they are in the automatic name
   say(row.times, film.timed ? `${clock(film.startOf(first))} – ${clock(film.endOf(last))}` : "");
   say(row.length, film.timed ? span(film.endOf(last) - film.startOf(first)) : "");
@@ -164,7 +219,6 @@ function fillScene(row, store, place) {
   put(row.lock, "aria-pressed", String(locked));
   put(row.lock, "data-on", locked);
   row.lock.disabled = row.join.disabled = cut < 0 || !film.editable;
-  put(row.element, "aria-label", sceneName(store, place));
   row.name.tabIndex = place === store.current ? 0 : -1;
 }
 

@@ -1,12 +1,13 @@
 // The page: one film, one store of edits, and the views on them.
 
 import { adCuts } from "./ads.js";
-import { frameNumber, frameOf, span, timecode } from "./clock.js";
+import { span } from "./clock.js";
 import { Controls } from "./controls.js";
 import { Curve } from "./curve.js";
 import { Cuts } from "./cuts.js";
 import { sceneBoundaries } from "./decode.js";
 import { button, put, say } from "./dom.js";
+import { whereabouts } from "./evidence.js";
 import { Film } from "./film.js";
 import { globalKeys, helpDialog, localKey } from "./keys.js";
 import { List } from "./list.js";
@@ -39,7 +40,19 @@ function start() {
     views.list.root.dataset.ready = "";
   });
   // For scripts: what the page decides with.
-  globalThis.megaseg = { film, store, sceneBoundaries, adCuts, chapters, savedResult, sceneName, frameOf, frameNumber, timecode, flush: () => (views.list.finish(), render.now()) };
+  globalThis.megaseg = {
+    film,
+    store,
+    views,
+    sceneBoundaries,
+    adCuts,
+    chapters,
+    savedResult,
+    sceneName,
+    whereabouts,
+    render: () => render.now(),
+    flush: () => (views.list.finish(), render.now()),
+  };
 }
 
 /** Pictures stand behind everything else in the document, so that the page is there before they are read. */
@@ -58,8 +71,16 @@ function actionsOf(store) {
       store.saved = store.edit;
       store.tell(`Saved as ${store.film.data.file}.`);
     },
-    copy: async () => store.tell((await copy(chapters(store))) ? `${store.scenes.length} chapters copied.` : "The browser does not let this page copy."),
-    name: () => actions.list.focus(),
+    copy: async () =>
+      store.tell(
+        (await copy(chapters(store)))
+          ? `${store.scenes.length} chapters copied.`
+          : "The browser does not let this page copy.",
+      ),
+    name: () => {
+      actions.list.origin = document.activeElement;
+      actions.list.focus();
+    },
     key: (event) => actions.local(event),
   };
   actions.dialog = helpDialog();
@@ -71,6 +92,7 @@ function viewsOf(store, actions) {
   const strip = new Strip(store, $("strip"), actions);
   const curve = new Curve(store, $("curve"));
   const tip = new Tip(store, $("curve"));
+  document.addEventListener("keydown", () => tip.hide());
   followPointer(curve, tip);
   const controls = new Controls(store, $("controls"));
   const cuts = new Cuts(store, $("cuts"), actions);
@@ -90,7 +112,11 @@ function toolbar(store, actions, views) {
   $("tools").append(views.undo, views.redo, views.theme, keys, copied, views.save);
   const { curve } = views;
   const zoom = (name, text, act) => button(name, text, act, quiet);
-  $("zoom").append(zoom("minus", "Zoom out", () => curve.zoom(1.6)), zoom("plus", "Zoom in", () => curve.zoom(0.625)), zoom("fit", "Show the whole film", () => curve.pan(store.film.begin, store.film.end - store.film.begin)));
+  $("zoom").append(
+    zoom("minus", "Zoom out", () => curve.zoom(1.6)),
+    zoom("plus", "Zoom in", () => curve.zoom(0.625)),
+    zoom("fit", "Show the whole film", () => curve.pan(store.film.begin, store.film.end - store.film.begin)),
+  );
 }
 
 function update(store, views) {
@@ -109,7 +135,12 @@ function update(store, views) {
 
 function facts({ film, scenes }) {
   const many = (count, name) => `${count.toLocaleString("en")} ${name}${count === 1 ? "" : "s"}`;
-  const parts = [many(scenes.length, film.kind), film.acts.length && many(film.acts.length, "act"), many(film.shots, "shot"), film.timed && span(film.end - film.begin)];
+  const parts = [
+    many(scenes.length, film.kind),
+    film.acts.length && many(film.acts.length, "act"),
+    many(film.shots, "shot"),
+    film.timed && span(film.end - film.begin),
+  ];
   return parts.filter(Boolean).join("  ·  ");
 }
 

@@ -11,7 +11,7 @@ export function oneLine(text) {
 }
 
 /** The first words of a text, at most so many letters. */
-export function shortened(text, most = WORDS) {
+function shortened(text, most = WORDS) {
   const letters = [...oneLine(text)];
   if (letters.length <= most) return letters.join("");
   const begin = letters.slice(0, most - 1).join("");

@@ -48,7 +48,8 @@ function target(curve, { x, y }) {
   if (!store.film.editable) return { kind: "choice" };
   const { threshold, num_scenes: count } = store.edit.decision;
   const near = nearestBoundary(curve, x);
-  if (near !== null && y > curve.y(store.film.scores[near]) - NEAR && Math.abs(y - curve.y(threshold)) > NEAR) return { kind: "boundary", cut: near };
+  if (near !== null && y > curve.y(store.film.scores[near]) - NEAR && Math.abs(y - curve.y(threshold)) > NEAR)
+    return { kind: "boundary", cut: near };
   if (count === null && Math.abs(y - curve.y(threshold)) <= NEAR + 3) return { kind: "threshold" };
   return { kind: "choice" };
 }
@@ -98,4 +99,3 @@ function wheel(curve, event, at) {
   if (event.ctrlKey) curve.zoom(Math.exp(event.deltaY / 300), curve.place(at.x));
   else curve.pan(curve.view[0] + (sideways / curve.width) * (curve.view[1] - curve.view[0]));
 }
-

@@ -1,7 +1,9 @@
 // The edited result as JSON that Segmentation.from_json reads, and chapters as text.
 
-import { clock } from "./clock.js";
-import { sceneName } from "./names.js";
+import { frameOf } from "./clock.js";
+import { oneLine, sceneName } from "./names.js";
+
+const [SHORTEST, FEWEST] = [10, 3]; // seconds of a chapter, and chapters, that video sites ask for
 
 /** The result with the page's decision, scenes and names; all else as it came. */
 export function savedResult(store) {
@@ -31,12 +33,33 @@ function putDecision(store, result) {
   Object.assign(result.tracks[film.track], { decision: own, boundaries: [...boundaries], segments });
 }
 
-/** One line a scene, time and name: what video sites and players take as chapters. */
+/** Lines of time and name, as export/youtube.py writes them; without times the first shot stands for the time. */
 export function chapters(store) {
-  const { film } = store;
-  const place = (scene) => (film.timed ? clock(film.startOf(scene.first_shot)) : `shot ${scene.first_shot}`);
-  const line = (text) => text.replace(/[\u0000-\u001f\u007f\u2028\u2029]+/g, " ").trim();
-  return store.scenes.map((scene, number) => `${place(scene)} ${line(sceneName(store, number))}\n`).join("");
+  const { film, scenes } = store;
+  const name = (place) => oneLine(sceneName(store, place)).replaceAll("<", "‹").replaceAll(">", "›");
+  if (!film.timed) return scenes.map((scene, place) => `shot ${scene.first_shot} ${name(place)}\n`).join("");
+  const second = (tick) => frameOf(tick, film.base, [1, 1]);
+  const starts = scenes.map((scene) => second(scene.start_ticks));
+  const kept = longEnough(starts, second(scenes.at(-1).end_ticks));
+  const shown = kept.length < FEWEST ? [...scenes.keys()] : kept;
+  const hours = starts[shown.at(-1)] >= 3600;
+  return shown.map((place, number) => `${brief(number ? starts[place] : 0, hours)} ${name(place)}\n`).join("");
+}
+
+/** Places of scenes that are chapters of at least SHORTEST seconds; shorter ones go with the one before. */
+function longEnough(starts, end) {
+  const kept = [];
+  starts.forEach((start, place) => {
+    if (!kept.length || (start - starts[kept.at(-1)] >= SHORTEST && end - start >= SHORTEST)) kept.push(place);
+  });
+  return kept;
+}
+
+/** Minutes and seconds such as 02:03, with hours where the film has some. */
+function brief(second, hours) {
+  const two = (value) => String(value).padStart(2, "0");
+  const rest = `${two(Math.floor(second / 60) % 60)}:${two(second % 60)}`;
+  return hours ? `${Math.floor(second / 3600)}:${rest}` : rest;
 }
 
 /** Hand a text to the browser as a file. */

@@ -10,7 +10,13 @@ export function frame(kind = "") {
 }
 
 /** Show a shot: its picture, else words, else the numbers of the shots that it stands for. */
-export function showShot(element, film, shot, words = film.captionOf(shot), { first_shot: first, last_shot: last } = { first_shot: shot, last_shot: shot }) {
+export function showShot(
+  element,
+  film,
+  shot,
+  words = film.captionOf(shot),
+  { first_shot: first, last_shot: last } = { first_shot: shot, last_shot: shot },
+) {
   const [image, text] = element.children;
   const picture = film.pictures[shot];
   put(element, "data-looks", film.looks);

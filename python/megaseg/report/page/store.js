@@ -34,7 +34,7 @@ export class Store {
     this.isBoundary = new Set(this.boundaries);
     this.scenes = segmentsOf(film, this.boundaries, film.editable ? null : own.segments);
     this.isLocked = new Set(edit.decision.locked);
-    this.ads = new Set(this.showsAds ? adCuts(film, this.boundaries, edit.ads) : []);
+    this.ads = new Set(this.showsAds ? adCuts(film, this.scenes, edit.ads) : []);
   }
 
   /** A change as one step of undo; changes of one kind in a row are one step. Says why where it is not possible. */
@@ -88,7 +88,6 @@ export class Store {
 
   moveCursor(cut) {
     const next = Math.max(-1, Math.min(this.film.cuts - 1, cut));
-    this.message = "";
     if (next !== this.cursor) {
       this.cursor = next;
       this.notify();
@@ -126,7 +125,7 @@ function initialEdit(film) {
 }
 
 /** Segments between boundaries, each with the score of the boundary that ends it, as a result has them. */
-export function segmentsOf(film, boundaries, own = null) {
+function segmentsOf(film, boundaries, own = null) {
   const tick = (shot, side) => (film.times ? film.times[shot][side] : null);
   const lasts = [...boundaries, film.shots - 1];
   return lasts.map((last, place) => {

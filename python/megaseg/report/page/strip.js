@@ -2,7 +2,7 @@
 
 import { clock } from "./clock.js";
 import { h, icon, put, say } from "./dom.js";
-import { actName, personsName, sceneName } from "./names.js";
+import { actName, personsName } from "./names.js";
 import { frame, showShot } from "./shot.js";
 
 const SPARE = 2; // cards beyond each edge
@@ -12,19 +12,28 @@ export class Strip {
     this.store = store;
     this.cards = [];
     this.bars = h("div", { class: "acts" });
-    this.list = h("div", { class: "cards", role: "listbox", tabindex: "0", "aria-orientation": "horizontal", "aria-label": "Scenes" });
+    this.list = h("div", {
+      class: "cards",
+      role: "listbox",
+      tabindex: "0",
+      "aria-orientation": "horizontal",
+      "aria-label": "Scenes",
+    });
     this.scroller = h("div", { class: "strip-scroll" }, this.bars, this.list);
     root.append(this.scroller);
     this.scroller.addEventListener("scroll", () => requestAnimationFrame(() => this.fill()), { passive: true });
     this.list.addEventListener("keydown", (event) => this.key(event, actions));
     this.list.addEventListener("click", (event) => this.click(event));
     this.list.addEventListener("dblclick", actions.name);
-    new ResizeObserver(() => this.fill()).observe(this.scroller);
+    new ResizeObserver(() => this.resized()).observe(this.scroller);
     this.shown = -1;
   }
 
-  get width() {
-    return parseFloat(getComputedStyle(this.scroller).getPropertyValue("--card"));
+  /** Sizes are read here alone: to read them between two changes would cost a layout each time. */
+  resized() {
+    this.cardWidth = parseFloat(getComputedStyle(this.scroller).getPropertyValue("--card"));
+    this.wide = this.scroller.clientWidth;
+    this.update();
   }
 
   click(event) {
@@ -40,30 +49,43 @@ export class Strip {
 
   key(event, actions) {
     const here = this.store.current;
-    const page = Math.max(1, Math.floor(this.scroller.clientWidth / this.width) - 1);
-    const places = { ArrowLeft: here - 1, ArrowRight: here + 1, Home: 0, End: Infinity, PageUp: here - page, PageDown: here + page };
-    if (!(event.key in places) || event.ctrlKey || event.metaKey || event.altKey || event.shiftKey) return actions.key(event);
+    const page = Math.max(1, Math.floor(this.wide / this.cardWidth) - 1);
+    const places = {
+      ArrowLeft: here - 1,
+      ArrowRight: here + 1,
+      Home: 0,
+      End: Infinity,
+      PageUp: here - page,
+      PageDown: here + page,
+    };
+    if (!(event.key in places) || event.ctrlKey || event.metaKey || event.altKey || event.shiftKey)
+      return actions.key(event);
     event.preventDefault();
     return this.choose(places[event.key]);
   }
 
   update() {
     const { store } = this;
-    this.cardWidth = this.width;
+    if (!this.cardWidth) return this.resized();
+    const left = this.scroller.scrollLeft;
     this.list.style.width = `${store.scenes.length * this.cardWidth}px`;
     this.drawActs();
-    if (store.current !== this.shown) this.reveal(store.current);
+    const target = store.current === this.shown ? left : this.revealed(store.current, left);
     this.shown = store.current;
-    this.fill();
+    if (target !== left) this.scroller.scrollLeft = target;
+    return this.fill(Math.max(0, Math.min(target, store.scenes.length * this.cardWidth - this.wide)));
   }
 
   drawActs() {
     const { film, scenes } = this.store;
     this.bars.hidden = !film.acts.length;
-    while (this.bars.children.length < film.acts.length) this.bars.append(h("div", { class: "act" }, h("span", { dir: "auto" })));
+    while (this.bars.children.length < film.acts.length)
+      this.bars.append(h("div", { class: "act" }, h("span", { dir: "auto" })));
     film.acts.forEach((act, place) => {
       const bar = this.bars.children[place];
-      const first = this.store.sceneOf(act.first_shot) + (scenes[this.store.sceneOf(act.first_shot)].first_shot < act.first_shot ? 1 : 0);
+      const first =
+        this.store.sceneOf(act.first_shot) +
+        (scenes[this.store.sceneOf(act.first_shot)].first_shot < act.first_shot ? 1 : 0);
       const last = this.store.sceneOf(act.last_shot);
       bar.hidden = last < first;
       bar.style.left = `${first * this.cardWidth}px`;
@@ -73,21 +95,20 @@ export class Strip {
     });
   }
 
-  reveal(place) {
-    const { scroller, cardWidth } = this;
-    const [left, right] = [place * cardWidth, (place + 1) * cardWidth];
-    if (left < scroller.scrollLeft + cardWidth || right > scroller.scrollLeft + scroller.clientWidth - cardWidth) {
-      scroller.scrollLeft = left - (scroller.clientWidth - cardWidth) / 2;
-    }
+  /** Where to scroll to so that a card is in view, with its neighbours. */
+  revealed(place, scrolled) {
+    const { cardWidth, wide } = this;
+    const left = place * cardWidth;
+    const inView = left >= scrolled + cardWidth && left + cardWidth <= scrolled + wide - cardWidth;
+    return inView ? scrolled : Math.max(0, left - (wide - cardWidth) / 2);
   }
 
   /** Put the scenes in view onto the cards that there are. */
-  fill() {
-    const { scroller, cardWidth, store } = this;
-    if (!cardWidth) return;
-    const most = Math.ceil(scroller.clientWidth / cardWidth) + 2 * SPARE;
+  fill(left = this.scroller.scrollLeft) {
+    const { cardWidth, store } = this;
+    const most = Math.ceil(this.wide / cardWidth) + 2 * SPARE;
     while (this.cards.length < most) this.cards.push(this.list.appendChild(newCard()));
-    const first = Math.max(0, Math.floor(scroller.scrollLeft / cardWidth) - SPARE);
+    const first = Math.max(0, Math.floor(left / cardWidth) - SPARE);
     let active = null;
     this.cards.forEach((card, place) => {
       const scene = first + place;
@@ -101,9 +122,26 @@ export class Strip {
 }
 
 function newCard() {
-  const [number, time, name] = [h("b", { class: "card-number" }), h("span", { class: "card-time" }), h("span", { class: "card-name", dir: "auto" })];
-  const marks = h("span", { class: "card-marks" }, icon("lock"), h("i", { class: "ad" }, "Ad"));
-  return h("div", { class: "card", role: "option" }, frame(), h("span", { class: "strength" }), marks, h("div", { class: "card-line" }, number, time), name);
+  const [number, time, name] = [
+    h("b", { class: "card-number" }),
+    h("span", { class: "card-time" }),
+    h("span", { class: "card-name", dir: "auto" }),
+  ];
+  const marks = h(
+    "span",
+    { class: "card-marks" },
+    h("span", { class: "card-lock" }, icon("lock"), h("span", { class: "hidden-text" }, "Locked")),
+    h("i", { class: "ad" }, "Ad"),
+  );
+  return h(
+    "div",
+    { class: "card", role: "option" },
+    frame(),
+    h("span", { class: "strength" }),
+    marks,
+    h("div", { class: "card-line" }, number, time),
+    name,
+  );
 }
 
 function fillCard(card, store, place, width) {
@@ -117,25 +155,24 @@ function fillCard(card, store, place, width) {
   put(card, "aria-selected", String(place === store.current));
   put(card, "aria-posinset", place + 1);
   put(card, "aria-setsize", store.scenes.length);
-  showShot(view, film, (scene.first_shot + scene.last_shot) >> 1, film.captionFrom(scene.first_shot, scene.last_shot), scene);
+  showShot(
+    view,
+    film,
+    (scene.first_shot + scene.last_shot) >> 1,
+    film.captionFrom(scene.first_shot, scene.last_shot),
+    scene,
+  );
   strength.style.height = `${cut < 0 || !film.editable ? 0 : 100 * film.scores[cut]}%`;
-  marks.firstChild.toggleAttribute("hidden", !store.isLocked.has(cut));
+  marks.firstChild.hidden = !store.isLocked.has(cut);
   marks.lastChild.hidden = !store.ads.has(cut);
   say(line.firstChild, String(place + 1));
   say(line.lastChild, film.timed ? clock(film.startOf(scene.first_shot)) : `shot ${scene.first_shot}`);
   const own = personsName(store, film.track, scene.first_shot);
   put(name, "data-own", Boolean(own));
-  say(name, own || film.captionFrom(scene.first_shot, scene.last_shot) || counted(scene.last_shot - scene.first_shot + 1));
-  put(card, "aria-label", label(store, place, cut));
+  say(
+    name,
+    own || film.captionFrom(scene.first_shot, scene.last_shot) || counted(scene.last_shot - scene.first_shot + 1),
+  );
 }
 
 const counted = (shots) => `${shots} ${shots === 1 ? "shot" : "shots"}`;
-
-function label(store, place, cut) {
-  const { film } = store;
-  const scene = store.scenes[place];
-  const parts = [sceneName(store, place), film.timed ? clock(film.startOf(scene.first_shot)) : `shot ${scene.first_shot}`];
-  if (store.isLocked.has(cut)) parts.push("locked");
-  if (store.ads.has(cut)) parts.push("ad break before it");
-  return parts.join(", ");
-}

@@ -12,7 +12,14 @@ export class Tip {
     this.importance = new Importance(store.film);
     const pictures = h("div", { class: "tip-shots" }, ...this.views);
     pictures.hidden = store.film.looks === "numbers";
-    this.element = h("div", { class: "tip", "aria-hidden": "true", hidden: true }, pictures, this.title, this.facts, this.importance.element);
+    this.element = h(
+      "div",
+      { class: "tip", "aria-hidden": "true", hidden: true },
+      pictures,
+      this.title,
+      this.facts,
+      this.importance.element,
+    );
     root.append(this.element);
   }
 
@@ -21,7 +28,10 @@ export class Tip {
     const { film } = store;
     this.views.forEach((view, side) => showShot(view, film, cut + side));
     say(this.title, `${standing(store, cut)} · ${scoreText(film, cut)}`);
-    say(this.facts, `${whereabouts(film, cut)}${film.timed ? ` · after shot ${cut}` : ""}${store.ads.has(cut) ? " · ad break" : ""}`);
+    say(
+      this.facts,
+      `${whereabouts(film, cut)}${film.timed ? ` · after shot ${cut}` : ""}${store.ads.has(cut) ? " · ad break" : ""}`,
+    );
     this.importance.show(cut);
     element.hidden = false;
     const room = element.parentElement.clientWidth - element.offsetWidth - 4;
