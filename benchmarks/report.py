@@ -41,6 +41,7 @@ ORDER = (
     "video",
     "video-scenes",
     "shots",
+    "export",
     "report",
 )  # of the raw rows
 _SHOWN = (

@@ -172,7 +172,7 @@ class Engine:
             num_scenes: scenes: exactly this many, whatever the threshold.
             ordered: acts: turning points in strictly increasing order, which bound one act more than there are of them;
                 False takes the arg-max of each. None orders them wherever the movie has a shot for each act.
-            options: those of another task.
+            options: others, such as ``locked`` and ``barred`` of scenes (docs/edits.md), and those of other tasks.
 
         Raises:
             FeatureError: features that do not fit the model, an option that its task does not take, or a decision that

@@ -40,7 +40,7 @@ def films(draw: st.DrawFn) -> Segmentation:
     return Segmentation(own.tracks, own.times, own.time_base, (), Source("film.mp4", rate, timecode), names)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @pytest.mark.parametrize("name", [*CLOCKS, *FRAMES])
 @given(film=films())
 def test_what_was_exported_is_read(name: str, film: Segmentation, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -168,7 +168,7 @@ SEEDS = [
 ]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     seed=st.sampled_from(SEEDS),
     edits=st.lists(st.tuples(st.integers(0, 400), st.text("0129 -:;,./[]{}<>\"'=\nnulsNaE", max_size=4)), max_size=4),

@@ -73,6 +73,17 @@ def test_offsets_move_everything_and_nothing_lies_before_the_start() -> None:
     assert Timeline.of(movie, offset=-10).scenes == ()
 
 
+def test_times_before_the_presentation_are_cut_off() -> None:
+    film = Timeline.of(result([(-2000, -1000), (-1000, 500), (500, 1000)], ends=[0, 1], tps=[0]))
+    assert [(part.number, part.start, part.end) for part in film.scenes] == [(2, 0, 0.5), (3, 0.5, 1)]
+    assert film.points == ()
+
+
+def test_an_empty_name_is_none() -> None:
+    film = Timeline.of(result(TIMES, ends=[0], names={"scenes": {0: " \n", 1: ""}}))
+    assert [part.name for part in film.scenes] == ["Scene 1", "Scene 2"]
+
+
 @pytest.mark.parametrize(
     ("source", "options", "rate", "start"),
     [

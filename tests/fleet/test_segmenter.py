@@ -15,9 +15,9 @@ from megaseg.pipelines import Pipeline
 from megaseg.ray import Segmenter
 
 
-def expected(files: dict[str, str]) -> str:
+def expected(files: dict[str, str], name: str) -> str:
     engines = [Engine.from_checkpoint(files[task], compute_type="float32") for task in ("scene", "act")]
-    return Pipeline(engines, extractors=[ZeroExtractor()]).segment(parse_screenplay(SCRIPT, "x")).to_json()
+    return Pipeline(engines, extractors=[ZeroExtractor()]).segment(parse_screenplay(SCRIPT, name)).to_json()
 
 
 def test_a_column_of_screenplays_text_or_paths(tmp_path: Path) -> None:
@@ -26,11 +26,12 @@ def test_a_column_of_screenplays_text_or_paths(tmp_path: Path) -> None:
     segmenter = Segmenter([files["scene"], files["act"]], **options)
     rows = segmenter({"id": [1, 2, 3], "screenplay": [SCRIPT, "", SCRIPT]})
     assert [*rows] == ["id", "result", "error"]
-    assert rows["result"].tolist() == [expected(files), None, expected(files)]
+    text = expected(files, "screenplay")
+    assert rows["result"].tolist() == [text, None, text]
     assert rows["error"].tolist() == [None, "screenplay: expected a screenplay, found no action or dialogue", None]
     (tmp_path / "a.txt").write_text(SCRIPT)
     rows = segmenter({"path": [str(tmp_path / "a.txt"), str(tmp_path / "none.txt")]})
-    assert rows["result"].tolist() == [expected(files), None]
+    assert rows["result"].tolist() == [expected(files, "a"), None]
     assert "none.txt: expected a readable screenplay" in rows["error"][1]
 
 

@@ -98,7 +98,7 @@ def in_folder(names: list[str], folder: Path, formats: Sequence[Format]) -> list
     """
     stems = [re.sub(r"[/\0]", "_", name) for name in names]
     counts = Counter(stems)
-    twice = sorted({stem for stem in stems if counts[stem] > 1})
+    twice = sorted({name for name, stem in zip(names, stems, strict=True) if counts[stem] > 1})
     if twice:
         raise FeatureError(f"{folder}: expected movies of different names, got two of {', '.join(twice)}")
     return [tuple(File(folder / f"{stem}{one.suffix}", one) for one in formats) for stem in stems]

@@ -9,11 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
-from megaseg.cli.console import JsonOption, exact, named_flags, print_json
+from megaseg.cli.console import JsonOption, exact, named_flags, output, print_json
 from megaseg.cli.delivery import read_result
 from megaseg.evaluation.differences import Differences, TrackDifferences, differences
 from megaseg.media.timecode import clock
-from megaseg.report.text import visible
 
 
 def diff(
@@ -35,7 +34,8 @@ def diff(
     if json:
         print_json(plain(found))
     else:
-        print("\n".join(lines(found)))
+        for line in lines(found):
+            output.print(line, soft_wrap=True)
     raise typer.Exit(int(found.any))
 
 
@@ -80,4 +80,4 @@ def _texts(track: TrackDifferences, unit: str) -> list[tuple[Fraction, str]]:
 
 
 def _name(name: str | None) -> str:
-    return "no name" if name is None else f'"{visible(name)}"'
+    return "no name" if name is None else f'"{name}"'

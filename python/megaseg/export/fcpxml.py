@@ -19,7 +19,7 @@ def write(timeline: Timeline) -> bytes:
     """
     own = _Times(timeline)
     scenes, acts = spans(timeline, timeline.scenes), spans(timeline, timeline.acts)
-    film = element("asset-clip", **own.film("0s"))
+    film = element("asset-clip", **own.film(timeline.file_name))
     film.extend(own.keyword(act, act.first, act.end) for act in acts)
     spine, end = element("spine"), 0
     for span in scenes:
@@ -86,14 +86,9 @@ class _Times:
         """The start of a frame."""
         return self.length(self.start + frame)
 
-    def film(self, offset: str) -> dict[str, str]:
-        return {
-            "ref": "r2",
-            "offset": offset,
-            "start": self.at(0),
-            "duration": self.length(self.frames),
-            "format": "r1",
-        }
+    def film(self, name: str) -> dict[str, str]:
+        """Attributes of the whole film as a clip."""
+        return {"ref": "r2", "name": name, "start": self.at(0), "duration": self.length(self.frames), "format": "r1"}
 
     def marker(self, name: str, frame: int, note: str, **done: int) -> Element:
         return element("marker", start=self.at(frame), duration=self.length(1), value=name, note=note, **done)

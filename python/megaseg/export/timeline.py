@@ -117,14 +117,14 @@ class Timeline:
         return cls(
             result=result,
             title=title or (PurePath(named).stem if named else "") or "Untitled",
-            scenes=_moved(scenes, shift),
-            acts=_moved(acts, shift),
+            scenes=scenes if result.times is None else _moved(scenes, shift),
+            acts=acts if result.times is None else _moved(acts, shift),
             points=tuple(
                 Mark(point.name, begin, point.score, point.shot)
                 for point in result.turning_points
                 if (begin := _start(result, point.shot) + shift) >= 0
             ),
-            duration=max((scenes[-1].end + shift), Fraction(0)),
+            duration=max(scenes[-1].end + shift, Fraction(0)),
             rate=rate,
             start_frame=start_frame,
             size=source.size if source else None,
@@ -215,9 +215,7 @@ def _name(result: Segmentation, track: Track, number: int, segment: Segment, act
 
 
 def _moved(parts: Sequence[Part], shift: Fraction) -> tuple[Part, ...]:
-    """Parts on the clock that begins ``shift`` seconds earlier; nothing lies before 0."""
-    if not shift:
-        return tuple(parts)
+    """Parts on the clock that begins ``shift`` seconds earlier; what then lies before 0 is cut off."""
     return tuple(
         replace(part, start=max(part.start + shift, Fraction(0)), end=part.end + shift)
         for part in parts

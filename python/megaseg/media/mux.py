@@ -74,7 +74,7 @@ def _require_writer() -> None:
     from av.container import OutputContainer
 
     if not (hasattr(OutputContainer, "set_chapters") and hasattr(OutputContainer, "add_attachment")):
-        raise UnsupportedError("chapters need a newer PyAV: pip install --upgrade av")
+        raise UnsupportedError("chapters need a newer PyAV: pip install -U av")
 
 
 def _require_within(chapters: Sequence[Chapter], film: Film) -> None:
