@@ -207,11 +207,16 @@ class Engine:
         """Whether the model tells its modalities' parts apart, as ``explain`` needs."""
         return bool(structure_of(self.config).output(LOGITS).parts)
 
-    def explain(self, features: FeatureSource, **decision: Any) -> Explanation:
+    def explain(self, features: FeatureSource, *, about: str | None = None, **decision: Any) -> Explanation:
         """``segment``, and how much each modality speaks for each decision (supplementary, 6.3.1).
 
         The model runs once, in any backend: the head's sums by modality are its importance before normalisation.
-        ``decision`` are the keywords of ``segment``. With ``overflow="pool"`` a shot has its group's importance.
+        With ``overflow="pool"`` a shot has its group's importance.
+
+        Args:
+            features: as of ``segment``.
+            about: scene model: ``boundary`` or ``no boundary`` at every shot, whichever is more probable there.
+            decision: keywords of ``segment``.
 
         Raises:
             FeatureError, UnsupportedError: as ``segment``.
@@ -227,7 +232,7 @@ class Engine:
         logits, contributions = (self.to_shots(rows, source) for rows in runs)
         names = tuple(modality.name for modality in self.config.modalities)
         segmentation = self.decide(source, logits, given)
-        return Explanation.from_contributions(segmentation, names, logits, contributions)
+        return Explanation.from_contributions(segmentation, names, logits, contributions, about)
 
     def stream(
         self,

@@ -24,8 +24,8 @@ class Explanation:
     speaks for the class: the head's bias alone decided.
 
     ``shots`` (decisions,) and ``names`` say which decisions, as the model's task has it: in a scene model every shot
-    with the larger of its two logits (``boundary`` or ``no boundary``, whatever the segmentation's threshold), in an
-    act model each turning point at its decided shot.
+    with the larger of its two logits (``boundary`` or ``no boundary``, whatever the segmentation's threshold), or with
+    the one that was asked about; in an act model each turning point at its decided shot.
     """
 
     segmentation: Segmentation
@@ -41,10 +41,15 @@ class Explanation:
         modalities: tuple[str, ...],
         logits: NDArray[np.float32],
         contributions: NDArray[np.float32],
+        about: str | None = None,
     ) -> Explanation:
-        """From logits (shots, N_c) and what each modality contributes to them (shots, M, N_c)."""
+        """From logits (shots, N_c) and what each modality contributes to them (shots, M, N_c).
+
+        Raises:
+            FeatureError: a class ``about`` that cannot be asked about.
+        """
         (track,) = segmentation.tracks.values()
-        shots, names, classes = deciding_task(track.task, "explain").explained(track, logits)
+        shots, names, classes = deciding_task(track.task, "explain").explained(track, logits, about)
         return cls(segmentation, modalities, shots, names, importance(contributions[shots, :, classes]))
 
     def to_dict(self) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from megaseg.engine.model.family import width_of
 from megaseg.engine.tasks.decoding import can_order, softmax, turning_points
 from megaseg.engine.tasks.task import DecidingTask, Explained, TaskDecision, TensorSpec
 from megaseg.engine.tasks.track import Point, Track, segments_of
+from megaseg.errors import FeatureError
 
 # The five of screenwriting theory, in order (Papalampidi et al. 2019, Table 1).
 TURNING_POINTS = ("opportunity", "change of plans", "point of no return", "major setback", "climax")
@@ -88,7 +89,13 @@ class Acts(DecidingTask):
         points = np.array([point.shot for point in track.points], np.int64)
         return {"scores": track.scores, "turning_points": points, "boundaries": boundaries}
 
-    def explained(self, track: Track, logits: NDArray[np.float32]) -> Explained:
-        """Each turning point at its decided shot."""
+    def explained(self, track: Track, logits: NDArray[np.float32], about: str | None = None) -> Explained:
+        """Each turning point at its decided shot.
+
+        Raises:
+            FeatureError: a class to ask about.
+        """
+        if about is not None:
+            raise FeatureError(f"about: expected None for turning points, got {about!r:.40}")
         shots = np.array([point.shot for point in track.points], dtype=np.int64)
         return Explained(shots, tuple(point.name for point in track.points), np.arange(len(shots)))

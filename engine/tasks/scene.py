@@ -15,6 +15,7 @@ from megaseg.engine.model.family import width_of
 from megaseg.engine.tasks.decoding import check_choice, check_edits, scene_boundaries, softmax
 from megaseg.engine.tasks.task import DecidingTask, Explained, TaskDecision, TensorSpec
 from megaseg.engine.tasks.track import Track, segments_of
+from megaseg.errors import FeatureError
 
 CLASSES = ("no boundary", "boundary")
 
@@ -102,7 +103,13 @@ class Scenes(DecidingTask):
         boundaries[track.boundaries] = True
         return {"scores": track.scores, "boundaries": boundaries}
 
-    def explained(self, track: Track, logits: NDArray[np.float32]) -> Explained:
-        """Every shot with the larger of its two logits, whatever the threshold."""
-        classes = logits.argmax(axis=1)
+    def explained(self, track: Track, logits: NDArray[np.float32], about: str | None = None) -> Explained:
+        """Every shot with the larger of its two logits, whatever the threshold, or with the class ``about``.
+
+        Raises:
+            FeatureError: no such class.
+        """
+        if about is not None and about not in CLASSES:
+            raise FeatureError(f"about: expected one of {', '.join(CLASSES)}, got {about!r:.40}")
+        classes = logits.argmax(axis=1) if about is None else np.full(len(logits), CLASSES.index(about))
         return Explained(np.arange(len(logits)), tuple(CLASSES[k] for k in classes), classes)

@@ -173,8 +173,12 @@ class DecidingTask(Task, ABC):
         """A track as arrays, for a service."""
 
     @abstractmethod
-    def explained(self, track: Track, logits: NDArray[np.float32]) -> Explained:
-        """The decisions whose reasons an explanation gives."""
+    def explained(self, track: Track, logits: NDArray[np.float32], about: str | None = None) -> Explained:
+        """The decisions whose reasons an explanation gives; ``about`` is a class to ask about in place of the decided.
+
+        Raises:
+            FeatureError: a class that cannot be asked about.
+        """
 
 
 _TASKS: dict[str, Task] = {}

@@ -17,7 +17,7 @@ from megaseg import Features, Segmentation, save_features
 from megaseg.features import ScreenplayExtractor
 from megaseg.media import reading
 
-pytest.importorskip("av", reason="needs the extra video")
+av = pytest.importorskip("av", reason="needs the extra video")
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A film of eight shots of half a second, the same with another clock, and a longer one."""
     folder = tmp_path_factory.mktemp("films")
     write_film(folder / "good.mp4", shots(96))
-    write_film(folder / "other.mkv", shots(96))
+    copied(folder / "good.mp4", folder / "other.mkv")
     write_film(folder / "long.mp4", shots(480, 48, (16, 24)))
     return folder
 
@@ -34,6 +34,16 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def features(tmp_path: Path) -> Path:
     save_features(tmp_path / "movie.npz", Features(random_features(small_config(), 20)))
     return tmp_path / "movie.npz"
+
+
+def copied(film: Path, copy: Path) -> None:
+    """Write a film's pictures in another container, as they are."""
+    with av.open(str(film)) as source, av.open(str(copy), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                target.mux(packet)
 
 
 def film_of(page: Path) -> dict[str, Any]:
@@ -154,6 +164,17 @@ def test_a_report_of_what_does_not_fit_is_refused(
         assert (code, out, len(err.splitlines())) == (2, "", 1)
         assert message in err
     assert not (tmp_path / "page.html").exists()
+
+
+def test_a_view_that_cannot_be_written_is_a_failure_whose_result_is_kept(
+    run: Run, scene_checkpoint: Path, features: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    outputs = ("--report", tmp_path / "file" / "page.html", "-o", tmp_path / "movie.json")
+    code, out, err = run("segment", features, "-c", scene_checkpoint, *outputs)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"error: {features}: ")
+    assert Segmentation.from_json((tmp_path / "movie.json").read_text()).num_shots == 20
 
 
 def test_a_page_that_cannot_be_written_leaves_nothing(run: Run, films: Path, tmp_path: Path) -> None:

@@ -184,6 +184,7 @@ def test_an_explained_movie_has_its_result_and_why_from_one_run_of_each_model(mo
     assert runs == [(("logits", "logits.parts"),), ()], "the scene model comes first"
     assert found.thumbnails is None
     assert found.explanation is not None
+    assert {*found.explanation.names} == {"boundary"}
     assert found.explanation.importance.shape == (36, len(found.explanation.modalities))
     assert found.result.to_dict() == both.segment(screenplay(), num_scenes=8).to_dict()
     assert pipeline("act").explained(screenplay()).explanation is None

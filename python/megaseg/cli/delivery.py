@@ -121,8 +121,12 @@ class Movie:
     row: str = "shot"
 
 
-def deliver(result: Segmentation, movie: Movie, files: Sequence[File], json: bool, ads: AdRules | None = None) -> None:
-    """Write a movie's files where they are wanted, and print a line of JSON or tables."""
+def save(result: Segmentation, movie: Movie, files: Sequence[File], ads: AdRules | None = None) -> None:
+    """Write a movie's files.
+
+    Raises:
+        FeatureError: what formats cannot say.
+    """
     if files:
         media = str(movie.source.path.absolute()) if isinstance(movie.source, Video) else None
         try:
@@ -130,6 +134,10 @@ def deliver(result: Segmentation, movie: Movie, files: Sequence[File], json: boo
         except FeatureError as error:
             hint = "; megaseg export takes --frame-rate" if "frame_rate" in str(error) else ""
             raise FeatureError(f"{error}{hint}") from error
+
+
+def show(result: Segmentation, movie: Movie, json: bool) -> None:
+    """Print a line of JSON or tables."""
     if json:
         print_json(result.to_dict())
         return

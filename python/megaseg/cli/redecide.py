@@ -15,7 +15,7 @@ from megaseg.cli.console import (
     ScenesOption,
     named_flags,
 )
-from megaseg.cli.delivery import Movie, deliver, read_result, targets, to_stdout
+from megaseg.cli.delivery import Movie, read_result, save, show, targets, to_stdout
 from megaseg.cli.views import PlotOption, Views
 from megaseg.pipelines import Explained
 
@@ -41,5 +41,6 @@ def redecide(
             threshold=threshold, min_scene_length=min_scene_length, num_scenes=num_scenes, ordered=ordered
         )
     movie = Movie(result.stem)
+    save(changed, movie, files)
     views.write(Explained(changed), movie)
-    deliver(changed, movie, files, json or to_stdout(output_path))
+    show(changed, movie, json or to_stdout(output_path))

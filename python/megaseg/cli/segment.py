@@ -33,7 +33,7 @@ from megaseg.cli.console import (
     print_warnings,
     progress,
 )
-from megaseg.cli.delivery import Movie, deliver, formats_of, targets, to_stdout
+from megaseg.cli.delivery import Movie, formats_of, save, show, targets, to_stdout
 from megaseg.cli.edits import KeepOption, edits_for
 from megaseg.cli.film import (
     DetectorOption,
@@ -124,8 +124,9 @@ def segment(
                     found = views.segment(pipeline, opened, keep=edits, **decision)
                 print_warnings(found.result.remarks)
                 own = Movie(movie.name, movie, row_of(movie, pipeline))
+                save(found.result, own, own_files, ads)
                 views.write(found, own, ads)
-                deliver(found.result, own, own_files, json or to_stdout(output_path), ads)
+                show(found.result, own, json or to_stdout(output_path))
                 done += 1
             bar.advance(bar.task_ids[0])
     failures.end(done)

@@ -16,7 +16,7 @@ from megaseg.media.thumbnails import Thumbnails
 
 @dataclass(frozen=True)
 class Explained:
-    """A result; the explanation of each shot's boundary, from the scene model's one run; and the film's thumbnails.
+    """A result; what speaks for a boundary after each shot, from the scene model's one run; and the film's thumbnails.
 
     ``explanation`` is None without a scene model that explains itself, ``thumbnails`` is None where no film was read.
     """
@@ -36,5 +36,5 @@ class Explaining:
         """The result of one model over features, with its own options."""
         if not (engine.explains and deciding_task(engine.config.task, "explain").streams):
             return engine.segment(features, **given)
-        self.explanation = engine.explain(features, **given)
+        self.explanation = engine.explain(features, about="boundary", **given)
         return self.explanation.segmentation

@@ -64,10 +64,14 @@ def test_what_is_explained(name: str) -> None:
         assert classes.tolist() == logits.argmax(axis=1).tolist()
         assert list(names) == [("no boundary", "boundary")[k] for k in classes]
         assert set(names) == {"boundary", "no boundary"}
+        assert task.explained(track, logits, "boundary").classes.tolist() == [1] * 9
+        assert task.explained(track, logits, "no boundary").names == ("no boundary",) * 9
     else:
         assert shots.tolist() == [point.shot for point in track.points]
         assert classes.tolist() == [0, 1, 2, 3, 4]
         assert names[0] == "opportunity"
+    with pytest.raises(FeatureError, match=r"about: expected .*, got 'climax'"):
+        task.explained(track, logits, "climax")
 
 
 def test_a_config_that_is_no_scene_model_is_told_what_it_lacks() -> None:
