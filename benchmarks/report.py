@@ -14,7 +14,7 @@ HEADER = """# Benchmarks
 
 Made by `python -m benchmarks --table docs/benchmarks.md` from the rows in `benchmarks/results/`. Measure your own
 machine with `python -m benchmarks` (about half an hour; `python -m benchmarks cpu` for the first table alone) and keep
-the rows with `--json FILE`. No GPU has run any of this, and no GPU speed is claimed.
+the rows with `--json FILE`.
 """
 METHOD = """## How it is measured
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import importlib.util
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,10 +13,6 @@ import pytest
 
 from megaseg.engine.results.segmentation import Segmentation
 from megaseg.report.html import write_report
-
-ROOT = Path(__file__).resolve().parents[1]
-# Of accessibility, MPL-2.0 and so not in the repository: npm install --prefix build/browser axe-core@4.14.1
-AXE = ROOT / "build" / "browser" / "node_modules" / "axe-core" / "axe.min.js"
 
 
 @contextmanager
@@ -33,11 +29,11 @@ def chromium() -> Iterator[Any]:
 
 
 def axe() -> str:
-    """The script of axe-core."""
-    path = Path(os.environ.get("MEGASEG_AXE", AXE))
-    if not path.is_file():
-        pytest.skip("axe-core is not installed: npm install --prefix build/browser axe-core@4.14.1")
-    return path.read_text(encoding="utf-8")
+    """The script of axe-core, from the package that has it for Playwright."""
+    found = importlib.util.find_spec("axe_playwright_python")
+    if found is None or found.origin is None:
+        pytest.skip("axe-core is not installed: pip install axe-playwright-python")
+    return Path(found.origin).with_name("axe.min.js").read_text(encoding="utf-8")
 
 
 class Visit:

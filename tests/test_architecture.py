@@ -19,7 +19,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "python" / "megaseg"
 # Imported by the torch backends when they are made, and by the registry when a GPU's op first runs.
 ON_TORCH = {
-    *("engine/backends/torch/evaluation.py", "engine/backends/cuda/backend.py", "engine/backends/cuda/ragged.py"),
+    "engine/backends/torch/evaluation.py",
+    *(f"engine/backends/cuda/{name}.py" for name in ("backend", "ragged", "lanes")),
     "kernels/torch_ops.py",
     *(f"kernels/triton/{path.name}" for path in (ROOT / "kernels" / "triton").glob("*.py")),
 }

@@ -266,7 +266,7 @@ def test_acts_are_coloured() -> None:
     colours = [colour for *_, colour, name, _ in RESOLVE.findall(export(movie, "resolve").decode()) if "Scene" in name]
     assert len(set(colours)) == 3
     points = ElementTree.fromstring(export(movie, "fcpxml")).findall(".//marker[@completed='0']")
-    assert [point.get("value") for point in points] == ["1", "2"]
+    assert [point.get("value") for point in points] == ["turning point 1", "turning point 2"]
 
 
 def test_gaps_between_shots_stay_gaps() -> None:

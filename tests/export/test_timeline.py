@@ -59,7 +59,11 @@ def test_acts_alone_are_the_parts() -> None:
     movie = type(movie)({"acts": movie.tracks["acts"]}, movie.times, movie.time_base)
     film = Timeline.of(movie)
     assert film.scenes == film.acts
-    assert [part.name for part in film.scenes] == ["Act 1", "Act 2 · after 1", "Act 3 · after 2"]
+    assert [part.name for part in film.scenes] == [
+        "Act 1",
+        "Act 2 · after turning point 1",
+        "Act 3 · after turning point 2",
+    ]
 
 
 def test_offsets_move_everything_and_nothing_lies_before_the_start() -> None:

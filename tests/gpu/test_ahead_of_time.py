@@ -87,13 +87,15 @@ def test_configurations_are_of_the_nearest_architecture_below_and_the_nearest_ke
 
 
 def test_recorded_configurations_name_what_their_kernel_takes():
+    from megaseg.kernels import registry
     from megaseg.kernels.triton import configurations
 
     launch = {"num_warps", "num_stages", "num_ctas", "maxnreg"}
     for row in configurations.read():
         assert row.implementation in {"triton", "cuda", "cuda_bulk", "torch"}
-        kernel = getattr(importlib.import_module(f"megaseg.kernels.triton.{row.op}"), f"_{row.op}")
-        assert set(row.configuration) <= launch | set(kernel.arg_names), row
+        module = importlib.import_module(f"megaseg.kernels.triton.{registry._MODULES.get(row.op, row.op)}")
+        computed = {"VALUES"} if row.op == "residual_layer_norm" else set()  # by the size of a row
+        assert set(row.configuration) - computed <= launch | set(getattr(module, f"_{row.op}").arg_names), row
 
 
 def test_a_missing_package_is_one_line() -> None:

@@ -114,6 +114,7 @@ def test_rates_of_editors_for_rates_of_files() -> None:
     assert conformed(Fraction(17)) == 17  # whole: editors can
     assert conformed(Fraction(287, 10)) == Fraction(30000, 1001)  # variable
     assert conformed(Fraction(1, 10)) == 10
+    assert conformed(Fraction(90_000)) == 120  # a clock, no rate
     assert snapped(Fraction(287, 10)) == Fraction(287, 10)
     assert [FrameRate(rate).standard for rate in (Fraction(25), Fraction(24000, 1001), Fraction(287, 10))] == [1, 1, 0]
 

@@ -10,7 +10,7 @@ from pathlib import PurePath
 
 from megaseg.engine.results.segmentation import Segmentation
 from megaseg.engine.results.source import Source
-from megaseg.engine.tasks.track import Segment, Track
+from megaseg.engine.tasks.track import Point, Segment, Track
 from megaseg.errors import FeatureError
 from megaseg.export.ads.rules import AdRules
 from megaseg.export.text import one_line, shortened
@@ -120,7 +120,7 @@ class Timeline:
             scenes=scenes if result.times is None else _moved(scenes, shift),
             acts=acts if result.times is None else _moved(acts, shift),
             points=tuple(
-                Mark(point.name, begin, point.score, point.shot)
+                Mark(_point_name(point), begin, point.score, point.shot)
                 for point in result.turning_points
                 if (begin := _start(result, point.shot) + shift) >= 0
             ),
@@ -208,10 +208,17 @@ def _name(result: Segmentation, track: Track, number: int, segment: Segment, act
     if act is not None:
         words.append(f"Act {act}")
     if track.name == "acts":
-        words += [f"after {point.name}" for point in result.turning_points if point.shot == segment.first_shot - 1]
+        words += [
+            f"after {_point_name(point)}" for point in result.turning_points if point.shot == segment.first_shot - 1
+        ]
     if caption:
         words.append(shortened(caption, WORDS))
     return " · ".join(words)
+
+
+def _point_name(point: Point) -> str:
+    """A turning point's name, where it has more than a number."""
+    return f"turning point {point.name}" if point.name.isdigit() else point.name
 
 
 def _moved(parts: Sequence[Part], shift: Fraction) -> tuple[Part, ...]:

@@ -10,6 +10,7 @@ from megaseg.errors import FeatureError
 
 _TIMECODE = re.compile(r"(\d{1,3}):([0-5]\d):([0-5]\d)([:;.,])(\d{2,3})")
 _NTSC = Fraction(1000, 1001)
+FASTEST = 1000  # frames a second
 _WHOLE = (10, 12, 15, 20, 24, 25, 30, 48, 50, 60, 72, 90, 96, 100, 120)
 STANDARD = tuple(sorted([*map(Fraction, _WHOLE), *(rate * _NTSC for rate in (24, 30, 48, 60, 72, 90, 96, 120))]))
 """Rates that films and editors commonly have, from the lowest."""
@@ -27,8 +28,8 @@ class FrameRate:
     drop: bool = False
 
     def __post_init__(self) -> None:
-        if not Fraction(1, 2) < self.exact <= 1000:
-            raise FeatureError(f"frame_rate: expected 1 to 1000 frames a second, got {float(self.exact):g}")
+        if not Fraction(1, 2) < self.exact <= FASTEST:
+            raise FeatureError(f"frame_rate: expected 1 to {FASTEST} frames a second, got {float(self.exact):g}")
         if self.drop and not can_drop(self.exact):
             raise FeatureError(f"frame_rate: expected 29.97 or 59.94 with drop-frame timecode, got {self}")
 
@@ -159,4 +160,4 @@ def snapped(rate: Fraction) -> Fraction:
 def conformed(rate: Fraction) -> Fraction:
     """The rate at which editors work with a film of a rate: its own, or for a variable one the nearest standard."""
     own = snapped(rate)
-    return own if is_standard(own) else min(STANDARD, key=lambda standard: abs(standard - own))
+    return own if is_standard(own) and own <= FASTEST else min(STANDARD, key=lambda standard: abs(standard - own))
