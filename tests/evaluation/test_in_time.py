@@ -42,6 +42,7 @@ def test_pairs_are_as_many_as_can_be(found: tuple[Fraction, ...], true: tuple[Fr
     assert own.recall == pytest.approx(expected / len(true) if true else float(not found))
 
 
+@pytest.mark.slow  # loading chunkseg takes seconds
 @settings(max_examples=30, deadline=None)
 @given(times_of, times_of, st.integers(1, LONG))
 def test_window_errors_are_those_of_chunkseg(

@@ -405,7 +405,9 @@ def test_pointer_drags_the_threshold_and_a_boundary(visit: Open) -> None:
     cut = max(shown.boundaries, key=lambda shot: film.scores[shot])
     free = next(shot for shot in range(cut + 2, film.num_shots - 1) if shot not in shown.boundaries)
     mouse.move(*shown.run(place, (cut, 0.75)))
-    assert shown.page.locator(".tip .share-number").first.inner_text().endswith("%")
+    share = random_importance(film).importance[cut, 0]
+    assert shown.page.locator(".tip .share-number").first.inner_text() == f"{share:.0%}"
+    assert shown.page.locator(".tip .shares p").inner_text() == "What speaks for “boundary”"
     drag((cut, 0.75), (free, 0.75))
     assert free in shown.boundaries
     assert cut not in shown.boundaries

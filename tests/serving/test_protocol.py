@@ -47,13 +47,13 @@ OURS = nested(protocol.POOL.FindFileByName("megaseg/inference.proto").message_ty
 PARTS = {f"inference.{name}" for name in protocol.PARTS}
 
 
-@pytest.mark.parametrize("name", OURS.keys() - PARTS)
+@pytest.mark.parametrize("name", sorted(OURS.keys() - PARTS))
 def test_every_message_is_that_of_tritons_client(name: str) -> None:
     theirs = nested(THEIRS.values())[name]
     assert fields(OURS[name]) == fields(theirs)
 
 
-@pytest.mark.parametrize("name", PARTS)
+@pytest.mark.parametrize("name", sorted(PARTS))
 def test_messages_filled_in_part_have_those_fields_of_tritons_client(name: str) -> None:
     theirs = fields((nested(THEIRS.values()) | nested(CONFIGS.values()))[name])
     for field, (number, kind, *rest) in fields(OURS[name]).items():

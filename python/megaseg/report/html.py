@@ -125,6 +125,7 @@ def _importance(explanation: Explanation, shots: int) -> dict[str, Any]:
     return {
         "modalities": list(explanation.modalities),
         "shots": explanation.shots.tolist(),
+        "names": list(explanation.names),
         "shares": [[round(share, 4) for share in row] for row in explanation.importance.tolist()],
     }
 

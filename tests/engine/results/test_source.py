@@ -149,3 +149,16 @@ def test_save_hands_over_to_the_writer(monkeypatch: pytest.MonkeyPatch, tmp_path
     result.save(tmp_path / "film.edl", offset=1)
     result.save("film.txt", "youtube")
     assert asked == [(result, tmp_path / "film.edl", None, {"offset": 1}), (result, "film.txt", "youtube", {})]
+
+
+def test_save_writes_the_format_of_the_suffix(tmp_path: Path) -> None:
+    result = scenes(locked=[2])
+    result.save(tmp_path / "film.json")
+    assert Segmentation.from_json((tmp_path / "film.json").read_text()).to_dict() == result.to_dict()
+    result.save(tmp_path / "film.txt", "csv")
+    assert (tmp_path / "film.txt").read_text().startswith("Scene Number,")
+    with pytest.raises(FeatureError, match="format: expected one of"):
+        result.save(tmp_path / "film.doc")
+    with pytest.raises(FeatureError, match="times: expected a result with the times of its shots"):
+        result.save(tmp_path / "film.chapters.vtt")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["film.json", "film.txt"]

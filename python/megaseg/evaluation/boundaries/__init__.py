@@ -10,6 +10,7 @@ from pathlib import Path
 from megaseg.engine.results.segmentation import Segmentation
 from megaseg.errors import FeatureError
 from megaseg.evaluation.boundaries import (
+    avid,
     csv_table,
     edl,
     fcp7,
@@ -19,6 +20,7 @@ from megaseg.evaluation.boundaries import (
     matroska,
     ogm,
     otio,
+    premiere,
     times,
     vtt,
 )
@@ -28,7 +30,7 @@ from megaseg.media.timecode import FrameRate, conformed, parse
 __all__ = ["Boundaries", "read_boundaries"]
 
 # The first that fits a text reads it.
-READERS = (otio, json_list, matroska, fcpxml, fcp7, vtt, ffmetadata, ogm, edl, csv_table, times)
+READERS = (otio, json_list, matroska, fcpxml, fcp7, vtt, ffmetadata, ogm, avid, edl, csv_table, premiere, times)
 MOST_BYTES = 1 << 28
 
 
@@ -97,8 +99,10 @@ def _of(path: Path, text: str, result: Segmentation | None, track: str | None, c
     try:
         if result is not None:
             return _of_result(result, track)
-        spans = next(reader for reader in READERS if reader.fits(text)).read(text, counting)
-        return _of_spans(spans)
+        reader = next((reader for reader in READERS if reader.fits(text)), None)
+        if reader is None:
+            raise FeatureError(f"expected chapters or clips of an editor, got other XML: {text[:60]!r}")
+        return _of_spans(reader.read(text, counting))
     except FeatureError as error:
         raise type(error)(f"{path}: {error}") from error
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
 from megaseg.errors import FeatureError
-from megaseg.media.timecode import FrameRate
+from megaseg.media.timecode import FrameRate, counted, marks_drop
 
 Span = tuple[Fraction, Fraction | None]
 """Start and end of a part in seconds; None where the file does not say its end."""
@@ -22,6 +23,27 @@ class Counting:
 
     rate: FrameRate | None = None
     start: str | None = None
+
+    def number(self, timecode: str, drop: bool = False) -> int:
+        """The number of a timecode.
+
+        Raises:
+            FeatureError: no timecode, or no rate.
+        """
+        rate = self.required()
+        return counted(timecode, rate.base, drop=drop or rate.drop or marks_drop(timecode))
+
+    def of_markers(self, numbers: Sequence[int], drop: bool = False) -> list[Span]:
+        """Parts that begin at markers: from the first timecode on, else from the full hour before the first marker.
+
+        Raises:
+            FeatureError: no rate.
+        """
+        first, hour = min(numbers, default=0), self.number("01:00:00:00", drop)
+        origin = self.number(self.start, drop) if self.start else first + 1
+        if origin > first:
+            origin = first // hour * hour
+        return [(self.required().seconds(number - origin), None) for number in numbers]
 
     def required(self) -> FrameRate:
         """The rate of a list that needs one.

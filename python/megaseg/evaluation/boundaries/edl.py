@@ -6,7 +6,6 @@ import re
 
 from megaseg.evaluation.boundaries.clock import Counting, Span
 from megaseg.media.shots.lists.edl import events
-from megaseg.media.timecode import counted, marks_drop
 
 _EVENT = re.compile(r"^\d+\s.*\d:\d\d:\d\d[:;.,]\d\d", re.MULTILINE | re.ASCII)
 _MARKER = re.compile(r"^(?=.*\|M:).*\|C:(\w+)", re.MULTILINE)
@@ -26,17 +25,13 @@ def read(text: str, counting: Counting) -> list[Span]:
     Raises:
         FeatureError: no frame rate, or an event that cannot be read; names the line.
     """
-    rate = counting.required()
-
-    def number(timecode: str, drop: bool) -> int:
-        return counted(timecode, rate.base, drop=drop or rate.drop or marks_drop(timecode))
-
-    drop, found = events(text, number)
+    drop, found = events(text, counting.number)
     colours = _MARKER.findall(text)
-    origin = number(counting.start, drop) if counting.start else found[0][0] + 1
-    if origin > found[0][0]:
-        hour = number("01:00:00:00", drop)
-        origin = found[0][0] // hour * hour if colours else found[0][0]
-    if len(colours) == len(found) and not {*colours} <= {*_OTHERS}:
-        found = [event for event, colour in zip(found, colours, strict=True) if colour not in _OTHERS]
-    return [(rate.seconds(begin - origin), None if colours else rate.seconds(end - origin)) for begin, end in found]
+    if colours:
+        if len(colours) == len(found) and not {*colours} <= {*_OTHERS}:
+            found = [event for event, colour in zip(found, colours, strict=True) if colour not in _OTHERS]
+        return counting.of_markers([begin for begin, _ in found], drop)
+    rate, origin = counting.required(), found[0][0]
+    if counting.start and counting.number(counting.start, drop) <= origin:
+        origin = counting.number(counting.start, drop)
+    return [(rate.seconds(begin - origin), rate.seconds(end - origin)) for begin, end in found]

@@ -24,8 +24,8 @@ export class Importance {
         ),
       };
     });
-    this.none = h("p", { class: "quiet" });
-    this.element = h("div", { class: "shares" }, ...this.rows.map(({ row }) => row), this.none);
+    this.title = h("p", { class: "quiet" });
+    this.element = h("div", { class: "shares" }, this.title, ...this.rows.map(({ row }) => row));
   }
 
   show(cut) {
@@ -36,8 +36,13 @@ export class Importance {
       bar.style.width = `${100 * (shares?.[place] ?? 0)}%`;
       say(share, `${Math.round(100 * (shares?.[place] ?? 0))}%`);
     }
-    say(this.none, shares ? "" : "Importance of the modalities is not known here.");
-    this.none.hidden = Boolean(shares);
+    say(this.title, this.titleOf(cut, shares));
+  }
+
+  titleOf(cut, shares) {
+    if (!shares) return "What each modality says is not known here.";
+    const decided = this.film.decided.get(cut);
+    return shares.some(Boolean) ? `What speaks for “${decided}”` : `No modality speaks for “${decided}”`;
   }
 }
 

@@ -33,6 +33,7 @@ export class Film {
   setImportance(importance) {
     this.modalities = importance?.modalities ?? [];
     this.shares = new Map((importance?.shots ?? []).map((shot, place) => [shot, importance.shares[place]]));
+    this.decided = new Map((importance?.shots ?? []).map((shot, place) => [shot, importance.names[place]]));
   }
 
   get cuts() {
