@@ -60,6 +60,7 @@ def test_a_film_a_text_and_features_are_shown(visit: Open) -> None:
     assert shown.page.locator("h1").inner_text() == "The Lamp"
     assert f"{len(film.scenes)} scenes" in shown.page.locator("#facts").inner_text()
     assert shown.page.locator(".card img").first.get_attribute("src").startswith("data:image/png;base64,")
+    assert shown.run("m.views.curve.zoom(0); return m.views.curve.view[1] - m.views.curve.view[0];") >= 4
     text = random_film(acts=False, timed=False)
     words = visit(text).page.locator(".card .frame-text").all_inner_texts()
     assert text.source is not None

@@ -22,6 +22,7 @@ const COLOURS = [
   "act-4",
   "act-5",
 ];
+const LEAST = 4; // seconds, or shots, that are in view however near: some of the labels
 const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200]; // seconds between labels
 
 export class Curve {
@@ -70,7 +71,7 @@ export class Curve {
   zoom(factor, at = this.store.film.at(this.store.cursor)) {
     const { begin, end } = this.store.film;
     const [from, to] = this.view;
-    const length = Math.max((end - begin) / 400, Math.min(end - begin, (to - from) * factor));
+    const length = Math.min(end - begin, Math.max((end - begin) / 400, LEAST, (to - from) * factor));
     const share = Math.max(0, Math.min(1, (at - from) / (to - from)));
     this.pan(at - share * length, length);
   }
