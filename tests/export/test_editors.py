@@ -12,6 +12,7 @@ from fractions import Fraction
 from typing import Any
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -267,6 +268,20 @@ def test_acts_are_coloured() -> None:
     assert len(set(colours)) == 3
     points = ElementTree.fromstring(export(movie, "fcpxml")).findall(".//marker[@completed='0']")
     assert [point.get("value") for point in points] == ["turning point 1", "turning point 2"]
+
+
+@pytest.mark.parametrize(("rate", "lead"), [("25", 23), ("59.94", 21), ("23.976", 45)])
+def test_the_first_picture_is_frame_0_where_sound_leads_it(rate: str, lead: int) -> None:
+    ends = on_frames(parse(rate), [100, 175, 2000], Fraction(1, 1000)) + lead
+    starts = np.r_[lead, ends[:-1]]
+    own = result(np.column_stack([starts, ends]), ends=(0, 1), frame_rate=parse(rate).exact, name="a.mkv")
+    kept = read(export(own, "otio"), "otio_json")
+    assert bounds(clips_of(kept)) == [0, 100, 175, 2000]
+    first, _, last = csv.DictReader(export(own, "csv").decode().splitlines())
+    assert (first["Start Frame"], first["End Frame"], last["End Frame"]) == ("1", "100", "2000")
+    assert first["Start Time (seconds)"] == f"{lead / 1000:.3f}", "times stay those of the presentation"
+    moved = read(export(own, "otio", offset=Fraction(-50) / parse(rate).exact), "otio_json")
+    assert bounds(clips_of(moved)) == [0, 50, 125, 1950]
 
 
 def test_gaps_between_shots_stay_gaps() -> None:

@@ -17,6 +17,7 @@ from megaseg.export.text import one_line, shortened
 from megaseg.media.timecode import FrameRate, can_drop, conformed, marks_drop, parse
 
 WORDS = 48  # letters of a scene's first words in its name
+LEAD = 1  # second: sound leads the first picture by less, pictures that begin later are meant to
 FARTHEST = 10**6  # seconds: no film is longer, no offset larger
 
 
@@ -62,6 +63,7 @@ class Timeline:
     scenes: tuple[Part, ...]
     acts: tuple[Part, ...]
     points: tuple[Mark, ...]
+    lead: Fraction  # seconds from the start of the presentation to the first picture, which is frame 0
     duration: Fraction  # seconds from the start of the presentation to the last part's end
     rate: FrameRate | None
     start_frame: int
@@ -124,6 +126,7 @@ class Timeline:
                 for point in result.turning_points
                 if (begin := _start(result, point.shot) + shift) >= 0
             ),
+            lead=_lead(result),
             duration=max(scenes[-1].end + shift, Fraction(0)),
             rate=rate,
             start_frame=start_frame,
@@ -182,6 +185,12 @@ def _start(result: Segmentation, shot: int) -> Fraction:
     if result.times is None or result.time_base is None:
         return Fraction(0)
     return int(result.times[shot, 0]) * result.time_base
+
+
+def _lead(result: Segmentation) -> Fraction:
+    """Seconds of sound before the first picture, such as the 23 ms that AAC begins with."""
+    first = _start(result, 0)
+    return first if 0 < first < LEAD else Fraction(0)
 
 
 def _parts(result: Segmentation, track: Track, acts: Sequence[Part], captions: Sequence[str]) -> tuple[Part, ...]:
