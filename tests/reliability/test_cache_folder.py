@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
@@ -235,6 +236,12 @@ def test_a_file_system_without_locks_is_used_without(tmp_path: Path, monkeypatch
     monkeypatch.setattr(fcntl, "flock", none)
     with locked(tmp_path, wait=0), locked(tmp_path, wait=0):
         pass
+
+
+def test_a_write_that_fails_names_its_file(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No space left on device: '.*film.json'"), atomic_write(tmp_path / "film.json"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # as a full disk does
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_new_file_has_the_permissions_of_any_other_and_no_umask_is_touched(

@@ -108,7 +108,9 @@ def _format_of_file(path: Path, formats: Sequence[Format]) -> Format | None:
     """The only format of a file with its suffix; None for a folder and for any other file."""
     if path.is_dir() or len(formats) > 1:
         return None
-    fitting = [one for one in formats or all_formats() if path.name.lower().endswith(one.suffix)]
+    if formats:  # captions.vtt as well as film.chapters.vtt
+        return formats[0] if path.suffix.lower() == Path(formats[0].suffix).suffix else None
+    fitting = [one for one in all_formats() if path.name.lower().endswith(one.suffix)]
     return max(fitting, key=lambda one: len(one.suffix), default=None)
 
 

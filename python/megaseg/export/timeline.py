@@ -115,6 +115,9 @@ class Timeline:
         acts = _parts(result, result.tracks["acts"], (), ()) if "acts" in result.tracks else ()
         captions = source.captions if source else ()
         scenes = acts if tracks[0].name == "acts" else _parts(result, tracks[0], acts, captions)
+        duration = scenes[-1].end + shift
+        if result.times is not None and duration <= 0:
+            raise FeatureError(f"offset: expected one that leaves some of the film, got {float(shift):g} seconds")
         named = media or (source.name if source else None)
         return cls(
             result=result,
@@ -127,7 +130,7 @@ class Timeline:
                 if (begin := _start(result, point.shot) + shift) >= 0
             ),
             lead=_lead(result),
-            duration=max(scenes[-1].end + shift, Fraction(0)),
+            duration=duration,
             rate=rate,
             start_frame=start_frame,
             size=source.size if source else None,
