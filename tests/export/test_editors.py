@@ -8,6 +8,7 @@ import itertools
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 from xml.etree import ElementTree
@@ -284,6 +285,16 @@ def test_the_first_picture_is_frame_0_where_sound_leads_it(rate: str, lead: int)
     assert bounds(clips_of(moved)) == [0, 50, 125, 1950]
 
 
+@pytest.mark.parametrize("name", ["resolve", "avid", "premiere", "fcp7"])
+def test_acts_alone_are_marked_once_and_as_ranges(name: str) -> None:
+    both = result([1000, 2000, 3000, 9000], tps=[0, 2], frame_rate=Fraction(25))
+    text = export(replace(both, tracks={"acts": both.tracks["acts"]}), name).decode()
+    marks = text[text.index("<marker>") :] if name == "fcp7" else text
+    assert marks.count("Act 3 · after turning point 2") == 1
+    ranges = {"resolve": "|D:150\n", "avid": "\t150\n", "premiere": "00:00:03:00,00:00:09:00", "fcp7": "<out>225</out>"}
+    assert ranges[name] in marks
+
+
 def test_gaps_between_shots_stay_gaps() -> None:
     movie = result([(0, 1000), (1480, 2000), (2000, 3000)], ends=[0, 1], frame_rate=Fraction(25))
     for name, adapter in (("edl", "cmx_3600"), ("otio", "otio_json"), ("fcp7", "fcp_xml"), ("fcpxml", "fcpx_xml")):
@@ -346,5 +357,7 @@ def test_what_a_format_cannot_say(name: str) -> None:
         export(result([1000, 2000]), name, frame_rate="28.7")
     with pytest.raises(FeatureError, match=f"times: expected a result with the times of its shots for {name}"):
         export(result([1000, 2000], base=None), name, frame_rate=25)
+    with pytest.raises(FeatureError, match="times: expected a film of at most 1000000 seconds, got 2e"):
+        export(result([1000, 2000], Fraction(10**40)), name, frame_rate=25)
     assert export(result([1000, 2000], frame_rate=Fraction(287, 10)), name), "a variable rate has a nearest one"
     assert parse("28.7").standard is False

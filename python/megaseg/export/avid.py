@@ -17,7 +17,7 @@ SCENE_TRACK, ACT_TRACK = "V1", "TC1"
 def write(timeline: Timeline) -> bytes:
     """A line a marker: user, timecode, track, colour, text, and its length in frames."""
     lines = []
-    for span in spans(timeline, timeline.scenes):
+    for span in spans(timeline, timeline.marked):
         colour = SCENES[((span.part.act or 1) - 1) % len(SCENES)]
         lines.append((span.first, SCENE_TRACK, colour, _text(span.part), 1))
     lines += [(s.first, ACT_TRACK, ACT, _text(s.part), s.frames) for s in spans(timeline, timeline.acts)]

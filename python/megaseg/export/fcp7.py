@@ -29,7 +29,7 @@ def write(timeline: Timeline) -> bytes:
         _rate(timeline),
         _timecode(timeline),
         media,
-        *_markers(timeline, scenes),
+        *_markers(timeline),
         id="sequence-1",
     )
     return document(element("xmeml", sequence, version=5), "xmeml")
@@ -91,10 +91,11 @@ def _file(timeline: Timeline) -> Element:
     )
 
 
-def _markers(timeline: Timeline, scenes: Sequence[Span]) -> list[Element]:
+def _markers(timeline: Timeline) -> list[Element]:
     points = [_marker(point, frame_at(timeline, point.seconds), -1) for point in timeline.points]
     acts = [_marker(span.part, span.first, span.end) for span in spans(timeline, timeline.acts)]
-    return [*acts, *(_marker(span.part, span.first, -1) for span in scenes), *points]
+    scenes = [_marker(span.part, span.first, -1) for span in spans(timeline, timeline.marked)]
+    return [*acts, *scenes, *points]
 
 
 def _marker(part: Part | Mark, first: int, end: int) -> Element:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from megaseg.errors import FeatureError
-from megaseg.export.timeline import Timeline
+from megaseg.export.timeline import FARTHEST, Timeline
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,10 @@ class Format:
         """
         if self.timed and not timeline.timed:
             raise FeatureError(f"times: expected a result with the times of its shots for {self.name}, got none")
+        if self.timed and timeline.duration > FARTHEST:
+            raise FeatureError(
+                f"times: expected a film of at most {FARTHEST} seconds, got {float(timeline.duration):g}"
+            )
         if self.framed:
             if timeline.rate is None:
                 raise FeatureError(f"frame_rate: expected one for {self.name}, such as 25 or 29.97df, got none")

@@ -18,7 +18,7 @@ def write(timeline: Timeline) -> bytes:
     """Acts are segmentation markers, scenes and turning points comments; by their first frames, acts first."""
     rate = rate_of(timeline)
     marks: list[tuple[int, int, int, Part | Mark]] = []
-    for kind, parts in enumerate((timeline.acts, timeline.scenes)):
+    for kind, parts in enumerate((timeline.acts, timeline.marked)):
         marks += [(span.first, kind, span.end, span.part) for span in spans(timeline, parts)]
     marks += [((frame := frame_at(timeline, point.seconds)), len(KINDS) - 1, frame, point) for point in timeline.points]
     output = io.StringIO()

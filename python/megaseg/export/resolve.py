@@ -21,7 +21,7 @@ def write(timeline: Timeline) -> bytes:
     Resolve keeps one marker a frame: where there are several, the first has the names of the others in its note.
     """
     markers: dict[int, list[_Marker]] = {}
-    for span in spans(timeline, timeline.scenes):
+    for span in spans(timeline, timeline.marked):
         act = span.part.act
         colour = NO_ACT if act is None else ACTS[(act - 1) % len(ACTS)]
         markers.setdefault(span.first, []).append(_Marker(span.part, colour, 1))

@@ -78,6 +78,11 @@ class Timeline:
         return self.result.times is not None and self.result.time_base is not None
 
     @property
+    def marked(self) -> tuple[Part, ...]:
+        """The scenes that marker lists have: none where the acts are the parts, which have markers of their own."""
+        return () if self.scenes == self.acts else self.scenes
+
+    @property
     def file_name(self) -> str:
         """The film's file without its folders."""
         return PurePath(self.media).name
@@ -116,7 +121,7 @@ class Timeline:
         captions = source.captions if source else ()
         scenes = acts if tracks[0].name == "acts" else _parts(result, tracks[0], acts, captions)
         duration = scenes[-1].end + shift
-        if result.times is not None and duration <= 0:
+        if shift and result.times is not None and duration <= 0:
             raise FeatureError(f"offset: expected one that leaves some of the film, got {float(shift):g} seconds")
         named = media or (source.name if source else None)
         return cls(
@@ -130,7 +135,7 @@ class Timeline:
                 if (begin := _start(result, point.shot) + shift) >= 0
             ),
             lead=_lead(result),
-            duration=duration,
+            duration=max(duration, Fraction(0)),
             rate=rate,
             start_frame=start_frame,
             size=source.size if source else None,
