@@ -107,11 +107,11 @@ def test_segment_writes_every_format(run: Run, movie: Path, scene_checkpoint: Pa
 def test_a_format_that_cannot_say_a_movie_stops_no_other(
     run: Run, movie: Path, scene_checkpoint: Path, tmp_path: Path
 ) -> None:
-    arguments = ("segment", str(movie), "-c", str(scene_checkpoint), "--format", "edl,csv", "-o", str(tmp_path / "out"))
-    code, _, err = run(*arguments)
+    arguments = ("segment", str(movie), "-c", str(scene_checkpoint), "-o", str(tmp_path / "out"))
+    code, _, err = run(*arguments, "--format", "edl,csv,otio")
     assert code == 2
     assert (
-        "movie.npz: frame_rate: expected one for edl, such as 25 or 29.97df, got none; megaseg export takes "
+        "movie.npz: edl, otio: frame_rate: expected one such as 25 or 29.97df, got none; megaseg export takes "
         "--frame-rate" in err
     )
     assert [file.name for file in (tmp_path / "out").iterdir()] == ["movie.csv"]

@@ -351,11 +351,11 @@ def test_names_come_back_as_the_format_can_say_them(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["edl", "resolve", "otio", "fcp7", "fcpxml", "premiere", "avid"])
 def test_what_a_format_cannot_say(name: str) -> None:
-    with pytest.raises(FeatureError, match=f"frame_rate: expected one for {name}, such as 25 or 29.97df, got none"):
+    with pytest.raises(FeatureError, match="frame_rate: expected one such as 25 or 29.97df, got none"):
         export(result([1000, 2000]), name)
-    with pytest.raises(FeatureError, match=f"frame_rate: expected a whole rate .* for {name}, got 28.7"):
+    with pytest.raises(FeatureError, match="frame_rate: expected a whole rate .*, got 28.7"):
         export(result([1000, 2000]), name, frame_rate="28.7")
-    with pytest.raises(FeatureError, match=f"times: expected a result with the times of its shots for {name}"):
+    with pytest.raises(FeatureError, match="times: expected a result with the times of its shots, got none"):
         export(result([1000, 2000], base=None), name, frame_rate=25)
     with pytest.raises(FeatureError, match="times: expected a film of at most 1000000 seconds, got 2e"):
         export(result([1000, 2000], Fraction(10**40)), name, frame_rate=25)

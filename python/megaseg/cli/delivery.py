@@ -151,21 +151,21 @@ def write_files(timeline: Timeline, files: Sequence[File]) -> None:
     """Write a movie's files, each whole or not at all; what one format cannot say does not stop the others.
 
     Raises:
-        FeatureError: what formats cannot say, in one message.
+        FeatureError: what formats cannot say, in one message that names them.
     """
-    refused: list[str] = []
+    refused: dict[str, list[str]] = {}  # formats by the reason
     rendered: dict[Path, bytes] = {}
     for file in files:
         try:
             rendered[file.path] = file.format.render(timeline)
         except FeatureError as error:
-            refused.append(str(error))
+            refused.setdefault(str(error), []).append(file.format.name)
     for folder in {path.parent for path in rendered}:
         folder.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor() as writers:  # disks keep several files safe in about the time of one
         list(writers.map(_write, rendered, rendered.values()))
     if refused:
-        raise FeatureError("; ".join(dict.fromkeys(refused)))
+        raise FeatureError("; ".join(f"{', '.join(names)}: {reason}" for reason, names in refused.items()))
 
 
 def _write(path: Path, data: bytes) -> None:
