@@ -145,7 +145,11 @@ def test_ad_breaks_are_those_of_the_files(visit: Open) -> None:
 
 @pytest.mark.slow
 def test_names_and_chapters_are_those_of_the_files(visit: Open) -> None:
-    for result in (random_film(seed=2), random_film(timed=False), random_film(acts=False, words=False)):
+    punctuated = random_film(seed=2)
+    assert punctuated.source is not None
+    captions = tuple(f"{'word ' * 7}{'w' * (place % 20)}, {'more ' * 9}" for place in range(punctuated.num_shots))
+    own = dataclasses.replace(punctuated, source=dataclasses.replace(punctuated.source, captions=captions))
+    for result in (random_film(seed=2), own, random_film(timed=False), random_film(acts=False, words=False)):
         named = dataclasses.replace(result, names={"scenes": {0: HOSTILE}})
         shown = visit(named)
         names = shown.run("return m.store.scenes.map((scene, place) => m.sceneName(m.store, place));")

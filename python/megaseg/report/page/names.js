@@ -11,12 +11,12 @@ export function oneLine(text) {
 }
 
 /** The first words of a text, at most so many letters. */
-function shortened(text, most = WORDS) {
+export function shortened(text, most = WORDS) {
   const letters = [...oneLine(text)];
   if (letters.length <= most) return letters.join("");
   const begin = letters.slice(0, most - 1).join("");
   const cut = begin.lastIndexOf(" ");
-  const words = letters[most - 1] !== " " && cut >= 0 ? begin.slice(0, cut) : begin;
+  const words = /[\p{L}\p{N}]/u.test(letters[most - 1]) && cut >= 0 ? begin.slice(0, cut) : begin;
   return `${words.replace(/[ ,;:.\-–—]+$/, "")}…`;
 }
 
