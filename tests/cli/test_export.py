@@ -108,13 +108,14 @@ def test_a_format_that_cannot_say_a_movie_stops_no_other(
     run: Run, movie: Path, scene_checkpoint: Path, tmp_path: Path
 ) -> None:
     arguments = ("segment", str(movie), "-c", str(scene_checkpoint), "-o", str(tmp_path / "out"))
-    code, _, err = run(*arguments, "--format", "edl,csv,otio")
+    code, _, err = run(*arguments, "--format", "edl,csv,otio", "--report", str(tmp_path / "movie.html"))
     assert code == 2
     assert (
         "movie.npz: edl, otio: frame_rate: expected one such as 25 or 29.97df, got none; megaseg export takes "
         "--frame-rate" in err
     )
     assert [file.name for file in (tmp_path / "out").iterdir()] == ["movie.csv"]
+    assert (tmp_path / "movie.html").is_file()
 
 
 @pytest.mark.parametrize(
@@ -123,6 +124,10 @@ def test_a_format_that_cannot_say_a_movie_stops_no_other(
         (("--format", "csv"), "--output: expected a folder with --format, got none"),
         (("--format", "csv", "-o", "-"), "--output: expected a folder with --format, got -"),
         (("--format", "csv,docx", "-o", "{tmp}/out"), "format: expected one of json"),
+        (
+            ("--format", "csv", "-o", "{tmp}", "--shots", "{tmp}/movie.csv"),
+            "movie.csv: expected another file than the one",
+        ),
         (("--format", "csv,edl", "-o", "{movie}"), "movie.npz: expected a .csv file or a folder, got another file"),
     ],
 )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from rich import box
@@ -88,6 +89,18 @@ def targets(
     if output_path.exists() and not output_path.is_dir():
         raise FeatureError(f"{output_path}: expected a {wanted[0].suffix} file or a folder, got another file")
     return in_folder(names, output_path, wanted)
+
+
+def require_not_read(files: Iterable[Sequence[File]], *read: Path | None) -> None:
+    """Check that no file to write is one that is read, such as a list of shots in the same folder.
+
+    Raises:
+        FeatureError: one that is.
+    """
+    own = {path.resolve() for path in read if path is not None}
+    for file in chain.from_iterable(files):
+        if file.path.resolve() in own:
+            raise FeatureError(f"{file.path}: expected another file than the one that is read, which is left as it is")
 
 
 def in_folder(names: list[str], folder: Path, formats: Sequence[Format]) -> list[tuple[File, ...]]:

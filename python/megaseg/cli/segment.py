@@ -33,7 +33,7 @@ from megaseg.cli.console import (
     print_warnings,
     progress,
 )
-from megaseg.cli.delivery import Movie, formats_of, save, show, targets, to_stdout
+from megaseg.cli.delivery import Movie, formats_of, require_not_read, save, show, targets, to_stdout
 from megaseg.cli.edits import KeepOption, edits_for
 from megaseg.cli.film import (
     DetectorOption,
@@ -100,6 +100,7 @@ def segment(
         failures.end(0)
     edits = None if keep is None else edits_for(keep, len(movies) + len(failures))
     files = targets([movie.name for movie in movies], output_path, formats=formats, failed=len(failures))
+    require_not_read(files, shots, subtitles)
     views = Views(plot, report, contact_sheet).checked(len(movies) + len(failures))
     require_one_film(sum(isinstance(movie, Video) for movie in movies), shots, subtitles)
     decision: dict[str, Any] = {
@@ -124,8 +125,10 @@ def segment(
                     found = views.segment(pipeline, opened, keep=edits, **decision)
                 print_warnings(found.result.remarks)
                 own = Movie(movie.name, movie, row_of(movie, pipeline))
-                save(found.result, own, own_files, ads)
-                views.write(found, own, ads)
+                try:
+                    save(found.result, own, own_files, ads)
+                finally:  # what a format cannot say costs no view
+                    views.write(found, own, ads)
                 show(found.result, own, json or to_stdout(output_path))
                 done += 1
             bar.advance(bar.task_ids[0])
