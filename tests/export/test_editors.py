@@ -167,6 +167,7 @@ def test_fcpxml(film: tuple[Segmentation, FrameRate, list[int]], start: str) -> 
     assert sequence is not None
     assert (seconds(sequence.get("tcStart")), sequence.get("tcFormat")) == (first, "DF" if rate.drop else "NDF")
     assert seconds(sequence.get("duration")) == frames[-1] / rate.exact
+    assert {clip.get("tcFormat") for clip in root.iter("asset-clip")} == {sequence.get("tcFormat")}
     ranges = root.findall("./library/event/asset-clip/keyword")
     assert len(ranges) == len(movie.acts)
     assert sum(seconds(act.get("duration")) for act in ranges) == (frames[-1] / rate.exact if ranges else 0)

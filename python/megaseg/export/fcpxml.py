@@ -88,7 +88,8 @@ class _Times:
 
     def film(self, name: str) -> dict[str, str]:
         """Attributes of the whole film as a clip."""
-        return {"ref": "r2", "name": name, "start": self.at(0), "duration": self.length(self.frames), "format": "r1"}
+        own = {"ref": "r2", "name": name, "start": self.at(0), "duration": self.length(self.frames)}
+        return {**own, "format": "r1", "tcFormat": self.kind}
 
     def marker(self, name: str, frame: int, note: str, **done: int) -> Element:
         return element("marker", start=self.at(frame), duration=self.length(1), value=name, note=note, **done)
