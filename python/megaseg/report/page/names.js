@@ -6,7 +6,7 @@ const BREAKS = /[\v\f\x1c-\x1e\x85\u2028\u2029]/g;
 const BLANKS = /[\t\n\r \xa0\u1680\u2000-\u200a\u202f\u205f\u3000]+/g;
 
 /** A text on one line, blanks singly; what no file can hold is replaced. */
-export function oneLine(text) {
+function oneLine(text) {
   return text.replace(BREAKS, " ").replace(IMPOSSIBLE, "\ufffd").replace(BLANKS, " ").replace(/^ | $/g, "");
 }
 
