@@ -41,7 +41,8 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     A reader sees the old file or the whole new one, never a part.
     """
     target = Path(path)
-    temporary = target.parent / f".{target.name}.{secrets.token_urlsafe(6)}{target.suffix}"
+    name = os.fsencode(target.name)[:100].decode(errors="ignore")  # never longer than the longest that files may have
+    temporary = target.parent / f".{name}.{secrets.token_urlsafe(6)}{target.suffix}"
     handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     mode = stat.S_IMODE(os.fstat(handle).st_mode)
     os.close(handle)
@@ -51,8 +52,10 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(target)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:  # of a write, such as on a full disk
+            error.filename = str(target)
         raise
 
 

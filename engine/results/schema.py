@@ -151,8 +151,8 @@ def parse_json(text: str) -> Any:
         FeatureError: not JSON.
     """
     try:
-        return json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+        return json.loads(text.removeprefix("\ufeff"))  # some text editors begin a file with it
+    except (ValueError, RecursionError) as error:  # no JSON, or a number of thousands of digits
         raise FeatureError(f"result: expected JSON, got: {error}") from error
 
 

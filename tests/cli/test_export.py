@@ -50,6 +50,8 @@ def test_export_writes_a_file_a_folder_or_stdout(run: Run, kept: Path, tmp_path:
     files = (tmp_path / "a.txt", tmp_path / "b.edl", tmp_path / "new" / "out" / "The Harbour.edl")
     assert {file.read_text(encoding="utf-8") for file in files} == {out}
     assert (tmp_path / "new" / "out" / "The Harbour.otio").is_file()
+    assert run("export", str(kept), "--format", "vtt", "-o", f"{tmp_path}/one/")[0] == 0, "a folder has no suffix"
+    assert (tmp_path / "one" / "The Harbour.chapters.vtt").is_file()
 
 
 def test_options_of_the_clock_reach_the_files(run: Run, kept: Path) -> None:
@@ -98,19 +100,22 @@ def test_segment_writes_every_format(run: Run, movie: Path, scene_checkpoint: Pa
     assert Segmentation.from_json((out / "movie.json").read_text(encoding="utf-8")).num_shots == 12
     assert run(*segment, "-o", str(tmp_path / "one.csv"))[0] == 0
     assert (tmp_path / "one.csv").read_bytes() == (out / "movie.csv").read_bytes()
+    assert run(*segment, "--format", "vtt", "-o", str(tmp_path / "two.vtt"))[0] == 0
+    assert (tmp_path / "two.vtt").read_bytes().startswith(b"WEBVTT")
 
 
 def test_a_format_that_cannot_say_a_movie_stops_no_other(
     run: Run, movie: Path, scene_checkpoint: Path, tmp_path: Path
 ) -> None:
-    arguments = ("segment", str(movie), "-c", str(scene_checkpoint), "--format", "edl,csv", "-o", str(tmp_path / "out"))
-    code, _, err = run(*arguments)
+    arguments = ("segment", str(movie), "-c", str(scene_checkpoint), "-o", str(tmp_path / "out"))
+    code, _, err = run(*arguments, "--format", "edl,csv,otio", "--report", str(tmp_path / "movie.html"))
     assert code == 2
     assert (
-        "movie.npz: frame_rate: expected one for edl, such as 25 or 29.97df, got none; megaseg export takes "
+        "movie.npz: edl, otio: frame_rate: expected one such as 25 or 29.97df, got none; megaseg export takes "
         "--frame-rate" in err
     )
     assert [file.name for file in (tmp_path / "out").iterdir()] == ["movie.csv"]
+    assert (tmp_path / "movie.html").is_file()
 
 
 @pytest.mark.parametrize(
@@ -119,6 +124,10 @@ def test_a_format_that_cannot_say_a_movie_stops_no_other(
         (("--format", "csv"), "--output: expected a folder with --format, got none"),
         (("--format", "csv", "-o", "-"), "--output: expected a folder with --format, got -"),
         (("--format", "csv,docx", "-o", "{tmp}/out"), "format: expected one of json"),
+        (
+            ("--format", "csv", "-o", "{tmp}", "--shots", "{tmp}/movie.csv"),
+            "movie.csv: expected another file than the one",
+        ),
         (("--format", "csv,edl", "-o", "{movie}"), "movie.npz: expected a .csv file or a folder, got another file"),
     ],
 )

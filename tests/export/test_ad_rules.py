@@ -49,6 +49,12 @@ def test_of_equal_worth_the_earlier_break_stays() -> None:
     assert choose(AdRules(), times, values, 3600.0).tolist() == [0, 2]
 
 
+def test_any_number_an_hour_is_a_limit() -> None:
+    times, values = np.array([400.0, 800.0]), np.ones(2)
+    assert choose(AdRules(spacing=0, per_hour=1e308), times, values, 3600.0).tolist() == [0, 1]
+    assert choose(AdRules(spacing=0, per_hour=0), times, values, 3600.0).tolist() == []
+
+
 def test_head_tail_and_speech_are_protected() -> None:
     rules = AdRules(head=100, tail=200)
     times = np.array([99.0, 100.0, 400.0, 450.0, 500.0, 800.0, 801.0])

@@ -142,6 +142,17 @@ def test_youtube_shows_the_chapters(result: Segmentation) -> None:
         assert all(b - a >= 10 for a, b in zip(starts, [*starts[1:], end], strict=True))
 
 
+def test_youtube_has_room_for_all_chapters_of_a_long_film() -> None:
+    said = ["What the lighthouse keeper says is longer than it needs to be, as ever"] * 150
+    long = film([60_000 * (shot + 1) for shot in range(150)], ends=range(149), name="a.mp4", captions=said)
+    text = export(long, "youtube").decode()
+    assert len(text.encode()) <= 5000
+    assert len(text.splitlines()) == 150
+    assert "0:01:00 Scene 2 · What" in text
+    short = film([20_000, 60_000, 90_000], ends=[0, 1], names={"scenes": {0: "n" * 900}})
+    assert "n" * 900 in export(short, "youtube").decode()
+
+
 def test_youtube_leaves_out_what_is_too_short_for_it() -> None:
     ends = [5, 30, 38, 60, 95, 100]
     result = film(ends, Fraction(1), ends=range(5))

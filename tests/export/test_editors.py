@@ -8,10 +8,12 @@ import itertools
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -165,6 +167,7 @@ def test_fcpxml(film: tuple[Segmentation, FrameRate, list[int]], start: str) -> 
     assert sequence is not None
     assert (seconds(sequence.get("tcStart")), sequence.get("tcFormat")) == (first, "DF" if rate.drop else "NDF")
     assert seconds(sequence.get("duration")) == frames[-1] / rate.exact
+    assert {clip.get("tcFormat") for clip in root.iter("asset-clip")} == {sequence.get("tcFormat")}
     ranges = root.findall("./library/event/asset-clip/keyword")
     assert len(ranges) == len(movie.acts)
     assert sum(seconds(act.get("duration")) for act in ranges) == (frames[-1] / rate.exact if ranges else 0)
@@ -269,6 +272,30 @@ def test_acts_are_coloured() -> None:
     assert [point.get("value") for point in points] == ["turning point 1", "turning point 2"]
 
 
+@pytest.mark.parametrize(("rate", "lead"), [("25", 23), ("59.94", 21), ("23.976", 45)])
+def test_the_first_picture_is_frame_0_where_sound_leads_it(rate: str, lead: int) -> None:
+    ends = on_frames(parse(rate), [100, 175, 2000], Fraction(1, 1000)) + lead
+    starts = np.r_[lead, ends[:-1]]
+    own = result(np.column_stack([starts, ends]), ends=(0, 1), frame_rate=parse(rate).exact, name="a.mkv")
+    kept = read(export(own, "otio"), "otio_json")
+    assert bounds(clips_of(kept)) == [0, 100, 175, 2000]
+    first, _, last = csv.DictReader(export(own, "csv").decode().splitlines())
+    assert (first["Start Frame"], first["End Frame"], last["End Frame"]) == ("1", "100", "2000")
+    assert first["Start Time (seconds)"] == f"{lead / 1000:.3f}", "times stay those of the presentation"
+    moved = read(export(own, "otio", offset=Fraction(-50) / parse(rate).exact), "otio_json")
+    assert bounds(clips_of(moved)) == [0, 50, 125, 1950]
+
+
+@pytest.mark.parametrize("name", ["resolve", "avid", "premiere", "fcp7"])
+def test_acts_alone_are_marked_once_and_as_ranges(name: str) -> None:
+    both = result([1000, 2000, 3000, 9000], tps=[0, 2], frame_rate=Fraction(25))
+    text = export(replace(both, tracks={"acts": both.tracks["acts"]}), name).decode()
+    marks = text[text.index("<marker>") :] if name == "fcp7" else text
+    assert marks.count("Act 3 · after turning point 2") == 1
+    ranges = {"resolve": "|D:150\n", "avid": "\t150\n", "premiere": "00:00:03:00,00:00:09:00", "fcp7": "<out>225</out>"}
+    assert ranges[name] in marks
+
+
 def test_gaps_between_shots_stay_gaps() -> None:
     movie = result([(0, 1000), (1480, 2000), (2000, 3000)], ends=[0, 1], frame_rate=Fraction(25))
     for name, adapter in (("edl", "cmx_3600"), ("otio", "otio_json"), ("fcp7", "fcp_xml"), ("fcpxml", "fcpx_xml")):
@@ -325,11 +352,13 @@ def test_names_come_back_as_the_format_can_say_them(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["edl", "resolve", "otio", "fcp7", "fcpxml", "premiere", "avid"])
 def test_what_a_format_cannot_say(name: str) -> None:
-    with pytest.raises(FeatureError, match=f"frame_rate: expected one for {name}, such as 25 or 29.97df, got none"):
+    with pytest.raises(FeatureError, match="frame_rate: expected one such as 25 or 29.97df, got none"):
         export(result([1000, 2000]), name)
-    with pytest.raises(FeatureError, match=f"frame_rate: expected a whole rate .* for {name}, got 28.7"):
+    with pytest.raises(FeatureError, match="frame_rate: expected a whole rate .*, got 28.7"):
         export(result([1000, 2000]), name, frame_rate="28.7")
-    with pytest.raises(FeatureError, match=f"times: expected a result with the times of its shots for {name}"):
+    with pytest.raises(FeatureError, match="times: expected a result with the times of its shots, got none"):
         export(result([1000, 2000], base=None), name, frame_rate=25)
+    with pytest.raises(FeatureError, match="times: expected a film of at most 1000000 seconds, got 2e"):
+        export(result([1000, 2000], Fraction(10**40)), name, frame_rate=25)
     assert export(result([1000, 2000], frame_rate=Fraction(287, 10)), name), "a variable rate has a nearest one"
     assert parse("28.7").standard is False

@@ -168,6 +168,8 @@ def test_attachments_and_covers_stay(tmp_path: Path) -> None:
     assert write_chapters(own, other, CHAPTERS[:1]) == ("attachment font.ttf",)
     assert write_chapters(other, tmp_path / "d.mkv", CHAPTERS[:1]) == ()
     assert _attached(tmp_path / "d.mkv") == {"cover.png": _png()}
+    left = write_chapters(other, tmp_path / "e.mov", CHAPTERS[:1])
+    assert [what.split()[0] for what in left] == ["cover"], "QuickTime has no place for one"
 
 
 def _attached(path: Path) -> dict[str, bytes]:

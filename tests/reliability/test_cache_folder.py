@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
@@ -235,6 +236,22 @@ def test_a_file_system_without_locks_is_used_without(tmp_path: Path, monkeypatch
     monkeypatch.setattr(fcntl, "flock", none)
     with locked(tmp_path, wait=0), locked(tmp_path, wait=0):
         pass
+
+
+@pytest.mark.parametrize(
+    "name", ["\N{CJK UNIFIED IDEOGRAPH-6620}" * 83 + ".json", "\udcff\udcfe.json"], ids=["254", "bytes"]
+)
+def test_any_name_that_a_file_may_have_can_be_written(tmp_path: Path, name: str) -> None:
+    with atomic_write(tmp_path / name) as temporary:
+        assert temporary.suffix == ".json"
+        temporary.write_text("whole")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_write_that_fails_names_its_file(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No space left on device: '.*film.json'"), atomic_write(tmp_path / "film.json"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # as a full disk does
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_new_file_has_the_permissions_of_any_other_and_no_umask_is_touched(

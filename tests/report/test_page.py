@@ -21,6 +21,7 @@ from megaseg.errors import FeatureError
 from megaseg.export import export, formats
 from megaseg.export.ads.breaks import breaks
 from megaseg.export.ads.rules import AdRules
+from megaseg.export.frames import frame_at, timecode
 from megaseg.export.timeline import Timeline
 
 Open = Callable[..., Visit]
@@ -156,7 +157,11 @@ def test_ad_breaks_are_those_of_the_files(visit: Open) -> None:
 
 @pytest.mark.slow
 def test_names_and_chapters_are_those_of_the_files(visit: Open) -> None:
-    for result in (random_film(seed=2), random_film(timed=False), random_film(acts=False, words=False)):
+    punctuated = random_film(seed=2)
+    assert punctuated.source is not None
+    captions = tuple(f"{'word ' * 7}{'w' * (place % 20)}, {'more ' * 9}" for place in range(punctuated.num_shots))
+    own = dataclasses.replace(punctuated, source=dataclasses.replace(punctuated.source, captions=captions))
+    for result in (random_film(seed=2), own, random_film(timed=False), random_film(acts=False, words=False)):
         named = dataclasses.replace(result, names={"scenes": {0: HOSTILE}})
         shown = visit(named)
         names = shown.run("return m.store.scenes.map((scene, place) => m.sceneName(m.store, place));")
@@ -167,21 +172,26 @@ def test_names_and_chapters_are_those_of_the_files(visit: Open) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("rate", "timecode"),
-    [("30000/1001", "00:59:50;10"), ("60000/1001", "23:50:00;00"), ("24000/1001", "01:00:00:00"), ("25", None)],
+    ("rate", "start", "lead"),
+    [
+        ("30000/1001", "00:59:50;10", 0),
+        ("60000/1001", "23:50:00;00", 500),
+        ("24000/1001", "01:00:00:00", 0),
+        ("25", None, 550),
+    ],
 )
-def test_timecodes_are_those_of_the_files(visit: Open, rate: str, timecode: str | None) -> None:
+def test_timecodes_are_those_of_the_files(visit: Open, rate: str, start: str | None, lead: int) -> None:
     film = random_film(shots=900)
     assert film.source is not None
-    source = dataclasses.replace(film.source, frame_rate=Fraction(rate), timecode=timecode)
-    counted = dataclasses.replace(film, source=source)
+    assert film.times is not None
+    source = dataclasses.replace(film.source, frame_rate=Fraction(rate), timecode=start)
+    counted = dataclasses.replace(film, source=source, times=film.times + lead)
     found = visit(counted).run("return given.map((cut) => m.whereabouts(m.film, cut));", list(range(899)))
     line = Timeline.of(counted)
-    assert line.rate is not None
-    assert film.times is not None
-    assert film.time_base is not None
-    frames = [line.start_frame + line.rate.frame(int(tick) * film.time_base) for tick in film.times[1:, 0]]
-    assert found == [line.rate.timecode(frame) for frame in frames]
+    assert counted.times is not None
+    assert counted.time_base is not None
+    begins = [int(tick) * counted.time_base for tick in counted.times[1:, 0]]
+    assert found == [timecode(line, frame_at(line, begin)) for begin in begins]
 
 
 def test_edits_are_saved_as_a_result_that_exports(visit: Open, tmp_path: Path) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from rich import box
@@ -90,6 +91,18 @@ def targets(
     return in_folder(names, output_path, wanted)
 
 
+def require_not_read(files: Iterable[Sequence[File]], *read: Path | None) -> None:
+    """Check that no file to write is one that is read, such as a list of shots in the same folder.
+
+    Raises:
+        FeatureError: one that is.
+    """
+    own = {path.resolve() for path in read if path is not None}
+    for file in chain.from_iterable(files):
+        if file.path.resolve() in own:
+            raise FeatureError(f"{file.path}: expected another file than the one that is read, which is left as it is")
+
+
 def in_folder(names: list[str], folder: Path, formats: Sequence[Format]) -> list[tuple[File, ...]]:
     """Files of movies in a folder, each named after its movie.
 
@@ -108,7 +121,9 @@ def _format_of_file(path: Path, formats: Sequence[Format]) -> Format | None:
     """The only format of a file with its suffix; None for a folder and for any other file."""
     if path.is_dir() or len(formats) > 1:
         return None
-    fitting = [one for one in formats or all_formats() if path.name.lower().endswith(one.suffix)]
+    if formats:  # captions.vtt as well as film.chapters.vtt
+        return formats[0] if path.suffix.lower() == Path(formats[0].suffix).suffix else None
+    fitting = [one for one in all_formats() if path.name.lower().endswith(one.suffix)]
     return max(fitting, key=lambda one: len(one.suffix), default=None)
 
 
@@ -149,21 +164,21 @@ def write_files(timeline: Timeline, files: Sequence[File]) -> None:
     """Write a movie's files, each whole or not at all; what one format cannot say does not stop the others.
 
     Raises:
-        FeatureError: what formats cannot say, in one message.
+        FeatureError: what formats cannot say, in one message that names them.
     """
-    refused: list[str] = []
+    refused: dict[str, list[str]] = {}  # formats by the reason
     rendered: dict[Path, bytes] = {}
     for file in files:
         try:
             rendered[file.path] = file.format.render(timeline)
         except FeatureError as error:
-            refused.append(str(error))
+            refused.setdefault(str(error), []).append(file.format.name)
     for folder in {path.parent for path in rendered}:
         folder.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor() as writers:  # disks keep several files safe in about the time of one
         list(writers.map(_write, rendered, rendered.values()))
     if refused:
-        raise FeatureError("; ".join(dict.fromkeys(refused)))
+        raise FeatureError("; ".join(f"{', '.join(names)}: {reason}" for reason, names in refused.items()))
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -30,7 +30,7 @@ def export(
     format: FormatOption = None,
     output_path: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="A file for one format, a folder for several, or - (the default): stdout."),
+        typer.Option("--output", "-o", help="A file of one format, a folder, or - (the default): stdout."),
     ] = None,
     frame_rate: Annotated[
         str | None,
@@ -83,7 +83,7 @@ def _files(formats: Sequence[Format], output_path: Path | None, stem: str) -> Se
         if len(formats) != 1:
             raise FeatureError(f"--output: expected a file or folder for {len(formats)} formats, got none")
         return formats[0]
-    if output_path.is_dir() or len(formats) > 1:
+    if output_path.is_dir() or len(formats) > 1 or (formats and not output_path.suffix):
         if output_path.exists() and not output_path.is_dir():
             raise FeatureError(f"--output: expected a folder for {len(formats)} formats, got the file {output_path}")
         if not formats:

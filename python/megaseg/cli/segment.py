@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -33,7 +34,7 @@ from megaseg.cli.console import (
     print_warnings,
     progress,
 )
-from megaseg.cli.delivery import Movie, formats_of, save, show, targets, to_stdout
+from megaseg.cli.delivery import File, Movie, formats_of, require_not_read, save, show, targets, to_stdout
 from megaseg.cli.edits import KeepOption, edits_for
 from megaseg.cli.film import (
     DetectorOption,
@@ -46,9 +47,10 @@ from megaseg.cli.film import (
 from megaseg.cli.inputs import Failures, hints, path_of, row_of, sources
 from megaseg.cli.stdin import FromOption, NameOption, require_kind
 from megaseg.cli.views import PlotOption, ReportOption, SheetOption, Views
+from megaseg.export.ads.rules import AdRules
 from megaseg.features import VideoExtractor
 from megaseg.media.video import Video
-from megaseg.pipelines import Pipelines
+from megaseg.pipelines import Explained, Pipelines
 
 
 def segment(
@@ -100,6 +102,7 @@ def segment(
         failures.end(0)
     edits = None if keep is None else edits_for(keep, len(movies) + len(failures))
     files = targets([movie.name for movie in movies], output_path, formats=formats, failed=len(failures))
+    require_not_read(files, shots, subtitles)
     views = Views(plot, report, contact_sheet).checked(len(movies) + len(failures))
     require_one_film(sum(isinstance(movie, Video) for movie in movies), shots, subtitles)
     decision: dict[str, Any] = {
@@ -124,9 +127,16 @@ def segment(
                     found = views.segment(pipeline, opened, keep=edits, **decision)
                 print_warnings(found.result.remarks)
                 own = Movie(movie.name, movie, row_of(movie, pipeline))
-                save(found.result, own, own_files, ads)
-                views.write(found, own, ads)
+                _write(found, own, own_files, views, ads)
                 show(found.result, own, json or to_stdout(output_path))
                 done += 1
             bar.advance(bar.task_ids[0])
     failures.end(done)
+
+
+def _write(found: Explained, movie: Movie, files: Sequence[File], views: Views, ads: AdRules) -> None:
+    """Write files, then views: what a format cannot say costs no view."""
+    try:
+        save(found.result, movie, files, ads)
+    finally:
+        views.write(found, movie, ads)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from megaseg.export.formats import Format
-from megaseg.export.frames import rate_of, score_note, spans, timecode
+from megaseg.export.frames import frame_at, score_note, spans, timecode
 from megaseg.export.text import one_line
 from megaseg.export.timeline import Mark, Part, Timeline
 
@@ -16,13 +16,12 @@ SCENE_TRACK, ACT_TRACK = "V1", "TC1"
 
 def write(timeline: Timeline) -> bytes:
     """A line a marker: user, timecode, track, colour, text, and its length in frames."""
-    rate = rate_of(timeline)
     lines = []
-    for span in spans(timeline, timeline.scenes):
+    for span in spans(timeline, timeline.marked):
         colour = SCENES[((span.part.act or 1) - 1) % len(SCENES)]
         lines.append((span.first, SCENE_TRACK, colour, _text(span.part), 1))
     lines += [(s.first, ACT_TRACK, ACT, _text(s.part), s.frames) for s in spans(timeline, timeline.acts)]
-    lines += [(rate.frame(point.seconds), ACT_TRACK, POINT, _text(point), 1) for point in timeline.points]
+    lines += [(frame_at(timeline, point.seconds), ACT_TRACK, POINT, _text(point), 1) for point in timeline.points]
     return "".join(
         f"{USER}\t{timecode(timeline, frame)}\t{track}\t{colour}\t{text}\t{frames}\n"
         for frame, track, colour, text, frames in sorted(lines, key=lambda line: line[0])

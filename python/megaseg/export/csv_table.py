@@ -6,6 +6,7 @@ import csv
 import io
 
 from megaseg.export.formats import Format
+from megaseg.export.frames import frame_at
 from megaseg.export.text import one_line
 from megaseg.export.timeline import Part, Timeline
 from megaseg.media.shots.lists.pyscenedetect import COLUMNS
@@ -38,16 +39,22 @@ def _row(timeline: Timeline, part: Part) -> list[str | int]:
 
 
 def _times(timeline: Timeline, part: Part) -> list[str | int]:
-    """Start, end and length, each as frames, clock and seconds; frames are the first and the last inside, from 1."""
+    """Start, end and length, each as frames, clock and seconds; frames are the first and the last inside."""
     if not timeline.timed:
         return [""] * 9
-    rate = timeline.rate
-    start, end = (None, None) if rate is None else (rate.frame(part.start), rate.frame(part.end))
-    first, last, frames = ("", "", "") if start is None or end is None else (start + 1, end, end - start)
+    first, last, frames = _frames(timeline, part)
     cells: list[str | int] = []
     for number, seconds in ((first, part.start), (last, part.end), (frames, part.end - part.start)):
         cells += [number, clock(seconds), decimal(seconds)]
     return cells
+
+
+def _frames(timeline: Timeline, part: Part) -> tuple[int, int, int] | tuple[str, str, str]:
+    """First and last frame, from 1, and how many."""
+    if timeline.rate is None:
+        return "", "", ""
+    start, end = (frame_at(timeline, seconds) for seconds in (part.start, part.end))
+    return start + 1, end, end - start
 
 
 def cell(text: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from megaseg.export.formats import Format
-from megaseg.export.frames import Span, media_url, rate_of, score_note, spans, timecode
+from megaseg.export.frames import Span, frame_at, media_url, rate_of, score_note, spans, timecode
 from megaseg.export.timeline import Mark, Part, Timeline
 from megaseg.export.xml_file import Element, document, element
 
@@ -25,11 +25,11 @@ def write(timeline: Timeline) -> bytes:
     sequence = element(
         "sequence",
         element("name", timeline.title),
-        element("duration", rate_of(timeline).frame(timeline.duration)),
+        element("duration", frame_at(timeline, timeline.duration)),
         _rate(timeline),
         _timecode(timeline),
         media,
-        *_markers(timeline, scenes),
+        *_markers(timeline),
         id="sequence-1",
     )
     return document(element("xmeml", sequence, version=5), "xmeml")
@@ -61,7 +61,7 @@ def _clip(timeline: Timeline, number: int, span: Span, kind: str, channel: int) 
     clip = element(
         "clipitem",
         element("name", span.part.name),
-        element("duration", rate_of(timeline).frame(timeline.duration)),
+        element("duration", frame_at(timeline, timeline.duration)),
         _rate(timeline),
         *(element(tag, frame) for tag, frame in (("start", span.first), ("end", span.end))),
         *(element(tag, frame) for tag, frame in (("in", span.first), ("out", span.end))),
@@ -84,17 +84,18 @@ def _file(timeline: Timeline) -> Element:
         element("name", timeline.file_name),
         element("pathurl", media_url(timeline)),
         _rate(timeline),
-        element("duration", rate_of(timeline).frame(timeline.duration)),
+        element("duration", frame_at(timeline, timeline.duration)),
         _timecode(timeline),
         media,
         id="file-1",
     )
 
 
-def _markers(timeline: Timeline, scenes: Sequence[Span]) -> list[Element]:
-    points = [_marker(point, rate_of(timeline).frame(point.seconds), -1) for point in timeline.points]
+def _markers(timeline: Timeline) -> list[Element]:
+    points = [_marker(point, frame_at(timeline, point.seconds), -1) for point in timeline.points]
     acts = [_marker(span.part, span.first, span.end) for span in spans(timeline, timeline.acts)]
-    return [*acts, *(_marker(span.part, span.first, -1) for span in scenes), *points]
+    scenes = [_marker(span.part, span.first, -1) for span in spans(timeline, timeline.marked)]
+    return [*acts, *scenes, *points]
 
 
 def _marker(part: Part | Mark, first: int, end: int) -> Element:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from megaseg.export.formats import Format
-from megaseg.export.frames import Span, media_url, rate_of, score_note, spans
+from megaseg.export.frames import Span, frame_at, media_url, rate_of, score_note, spans
 from megaseg.export.timeline import Mark, Timeline
 from megaseg.export.xml_file import Element, document, element
 
@@ -74,8 +74,8 @@ class _Times:
         rate = rate_of(timeline)
         self.rate, self.start = rate.exact, timeline.start_frame
         self.kind = "DF" if rate.drop else "NDF"
-        self.frames = rate.frame(timeline.duration)
-        self.points: list[tuple[Mark, int]] = [(point, rate.frame(point.seconds)) for point in timeline.points]
+        self.frames = frame_at(timeline, timeline.duration)
+        self.points: list[tuple[Mark, int]] = [(point, frame_at(timeline, point.seconds)) for point in timeline.points]
 
     def length(self, frames: int) -> str:
         """So many frames, such as ``24024/24000s``: a multiple of the frame's duration, never reduced."""
@@ -88,7 +88,8 @@ class _Times:
 
     def film(self, name: str) -> dict[str, str]:
         """Attributes of the whole film as a clip."""
-        return {"ref": "r2", "name": name, "start": self.at(0), "duration": self.length(self.frames), "format": "r1"}
+        own = {"ref": "r2", "name": name, "start": self.at(0), "duration": self.length(self.frames)}
+        return {**own, "format": "r1", "tcFormat": self.kind}
 
     def marker(self, name: str, frame: int, note: str, **done: int) -> Element:
         return element("marker", start=self.at(frame), duration=self.length(1), value=name, note=note, **done)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from megaseg.errors import FeatureError
-from megaseg.export.timeline import Timeline
+from megaseg.export.timeline import FARTHEST, Timeline
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +30,16 @@ class Format:
             FeatureError: a timeline without what the format needs.
         """
         if self.timed and not timeline.timed:
-            raise FeatureError(f"times: expected a result with the times of its shots for {self.name}, got none")
+            raise FeatureError("times: expected a result with the times of its shots, got none")
+        if self.timed and timeline.duration > FARTHEST:
+            raise FeatureError(
+                f"times: expected a film of at most {FARTHEST} seconds, got {float(timeline.duration):g}"
+            )
         if self.framed:
             if timeline.rate is None:
-                raise FeatureError(f"frame_rate: expected one for {self.name}, such as 25 or 29.97df, got none")
+                raise FeatureError("frame_rate: expected one such as 25 or 29.97df, got none")
             if not timeline.rate.standard:
                 raise FeatureError(
-                    f"frame_rate: expected a whole rate or one such as 23.976 or 29.97 for {self.name}, "
-                    f"got {timeline.rate}"
+                    f"frame_rate: expected a whole rate or one such as 23.976 or 29.97, got {timeline.rate}"
                 )
         return self.write(timeline)

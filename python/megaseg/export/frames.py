@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 from megaseg.errors import FeatureError
@@ -33,16 +34,20 @@ def rate_of(timeline: Timeline) -> FrameRate:
     return timeline.rate
 
 
+def frame_at(timeline: Timeline, seconds: Fraction) -> int:
+    """The frame nearest to a time, counted from the first picture: rounded from the exact time, once."""
+    return max(rate_of(timeline).frame(seconds - timeline.lead), 0)
+
+
 def spans(timeline: Timeline, parts: Sequence[Part]) -> list[Span]:
-    """The parts that have a frame, each boundary at the frame nearest to it: rounded from the exact time, once."""
-    rate = rate_of(timeline)
-    all_spans = [Span(part, rate.frame(part.start), rate.frame(part.end)) for part in parts]
+    """The parts that have a frame, each boundary at the frame nearest to it."""
+    all_spans = [Span(part, frame_at(timeline, part.start), frame_at(timeline, part.end)) for part in parts]
     return [span for span in all_spans if span.frames > 0]
 
 
-def timecode(timeline: Timeline, frame: int) -> str:
+def timecode(timeline: Timeline, number: int) -> str:
     """The timecode of a frame, counted from the film's own first one."""
-    return rate_of(timeline).timecode(timeline.start_frame + frame)
+    return rate_of(timeline).timecode(timeline.start_frame + number)
 
 
 def score_note(part: Part | Mark) -> str:

@@ -2,36 +2,28 @@
 
 from __future__ import annotations
 
-from xml.sax.saxutils import escape
-
 from megaseg.export.formats import Format
 from megaseg.export.text import one_line
 from megaseg.export.timeline import Part, Timeline
+from megaseg.export.xml_file import Element, document, element
 from megaseg.media.timecode import clock
 
 
 def write(timeline: Timeline) -> bytes:
     """One edition, in which every scene is a chapter of the top level, in nanoseconds."""
-    lines = ['<?xml version="1.0" encoding="UTF-8"?>', "<Chapters>", "  <EditionEntry>"]
-    lines += ["    <EditionFlagDefault>1</EditionFlagDefault>", "    <EditionUID>1</EditionUID>"]
-    for part in timeline.scenes:
-        lines += _chapter(part)
-    lines += ["  </EditionEntry>", "</Chapters>"]
-    return ("\n".join(lines) + "\n").encode()
+    edition = element("EditionEntry", element("EditionFlagDefault", 1), element("EditionUID", 1))
+    edition.extend(_chapter(part) for part in timeline.scenes)
+    return document(element("Chapters", edition))
 
 
-def _chapter(part: Part) -> list[str]:
-    return [
-        "    <ChapterAtom>",
-        f"      <ChapterUID>{part.number}</ChapterUID>",
-        f"      <ChapterTimeStart>{clock(part.start, 9)}</ChapterTimeStart>",
-        f"      <ChapterTimeEnd>{clock(part.end, 9)}</ChapterTimeEnd>",
-        "      <ChapterDisplay>",
-        f"        <ChapterString>{escape(one_line(part.name))}</ChapterString>",
-        "        <ChapterLanguage>und</ChapterLanguage>",
-        "      </ChapterDisplay>",
-        "    </ChapterAtom>",
-    ]
+def _chapter(part: Part) -> Element:
+    return element(
+        "ChapterAtom",
+        element("ChapterUID", part.number),
+        element("ChapterTimeStart", clock(part.start, 9)),
+        element("ChapterTimeEnd", clock(part.end, 9)),
+        element("ChapterDisplay", element("ChapterString", one_line(part.name)), element("ChapterLanguage", "und")),
+    )
 
 
 FORMAT = Format("matroska", ".chapters.xml", "Chapters for mkvmerge and MKVToolNix, beside a film for Jellyfin", write)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from megaseg.export.formats import Format
-from megaseg.export.frames import Span, media_url, rate_of, spans
+from megaseg.export.frames import Span, frame_at, media_url, rate_of, spans
 from megaseg.export.text import characters
 from megaseg.export.timeline import Mark, Part, Timeline
 
@@ -24,12 +24,11 @@ def write(timeline: Timeline) -> bytes:
             clips.append(items.gap(span.first - end))
         clips.append(items.clip(span))
         end = span.end
-    rate = rate_of(timeline)
     marks = [
         items.marker(act.part, act.first, act.frames, ACTS[(act.part.number - 1) % len(ACTS)])
         for act in spans(timeline, timeline.acts)
     ]
-    marks += [items.marker(point, rate.frame(point.seconds), 0, POINT) for point in timeline.points]
+    marks += [items.marker(point, frame_at(timeline, point.seconds), 0, POINT) for point in timeline.points]
     track = {**_named("Track.1", "Scenes"), "kind": "Video", "children": clips}
     document = {
         **_named("Timeline.1", timeline.title),
@@ -43,12 +42,11 @@ class _Items:
     """Makes objects of OpenTimelineIO at the rate of one timeline."""
 
     def __init__(self, timeline: Timeline) -> None:
-        rate = rate_of(timeline)
-        self.rate, self.start = float(rate.exact), timeline.start_frame
+        self.rate, self.start = float(rate_of(timeline).exact), timeline.start_frame
         self.media = {
             **_named("ExternalReference.1", timeline.media),
             "target_url": media_url(timeline),
-            "available_range": self.range(self.start, rate.frame(timeline.duration)),
+            "available_range": self.range(self.start, frame_at(timeline, timeline.duration)),
         }
 
     def time(self, frames: int) -> dict[str, Any]:

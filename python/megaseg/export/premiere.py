@@ -7,7 +7,7 @@ import io
 
 from megaseg.export.csv_table import cell
 from megaseg.export.formats import Format
-from megaseg.export.frames import rate_of, score_note, spans, timecode
+from megaseg.export.frames import frame_at, rate_of, score_note, spans, timecode
 from megaseg.export.timeline import Mark, Part, Timeline
 
 COLUMNS = ("Marker Name", "Description", "In", "Out", "Duration", "Marker Type")
@@ -18,9 +18,9 @@ def write(timeline: Timeline) -> bytes:
     """Acts are segmentation markers, scenes and turning points comments; by their first frames, acts first."""
     rate = rate_of(timeline)
     marks: list[tuple[int, int, int, Part | Mark]] = []
-    for kind, parts in enumerate((timeline.acts, timeline.scenes)):
+    for kind, parts in enumerate((timeline.acts, timeline.marked)):
         marks += [(span.first, kind, span.end, span.part) for span in spans(timeline, parts)]
-    marks += [((frame := rate.frame(point.seconds)), len(KINDS) - 1, frame, point) for point in timeline.points]
+    marks += [((frame := frame_at(timeline, point.seconds)), len(KINDS) - 1, frame, point) for point in timeline.points]
     output = io.StringIO()
     table = csv.writer(output, lineterminator="\n")
     table.writerow(COLUMNS)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from megaseg.export.edl import header
 from megaseg.export.formats import Format
-from megaseg.export.frames import rate_of, score_note, spans, timecode
+from megaseg.export.frames import frame_at, score_note, spans, timecode
 from megaseg.export.text import one_line
 from megaseg.export.timeline import Mark, Part, Timeline
 
@@ -20,14 +20,13 @@ def write(timeline: Timeline) -> bytes:
 
     Resolve keeps one marker a frame: where there are several, the first has the names of the others in its note.
     """
-    rate = rate_of(timeline)
     markers: dict[int, list[_Marker]] = {}
-    for span in spans(timeline, timeline.scenes):
+    for span in spans(timeline, timeline.marked):
         act = span.part.act
         colour = NO_ACT if act is None else ACTS[(act - 1) % len(ACTS)]
         markers.setdefault(span.first, []).append(_Marker(span.part, colour, 1))
     for point in timeline.points:
-        markers.setdefault(rate.frame(point.seconds), []).append(_Marker(point, POINT, 1))
+        markers.setdefault(frame_at(timeline, point.seconds), []).append(_Marker(point, POINT, 1))
     for span in spans(timeline, timeline.acts):
         markers.setdefault(span.first, []).append(_Marker(span.part, ACT, span.frames))
     lines = header(timeline)

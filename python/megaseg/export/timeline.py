@@ -17,6 +17,7 @@ from megaseg.export.text import one_line, shortened
 from megaseg.media.timecode import FrameRate, can_drop, conformed, marks_drop, parse
 
 WORDS = 48  # letters of a scene's first words in its name
+LEAD = 1  # second: sound leads the first picture by less, pictures that begin later are meant to
 FARTHEST = 10**6  # seconds: no film is longer, no offset larger
 
 
@@ -62,6 +63,7 @@ class Timeline:
     scenes: tuple[Part, ...]
     acts: tuple[Part, ...]
     points: tuple[Mark, ...]
+    lead: Fraction  # seconds from the start of the presentation to the first picture, which is frame 0
     duration: Fraction  # seconds from the start of the presentation to the last part's end
     rate: FrameRate | None
     start_frame: int
@@ -74,6 +76,11 @@ class Timeline:
     def timed(self) -> bool:
         """Whether the shots have times."""
         return self.result.times is not None and self.result.time_base is not None
+
+    @property
+    def marked(self) -> tuple[Part, ...]:
+        """The scenes that marker lists have: none where the acts are the parts, which have markers of their own."""
+        return () if self.scenes == self.acts else self.scenes
 
     @property
     def file_name(self) -> str:
@@ -113,6 +120,9 @@ class Timeline:
         acts = _parts(result, result.tracks["acts"], (), ()) if "acts" in result.tracks else ()
         captions = source.captions if source else ()
         scenes = acts if tracks[0].name == "acts" else _parts(result, tracks[0], acts, captions)
+        duration = scenes[-1].end + shift
+        if shift and result.times is not None and duration <= 0:
+            raise FeatureError(f"offset: expected one that leaves some of the film, got {float(shift):g} seconds")
         named = media or (source.name if source else None)
         return cls(
             result=result,
@@ -124,7 +134,8 @@ class Timeline:
                 for point in result.turning_points
                 if (begin := _start(result, point.shot) + shift) >= 0
             ),
-            duration=max(scenes[-1].end + shift, Fraction(0)),
+            lead=_lead(result),
+            duration=max(duration, Fraction(0)),
             rate=rate,
             start_frame=start_frame,
             size=source.size if source else None,
@@ -182,6 +193,12 @@ def _start(result: Segmentation, shot: int) -> Fraction:
     if result.times is None or result.time_base is None:
         return Fraction(0)
     return int(result.times[shot, 0]) * result.time_base
+
+
+def _lead(result: Segmentation) -> Fraction:
+    """Seconds of sound before the first picture, such as the 23 ms that AAC begins with."""
+    first = _start(result, 0)
+    return first if 0 < first < LEAD else Fraction(0)
 
 
 def _parts(result: Segmentation, track: Track, acts: Sequence[Part], captions: Sequence[str]) -> tuple[Part, ...]:

@@ -123,12 +123,16 @@ class _Copy:
 
     def _streams(self, output: Any) -> dict[int, Any]:
         """The output's stream of each of the film's that is copied, by index."""
+        from av.stream import Disposition
+
         own_chapters = bool(self.film.container.chapters())
         streams = {}
         for stream in self.film.container.streams:
             if stream.type == "data":  # formats make those of chapters and of the time code themselves
                 if "timecode" not in stream.metadata and not (stream.name == "bin_data" and own_chapters):
                     self.left.append(f"stream {stream.index} ({_label(stream)})")
+            elif self.kind == "mov" and stream.disposition & Disposition.attached_pic:
+                self.left.append(f"cover {stream.index}")
             elif stream.type == "attachment" and self.kind != "matroska":
                 self.left.append(f"attachment {stream.metadata.get('filename', stream.index)}")
             elif stream.index in self.pictures:

@@ -115,8 +115,9 @@ def _clock(result: Segmentation) -> dict[str, Any] | None:
     timeline = Timeline.of(result)
     if timeline.rate is None or not timeline.timed:
         return None
-    rate = timeline.rate
-    return {"rate": list(rate.exact.as_integer_ratio()), "drop": rate.drop, "start": timeline.start_frame}
+    rate, lead = timeline.rate, int(timeline.lead / (result.time_base or 1))
+    exact = list(rate.exact.as_integer_ratio())
+    return {"rate": exact, "drop": rate.drop, "start": timeline.start_frame, "lead": lead}
 
 
 def _importance(explanation: Explanation, shots: int) -> dict[str, Any]:

@@ -145,8 +145,20 @@ def test_a_decision_takes_the_numbers_of_numpy() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["{", "[]", "{}", '{"schema": "megaseg.segmentation/2"}', '{"schema": "megaseg.segmentation/1"}']
+    "text",
+    [
+        "{",
+        "[]",
+        "{}",
+        '{"schema": "megaseg.segmentation/2"}',
+        '{"schema": "megaseg.segmentation/1"}',
+        "[1" + 5000 * "0",
+    ],
 )
 def test_what_is_not_a_result_is_refused(text: str) -> None:
     with pytest.raises(FeatureError, match=r"schema|result"):
         Segmentation.from_json(text)
+
+
+def test_a_result_that_an_editor_of_texts_saved_is_read() -> None:
+    assert Segmentation.from_json("\ufeff" + scenes().to_json()).to_dict() == scenes().to_dict()

@@ -7,6 +7,7 @@ import io
 
 from megaseg.export.ads.breaks import Break, breaks
 from megaseg.export.formats import Format
+from megaseg.export.frames import frame_at, timecode
 from megaseg.export.timeline import Timeline
 from megaseg.media.timecode import clock, decimal
 
@@ -23,12 +24,11 @@ def write(timeline: Timeline) -> bytes:
 
 
 def _row(timeline: Timeline, one: Break) -> list[str | int]:
-    rate = timeline.rate
     return [
         one.number,
         clock(one.seconds),
         decimal(one.seconds),
-        "" if rate is None else rate.timecode(timeline.start_frame + rate.frame(one.seconds)),
+        "" if timeline.rate is None else timecode(timeline, frame_at(timeline, one.seconds)),
         f"{timeline.ads.length:g}",
         one.shot,
         f"{one.score:.6f}",

@@ -76,7 +76,7 @@ def choose(rules: AdRules, times: Floats, values: Floats, duration: float) -> ND
     enough before k: best[c, k + 1] = max(best[c, k], best[c - 1, before[k]] + values[k]). Read back from the last, k is
     a break where best[c, k + 1] > best[c, k]: of equal sums the earlier breaks stay, and none is worth 0 or less.
     """
-    most = min(math.floor(rules.per_hour * duration / HOUR), len(times))
+    most = math.floor(min(rules.per_hour * duration / HOUR, len(times)))
     if most < 1:
         return np.zeros(0, dtype=np.int64)
     gap = max(rules.spacing, HOUR / rules.per_hour)

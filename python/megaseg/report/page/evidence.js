@@ -50,8 +50,8 @@ export class Importance {
 export function whereabouts(film, cut) {
   if (!film.timed) return cut < 0 ? "before shot 0" : `after shot ${cut}`;
   if (!film.clock || cut + 1 >= film.shots) return clock(film.at(cut), true);
-  const { rate, drop, start } = film.clock;
-  return timecode(start + frameOf(film.times[cut + 1][0], film.base, rate), rate, drop);
+  const { rate, drop, start, lead } = film.clock;
+  return timecode(start + frameOf(film.times[cut + 1][0] - lead, film.base, rate), rate, drop);
 }
 
 /** What the page knows of a cut, in a few words. */

@@ -6,17 +6,17 @@ const BREAKS = /[\v\f\x1c-\x1e\x85\u2028\u2029]/g;
 const BLANKS = /[\t\n\r \xa0\u1680\u2000-\u200a\u202f\u205f\u3000]+/g;
 
 /** A text on one line, blanks singly; what no file can hold is replaced. */
-export function oneLine(text) {
+function oneLine(text) {
   return text.replace(BREAKS, " ").replace(IMPOSSIBLE, "\ufffd").replace(BLANKS, " ").replace(/^ | $/g, "");
 }
 
 /** The first words of a text, at most so many letters. */
-function shortened(text, most = WORDS) {
+export function shortened(text, most = WORDS) {
   const letters = [...oneLine(text)];
   if (letters.length <= most) return letters.join("");
   const begin = letters.slice(0, most - 1).join("");
   const cut = begin.lastIndexOf(" ");
-  const words = letters[most - 1] !== " " && cut >= 0 ? begin.slice(0, cut) : begin;
+  const words = /[\p{L}\p{N}]/u.test(letters[most - 1]) && cut >= 0 ? begin.slice(0, cut) : begin;
   return `${words.replace(/[ ,;:.\-–—]+$/, "")}…`;
 }
 

@@ -1,9 +1,11 @@
 // The edited result as JSON that Segmentation.from_json reads, and chapters as text.
 
 import { frameOf } from "./clock.js";
-import { oneLine, sceneName } from "./names.js";
+import { sceneName, shortened } from "./names.js";
 
 const [SHORTEST, FEWEST] = [10, 3]; // seconds of a chapter, and chapters, that video sites ask for
+const ROOM = 5000; // bytes of a description
+const LETTERS = [1000, 100, 60, 40, 30, 20]; // of a name at most: the first of these with which all have room
 
 /** The result with the page's decision, scenes and names; all else as it came. */
 export function savedResult(store) {
@@ -36,14 +38,16 @@ function putDecision(store, result) {
 /** Lines of time and name, as export/youtube.py writes them; without times the first shot stands for the time. */
 export function chapters(store) {
   const { film, scenes } = store;
-  const name = (place) => oneLine(sceneName(store, place)).replaceAll("<", "‹").replaceAll(">", "›");
-  if (!film.timed) return scenes.map((scene, place) => `shot ${scene.first_shot} ${name(place)}\n`).join("");
+  const name = (place, letters) => shortened(sceneName(store, place), letters).replaceAll("<", "‹").replaceAll(">", "›");
+  if (!film.timed) return scenes.map((scene, place) => `shot ${scene.first_shot} ${name(place, LETTERS[0])}\n`).join("");
   const second = (tick) => frameOf(tick, film.base, [1, 1]);
   const starts = scenes.map((scene) => second(scene.start_ticks));
   const kept = longEnough(starts, second(scenes.at(-1).end_ticks));
   const shown = kept.length < FEWEST ? [...scenes.keys()] : kept;
   const hours = starts[shown.at(-1)] >= 3600;
-  return shown.map((place, number) => `${brief(number ? starts[place] : 0, hours)} ${name(place)}\n`).join("");
+  const line = (letters) => (place, number) => `${brief(number ? starts[place] : 0, hours)} ${name(place, letters)}\n`;
+  const texts = LETTERS.map((letters) => shown.map(line(letters)).join(""));
+  return texts.find((text) => new TextEncoder().encode(text).length <= ROOM) ?? texts.at(-1);
 }
 
 /** Places of scenes that are chapters of at least SHORTEST seconds; shorter ones go with the one before. */
