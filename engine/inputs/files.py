@@ -43,7 +43,11 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     target = Path(path)
     name = os.fsencode(target.name)[:100].decode(errors="ignore")  # never longer than the longest that files may have
     temporary = target.parent / f".{name}.{secrets.token_urlsafe(6)}{target.suffix}"
-    handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        error.filename = str(target)  # which the user knows
+        raise
     mode = stat.S_IMODE(os.fstat(handle).st_mode)
     os.close(handle)
     try:

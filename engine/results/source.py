@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -91,12 +92,15 @@ class Source:
             FeatureError, LookupError, TypeError, ValueError, OverflowError, ZeroDivisionError: not such values.
         """
         rate, size, loudness = values["frame_rate"], values["size"], values["loudness"]
+        captions, speech = values["captions"], np.asarray(values["speech"])
+        if not isinstance(captions, list) or (speech.size and speech.dtype.kind != "i"):
+            raise TypeError("source: expected a list of captions, and speech in whole ticks")
         return cls(
             values["name"],
             None if rate is None else Fraction(*rate),
             values["timecode"],
-            None if size is None else (int(size[0]), int(size[1])),
-            tuple(values["captions"]),
-            np.asarray(values["speech"], dtype=np.int64).reshape(-1, 2),
+            None if size is None else (index(size[0]), index(size[1])),
+            tuple(captions),
+            speech.astype(np.int64).reshape(-1, 2),
             None if loudness is None else np.asarray(loudness, dtype=np.float32),
         )

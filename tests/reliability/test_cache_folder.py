@@ -252,6 +252,10 @@ def test_a_write_that_fails_names_its_file(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No space left on device: '.*film.json'"), atomic_write(tmp_path / "film.json"):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # as a full disk does
     assert list(tmp_path.iterdir()) == []
+    missing = tmp_path / "none" / "film.json"
+    with pytest.raises(FileNotFoundError) as caught, atomic_write(missing):
+        pass
+    assert caught.value.filename == str(missing)
 
 
 def test_a_new_file_has_the_permissions_of_any_other_and_no_umask_is_touched(
