@@ -32,16 +32,13 @@ def bottleneck_attention(
     bottlenecks: int,
     longest: int,
     latent_queries: bool = False,
-    *,
-    bulk: bool = False,
 ) -> Tensor:
     """``softmax(q k^T / sqrt(d)) v`` per sequence and head; no matrix of scores is ever whole.
 
     q, k, v (batch * bottlenecks + latents, heads * d): every sequence's bottleneck tokens first, then its latents
     ``begin[b]`` to ``begin[b + 1]``, (batch + 1,) int32, ``longest`` at most; rows may be strided. With
     ``latent_queries`` q and the result hold no bottleneck tokens. Scores, softmax and sums are float32. Source:
-    supplementary, Table 1a; the online softmax of FlashAttention (Dao et al., 2022). With ``bulk``, keys and values of
-    sequences of more than 32 tokens come by the bulk copy engine of compute capability 9.0.
+    supplementary, Table 1a; the online softmax of FlashAttention (Dao et al., 2022).
 
     Raises:
         UnsupportedError: a type, head size or GPU that the kernels do not offer, or a build without CUDA.
@@ -50,7 +47,7 @@ def bottleneck_attention(
     import torch
 
     size = q.shape[1] // heads
-    dtype = _require("bottleneck_attention", q, size, bulk)
+    dtype = _require("bottleneck_attention", q, size)
     out = torch.empty(q.shape, dtype=q.dtype, device=q.device)
     q, k, v = (_aligned(x) for x in (q, k, v))
     with torch.cuda.device(q.device):
@@ -67,7 +64,6 @@ def bottleneck_attention(
             bottlenecks=bottlenecks,
             longest=longest,
             latent_queries=latent_queries,
-            bulk=bulk,
             stream=torch.cuda.current_stream().cuda_stream,
         )
     return out
@@ -84,8 +80,6 @@ def banded_estep(
     most: int,
     total: int,
     threshold: float,
-    *,
-    bulk: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """W of a batch of movies in bits: ``w_ij = u_i . v_j >= threshold`` where ``|i L_syn - j L_sh| < reach``, else 0.
 
@@ -93,7 +87,7 @@ def banded_estep(
     shot_begin and sentence_begin (batch + 1,) int32; reach (batch,) and out_begin (batch + 1,) int64; ``longest`` and
     ``most`` are the largest L_sh and L_syn. Results: bits (total,) uint8, a movie's (L_sh, ceil(L_syn / 8))
     little-endian from ``out_begin[b]`` on; bad (batch,) int32, 1 where a similarity within the band is not finite.
-    With ``bulk``, rows come by the bulk copy engine of compute capability 9.0. Source: supplementary, Eq. 2.
+    Source: supplementary, Eq. 2.
 
     Raises:
         UnsupportedError: a type, row size or GPU that the kernel does not offer, or a build without CUDA.
@@ -102,7 +96,7 @@ def banded_estep(
     import torch
 
     size = shots.shape[1]
-    dtype = _require("banded_estep", shots, size, bulk)
+    dtype = _require("banded_estep", shots, size)
     bits = torch.empty(total, dtype=torch.uint8, device=shots.device)
     bad = torch.empty(len(reach), dtype=torch.int32, device=shots.device)
     shots, sentences = _aligned(shots), _aligned(sentences)
@@ -122,13 +116,12 @@ def banded_estep(
             longest=longest,
             total=total,
             threshold=threshold,
-            bulk=bulk,
             stream=torch.cuda.current_stream().cuda_stream,
         )
     return bits, bad
 
 
-def _missing(op: str, dtype: str, size: int, capability: tuple[int, int], bulk: bool = False) -> str:
+def _missing(op: str, dtype: str, size: int, capability: tuple[int, int]) -> str:
     """What keeps ``op`` from running, expected and got; empty where nothing does."""
     if not _C.cuda_architectures():
         return "expected a build with CUDA, got one without: build where nvcc is, with CMAKE_ARGS=-DMEGASEG_CUDA=ON"
@@ -140,20 +133,19 @@ def _missing(op: str, dtype: str, size: int, capability: tuple[int, int], bulk: 
         return f"expected a head size of {', '.join(map(str, HEAD_SIZES))}, got {size}"
     if size % _CHUNK:
         return f"expected rows of a multiple of {_CHUNK} values, got {size}"
-    if capability < (8, 0) or (bulk and capability != (9, 0)):
-        expected = "9.0 for bulk copies" if bulk else "8.0 or later"
-        return f"expected a GPU of compute capability {expected}, got {'.'.join(map(str, capability))}"
+    if capability < (8, 0):
+        return f"expected a GPU of compute capability 8.0 or later, got {'.'.join(map(str, capability))}"
     return ""
 
 
-def _require(op: str, x: Tensor, size: int, bulk: bool) -> str:
+def _require(op: str, x: Tensor, size: int) -> str:
     """The name of x's type, if ``op`` runs on it."""
     import torch
 
     if not x.is_cuda and _C.cuda_architectures():
         raise UnsupportedError(f"cuda {op}: expected tensors of a CUDA device, got {x.device}")
     dtype = str(x.dtype).removeprefix("torch.")
-    missing = _missing(op, dtype, size, torch.cuda.get_device_capability(x.device) if x.is_cuda else (0, 0), bulk)
+    missing = _missing(op, dtype, size, torch.cuda.get_device_capability(x.device) if x.is_cuda else (0, 0))
     if missing:
         raise UnsupportedError(f"cuda {op}: {missing}")
     return dtype

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import importlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -55,13 +54,13 @@ def implementation(op: str, x: NDArray[Any], compute_type: str = "") -> Implemen
 
 _DEVICE_TYPES = ("float16", "bfloat16", "float32")
 _DEVICE_OPS = {  # what may run each op on a GPU
-    "bottleneck_attention": ("triton", "cuda", "cuda_bulk"),
+    "bottleneck_attention": ("triton", "cuda"),
     "window_attention": ("triton",),
     "query_attention": ("triton",),
     "residual_layer_norm": ("triton",),
     "linear": ("torch", "triton"),
     "embed": ("triton",),
-    "banded_estep": ("triton", "cuda", "cuda_bulk"),
+    "banded_estep": ("triton", "cuda"),
 }
 _MODULES = {"residual_layer_norm": "layer_norm"}
 
@@ -94,10 +93,10 @@ def device_implementation(op: str, x: Tensor, key: str, size: int) -> Implementa
     offered = _DEVICE_OPS[op]
     chosen = offered[0] if len(offered) == 1 else _fastest(op, key, dtype, size)
     module = f"megaseg.kernels.triton.{_MODULES.get(op, op)}"
-    if chosen.startswith("cuda"):
+    if chosen == "cuda":
         module = "megaseg.kernels.cuda"
     function: Implementation = getattr(importlib.import_module(module), f"torch_{op}" if chosen == "torch" else op)
-    return functools.partial(function, bulk=True) if chosen == "cuda_bulk" else function
+    return function
 
 
 def _fastest(op: str, key: str, dtype: str, size: int) -> str:
@@ -105,6 +104,6 @@ def _fastest(op: str, key: str, dtype: str, size: int) -> str:
     from megaseg.kernels.triton.configurations import capability, choice
 
     chosen = choice(op, capability(), key).implementation
-    if chosen.startswith("cuda") and not cuda.offers(op, dtype, size, divmod(capability(), 10)):
+    if chosen == "cuda" and not cuda.offers(op, dtype, size, divmod(capability(), 10)):
         return "triton"
     return chosen

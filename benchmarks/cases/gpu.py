@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -190,8 +189,7 @@ def estep(sizes: Sizes, place: torch.device, copy: float) -> list[Row]:
     shots, sentences, total = arguments[0], arguments[1], arguments[8]
     title = f"E-step, {sizes.estep_movies} movies of {sizes.act.max_length:,} shots and 60 sentences, bfloat16"
     must = shots.nbytes + sentences.nbytes + total
-    own = {"cuda": cuda.banded_estep, "cuda, bulk copies": partial(cuda.banded_estep, bulk=True)}
-    implementations: dict[str, Callable[..., Any]] = {"triton": banded_estep, **own}
+    implementations: dict[str, Callable[..., Any]] = {"triton": banded_estep, "cuda": cuda.banded_estep}
     rows = []
     for name, implementation in implementations.items():
         try:

@@ -9,7 +9,6 @@ import argparse
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +62,7 @@ def subjects(sizes: Sizes, device: torch.device, dtype: torch.dtype = torch.bflo
         candidates = bottleneck_attention.CANDIDATES[key.partition(".")[0]]
         arguments = (q, k, v, begin, heads, own, length, latents_only)
         run = bottleneck_attention.bottleneck_attention
-        others = {"cuda": cuda.bottleneck_attention, "cuda_bulk": partial(cuda.bottleneck_attention, bulk=True)}
-        return Subject("bottleneck_attention", key, arguments, run, candidates, others)
+        return Subject("bottleneck_attention", key, arguments, run, candidates, {"cuda": cuda.bottleneck_attention})
 
     scene, act, windows, movies = sizes.scene, sizes.act, sizes.windows, sizes.movies
     c, length, own = scene.hidden_size, scene.max_length, scene.num_bottleneck
@@ -90,7 +88,7 @@ def subjects(sizes: Sizes, device: torch.device, dtype: torch.dtype = torch.bflo
         Subject(
             *("banded_estep", "", estep_arguments(sizes, device, dtype)),
             *(banded_estep.banded_estep, banded_estep.CANDIDATES[""]),
-            {"cuda": cuda.banded_estep, "cuda_bulk": partial(cuda.banded_estep, bulk=True)},
+            {"cuda": cuda.banded_estep},
         ),
         Subject("linear", "gelu", up, linear.linear, linear.CANDIDATES[""], products),
         Subject("linear", "", down, linear.linear, linear.CANDIDATES[""], products),

@@ -41,8 +41,6 @@ Type type_named(const std::string& name) {
   throw py::value_error("dtype: expected float16 or bfloat16, got " + name);
 }
 
-Copies copies_of(bool bulk) { return bulk ? Copies::bulk : Copies::async; }
-
 void raise_on(const char* error, const char* op) {
   if (error != nullptr) throw std::runtime_error(std::string(op) + ": " + error);
 }
@@ -52,8 +50,7 @@ void bind_bottleneck_attention(py::module_& m) {
   m.def(
       "cuda_bottleneck_attention",
       [](const std::string& dtype, const Matrix& q, const Matrix& k, const Matrix& v, const Matrix& out, Address begin,
-         int batch, int heads, int head_size, int bottlenecks, int longest, bool latent_queries, bool bulk,
-         Address stream) {
+         int batch, int heads, int head_size, int bottlenecks, int longest, bool latent_queries, Address stream) {
         const float scale = static_cast<float>(std::log2(std::exp(1.0)) / std::sqrt(head_size));
         const BottleneckAttentionArgs args{.q = rows_of(q),
                                            .k = rows_of(k),
@@ -68,11 +65,10 @@ void bind_bottleneck_attention(py::module_& m) {
                                            .scale = scale};
         const Type type = type_named(dtype);
         const py::gil_scoped_release release;
-        raise_on(bottleneck_attention(args, type, head_size, copies_of(bulk), at<CUstream_st>(stream)),
-                 "bottleneck_attention");
+        raise_on(bottleneck_attention(args, type, head_size, at<CUstream_st>(stream)), "bottleneck_attention");
       },
       py::kw_only(), "dtype"_a, "q"_a, "k"_a, "v"_a, "out"_a, "begin"_a, "batch"_a, "heads"_a, "head_size"_a,
-      "bottlenecks"_a, "longest"_a, "latent_queries"_a, "bulk"_a, "stream"_a);
+      "bottlenecks"_a, "longest"_a, "latent_queries"_a, "stream"_a);
 }
 
 void bind_banded_estep(py::module_& m) {
@@ -81,7 +77,7 @@ void bind_banded_estep(py::module_& m) {
       "cuda_banded_estep",
       [](const std::string& dtype, const Matrix& shots, const Matrix& sentences, Address shot_begin,
          Address sentence_begin, Address reach, Address out_begin, Address bits, Address bad, int batch, int size,
-         int longest, std::int64_t total, float threshold, bool bulk, Address stream) {
+         int longest, std::int64_t total, float threshold, Address stream) {
         const BandedEstepArgs args{.shots = rows_of(shots),
                                    .sentences = rows_of(sentences),
                                    .shot_begin = at<const std::int32_t>(shot_begin),
@@ -97,10 +93,10 @@ void bind_banded_estep(py::module_& m) {
                                    .threshold = threshold};
         const Type type = type_named(dtype);
         const py::gil_scoped_release release;
-        raise_on(banded_estep(args, type, copies_of(bulk), at<CUstream_st>(stream)), "banded_estep");
+        raise_on(banded_estep(args, type, at<CUstream_st>(stream)), "banded_estep");
       },
       py::kw_only(), "dtype"_a, "shots"_a, "sentences"_a, "shot_begin"_a, "sentence_begin"_a, "reach"_a, "out_begin"_a,
-      "bits"_a, "bad"_a, "batch"_a, "size"_a, "longest"_a, "total"_a, "threshold"_a, "bulk"_a, "stream"_a);
+      "bits"_a, "bad"_a, "batch"_a, "size"_a, "longest"_a, "total"_a, "threshold"_a, "stream"_a);
 }
 
 }  // namespace

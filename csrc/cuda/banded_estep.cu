@@ -24,8 +24,7 @@ struct Range {
   int end;  // exclusive; not above begin: nothing
 };
 
-template <Copies kCopies>
-using Stages = Pipeline<kCopies, kStageBytes, kThreads>;
+using Stages = Pipeline<kStageBytes>;
 
 struct Movie {
   std::int64_t shot_row;
@@ -52,19 +51,17 @@ struct Movie {
 
 // Queues kInner columns from `inner` on of the block's shots and of kSentences sentences, zeros beyond the last of
 // each.
-template <Copies kCopies>
-MEGASEG_DEVICE int load_stage(const BandedEstepArgs& args, const Movie& movie, int top, int left, int inner,
-                              unsigned char* stage, Barrier* barrier, int thread) {
+MEGASEG_DEVICE void load_stage(const BandedEstepArgs& args, const Movie& movie, int top, int left, int inner,
+                               unsigned char* stage, int thread) {
   const auto rows_of = [inner](const ConstRows& from, std::int64_t row, int count) {
     const std::uint16_t* first = static_cast<const std::uint16_t*>(from.data) + row * from.stride + inner;
     return [first, stride = from.stride, count](int i) { return i < count ? first + i * stride : nullptr; };
   };
   const int columns = args.size - inner < kInner ? args.size - inner : kInner;
-  return copy_rows<kCopies, kShots, kInner, kThreads>(stage, barrier, thread, columns,
-                                                      rows_of(args.shots, movie.shot_row + top, movie.shots - top)) +
-         copy_rows<kCopies, kSentences, kInner, kThreads>(
-             stage + kTileBytes<kShots, kInner>, barrier, thread, columns,
-             rows_of(args.sentences, movie.sentence_row + left, movie.sentences - left));
+  copy_rows<kShots, kInner, kThreads>(stage, thread, columns,
+                                      rows_of(args.shots, movie.shot_row + top, movie.shots - top));
+  copy_rows<kSentences, kInner, kThreads>(stage + kTileBytes<kShots, kInner>, thread, columns,
+                                          rows_of(args.sentences, movie.sentence_row + left, movie.sentences - left));
 }
 
 using Similarity = float[kTiles][kSentences / 8][4];
@@ -132,8 +129,8 @@ MEGASEG_DEVICE void decide(const BandedEstepArgs& args, int index, const Movie& 
 }
 
 // A block has kShots shots of one movie and follows their band from its first sentence on.
-template <Type kType, Copies kCopies>
-MEGASEG_DEVICE void decide_shots(const BandedEstepArgs& args) {
+template <Type kType>
+__global__ void __launch_bounds__(kThreads, 2) decide_band(const BandedEstepArgs args) {
   const int blocks = (args.longest + kShots - 1) / kShots;
   const int index = block_index() / blocks;
   const int top = block_index() % blocks * kShots;
@@ -141,16 +138,16 @@ MEGASEG_DEVICE void decide_shots(const BandedEstepArgs& args) {
   if (top >= movie.shots || movie.sentences == 0) return;
   const int thread = thread_index();
   const int lane = thread % kLanes;
-  Stages<kCopies> stages(shared_memory(), thread);
-  Range* bands = reinterpret_cast<Range*>(shared_memory() + Stages<kCopies>::kBytes);
+  Stages stages(shared_memory());
+  Range* bands = reinterpret_cast<Range*>(shared_memory() + Stages::kBytes);
   bands[thread] = top + thread < movie.shots ? movie.band(top + thread) : Range{0, 0};
   sync_threads();
   const int last = movie.shots - top < kShots ? movie.shots - top - 1 : kShots - 1;
   const int end = bands[last].end;
 #pragma unroll 1
   for (int left = bands[0].begin / 8 * 8; left < end; left += kSentences) {
-    const auto load = [&](int part, unsigned char* stage, Barrier* barrier) {
-      return load_stage<kCopies>(args, movie, top, left, part * kInner, stage, barrier, thread);
+    const auto load = [&](int part, unsigned char* stage) {
+      load_stage(args, movie, top, left, part * kInner, stage, thread);
     };
     Similarity sums = {};
     stages.start(load);
@@ -162,31 +159,17 @@ MEGASEG_DEVICE void decide_shots(const BandedEstepArgs& args) {
   }
 }
 
-template <Type kType, Copies kCopies>
-__global__ void __launch_bounds__(kThreads, 2) decide_band(const BandedEstepArgs args) {
-  if constexpr (kCopies == Copies::async || kHasBulkCopies) decide_shots<kType, kCopies>(args);
-}
-
-template <Copies kCopies>
-const char* run(const BandedEstepArgs& args, Type type, Stream stream) {
-  const std::int64_t blocks = static_cast<std::int64_t>(args.batch) * ((args.longest + kShots - 1) / kShots);
-  constexpr int kSharedBytes = Stages<kCopies>::kBytes + kShots * static_cast<int>(sizeof(Range));
-  static_assert(kSharedBytes <= kSharedLimit);
-  const auto kernel =
-      type == Type::float16 ? decide_band<Type::float16, kCopies> : decide_band<Type::bfloat16, kCopies>;
-  return launch(kernel, blocks, kThreads, kSharedBytes, stream, args);
-}
-
 }  // namespace
 
-const char* banded_estep(const BandedEstepArgs& args, Type type, Copies copies, Stream stream) {
-  if (copies == Copies::bulk) {
-    if (const char* error = bulk_copies_missing()) return error;
-  }
+const char* banded_estep(const BandedEstepArgs& args, Type type, Stream stream) {
   if (const char* error = clear(args.bits, static_cast<std::size_t>(args.total), stream)) return error;
   const std::size_t flags = sizeof(std::int32_t) * static_cast<std::size_t>(args.batch);
   if (const char* error = clear(args.bad, flags, stream)) return error;
-  return copies == Copies::bulk ? run<Copies::bulk>(args, type, stream) : run<Copies::async>(args, type, stream);
+  const std::int64_t blocks = static_cast<std::int64_t>(args.batch) * ((args.longest + kShots - 1) / kShots);
+  constexpr int kSharedBytes = Stages::kBytes + kShots * static_cast<int>(sizeof(Range));
+  static_assert(kSharedBytes <= kSharedLimit);
+  const auto kernel = type == Type::float16 ? decide_band<Type::float16> : decide_band<Type::bfloat16>;
+  return launch(kernel, blocks, kThreads, kSharedBytes, stream, args);
 }
 
 }  // namespace megaseg::cuda

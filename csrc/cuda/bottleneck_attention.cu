@@ -34,17 +34,16 @@ MEGASEG_DEVICE const std::uint16_t* at(const ConstRows& rows, std::int64_t row, 
 }
 
 // Queues keys and values from `start` on, zeros beyond the last token.
-template <Copies kCopies, int kKeys, int kSize, int kCopying>
-MEGASEG_DEVICE int load_keys(const BottleneckAttentionArgs& args, const Sequence& keys, int start, int column,
-                             unsigned char* tile, Barrier* barrier, int thread) {
+template <int kKeys, int kSize, int kCopying>
+MEGASEG_DEVICE void load_keys(const BottleneckAttentionArgs& args, const Sequence& keys, int start, int column,
+                              unsigned char* tile, int thread) {
   const auto rows_of = [&](const ConstRows& rows) {
     return [&, start, column](int key) {
       return start + key < keys.tokens ? at(rows, keys.row(start + key), column) : nullptr;
     };
   };
-  return copy_rows<kCopies, kKeys, kSize, kCopying>(tile, barrier, thread, kSize, rows_of(args.k)) +
-         copy_rows<kCopies, kKeys, kSize, kCopying>(tile + kTileBytes<kKeys, kSize>, barrier, thread, kSize,
-                                                    rows_of(args.v));
+  copy_rows<kKeys, kSize, kCopying>(tile, thread, kSize, rows_of(args.k));
+  copy_rows<kKeys, kSize, kCopying>(tile + kTileBytes<kKeys, kSize>, thread, kSize, rows_of(args.v));
 }
 
 // A warp's queries: kTiles tiles of 16, of which lane l has rows l / 4 and l / 4 + 8 ("half" 0 and 1).
@@ -206,19 +205,19 @@ struct Queries {
   }
 };
 
-template <int kSize, Copies kCopies>
+template <int kSize>
 struct Long {
   static constexpr int kTiles = kSize == 128 ? 1 : 2;  // of a warp: as many as registers hold
   static constexpr int kQueries = kWarps * kTiles * 16;
   static constexpr int kKeys = 64;
-  using Stages = Pipeline<kCopies, 2 * kTileBytes<kKeys, kSize>, kThreads>;
+  using Stages = Pipeline<2 * kTileBytes<kKeys, kSize>>;
 };
 
 // A block has kQueries queries of one head and sequence; tiles of keys and values come in while the last one is worked
 // on.
-template <Type kType, int kSize, Copies kCopies>
-MEGASEG_DEVICE void attend(const BottleneckAttentionArgs& args) {
-  using Shape = Long<kSize, kCopies>;
+template <Type kType, int kSize>
+__global__ void __launch_bounds__(kThreads, 2) attend_long(const BottleneckAttentionArgs args) {
+  using Shape = Long<kSize>;
   const int thread = thread_index();
   const int lane = thread % kLanes;
   const int own = args.latent_queries ? 0 : args.bottlenecks;
@@ -231,10 +230,9 @@ MEGASEG_DEVICE void attend(const BottleneckAttentionArgs& args) {
   if (block_first >= rows.tokens) return;
   const int first = block_first + thread / kLanes * Shape::kTiles * 16;
 
-  typename Shape::Stages stages(shared_memory(), thread);
-  const auto load = [&](int part, unsigned char* stage, Barrier* barrier) {
-    return load_keys<kCopies, Shape::kKeys, kSize, kThreads>(args, keys, part * Shape::kKeys, column, stage, barrier,
-                                                             thread);
+  typename Shape::Stages stages(shared_memory());
+  const auto load = [&](int part, unsigned char* stage) {
+    load_keys<Shape::kKeys, kSize, kThreads>(args, keys, part * Shape::kKeys, column, stage, thread);
   };
   stages.start(load);
   Queries<kType, kSize, Shape::kTiles, Shape::kKeys> queries;
@@ -245,16 +243,11 @@ MEGASEG_DEVICE void attend(const BottleneckAttentionArgs& args) {
   queries.store(args.out, rows, first, column, lane);
 }
 
-template <Type kType, int kSize, Copies kCopies>
-__global__ void __launch_bounds__(kThreads, 2) attend_long(const BottleneckAttentionArgs args) {
-  if constexpr (kCopies == Copies::async || kHasBulkCopies) attend<kType, kSize, kCopies>(args);
-}
-
 constexpr int kShort = 32;  // tokens
 
 template <int kSize>
 constexpr int kWarpBytes = 2 * kTileBytes<kShort, kSize>;
-static_assert(kWarps * kWarpBytes<128> <= kSharedLimit && Long<128, Copies::bulk>::Stages::kBytes <= kSharedLimit);
+static_assert(kWarps * kWarpBytes<128> <= kSharedLimit && Long<128>::Stages::kBytes <= kSharedLimit);
 
 // A warp has one head of one sequence, whose tokens are one tile: the scene model's windows. Warps know nothing of each
 // other.
@@ -269,7 +262,7 @@ __global__ void __launch_bounds__(kThreads) attend_short(const BottleneckAttenti
   const Sequence rows(args, sequence, args.latent_queries ? 0 : args.bottlenecks);
   const Sequence keys(args, sequence, args.bottlenecks);
   unsigned char* tile = shared_memory() + warp * kWarpBytes<kSize>;
-  load_keys<Copies::async, kShort, kSize, kLanes>(args, keys, 0, column, tile, nullptr, lane);
+  load_keys<kShort, kSize, kLanes>(args, keys, 0, column, tile, lane);
   commit_copies();
   Queries<kType, kSize, 1, kShort> queries;
   queries.load(args, rows, 0, column, lane);
@@ -285,45 +278,35 @@ __global__ void __launch_bounds__(kThreads) attend_short(const BottleneckAttenti
   }
 }
 
-template <Type kType, int kSize, Copies kCopies>
-const char* run_long(const BottleneckAttentionArgs& args, Stream stream) {
-  using Shape = Long<kSize, kCopies>;
-  const int queries = (args.latent_queries ? 0 : args.bottlenecks) + args.longest;
-  const std::int64_t tiles = (queries + Shape::kQueries - 1) / Shape::kQueries;
-  return launch(attend_long<kType, kSize, kCopies>, tiles * args.batch * args.heads, kThreads, Shape::Stages::kBytes,
-                stream, args);
-}
-
 template <Type kType, int kSize>
-const char* run(const BottleneckAttentionArgs& args, Copies copies, Stream stream) {
+const char* run(const BottleneckAttentionArgs& args, Stream stream) {
   if (args.bottlenecks + args.longest <= kShort) {
     const std::int64_t tasks = static_cast<std::int64_t>(args.batch) * args.heads;
     return launch(attend_short<kType, kSize>, (tasks + kWarps - 1) / kWarps, kThreads, kWarps * kWarpBytes<kSize>,
                   stream, args);
   }
-  return copies == Copies::bulk ? run_long<kType, kSize, Copies::bulk>(args, stream)
-                                : run_long<kType, kSize, Copies::async>(args, stream);
+  using Shape = Long<kSize>;
+  const int queries = (args.latent_queries ? 0 : args.bottlenecks) + args.longest;
+  const std::int64_t tiles = (queries + Shape::kQueries - 1) / Shape::kQueries;
+  return launch(attend_long<kType, kSize>, tiles * args.batch * args.heads, kThreads, Shape::Stages::kBytes, stream,
+                args);
 }
 
 template <Type kType>
-const char* run(const BottleneckAttentionArgs& args, int head_size, Copies copies, Stream stream) {
+const char* run(const BottleneckAttentionArgs& args, int head_size, Stream stream) {
   switch (head_size) {
-    case 32: return run<kType, 32>(args, copies, stream);
-    case 64: return run<kType, 64>(args, copies, stream);
-    case 128: return run<kType, 128>(args, copies, stream);
+    case 32: return run<kType, 32>(args, stream);
+    case 64: return run<kType, 64>(args, stream);
+    case 128: return run<kType, 128>(args, stream);
     default: return "bottleneck_attention: expected a head size of 32, 64 or 128";
   }
 }
 
 }  // namespace
 
-const char* bottleneck_attention(const BottleneckAttentionArgs& args, Type type, int head_size, Copies copies,
-                                 Stream stream) {
-  if (copies == Copies::bulk) {
-    if (const char* error = bulk_copies_missing()) return error;
-  }
-  return type == Type::float16 ? run<Type::float16>(args, head_size, copies, stream)
-                               : run<Type::bfloat16>(args, head_size, copies, stream);
+const char* bottleneck_attention(const BottleneckAttentionArgs& args, Type type, int head_size, Stream stream) {
+  return type == Type::float16 ? run<Type::float16>(args, head_size, stream)
+                               : run<Type::bfloat16>(args, head_size, stream);
 }
 
 }  // namespace megaseg::cuda

@@ -11,10 +11,6 @@ using Stream = CUstream_st*;
 
 enum class Type { float16, bfloat16 };  // of elements; sums are float32
 
-// How tiles of rows come into shared memory: 16 bytes a thread, or a row at a time by the bulk copy engine of compute
-// capability 9.0.
-enum class Copies { async, bulk };
-
 // Rows of elements; the first element of each stands at a multiple of 16 bytes.
 struct ConstRows {
   const void* data;
@@ -59,8 +55,7 @@ struct BandedEstepArgs {
 };
 
 // Each returns null, or what went wrong. Head sizes 32, 64 and 128.
-const char* bottleneck_attention(const BottleneckAttentionArgs& args, Type type, int head_size, Copies copies,
-                                 Stream stream);
-const char* banded_estep(const BandedEstepArgs& args, Type type, Copies copies, Stream stream);
+const char* bottleneck_attention(const BottleneckAttentionArgs& args, Type type, int head_size, Stream stream);
+const char* banded_estep(const BandedEstepArgs& args, Type type, Stream stream);
 
 }  // namespace megaseg::cuda

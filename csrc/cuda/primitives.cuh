@@ -39,16 +39,6 @@ const char* launch(void (*kernel)(Args), std::int64_t blocks, int threads, int s
                                   arguments, static_cast<std::size_t>(shared), stream));
 }
 
-// Null where kernels with bulk copies run: their code is sm_90a's.
-inline const char* bulk_copies_missing() {
-  int device = 0;
-  int major = 0;
-  cudaError_t error = cudaGetDevice(&device);
-  if (error == cudaSuccess) error = cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device);
-  if (error != cudaSuccess) return text_of(error);
-  return major == 9 ? nullptr : "bulk copies: expected a GPU of compute capability 9.0";
-}
-
 inline const char* clear(void* data, std::size_t bytes, Stream stream) {
   return bytes == 0 ? nullptr : text_of(cudaMemsetAsync(data, 0, bytes, stream));
 }
@@ -146,49 +136,6 @@ MEGASEG_DEVICE void commit_copies() { asm volatile("cp.async.commit_group;" ::: 
 template <int kPending>
 MEGASEG_DEVICE void wait_copies() {
   asm volatile("cp.async.wait_group %0;" ::"n"(kPending) : "memory");
-}
-
-// The rest is compute capability 9.0's: kernels ask kHasBulkCopies first.
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900
-constexpr bool kHasBulkCopies = false;
-#else
-constexpr bool kHasBulkCopies = true;
-#endif
-
-using Barrier = std::uint64_t;  // in shared memory: counts threads that arrive and bytes that come
-
-// For `threads` arrivals a phase; other threads know of it after a barrier of the block.
-MEGASEG_DEVICE void start_barrier(Barrier* barrier, int threads) {
-  asm volatile("mbarrier.init.shared.b64 [%0], %1;" ::"r"(shared_address(barrier)), "r"(threads) : "memory");
-  asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
-  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");  // the copy engine sees it too
-}
-
-// This thread's part of a phase, which ends when all threads have arrived and all their bytes have come.
-MEGASEG_DEVICE void arrive(Barrier* barrier, int bytes) {
-  asm volatile("mbarrier.arrive.expect_tx.shared.b64 _, [%0], %1;" ::"r"(shared_address(barrier)), "r"(bytes)
-               : "memory");
-}
-
-// Until the phase of this parity has ended; the bytes it counted are there for this thread.
-MEGASEG_DEVICE void wait(Barrier* barrier, int parity) {
-  asm volatile(
-      "{\n"
-      ".reg .pred ended;\n"
-      "again:\n"
-      "mbarrier.try_wait.parity.shared.b64 ended, [%0], %1;\n"
-      "@!ended bra again;\n"
-      "}" ::"r"(shared_address(barrier)),
-      "r"(parity)
-      : "memory");
-}
-
-// A multiple of 16 bytes from global to shared memory, both at multiples of 16; the barrier counts them.
-MEGASEG_DEVICE void copy_bulk(void* to, const void* from, int bytes, Barrier* barrier) {
-  asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(
-                   shared_address(to)),
-               "l"(__cvta_generic_to_global(from)), "r"(bytes), "r"(shared_address(barrier))
-               : "memory");
 }
 
 }  // namespace megaseg::cuda

@@ -31,58 +31,33 @@ MEGASEG_DEVICE int chunks_first(int lane) {
   return (lane / 16 * 8 + lane % 8) * kPitch<kColumns> + lane / 8 % 2 * kChunk;
 }
 
-constexpr int kMostColumns = 128;
-MEGASEG_GLOBAL const Chunk kZeros[kMostColumns / kChunkSize] = {};
+MEGASEG_GLOBAL const Chunk kZeros = {};
 
 // Queues a tile's rows, shared among kThreads threads: `columns` elements from from(row), null for none, then zeros.
-// Returns the bytes that this thread has to expect at the barrier; the barrier is for bulk copies.
-template <Copies kCopies, int kRows, int kColumns, int kThreads, typename From>
-MEGASEG_DEVICE int copy_rows(unsigned char* tile, Barrier* barrier, int thread, int columns, From from) {
-  static_assert(kColumns <= kMostColumns);
-  int bytes = 0;
-  if constexpr (kCopies == Copies::bulk) {
-#pragma unroll
-    for (int i = 0; i < (kRows + kThreads - 1) / kThreads; ++i) {
-      const int row = i * kThreads + thread;
-      if (row >= kRows) break;
-      const std::uint16_t* source = from(row);
-      const int size = source == nullptr ? 0 : columns;
-      unsigned char* to = tile + row * kPitch<kColumns>;
-      if (size > 0) copy_bulk(to, source, 2 * size, barrier);
-      if (size < kColumns) copy_bulk(to + 2 * size, kZeros, 2 * (kColumns - size), barrier);
-      bytes += 2 * kColumns;
-    }
-  } else {
-    constexpr int kChunks = kColumns / kChunkSize;
-    static_assert(kRows * kChunks % kThreads == 0 && kChunks % 2 == 0);
+template <int kRows, int kColumns, int kThreads, typename From>
+MEGASEG_DEVICE void copy_rows(unsigned char* tile, int thread, int columns, From from) {
+  constexpr int kChunks = kColumns / kChunkSize;
+  static_assert(kRows * kChunks % kThreads == 0 && kChunks % 2 == 0);
 #pragma unroll 2
-    for (int i = 0; i < kRows * kChunks / kThreads; ++i) {
-      const int row = (i * kThreads + thread) / kChunks;
-      const int chunk = (i * kThreads + thread) % kChunks;
-      const std::uint16_t* source = from(row);
-      const bool valid = source != nullptr && chunk * kChunkSize < columns;
-      const void* element = valid ? static_cast<const void*>(source + chunk * kChunkSize) : kZeros;
-      copy_async(tile + row * kPitch<kColumns> + chunk * kChunk, element, valid);
-    }
+  for (int i = 0; i < kRows * kChunks / kThreads; ++i) {
+    const int row = (i * kThreads + thread) / kChunks;
+    const int chunk = (i * kThreads + thread) % kChunks;
+    const std::uint16_t* source = from(row);
+    const bool valid = source != nullptr && chunk * kChunkSize < columns;
+    const void* element = valid ? static_cast<const void*>(source + chunk * kChunkSize) : &kZeros;
+    copy_async(tile + row * kPitch<kColumns> + chunk * kChunk, element, valid);
   }
-  return bytes;
 }
 
 // Two stages of shared memory: a block works on one while the other is filled.
-template <Copies kCopies, int kStageBytes, int kThreads>
+template <int kStageBytes>
 class Pipeline {
  public:
-  static constexpr int kBytes = 2 * (kStageBytes + static_cast<int>(sizeof(Barrier)));
+  static constexpr int kBytes = 2 * kStageBytes;
 
-  MEGASEG_DEVICE Pipeline(unsigned char* memory, int thread)
-      : stages_(memory), barriers_(reinterpret_cast<Barrier*>(memory + 2 * kStageBytes)) {
-    if constexpr (kCopies == Copies::bulk) {
-      if (thread < 2) start_barrier(barriers_ + thread, kThreads);
-      sync_threads();
-    }
-  }
+  MEGASEG_DEVICE explicit Pipeline(unsigned char* memory) : stages_(memory) {}
 
-  // Queues part 0: load(part, stage, barrier) calls copy_rows and returns its bytes.
+  // Queues part 0: load(part, stage) calls copy_rows.
   template <typename Load>
   MEGASEG_DEVICE void start(Load load) {
     fill(0, turn_, load);
@@ -94,11 +69,7 @@ class Pipeline {
   MEGASEG_DEVICE void run(int parts, Load load, Use use) {
 #pragma unroll 1
     for (int part = 0; part < parts; ++part) {
-      if constexpr (kCopies == Copies::bulk) {
-        wait(barriers_ + turn_ % 2, static_cast<int>(turn_ / 2 % 2));
-      } else {
-        wait_copies<0>();
-      }
+      wait_copies<0>();
       sync_threads();  // everyone's share of this stage is there, and nobody reads the other any more
       if (part + 1 < parts) fill(part + 1, turn_ + 1, load);
       use(part, stages_ + turn_ % 2 * kStageBytes);
@@ -109,17 +80,11 @@ class Pipeline {
  private:
   template <typename Load>
   MEGASEG_DEVICE void fill(int part, unsigned turn, Load load) {
-    Barrier* barrier = barriers_ + turn % 2;
-    const int bytes = load(part, stages_ + turn % 2 * kStageBytes, barrier);
-    if constexpr (kCopies == Copies::bulk) {
-      arrive(barrier, bytes);
-    } else {
-      commit_copies();
-    }
+    load(part, stages_ + turn % 2 * kStageBytes);
+    commit_copies();
   }
 
   unsigned char* stages_;
-  Barrier* barriers_;
   unsigned turn_ = 0;
 };
 

@@ -22,7 +22,7 @@ class Row:
     op: str
     architecture: str  # sm_80, sm_90, sm_100
     key: str
-    implementation: str  # triton, cuda, cuda_bulk (copies by the bulk engine) or torch
+    implementation: str  # triton, cuda or torch
     measured: bool  # on a GPU of this architecture; else chosen on paper
     configuration: Mapping[str, int]  # of the Triton kernel: constexprs, num_warps, num_stages
 

@@ -150,7 +150,6 @@ def cuda_bottleneck_attention(
     bottlenecks: int,
     longest: int,
     latent_queries: bool,
-    bulk: bool,
     stream: int,
 ) -> None: ...
 def cuda_banded_estep(
@@ -169,6 +168,5 @@ def cuda_banded_estep(
     longest: int,
     total: int,
     threshold: float,
-    bulk: bool,
     stream: int,
 ) -> None: ...

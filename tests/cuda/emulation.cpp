@@ -35,22 +35,6 @@ struct Meeting {
   void* operands[kLanes] = {};
 };
 
-struct BulkCopy {
-  void* to;
-  const void* from;
-  std::size_t bytes;
-};
-
-// An mbarrier. A phase ends late: when the first thread waits for it after all arrivals, and then its bytes come.
-struct BulkBarrier {
-  int threads = 0;
-  int arrived = 0;
-  std::int64_t bytes = 0;  // expected and not queued
-  std::uint64_t phase = 0;
-  Meeting meeting;
-  std::vector<BulkCopy> copies;
-};
-
 struct Fiber {
   ucontext_t context;
   std::unique_ptr<unsigned char[]> stack{new unsigned char[kStack]};
@@ -68,7 +52,6 @@ std::mt19937 random_bits;  // NOLINT: the same schedule every time
 std::vector<std::unique_ptr<Fiber>> fibers;
 std::vector<Meeting> warps;
 Meeting everyone;
-std::map<const void*, BulkBarrier> barriers;
 std::vector<unsigned char> memory;
 unsigned char* aligned = nullptr;
 int shared_bytes = 0;
@@ -144,12 +127,6 @@ void check_source(const void* pointer, const char* instruction) {
   if (reinterpret_cast<std::uintptr_t>(pointer) % sizeof(Chunk) != 0) fail("not aligned: source of", instruction);
 }
 
-BulkBarrier& barrier_at(const void* pointer) {
-  const auto found = barriers.find(pointer);
-  if (found == barriers.end()) fail("no barrier here");
-  return found->second;
-}
-
 // Matrix m of ldmatrix, whose rows lanes 8 m to 8 m + 7 name.
 void read(void* const* lanes, bool transposed) {
   for (int m = 0; m < 4; ++m) {
@@ -199,12 +176,8 @@ void run(std::int64_t blocks, int threads, int shared, const std::function<void(
       fiber.context.uc_link = nullptr;
       makecontext(&fiber.context, start, 0);
     }
-    barriers.clear();
     current = next(false);
     swapcontext(&outside, &fibers[static_cast<std::size_t>(current)]->context);
-    for (const auto& [place, barrier] : barriers) {
-      if (barrier.arrived != 0 || !barrier.copies.empty()) fail("a block ends before its bulk copies");
-    }
   }
 }
 
@@ -256,47 +229,6 @@ void land() {
     }
   }
   self.waited.clear();
-}
-
-void start_barrier(void* barrier, int threads) {
-  check_shared(barrier, "mbarrier.init", sizeof(Barrier));
-  barriers[barrier].threads = threads;
-}
-
-void arrive(void* barrier, int bytes) {
-  BulkBarrier& state = barrier_at(barrier);
-  if (state.arrived == state.threads) fail("a phase begins before anyone has waited for the last");
-  state.bytes += bytes;
-  if (++state.arrived == state.threads) ++state.meeting.generation;
-}
-
-void wait_barrier(void* barrier, int parity) {
-  BulkBarrier& state = barrier_at(barrier);
-  if (static_cast<int>(state.phase % 2) != parity) return;
-  if (state.arrived != state.threads) {
-    Fiber& self = *fibers[static_cast<std::size_t>(current)];
-    self.waits = &state.meeting;
-    self.generation = state.meeting.generation;
-    switch_to(next(true));
-    self.waits = nullptr;
-  }
-  if (static_cast<int>(state.phase % 2) != parity) return;  // another thread was first
-  if (state.bytes != 0) fail("a barrier expects other bytes than are copied");
-  for (const BulkCopy& copy : state.copies) std::memcpy(copy.to, copy.from, copy.bytes);
-  state.copies.clear();
-  state.arrived = 0;
-  ++state.phase;
-}
-
-void copy_bulk(void* to, const void* from, int bytes, void* barrier) {
-  const auto size = static_cast<std::size_t>(bytes);
-  if (bytes <= 0 || size % sizeof(Chunk) != 0) fail("not a multiple of 16 bytes: cp.async.bulk");
-  check_shared(to, "cp.async.bulk", size);
-  check_source(from, "cp.async.bulk");
-  BulkBarrier& state = barrier_at(barrier);
-  state.bytes -= bytes;
-  state.copies.push_back({to, from, size});
-  std::memset(to, kUnknown, size);
 }
 
 std::uint16_t round(Type type, float value) {

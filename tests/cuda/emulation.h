@@ -2,8 +2,8 @@
 
 // The primitives of csrc/cuda/primitives.cuh on a CPU: every thread of a block is a fiber, warps take turns at random,
 // and collective instructions do what the PTX ISA says, from its tables. What an asynchronous copy will write is NaN
-// until it has been waited for and, without the bulk engine, a barrier passed; shared memory begins as NaN. Alignment,
-// bounds of shared memory, bank conflicts of ldmatrix and deadlocks are checked, and end the program.
+// until it has been waited for and a barrier passed; shared memory begins as NaN. Alignment, bounds of shared memory,
+// bank conflicts of ldmatrix and deadlocks are checked, and end the program.
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -42,11 +42,6 @@ void land();  // copies that were waited for become visible
 void copy(void* to, const void* from, bool valid);
 void commit();
 void wait(std::size_t pending);
-
-void start_barrier(void* barrier, int threads);
-void arrive(void* barrier, int bytes);
-void wait_barrier(void* barrier, int parity);
-void copy_bulk(void* to, const void* from, int bytes, void* barrier);
 
 std::uint16_t round(Type type, float value);  // to nearest, ties to even
 float widen(Type type, std::uint16_t bits);
@@ -137,19 +132,6 @@ inline void commit_copies() { emulation::commit(); }
 template <int kPending>
 void wait_copies() {
   emulation::wait(kPending);
-}
-
-constexpr bool kHasBulkCopies = true;
-inline const char* bulk_copies_missing() { return nullptr; }
-
-using Barrier = std::uint64_t;
-
-inline void start_barrier(Barrier* barrier, int threads) { emulation::start_barrier(barrier, threads); }
-inline void arrive(Barrier* barrier, int bytes) { emulation::arrive(barrier, bytes); }
-inline void wait(Barrier* barrier, int parity) { emulation::wait_barrier(barrier, parity); }
-
-inline void copy_bulk(void* to, const void* from, int bytes, Barrier* barrier) {
-  emulation::copy_bulk(to, from, bytes, barrier);
 }
 
 }  // namespace megaseg::cuda

@@ -28,7 +28,6 @@ int failures = 0;
 std::mt19937 generator(20);  // NOLINT: fresh numbers, the same on every run
 
 int between(int least, int most) { return std::uniform_int_distribution<int>(least, most)(generator); }
-Copies any_copies() { return between(0, 1) == 0 ? Copies::async : Copies::bulk; }
 Type any_type() { return between(0, 1) == 0 ? Type::float16 : Type::bfloat16; }
 
 // A matrix whose rows are columns `from` on of a wider one; the rest of that is NaN, and nobody's to write.
@@ -95,7 +94,7 @@ std::vector<double> attend(const Matrix& q, const Matrix& k, const Matrix& v, in
 }
 
 // The first sequence has `tokens` tokens, its bottleneck's included, and no other has more.
-void test_attention(Type type, int size, int tokens, int batch, bool latent_queries, Copies copies, float spread = 1) {
+void test_attention(Type type, int size, int tokens, int batch, bool latent_queries, float spread = 1) {
   const int bottlenecks = between(0, 8);
   const int longest = std::max(1, tokens - bottlenecks);
   const int heads = between(1, 2);
@@ -114,7 +113,7 @@ void test_attention(Type type, int size, int tokens, int batch, bool latent_quer
   const BottleneckAttentionArgs args{q.as_input(), k.as_input(),   v.as_input(), {out.row(0), out.stride},
                                      begin.data(), batch,          heads,        bottlenecks,
                                      longest,      latent_queries, scale};
-  const char* error = bottleneck_attention(args, type, size, copies, nullptr);
+  const char* error = bottleneck_attention(args, type, size, nullptr);
   CHECK(error == nullptr, "%s", error);
   CHECK(out.kept_its_margins(), "size %d, longest %d", size, longest);
   // The weights are rounded once, the result once; neither by more than half a unit of the largest value.
@@ -150,7 +149,7 @@ bool inside(const MovieSize& movie, int shot, int sentence) {
 }
 
 // Small whole numbers: similarities are exact, and many equal the threshold.
-void test_estep(const std::vector<MovieSize>& movies, int size, Copies copies, bool spoil = false, int first_shot = 0) {
+void test_estep(const std::vector<MovieSize>& movies, int size, bool spoil = false, int first_shot = 0) {
   const Type type = any_type();
   const int batch = static_cast<int>(movies.size());
   std::vector<std::int32_t> shot_begin{0}, sentence_begin{0};
@@ -187,7 +186,7 @@ void test_estep(const std::vector<MovieSize>& movies, int size, Copies copies, b
                              out_begin.back(),
                              threshold};
   emulation::first_block = first_shot / 256;
-  const char* error = banded_estep(args, type, copies, nullptr);
+  const char* error = banded_estep(args, type, nullptr);
   emulation::first_block = 0;
   CHECK(error == nullptr, "%s", error);
   for (int b = 0; b < batch; ++b) {
@@ -232,27 +231,22 @@ int main() {
   for (const int size : {32, 64, 128}) {
     for (const Type type : {Type::float16, Type::bfloat16}) {
       for (const bool latent_queries : {false, true}) {
-        test_attention(type, size, between(1, 32), 3, latent_queries, Copies::async);  // a warp each
-        for (const Copies copies : {Copies::async, Copies::bulk}) {
-          test_attention(type, size, between(33, 150), 2, latent_queries, copies);
-        }
+        test_attention(type, size, between(1, 32), 3, latent_queries);  // a warp each
+        test_attention(type, size, between(33, 150), 2, latent_queries);
       }
     }
-    test_attention(any_type(), size, 1, 5, false, Copies::async);
-    test_attention(any_type(), size, 32, 2, false, Copies::async);
-    for (const int tokens : {33, 127, 128}) test_attention(any_type(), size, tokens, 1, false, any_copies());
-    test_attention(any_type(), size, 129, 1, true, any_copies(), 30);  // one weight is nearly all
-    test_attention(any_type(), size, 40, 0, false, any_copies());      // nothing to do
+    test_attention(any_type(), size, 1, 5, false);
+    for (const int tokens : {32, 33, 127, 128}) test_attention(any_type(), size, tokens, 2, false);
+    test_attention(any_type(), size, 129, 1, true, 30);  // one weight is nearly all
+    test_attention(any_type(), size, 40, 0, false);      // nothing to do
   }
-  for (const Copies copies : {Copies::async, Copies::bulk}) {
-    test_estep({{1, 1, 1}, {1, 200, 60}, {200, 1, 60}, {5, 3, 0}, {257, 65, 257 * 65}}, 8, copies);
-    for (const int size : {24, 64, 200, 328}) {
-      test_estep(random_movies(2), size, copies);
-      test_estep(random_movies(2), size, copies, true);
-    }
-    test_estep({}, 8, copies);
+  test_estep({{1, 1, 1}, {1, 200, 60}, {200, 1, 60}, {5, 3, 0}, {257, 65, 257 * 65}}, 8);
+  for (const int size : {24, 64, 200, 328}) {
+    test_estep(random_movies(2), size);
+    test_estep(random_movies(2), size, true);
   }
-  test_estep({{60000, 40000, 20'000'000}}, 8, any_copies(), false, 59648);  // products of places beyond 32 bits
+  test_estep({}, 8);
+  test_estep({{60000, 40000, 20'000'000}}, 8, false, 59648);  // products of places beyond 32 bits
   std::printf("%d launches, %d failures\n", emulation::launches, failures);
   return failures == 0 ? 0 : 1;
 }

@@ -18,23 +18,16 @@ pytestmark = [
 TYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
-@pytest.fixture(params=[False, True], ids=["async", "bulk"])
-def bulk(request):
-    if request.param and torch.cuda.get_device_capability() != (9, 0):
-        pytest.skip("bulk copies are for compute capability 9.0")
-    return request.param
-
-
 @pytest.mark.parametrize("lengths", [[17] * 9, [1, 31, 0, 24], [3000, 1, 517], [63], [64, 65]], ids=str)
 @pytest.mark.parametrize("latent_queries", [False, True])
 @pytest.mark.parametrize("size", cuda.HEAD_SIZES)
 @pytest.mark.parametrize("dtype", TYPES.values(), ids=TYPES)
-def test_bottleneck_attention(rng, dtype, size, latent_queries, lengths, bulk):
+def test_bottleneck_attention(rng, dtype, size, latent_queries, lengths):
     begin, heads, bottlenecks = begins(lengths), int(rng.integers(1, 4)), int(rng.integers(0, 9))
     latents, own = int(begin[-1]), len(lengths) * bottlenecks
     q = normal(rng, latents + (0 if latent_queries else own), heads * size + 8, dtype=dtype)[:, 8:]
     k, v = normal(rng, latents + own, 2 * heads * size, dtype=dtype).chunk(2, dim=1)
-    got = cuda.bottleneck_attention(q, k, v, begin, heads, bottlenecks, max(lengths), latent_queries, bulk=bulk)
+    got = cuda.bottleneck_attention(q, k, v, begin, heads, bottlenecks, max(lengths), latent_queries)
     expected = reference.bottleneck_attention(*exact(q, k, v), begin.cpu(), heads, bottlenecks, None, latent_queries)
     assert got.dtype == dtype
     assert got.is_contiguous()
@@ -43,7 +36,7 @@ def test_bottleneck_attention(rng, dtype, size, latent_queries, lengths, bulk):
 
 @pytest.mark.parametrize("size", [8, 72, 128, 768])
 @pytest.mark.parametrize("dtype", TYPES.values(), ids=TYPES)
-def test_banded_estep(rng, dtype, size, bulk):
+def test_banded_estep(rng, dtype, size):
     """Whole numbers add without rounding: every bit is known. The last movie has a similarity that is not finite."""
     sizes = [(1, 1), (3000, 60), (7, 200), (300, 65), (513, 20)]
     us, vs = ([torch.from_numpy(rng.integers(-2, 3, (pair[i], size))).to(dtype) for pair in sizes] for i in (0, 1))
@@ -61,7 +54,6 @@ def test_banded_estep(rng, dtype, size, bulk):
         max(m for _, m in sizes),
         sum(widths),
         threshold,
-        bulk=bulk,
     )
     assert bad.tolist() == [0] * (len(sizes) - 1) + [1]
     for part, u, v in list(zip(bits.cpu().split(widths), us, vs, strict=True))[:-1]:

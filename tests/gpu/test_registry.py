@@ -24,10 +24,9 @@ def measured(monkeypatch: pytest.MonkeyPatch, implementation: str) -> None:
     monkeypatch.setattr(configurations, "choice", choice)
 
 
-@pytest.mark.parametrize("implementation", ["cuda", "cuda_bulk"])
 @pytest.mark.parametrize("there", [True, False])
-def test_cuda_kernels_run_where_the_build_offers_them(monkeypatch: pytest.MonkeyPatch, implementation, there) -> None:
-    measured(monkeypatch, implementation)
+def test_cuda_kernels_run_where_the_build_offers_them(monkeypatch: pytest.MonkeyPatch, there) -> None:
+    measured(monkeypatch, "cuda")
     asked = []
 
     def offers(*arguments) -> bool:
@@ -38,12 +37,7 @@ def test_cuda_kernels_run_where_the_build_offers_them(monkeypatch: pytest.Monkey
     x = torch.ones(2, 64, dtype=torch.float16, device=DEVICE)
     run = device_implementation("bottleneck_attention", x, "long.32", 32)
     assert asked[0][:3] == ("bottleneck_attention", "float16", 32)
-    if not there:
-        assert run is bottleneck_attention.bottleneck_attention
-    elif implementation == "cuda":
-        assert run is cuda.bottleneck_attention
-    else:
-        assert (run.func, run.keywords) == (cuda.bottleneck_attention, {"bulk": True})
+    assert run is (cuda if there else bottleneck_attention).bottleneck_attention
 
 
 def test_products_are_torchs_or_tritons(monkeypatch: pytest.MonkeyPatch) -> None:
