@@ -130,7 +130,7 @@ class Part:
             yield rows
 
     def compiled(self, mode: str) -> Iterator[list[Row]]:
-        """A peer more, and ours judged by the best of those that there are."""
+        """Rows of another compiled peer, and ours judged by the fastest peer so far."""
         for dtype in COMPILED:
             subject = f"torch.compile {mode}"
             try:

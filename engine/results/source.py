@@ -17,6 +17,15 @@ from megaseg.errors import FeatureError
 _TIMECODE = re.compile(r"\d\d:\d\d:\d\d[:;]\d\d\d?", re.ASCII)
 
 
+def beginning(line: str, letters: int) -> str:
+    """The first words of a line, at most so many letters, with an ellipsis where words are missing."""
+    if len(line) <= letters:
+        return line
+    begin = line[: letters - 1]
+    words = begin.rsplit(" ", 1)[0] if line[letters - 1].isalnum() else begin
+    return f"{words.rstrip(' ,;:.…-–—')}…"
+
+
 def _no_spans() -> NDArray[np.int64]:
     return np.zeros((0, 2), np.int64)
 

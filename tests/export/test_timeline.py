@@ -145,3 +145,4 @@ def test_lines_and_first_words() -> None:
     assert shortened("one two, three", 13) == "one two…"
     assert shortened("one two, three", 8) == "one two…"
     assert shortened("abcdefgh", 5) == "abcd…"
+    assert shortened("one… two three", 5) == "one…"

@@ -14,7 +14,7 @@ STREAMS = 8  # small kernels of so many chains fill what large ones leave free
 
 
 def chains(nodes: Sequence[Node], sources: Callable[[Node], Sequence[Node]]) -> dict[Node, int]:
-    """The chain of each node: it goes on where the first of its sources ends that no node has gone on from."""
+    """The number of each node's chain: a node continues its first source that ends a chain, else begins a new one."""
     chain: dict[Node, int] = {}
     ends: dict[int, Node] = {}
     for node in nodes:
@@ -39,7 +39,7 @@ class Lanes:
         self._events: dict[Node, torch.cuda.Event] = {}
 
     def begin(self) -> None:
-        """All that the current stream has been given comes first."""
+        """Let every stream wait for the work of the current one."""
         for stream in self._streams:
             stream.wait_stream(torch.cuda.current_stream())
 
@@ -57,7 +57,7 @@ class Lanes:
                 self._events[node].record(stream)
 
     def end(self, results: Sequence[Tensor]) -> None:
-        """The current stream goes on after all of them."""
+        """Let the current stream wait for every other one; ``results`` are then its own to read."""
         current = torch.cuda.current_stream()
         for stream in self._streams:
             current.wait_stream(stream)

@@ -81,7 +81,7 @@ class RaggedGraph:
         return (*own, self._twins[node]) if node in self._twins else own
 
     def _second_of_one_kernel(self) -> dict[Node, Node]:
-        """Of tokens and 1 / std, which one kernel gives: the node that comes later, to the one that runs it."""
+        """Of two nodes that one kernel computes, tokens and 1 / std: the later one, to the one that runs the kernel."""
         first: dict[object, Node] = {}
         pairs = [(node, first.setdefault(_places(node), node)) for node in self._nodes if node.op in _EMBEDDED]
         return {node: earlier for node, earlier in pairs if node is not earlier}

@@ -6,6 +6,8 @@ import os
 import re
 from urllib.parse import quote
 
+from megaseg.engine.results.source import beginning
+
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 # What XML 1.0 has not, and C1 controls: C0 but tab, line feed and return, surrogates, and two that are no characters.
 _IMPOSSIBLE = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
@@ -30,10 +32,5 @@ def one_line(text: str) -> str:
 
 
 def shortened(text: str, letters: int) -> str:
-    """The first words of a text, at most so many letters, with an ellipsis where words are missing."""
-    text = one_line(text)
-    if len(text) <= letters:
-        return text
-    begin = text[: letters - 1]
-    words = begin.rsplit(" ", 1)[0] if text[letters - 1].isalnum() else begin
-    return f"{words.rstrip(' ,;:.-–—')}…"
+    """The ``beginning`` of a text on one line."""
+    return beginning(one_line(text), letters)

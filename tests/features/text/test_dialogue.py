@@ -59,7 +59,7 @@ def test_nobody_speaks() -> None:
         (0, 4000, 48, "The lamp is out."),
         (0, 5000, 48, "The lamp is out. Is anybody there?"),
         (0, 5000, 24, "The lamp is out. Is…"),
-        (0, 5000, 16, "The lamp is out."[:11] + "…"),
+        (0, 5000, 16, "The lamp is out…"),
         (0, 5000, 2, "T…"),
         (6000, 9000, 48, ""),
     ],

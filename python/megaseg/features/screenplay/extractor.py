@@ -126,7 +126,7 @@ class ScreenplayReading:
 
     @property
     def thumbnails(self) -> None:
-        """None: a screenplay has no pictures."""
+        """No pictures: a screenplay has none."""
         return None
 
     def times(self) -> tuple[None, None]:
@@ -134,7 +134,7 @@ class ScreenplayReading:
         return None, None
 
     def end_shots_at(self, seconds: Sequence[Fraction]) -> None:
-        """Nothing: blocks are what they are."""
+        """No effect: blocks of a screenplay have no times."""
 
     def source(self) -> Source:
         """The screenplay's name, and the first words of each block."""

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from megaseg.engine.results.source import beginning
 from megaseg.errors import FeatureError
 from megaseg.media.subtitles import SubtitleLine, spoken
 
 Encode = Callable[[list[str]], NDArray[np.float32]]  # texts to (texts, width), such as ``Encoder.encode``
-_ELLIPSIS = "…"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +79,5 @@ def captions(lines: Sequence[SubtitleLine], times: NDArray[Any]) -> tuple[str, .
 
 
 def shortened(text: str, most: int = 48) -> str:
-    """The first words of a text, at most ``most`` characters; one that is cut ends at a word, with an ellipsis."""
-    text = " ".join(text.split()).lstrip("-‐–— ")
-    if len(text) <= most:
-        return text
-    cut = text[:most].rpartition(" ")[0] or text[: most - 1]
-    return cut.rstrip(" ,;:-–—.…") + _ELLIPSIS
+    """The ``beginning`` of what is said, without the dash of a speaker, at most ``most`` characters."""
+    return beginning(" ".join(text.split()).lstrip("-‐–— "), most)

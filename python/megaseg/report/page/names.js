@@ -1,4 +1,4 @@
-// Names of scenes and acts, as export/timeline.py and export/text.py give them.
+// Names of scenes and acts, as export/timeline.py gives them, shortened as engine/results/source.py does.
 
 const WORDS = 48; // letters of a scene's first words in its name
 const IMPOSSIBLE = /[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]/gu;
@@ -17,7 +17,7 @@ export function shortened(text, most = WORDS) {
   const begin = letters.slice(0, most - 1).join("");
   const cut = begin.lastIndexOf(" ");
   const words = /[\p{L}\p{N}]/u.test(letters[most - 1]) && cut >= 0 ? begin.slice(0, cut) : begin;
-  return `${words.replace(/[ ,;:.\-–—]+$/, "")}…`;
+  return `${words.replace(/[ ,;:.…\-–—]+$/, "")}…`;
 }
 
 /** Number from 1 of the act in which a shot is, or null where no acts are known. */
