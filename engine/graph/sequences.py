@@ -71,3 +71,8 @@ def nearest(rows: int, length: int, starts: Indices) -> Indices:
 def alignment_slots(length: int, slots: int) -> Indices:
     """Slot floor(j slots / length) of each position j: its progress through the sequence (supplementary, Table 1a)."""
     return np.arange(length) * slots // length
+
+
+def longest_of(sequences: Sequences) -> int:
+    """The most rows that one sequence has."""
+    return sequences.most if isinstance(sequences, Whole) else sequences.length
