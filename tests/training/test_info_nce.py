@@ -1,4 +1,4 @@
-"""InfoNCE and the means of shots against loops in float64, their gradients, and their edges."""
+"""InfoNCE against loops in float64, their gradients, and their edges."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
-from megaseg.training.objectives.info_nce import info_nce, shot_means, symmetric  # noqa: E402
+from megaseg.training.objectives.info_nce import info_nce, symmetric  # noqa: E402
 
 TAU = 0.3
 
@@ -48,27 +48,10 @@ def test_gradients() -> None:
     assert torch.autograd.gradcheck(lambda x, y: symmetric(x, y, TAU), (v, a))
 
 
-def test_means_of_shots_are_eq_4() -> None:
-    rng = np.random.default_rng(1)
-    tokens = torch.from_numpy(rng.standard_normal((2, 5, 3)))
-    shots = torch.tensor([[0, 0, 2, 2, 2], [1, 3, 4, 4, 7]])  # 4 shots: 4 and 7 are none
-    means, counts = shot_means(tokens, shots, 4)
-    assert counts.tolist() == [[2, 0, 3, 0], [0, 1, 0, 1]]
-    for movie in range(2):
-        for shot in range(4):
-            own = [tokens[movie, t].numpy() for t in range(5) if shots[movie, t] == shot]
-            expected = np.mean(own, axis=0) if own else np.zeros(3)
-            np.testing.assert_allclose(means[movie, shot], expected, atol=1e-12)
-    assert torch.autograd.gradcheck(lambda x: shot_means(x, shots, 4)[0], tokens.requires_grad_())
-
-
-def test_no_language_anywhere_is_no_loss() -> None:
-    video, tokens = views(4, 3)
-    means, counts = shot_means(tokens[None], torch.full((1, 4), 4), 4)
-    said = counts > 0
-    assert not said.any()
-    assert symmetric(video[None][said], means[said], TAU) is None
-    assert info_nce(video[None][said], means[said], TAU) is None
+def test_no_pair_is_no_loss() -> None:
+    v, a = views(0)
+    assert symmetric(v, a, TAU) is None
+    assert info_nce(v, a, TAU) is None
 
 
 def test_one_pair_costs_nothing_and_identical_rows_the_logarithm_of_their_number() -> None:

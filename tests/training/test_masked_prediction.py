@@ -47,7 +47,11 @@ def test_contrast_is_the_equation(sizes: tuple[int, int, int]) -> None:
 
 def test_regression_is_the_mean_of_squares() -> None:
     p, w, own = example()
-    squares = [(a - b) ** 2 for row, k in zip(p.tolist(), own, strict=True) for a, b in zip(row, w[k], strict=True)]
+    squares = [
+        (a - b) ** 2
+        for row, k in zip(p.tolist(), own.tolist(), strict=True)
+        for a, b in zip(row, w[k].tolist(), strict=True)
+    ]
     assert regression(p, w, own).item() == pytest.approx(sum(squares) / 12, abs=1e-12)
 
 

@@ -1,4 +1,4 @@
-"""InfoNCE between two views of the same shots (Argaw et al. 2023, Eqs. 3 to 6), by cosine similarity S.
+"""InfoNCE between two views of the same shots (Argaw et al. 2023, Eqs. 3, 5 and 6), by cosine similarity S.
 
 Both views have a row a pair, and the other pairs' rows are the negatives. Eqs. 3 and 6 are printed as sums over the
 batch's N k shots, Eq. 1 as a mean: the mean is taken here, too (``summed`` gives the sum), or the size of a batch would
@@ -28,17 +28,6 @@ def symmetric(a: Tensor, b: Tensor, temperature: float, *, summed: bool = False)
         return None
     scores = _similarities(a, b, temperature)
     return _one_way(scores, summed) + _one_way(scores.T, summed)
-
-
-def shot_means(tokens: Tensor, shots: Tensor, length: int) -> tuple[Tensor, Tensor]:
-    """Eq. 4: the mean of the tokens of each shot, (batch, length, C), and how many a shot has, (batch, length).
-
-    ``tokens`` (batch, s, C) fall into the ``shots`` (batch, s), of which those from ``length`` on are none. A shot
-    without tokens has zeros, and is to be left out of the losses.
-    """
-    belongs = functional.one_hot(shots.clamp(max=length), length + 1)[..., :length].to(tokens.dtype)  # (batch, s, n)
-    counts = belongs.sum(1)
-    return belongs.transpose(1, 2) @ tokens / counts.clamp_min(1)[..., None], counts
 
 
 def _similarities(a: Tensor, b: Tensor, temperature: float) -> Tensor:
