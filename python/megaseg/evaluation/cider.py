@@ -43,7 +43,9 @@ def cider(written: Sequence[str], references: Sequence[Sequence[str]]) -> float:
     """
     if not written or len(written) != len(references) or not all(references):
         counts = [len(texts) for texts in references]
-        raise FeatureError(f"cider: expected a text and references for each item, got {len(written)} and {counts!s:.60}")
+        raise FeatureError(
+            f"cider: expected a text and references for each item, got {len(written)} and {counts!s:.60}"
+        )
     return float(np.mean([_of_length(n, written, references) for n in range(1, LONGEST + 1)]))
 
 

@@ -18,7 +18,7 @@ class RoleDecoder(nn.Module):
         words: number of tokens, END among them.
         longest: most tokens of a text, END not counted.
         size: C, of the hidden states, a multiple of ``heads``.
-        unwritten: a token id that the decoder reads but never writes.
+        dropout: of hidden states.
     """
 
     def __init__(
@@ -28,14 +28,13 @@ class RoleDecoder(nn.Module):
         words: int,
         longest: int,
         size: int,
+        dropout: float,
         *,
         layers: int = 2,
         heads: int = 4,
-        dropout: float = 0.1,
-        unwritten: int | None = None,
     ) -> None:
         super().__init__()
-        self._longest, self._unwritten = longest, unwritten
+        self._longest = longest
         self.shots = nn.Linear(width, size)
         self.shots_norm = nn.LayerNorm(size)
         self.verb = nn.Embedding(verbs, size)
@@ -57,13 +56,17 @@ class RoleDecoder(nn.Module):
             verb: ids (batch,).
             words: ids (batch, t), t <= longest.
         """
+        logits: Tensor = self.head(self._hidden(shots, there, verb, words))
+        return logits
+
+    def _hidden(self, shots: Tensor, there: Tensor, verb: Tensor, words: Tensor) -> Tensor:
+        """Hidden states (batch, t + 1, C)."""
         memory = self.shots_norm(self.shots(shots))
         hidden = torch.cat([self.verb(verb)[:, None], self.word(words)], dim=1)
         hidden = hidden + self.position.weight[: hidden.shape[1]]
         future = torch.ones(hidden.shape[1], hidden.shape[1], dtype=torch.bool, device=hidden.device).triu(1)
-        hidden = self.layers(hidden, memory, tgt_mask=future, memory_key_padding_mask=~there)
-        logits: Tensor = self.head(hidden)
-        return logits
+        read: Tensor = self.layers(hidden, memory, tgt_mask=future, memory_key_padding_mask=~there)
+        return read
 
     def loss(self, shots: Tensor, there: Tensor, verb: Tensor, words: Tensor) -> Tensor:
         """Cross entropy of each token and of the END behind them, mean over tokens.
@@ -81,10 +84,8 @@ class RoleDecoder(nn.Module):
         words = torch.zeros(len(shots), 0, dtype=torch.long, device=shots.device)
         ended = torch.zeros(len(shots), dtype=torch.bool, device=shots.device)
         while words.shape[1] < self._longest and not bool(ended.all()):
-            logits = self(shots, there, verb, words)[:, -1]
-            if self._unwritten is not None:
-                logits[:, self._unwritten] = -torch.inf
-            token = torch.where(ended, END, logits.argmax(1))
+            last = self._hidden(shots, there, verb, words)[:, -1]
+            token = torch.where(ended, END, self.head(last).argmax(1))
             ended |= token == END
             words = torch.cat([words, token[:, None]], dim=1)
         return functional.pad(words, (0, self._longest - words.shape[1]), value=END)
