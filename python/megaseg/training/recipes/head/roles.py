@@ -1,4 +1,4 @@
-"""Semantic roles of an event (VidSitu): for a given verb, a decoder writes ``role: filler`` texts from the event's shots.
+"""Semantic roles of an event (VidSitu): a decoder writes ``role: filler`` for a verb, from the event's shots.
 
 A text is a sequence of tokens: a role with its colon, the words of its filler, the next role. The vocabulary is all
 tokens of the training annotations; a word that is not among them cannot be written, and no text matches a reference
