@@ -1,0 +1,25 @@
+"""All heads by kind: one row each."""
+
+from __future__ import annotations
+
+from megaseg.errors import UnsupportedError
+from megaseg.training.recipes.head.boundary import Boundary
+from megaseg.training.recipes.head.protocol import Head
+
+HEADS: dict[str, type[Head]] = {
+    head.kind: head
+    for head in (
+        Boundary,
+    )
+}
+
+
+def head_of(kind: str) -> type[Head]:
+    """The head of a kind.
+
+    Raises:
+        UnsupportedError: no such kind; lists the kinds.
+    """
+    if kind not in HEADS:
+        raise UnsupportedError(f"head: expected one of {', '.join(HEADS)}, got {kind!r}")
+    return HEADS[kind]
