@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from megaseg.engine.graph.sequences import Sequences, Whole, alignment_slots, windows
+from megaseg.engine.graph.sequences import Sequences, Windows, alignment_slots, windows
 
 Indices = NDArray[np.int32]
 MIN_SPLIT = 64  # windows: below this, one batch with empty places is cheaper than two
@@ -61,7 +61,7 @@ class Batches:
 
     def of(self, lengths: Sequence[int], wanted: Sequence[range]) -> Iterator[Batch]:
         """Batches of movies of these lengths in their order, for the rows ``wanted`` of each."""
-        if isinstance(self._sequences, Whole):
+        if not isinstance(self._sequences, Windows):
             yield from self._of_movies(lengths)
             return
         length = self._sequences.length

@@ -10,6 +10,7 @@ space           rows
 ``prefix``      ``prefix`` per sequence: learnt tokens before the latents
 ``tokens``      both: every sequence's prefix tokens, then every sequence's latents
 ``sequences``   one per sequence: the position in a window's middle, or a pooled row
+``source``      one per row of every sequence's second stream, which has lengths of its own; not of windows
 ==============  ================================================================================================
 """
 
@@ -23,12 +24,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from megaseg.engine.graph.sequences import Sequences, Whole
+from megaseg.engine.graph.sequences import Sequences, Windows
 from megaseg.engine.inputs.modality import Modality
 from megaseg.errors import UnsupportedError
 
 Array = NDArray[Any]
-SPACES = ("shots", "latents", "prefix", "tokens", "sequences")
+SPACES = ("shots", "latents", "prefix", "tokens", "sequences", "source")
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -99,7 +100,13 @@ class Graph:
 
     def rows(self, output: Output, shots: int) -> int:
         """Rows of an output for so many shots of one movie."""
-        return 1 if output.by_sequence and isinstance(self.sequences, Whole) else shots
+        return 1 if output.by_sequence and not isinstance(self.sequences, Windows) else shots
+
+    @property
+    def source_inputs(self) -> frozenset[int]:
+        """Indices of the inputs that have the rows of the second stream; the others have one a shot."""
+        found = (node for node in self.nodes() if node.op == "features" and node.space == "source")
+        return frozenset(node.attributes["modality"] for node in found)
 
     def results(self) -> tuple[Node, ...]:
         """The nodes of outputs and their parts, which are read from outside."""

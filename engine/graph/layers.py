@@ -77,3 +77,12 @@ def layer_shapes(size: int, ffn_size: int) -> dict[str, tuple[int, ...]]:
         "linear2.bias": (size,),
         **{f"norm{i}.{part}": (size,) for i in (1, 2) for part in ("weight", "bias")},
     }
+
+
+def decoder_layer_shapes(size: int, ffn_size: int) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of a decoder layer's tensors, after its prefix (torch's TransformerDecoderLayer)."""
+    layer = layer_shapes(size, ffn_size)
+    crossed = {
+        name.replace("self_attn", "multihead_attn"): shape for name, shape in layer.items() if "self_attn" in name
+    }
+    return {**layer, **crossed, "norm3.weight": (size,), "norm3.bias": (size,)}

@@ -49,6 +49,8 @@ OPS: dict[str, Op] = {
     "add": Op((), ("bias",), row_wise=True, exact=True),
     "pool": Op(("kind", "groups"), exact=True),
     "l2_normalise": Op(("eps",), row_wise=True, exact=True),
+    "concat": Op(moves=True, row_wise=True),
+    "scatter_mean": Op(exact=True),
     "gather": Op((), ("table",), exact=True),
 }
 
@@ -135,7 +137,10 @@ def join(prefix: Node, latents: Node) -> Node:
 
 
 def attention(q: Node, kv: Node, heads: int) -> Node:
-    """``softmax(q k^T / sqrt(d)) v`` of every sequence and head; kv holds keys, then values."""
+    """``softmax(q k^T / sqrt(d)) v`` of every sequence and head; kv holds keys, then values.
+
+    Queries of latents or of source rows may read keys of the other: their numbers differ.
+    """
     return Node("attention", (q, kv), q.space, q.width, q.prefix, attributes={"heads": heads})
 
 
@@ -168,6 +173,20 @@ def pool(x: Node, kind: str = "mean", *, by: Node | None = None, groups: int = 1
     """
     inputs = (x,) if by is None else (x, by)
     return Node("pool", inputs, "sequences", groups * x.width, attributes={"kind": kind, "groups": groups})
+
+
+def concat(parts: tuple[Node, ...]) -> Node:
+    """Columns of several nodes of one space side by side."""
+    first = parts[0]
+    return Node("concat", parts, first.space, sum(part.width for part in parts), first.prefix)
+
+
+def scatter_mean(x: Node, by: Node) -> Node:
+    """Source rows to latents: at each place the mean of the rows that name it, zeros where none does.
+
+    ``by``, int32 features of width 1, names a row's place in its sequence; others than its places name none.
+    """
+    return Node("scatter_mean", (x, by), "latents", x.width)
 
 
 def l2_normalise(x: Node, eps: float = 1e-12) -> Node:

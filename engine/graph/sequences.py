@@ -1,4 +1,4 @@
-"""How a movie's rows become sequences: centred windows, or the whole movie at once."""
+"""How a movie's rows become sequences: centred windows, the whole movie at once, or overlapping windows."""
 
 from __future__ import annotations
 
@@ -29,7 +29,23 @@ class Whole:
     most: int
 
 
-Sequences = Windows | Whole
+@dataclass(frozen=True, slots=True)
+class Strided:
+    """Windows of ``length`` consecutive rows, one every ``step`` rows; each row is read from the window it is nearest.
+
+    The engine cuts the movie. The model's graph is one of whole sequences, ``Whole(length)``: a window is a sequence.
+    """
+
+    length: int
+    step: int
+
+    @property
+    def most(self) -> int:
+        """Rows of the longest sequence."""
+        return self.length
+
+
+Sequences = Windows | Whole | Strided
 
 
 def windows(begin: int, end: int, length: int, rows: int) -> Indices:
@@ -37,6 +53,26 @@ def windows(begin: int, end: int, length: int, rows: int) -> Indices:
     return (np.arange(begin, end)[:, None] + np.arange(length) - length // 2).clip(0, rows - 1)
 
 
+def strided(rows: int, length: int, step: int) -> Indices:
+    """First rows (w,) of the windows of a movie: 0, step, 2 step and so on, the last window at the movie's end.
+
+    A movie of at most ``length`` rows is one window.
+    """
+    last = max(0, rows - length)
+    return np.append(np.arange(0, last, step), last)
+
+
+def nearest(rows: int, length: int, starts: Indices) -> Indices:
+    """Of each row (rows,), the window whose middle is nearest, of two equally near the earlier."""
+    middles = 2 * starts + min(length, rows) - 1  # in half rows
+    return np.searchsorted(middles[:-1] + middles[1:], 4 * np.arange(rows))
+
+
 def alignment_slots(length: int, slots: int) -> Indices:
     """Slot floor(j slots / length) of each position j: its progress through the sequence (supplementary, Table 1a)."""
     return np.arange(length) * slots // length
+
+
+def longest_of(sequences: Sequences) -> int:
+    """The most rows that one sequence has."""
+    return sequences.most if isinstance(sequences, Whole) else sequences.length

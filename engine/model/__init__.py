@@ -3,5 +3,7 @@
 # A row a family: importing its module registers it.
 from megaseg.engine.model import additive as additive
 from megaseg.engine.model import bert as bert
+from megaseg.engine.model import contextualizer as contextualizer
+from megaseg.engine.model import long_range as long_range
 from megaseg.engine.model import mega as mega
 from megaseg.engine.model import reader as reader

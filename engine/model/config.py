@@ -40,6 +40,7 @@ class ModelConfig(ABC):
 
     __slots__ = ()
     family: ClassVar[str]
+    absent_as_zeros: ClassVar[bool] = False  # rows of zeros take the place of a modality that a movie does not have
     task: str
     modalities: tuple[Modality, ...]
     threshold: float | None
@@ -56,6 +57,11 @@ class ModelConfig(ABC):
     @abstractmethod
     def sequences(self) -> Sequences:
         """How a movie's rows become sequences."""
+
+    @property
+    def token_modality(self) -> str | None:
+        """The modality whose rows are tokens of shots, not shots, if the model has one."""
+        return None
 
     @abstractmethod
     def tensor_shapes(self) -> dict[str, tuple[int, ...]]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from megaseg.engine.graph.graph import Graph, Weight
-from megaseg.engine.graph.sequences import Whole
+from megaseg.engine.graph.sequences import Windows
 from megaseg.engine.model.checkpoint import Checkpoint
 from megaseg.engine.model.config import ModelConfig
 from megaseg.errors import CheckpointError
@@ -38,13 +39,14 @@ def _checked(graph: Graph, config: ModelConfig) -> Graph:
     problems = [] if names else ["outputs: expected at least one, got none"]
     if len(set(names)) < len(names):
         problems.append(f"outputs: expected different names, got {names}")
-    rows = ("sequences", "latents") if isinstance(graph.sequences, Whole) else ("sequences",)
+    rows = ("sequences",) if isinstance(graph.sequences, Windows) else ("sequences", "latents")
     for output in graph.outputs:
         if not output.name.replace("_", "a").replace("-", "a").isalnum():
             problems.append(f"outputs: expected names of letters, digits, - and _, got {output.name!r}")
         sizes = {(node.space, node.width) for node in (output.node, *output.parts)}
         if output.node.space not in rows or len(sizes) > 1:
             problems.append(f"output {output.name}: expected rows of {' or '.join(rows)}, got {sorted(sizes)}")
+    problems += _source_problems(graph)
     for node in graph.nodes():
         heads = node.attributes.get("heads", 1)
         if node.width % heads:
@@ -54,6 +56,19 @@ def _checked(graph: Graph, config: ModelConfig) -> Graph:
     if problems:
         raise CheckpointError(f"family {config.family}: {problems[0]}")
     return graph
+
+
+def _source_problems(graph: Graph) -> Iterator[str]:
+    """What is wrong with the second stream of a graph."""
+    rows: dict[int, str] = {}
+    for node in graph.nodes():
+        if node.space == "source" and isinstance(graph.sequences, Windows):
+            yield f"{node.op}: expected rows of source in models of whole sequences, got windows"
+        if node.op == "features" and rows.setdefault(node.attributes["modality"], node.space) != node.space:
+            name = graph.inputs[node.attributes["modality"]].name
+            yield f"features: expected one space of {name}, got {rows[node.attributes['modality']]} and {node.space}"
+    if rows.get(0) == "source":
+        yield f"features: expected a row a shot of the first input, got {graph.inputs[0].name} as source"
 
 
 def width_of(config: ModelConfig, output: str = "logits") -> int:

@@ -22,7 +22,7 @@ from megaseg.engine.backends.native.extension import extension, native_compute_t
 from megaseg.engine.backends.native.lowering import Lowering, Packed, properties_of, sequence_words
 from megaseg.engine.graph.graph import Graph
 from megaseg.engine.graph.passes import PASSES, rewrite
-from megaseg.engine.graph.sequences import Windows
+from megaseg.engine.graph.sequences import longest_of
 from megaseg.engine.inputs.files import atomic_write, cache_folder, locked
 from megaseg.engine.model.checkpoint import Checkpoint
 from megaseg.engine.model.config import ModelConfig
@@ -192,9 +192,7 @@ def _write_sections(
 
 
 def _check_size(graph: Graph) -> None:
-    own = graph.sequences
-    longest = own.length if isinstance(own, Windows) else own.most
-    tokens = max(node.prefix for node in graph.nodes()) + longest
+    tokens = max(node.prefix for node in graph.nodes()) + longest_of(graph.sequences)
     if tokens > _MOST_TOKENS:
         raise ResourceLimitError(f"config: expected at most {_MOST_TOKENS} tokens in a sequence, got {tokens}")
 

@@ -18,7 +18,7 @@ from megaseg.engine.backends.native.extension import extension
 from megaseg.engine.graph.graph import SPACES, Graph, Node, Weight
 from megaseg.engine.graph.ops import ACTIVATIONS, OPS, POOLS, TABLES
 from megaseg.engine.graph.sequences import Sequences as Cut
-from megaseg.engine.graph.sequences import Windows
+from megaseg.engine.graph.sequences import Windows, longest_of
 from megaseg.engine.inputs.modality import TYPES as INPUT_TYPES
 from megaseg.engine.model.config import ModelConfig
 
@@ -219,7 +219,7 @@ def sequence_words(sequences: Cut) -> tuple[str, int, int]:
     """Kind, length and step of sequences, as a program states them."""
     if isinstance(sequences, Windows):
         return "windows", sequences.length, 1
-    return "whole", sequences.most, 0
+    return "whole", longest_of(sequences), 0
 
 
 def properties_of(config: ModelConfig) -> dict[str, str]:

@@ -15,7 +15,7 @@ from megaseg.engine.backends.native.artefact import ArtefactInfo
 from megaseg.engine.backends.onnx.file import export_checkpoint, load, needs_extra, read_info
 from megaseg.engine.backends.protocol import LOGITS, PARTS, Excerpt, Rows
 from megaseg.engine.graph.passes import PASSES
-from megaseg.engine.graph.sequences import Whole
+from megaseg.engine.graph.sequences import Windows
 from megaseg.engine.model.checkpoint import Checkpoint
 from megaseg.engine.model.family import structure_of
 from megaseg.errors import UnsupportedError
@@ -112,7 +112,7 @@ class OnnxBackend:
             FeatureError: features that overflow the compute type.
         """
         require_ids(self._graph, excerpts)
-        if isinstance(self._graph.sequences, Whole):
+        if not isinstance(self._graph.sequences, Windows):
             results = [self._whole(excerpt, outputs) for excerpt in excerpts]
         else:
             results = self._windows(self._graph.sequences.length, excerpts, outputs)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from megaseg.engine.graph.sequences import Whole
+from megaseg.engine.graph.sequences import Windows, longest_of
 from megaseg.engine.inputs.files import atomic_write
 from megaseg.engine.model.config import ModelConfig
 from megaseg.errors import CheckpointError, UnsupportedError
@@ -53,8 +53,9 @@ class Profile:
         for name, value, least in (("windows", windows, 1), ("max_windows", most, windows), ("movies", movies, 1)):
             if value < least:
                 raise UnsupportedError(f"{name}: expected at least {least}, got {value}")
-        if isinstance(config.sequences, Whole):
-            return cls((1, 1, movies), (1, config.sequences.most, config.sequences.most))
+        if not isinstance(config.sequences, Windows):
+            longest = longest_of(config.sequences)
+            return cls((1, 1, movies), (1, longest, longest))
         length = config.sequences.length
         # However many movies share a run, only its first and its last are cut: L - 1 shots more than windows.
         return cls((1, windows, most), (1, windows + length - 1, most + length - 1))

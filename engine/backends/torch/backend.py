@@ -12,7 +12,7 @@ from megaseg.engine.backends.checks import require_finite, require_ids
 from megaseg.engine.backends.protocol import LOGITS, PARTS, Excerpt, Rows
 from megaseg.engine.graph.graph import Node
 from megaseg.engine.graph.passes import PASSES, rewrite
-from megaseg.engine.graph.sequences import Whole, windows
+from megaseg.engine.graph.sequences import Windows, windows
 from megaseg.engine.model.checkpoint import Checkpoint
 from megaseg.engine.model.family import graph_of
 from megaseg.errors import UnsupportedError
@@ -125,7 +125,7 @@ class TorchBackend:
     def _batches(self, shots: int, wanted: range) -> Iterator[Tensor]:
         """Shot indices (sequences, length): centred windows, or the whole movie at once."""
         sequences = self.graph.sequences
-        if isinstance(sequences, Whole):
+        if not isinstance(sequences, Windows):
             yield self._torch.arange(shots)[None]
             return
         for start in range(wanted.start, wanted.stop, self.batch):

@@ -44,6 +44,8 @@ class Evaluation:
     def _evaluate(self, node: Node, shots: Tensor, inputs: list[Tensor]) -> Tensor:
         if node.op == "features":
             own: Tensor = self._features[node.attributes["modality"]]
+            if node.space == "source":
+                return own[None]
             return own if node.space == "shots" else own[shots]
         return MEANINGS[node.op](node, shots, inputs, self._weights[node])
 
@@ -121,6 +123,18 @@ def _l2_normalise(node: Node, shots: Tensor, x: list[Tensor], weights: Mapping[s
     return functional.normalize(x[0], dim=-1, eps=node.attributes["eps"])
 
 
+def _concat(node: Node, shots: Tensor, x: list[Tensor], weights: Mapping[str, Tensor]) -> Tensor:
+    return torch.cat(x, dim=-1)
+
+
+def _scatter_mean(node: Node, shots: Tensor, x: list[Tensor], weights: Mapping[str, Tensor]) -> Tensor:
+    rows, places, length = x[0][0], x[1][0, :, 0].long(), shots.shape[1]
+    there = (places >= 0) & (places < length)
+    rows, places = rows[there], places[there]
+    counts = torch.bincount(places, minlength=length).clamp(min=1)[:, None]
+    return (rows.new_zeros(length, rows.shape[1]).index_add(0, places, rows) / counts)[None]
+
+
 def _attention(node: Node, shots: Tensor, x: list[Tensor], weights: Mapping[str, Tensor]) -> Tensor:
     return _attended(node.attributes["heads"], x[0], *x[1].chunk(2, dim=2))
 
@@ -154,6 +168,8 @@ MEANINGS: dict[str, Callable[[Node, Tensor, list[Tensor], Mapping[str, Tensor]],
     "add": _add,
     "pool": _pool,
     "l2_normalise": _l2_normalise,
+    "concat": _concat,
+    "scatter_mean": _scatter_mean,
     "attention": _attention,
     "window_attention": _window_attention,
     "query_attention": _query_attention,

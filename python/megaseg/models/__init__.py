@@ -3,9 +3,20 @@
 from megaseg.errors import UnsupportedError
 
 try:
+    from megaseg.models.contextualizer import Contextualizer
+    from megaseg.models.long_range import LongRange, LongRangeBatch
     from megaseg.models.mega import Mega, from_checkpoint, to_checkpoint
     from megaseg.models.presets import PRESETS, preset
 except ImportError as error:
     raise UnsupportedError(f"megaseg.models needs the extra train: pip install 'megaseg[train]' ({error})") from error
 
-__all__ = ["PRESETS", "Mega", "from_checkpoint", "preset", "to_checkpoint"]
+__all__ = [
+    "PRESETS",
+    "Contextualizer",
+    "LongRange",
+    "LongRangeBatch",
+    "Mega",
+    "from_checkpoint",
+    "preset",
+    "to_checkpoint",
+]

@@ -1,16 +1,20 @@
 """Published configurations of all families by name; a family adds its own to ``PRESETS``.
 
 Family ``mega``: the paper's three models (supplementary, Table 1b); their numbers of heads, which the paper does not
-print, are chosen here.
+print, are chosen here. Family ``contextualizer``: sizes are chosen here, for "low capacity" (Xiao et al. 2022). Family
+``long_range``: Argaw et al. (2023), section 4: k = 30, three layers, R(2+1)D-ResNet50 (video), VGGish and wav2vec 2.0
+side by side (audio), BART (language); its widths, which the paper does not print, are the original Transformer's.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
 from megaseg.engine.inputs.modality import Modality
+from megaseg.engine.model.config import ModelConfig
+from megaseg.engine.model.contextualizer import ContextualizerConfig
+from megaseg.engine.model.long_range import LongRangeConfig
 from megaseg.engine.model.mega import MegaConfig
 
 SCENE = MegaConfig(
@@ -60,10 +64,19 @@ SYNOPSIS = MegaConfig(
     num_classes=5,
     dropout=0.1,
 )
-PRESETS = {"scene": SCENE, "act": ACT, "synopsis": SYNOPSIS}
+CONTEXTUALIZER = ContextualizerConfig("embedding", (Modality("video", 2048),))
+LONG_RANGE = LongRangeConfig(
+    task="embedding",
+    modalities=(Modality("video", 2048), Modality("audio", 128 + 768), Modality("language", 768)),
+    video="video",
+    audio="audio",
+    language="language",
+)
+MEGA = {"scene": SCENE, "act": ACT, "synopsis": SYNOPSIS}
+PRESETS: dict[str, ModelConfig] = {**MEGA, "contextualizer": CONTEXTUALIZER, "long-range": LONG_RANGE}
 
 
-def preset(name: str, *, modalities: Sequence[tuple[str, int]] | None = None, **overrides: Any) -> MegaConfig:
+def preset(name: str, *, modalities: Sequence[tuple[str, int]] | None = None, **overrides: Any) -> ModelConfig:
     """A preset with any key replaced, for example ``preset("scene", modalities=[("clip", 512)], num_heads=8)``.
 
     Raises:
@@ -71,4 +84,4 @@ def preset(name: str, *, modalities: Sequence[tuple[str, int]] | None = None, **
     """
     if modalities is not None:
         overrides["modalities"] = tuple(Modality(key, size) for key, size in modalities)
-    return dataclasses.replace(PRESETS[name], **overrides)
+    return PRESETS[name].replaced(**overrides)

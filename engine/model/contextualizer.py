@@ -1,0 +1,121 @@
+"""The contextualizer: a small transformer that sets frozen features of shots in the context of their neighbours.
+
+Source: Xiao et al., Hierarchical Self-supervised Representation Learning for Movie Understanding (CVPR 2022): a
+low-level backbone stays frozen, and a high-level contextualizer is trained by mask prediction. The paper leaves open
+[chosen here]: projections of several modalities are summed, norms come before, windows of ``max_length`` shots overlap.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from megaseg.engine.graph.graph import Graph, Weight
+from megaseg.engine.graph.layers import layer_shapes
+from megaseg.engine.graph.sequences import Sequences, Strided
+from megaseg.engine.inputs.modality import Modality
+from megaseg.engine.model.config import ModelConfig, sizes_out_of_range
+
+CLASSES = {"embedding": 0, "scene": 2}  # of each task that an encoder of shots serves
+MAX_LAYERS = 256
+Tensor = Callable[[str], Weight]
+
+
+@dataclass(frozen=True, slots=True)
+class ContextualizerConfig(ModelConfig, family="contextualizer"):
+    """The numbers that fix a contextualizer's function.
+
+    A sequence is a window of ``max_length`` shots, one every ``step`` shots. Without ``num_classes`` the model embeds;
+    with them it has a head, of one hidden layer of ``head_size`` units or of none.
+    """
+
+    absent_as_zeros: ClassVar[bool] = True
+
+    task: str
+    modalities: tuple[Modality, ...]
+    max_length: int = 64
+    step: int = 32
+    hidden_size: int = 256
+    ffn_size: int = 1024
+    num_heads: int = 4
+    num_layers: int = 3
+    num_classes: int = 0
+    head_size: int = 0
+    dropout: float = 0.1
+    layer_norm_eps: float = 1e-5
+    threshold: float | None = None
+    recipe: str | None = None
+
+    def problems(self) -> Iterator[str]:
+        """What is wrong with the numbers."""
+        yield from encoder_problems(self)
+
+    @property
+    def sequences(self) -> Sequences:
+        """Windows of L shots that overlap."""
+        return Strided(self.max_length, self.step)
+
+    @property
+    def embedding_size(self) -> int:
+        """Columns of output ``embedding``: C."""
+        return self.hidden_size
+
+    def tensor_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name and shape of every tensor that a checkpoint of this config holds, and no other."""
+        c = self.hidden_size
+        shapes: dict[str, tuple[int, ...]] = {}
+        for modality in self.modalities:
+            shapes[f"modalities.{modality.name}.proj.weight"] = (c, modality.feature_size)
+            shapes[f"modalities.{modality.name}.proj.bias"] = (c,)
+        layers = stack_shapes("layers", self.num_layers, layer_shapes(c, self.ffn_size))
+        return shapes | {"position.weight": (self.max_length, c)} | layers | norm_shapes("norm", c) | head_shapes(self)
+
+    def build(self, tensor: Tensor) -> Graph:
+        """Output ``embedding`` (n, C), and ``logits`` (n, N_c) of a model with classes."""
+        raise NotImplementedError
+
+
+def encoder_problems(config: Any) -> Iterator[str]:
+    """What is wrong with the numbers of an encoder of shots with a contextualizer's fields."""
+    if config.task not in CLASSES:
+        yield f"task must be one of {', '.join(CLASSES)}, got {config.task!r}"
+    if ids := [modality.name for modality in config.modalities if modality.type != "float32"]:
+        yield f"type of {ids[0]} must be float32, got ids"
+    sizes = ("max_length", "hidden_size", "ffn_size", "num_heads")
+    yield from sizes_out_of_range({name: getattr(config, name) for name in sizes})
+    yield from sizes_out_of_range({"step": config.step}, 1, config.max_length)
+    yield from sizes_out_of_range({"num_layers": config.num_layers}, 0, MAX_LAYERS)
+    if config.hidden_size % config.num_heads:
+        yield f"hidden_size must be a multiple of num_heads, got {config.hidden_size} and {config.num_heads}"
+    if config.num_classes != CLASSES[config.task]:
+        yield f"num_classes of task {config.task} must be {CLASSES[config.task]}, got {config.num_classes}"
+    yield from sizes_out_of_range({"head_size": config.head_size}, 0)
+    if config.head_size and not config.num_classes:
+        yield f"head_size must be 0 without num_classes, got {config.head_size}"
+    if not 0.0 <= config.dropout < 1.0:
+        yield f"dropout must be in [0, 1), got {config.dropout}"
+    if not (0.0 < config.layer_norm_eps < 1.0 and math.isfinite(config.layer_norm_eps)):
+        yield f"layer_norm_eps must be in (0, 1), got {config.layer_norm_eps}"
+
+
+def stack_shapes(prefix: str, count: int, layer: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of equal layers one after the other."""
+    return {f"{prefix}.{i}.{name}": shape for i in range(count) for name, shape in layer.items()}
+
+
+def norm_shapes(prefix: str, size: int) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of a layer normalisation's tensors."""
+    return {f"{prefix}.weight": (size,), f"{prefix}.bias": (size,)}
+
+
+def head_shapes(config: Any) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the tensors that make logits of an embedding; none without classes."""
+    if not config.num_classes:
+        return {}
+    size, shapes = config.embedding_size, {}
+    if config.head_size:
+        shapes = {"hidden.weight": (config.head_size, size), "hidden.bias": (config.head_size,)}
+        size = config.head_size
+    return {**shapes, "head.weight": (config.num_classes, size), "head.bias": (config.num_classes,)}
