@@ -47,7 +47,7 @@ class Windows:
 
         ``neighbours`` windows of a film come in the same batch of ``size``.
         """
-        groups = []
+        groups: list[Tensor] = []
         for film in range(len(self.films.names)):
             starts = self._starts(film, int(torch.randint(self.length, (1,), generator=generator)))
             pairs = torch.stack([torch.full_like(starts, film), starts], 1)
@@ -67,11 +67,20 @@ class Windows:
         """About how many windows an epoch has."""
         return sum(len(self._starts(film, self.length // 2)) for film in range(len(self.films.names)))
 
+    def most_rows(self) -> int:
+        """Most rows of a window, of whichever modality."""
+        most = min(self.length, int(self.films.edges.diff().max()))
+        for rows in self.films.rows.values():
+            if rows.shots is not None and len(rows.shots):
+                ends = torch.searchsorted(rows.shots, rows.shots + self.length)
+                most = max(most, int((ends - torch.arange(len(ends))).max()))
+        return most
+
     def _starts(self, film: int, phase: int) -> Tensor:
         """First shots of a film's windows; those that would reach over an end are moved to the end."""
         shots = int(self.films.edges[film + 1] - self.films.edges[film])
         starts = torch.arange(phase - self.length if phase else 0, shots, self.length)
-        return starts.clamp(0, max(0, shots - self.length)).unique()
+        return torch.unique(starts.clamp(0, max(0, shots - self.length)))
 
     def _batch(self, chosen: Tensor, drop_share: float, generator: torch.Generator) -> Batch:
         film, start = chosen.T

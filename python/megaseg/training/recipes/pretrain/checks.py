@@ -16,9 +16,9 @@ def check_films(movies: Mapping[str, Features], modalities: Sequence[str], langu
     """The width of every modality; ``language`` is the one whose rows may be tokens of shots.
 
     Raises:
-        FeatureError: fewer than two films; a film of one shot, of another recipe, without any of the modalities, with ids
-            in place of features, with another width than the films before it, or with a modality that is the same in all
-            its rows; a modality that no film has.
+        FeatureError: fewer than two films; a film of one shot, of another recipe, without any of the modalities, with
+            ids in place of features, of another width than the films before it, or with the same in all rows of a
+            modality; a modality that no film has.
     """
     if len(movies) < 2:
         got = f"only {next(iter(movies))}" if movies else "none"
@@ -32,14 +32,16 @@ def check_films(movies: Mapping[str, Features], modalities: Sequence[str], langu
             raise FeatureError(f"{film}: expected features of recipe {recipe}, as before, got {movie.recipe}")
         there = [name for name in modalities if name in movie.modalities]
         if not there:
-            raise FeatureError(f"{film}: expected any of the modalities {list(modalities)}, got {list(movie.modalities)}")
+            raise FeatureError(
+                f"{film}: expected any of the modalities {list(modalities)}, got {list(movie.modalities)}"
+            )
         for name in there:
             rows, known = movie.modalities[name], first.setdefault(name, film)
             width = movies[known].modalities[name].shape[1]
             _check_rows(f"{film}: {name}", rows)
             if rows.shape[1] != width:
                 raise FeatureError(f"{film}: {name}: expected {width} features, as {known} has, got {rows.shape[1]}")
-            if name != language and name in movie.token_shots:
+            if name != language and name in getattr(movie, "token_shots", {}):
                 raise FeatureError(f"{film}: {name}: expected a row a shot, got tokens of shots")
     if missing := [name for name in modalities if name not in first]:
         raise FeatureError(f"{missing[0]}: expected a modality of some film, none of {len(movies)} films has it")

@@ -19,14 +19,14 @@ LOSSES = ("intra", "inter", "cross")  # Eqs. 2, 5 and 6; a contextualizer has th
 class PretrainConfig:
     """Model sizes, losses and optimisation of a pretraining; the defaults are those of a contextualizer.
 
-    ``modalities`` of a contextualizer are all of the films' unless some are named; ``video``, ``audio`` and ``language``
-    of a long-range model are the modalities of these names unless others are named. ``length`` is that of the windows,
-    in shots.
+    ``modalities`` of a contextualizer are all of the films' unless some are named; ``video``, ``audio`` and
+    ``language`` of a long-range model are the modalities of these names unless others are named. ``length`` is that of
+    the windows, in shots.
 
-    Masked prediction: ``mask_share`` of the tokens, and ``objective``: ``contrast`` by dot product, ``cosine`` by cosine
-    similarity over ``temperature``, or ``regression``. ``candidates`` are all tokens of the ``batch`` or the ``masked``
-    ones. ``tau`` is InfoNCE's temperature, ``summed`` its sum over shots in place of the mean, and ``without`` names
-    losses to leave out, of ``intra``, ``inter`` and ``cross``.
+    Masked prediction: ``mask_share`` of the tokens, and ``objective``: ``contrast`` by dot product, ``cosine`` by
+    cosine similarity over ``temperature``, or ``regression``. ``candidates`` are all tokens of the ``batch`` or the
+    ``masked`` ones. ``tau`` is InfoNCE's temperature, ``summed`` its sum over shots in place of the mean, and
+    ``without`` names losses to leave out, of ``intra``, ``inter`` and ``cross``.
 
     ``drop_share`` is how often a modality of a window is left out, as if the film did not have it. ``components`` gives
     the principal directions that a modality keeps (all features where it names none). ``position_std`` is the spread of
@@ -98,7 +98,14 @@ class PretrainConfig:
             value, floor = getattr(self, own.name), least.get(own.name, 1)
             if str(own.type) == "int" and value < floor:
                 yield f"{own.name} must be at least {floor}, got {value}"
-        shares = {"dropout": 1, "drop_share": 1, "validation_share": 1, "warmup": 1, "ema_decay": 1, "mask_share": 1 + 1e-9}
+        shares = {
+            "dropout": 1,
+            "drop_share": 1,
+            "validation_share": 1,
+            "warmup": 1,
+            "ema_decay": 1,
+            "mask_share": 1 + 1e-9,
+        }
         for name, end in shares.items():
             if not 0 <= getattr(self, name) < end:
                 yield f"{name} must be from 0 to {'1' if end > 1 else 'less than 1'}, got {getattr(self, name)}"

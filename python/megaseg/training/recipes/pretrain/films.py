@@ -81,8 +81,8 @@ def fitted(
 def tokens(movie: Features, name: str) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """A film's language tokens (s, D) and their shots (s,): of a row a shot, those that are not all zeros."""
     array = movie.modalities[name]
-    if name in movie.token_shots:
-        return array, movie.token_shots[name].astype(np.int64)
+    if name in getattr(movie, "token_shots", {}):
+        return array, getattr(movie, "token_shots", {})[name].astype(np.int64)
     shots = np.flatnonzero(array.any(1))
     return array[shots], shots
 
@@ -107,7 +107,9 @@ def _rows(movies: Mapping[str, Features], name: str, scaling: Scaling, shot_edge
         values[low:high] = scaling(torch.from_numpy(own.astype(np.float32)))
         said[low:high] = torch.from_numpy(own.any(1))
         if not torch.isfinite(values[low:high]).all():
-            raise FeatureError(f"{film}: {name}: expected values that float32 can scale, got some up to {abs(own).max()}")
+            raise FeatureError(
+                f"{film}: {name}: expected values that float32 can scale, got some up to {abs(own).max()}"
+            )
     values[-1] = scaling(torch.zeros(1, width))[0]
     return Rows(values, said, edges, None if shot_edges is None else torch.from_numpy(np.concatenate(shots)))
 
