@@ -33,7 +33,7 @@ def clip_windows(films: Films, film: int, drawing: Drawing) -> tuple[NDArray[np.
     begin, end = films.span(film)
     rows, own = film_windows(begin, end, drawing.length, drawing.step)
     events = rows_of_events(films.times[film], end - begin)
-    return rows, (events[:, rows - begin] & own).astype(np.int64)
+    return rows, (events[:, (rows - begin).clip(0)] & own).astype(np.int64)
 
 
 def rows_of_events(times: NDArray[np.int64] | None, shots: int) -> NDArray[np.bool_]:

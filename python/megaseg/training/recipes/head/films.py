@@ -31,6 +31,7 @@ class Films:
     """``rows``: modality to (all shots, D_m); film k is ``edges[k]:edges[k + 1]``; ``tokens``: token modalities.
 
     ``labels`` (all shots,) are the films' own, 1 = the last shot of its scene; None unless every film has them.
+    ``times`` are each film's start and end ticks of shots, None where a film has none.
     """
 
     names: tuple[str, ...]
@@ -39,6 +40,7 @@ class Films:
     tokens: Mapping[str, Tokens]
     labels: Tensor | None
     recipe: str | None
+    times: tuple[NDArray[np.int64] | None, ...]
 
     @classmethod
     def of(cls, movies: Mapping[str, Features], modalities: tuple[Modality, ...], language: str | None = None) -> Films:
@@ -68,7 +70,8 @@ class Films:
         own = [movie.labels for movie in movies.values() if movie.labels is not None]
         labels = torch.from_numpy(np.concatenate(own).astype(np.int64)) if len(own) == len(movies) else None
         edges = np.cumsum([0, *shots.values()])
-        return cls(tuple(movies), edges, rows, tokens, labels, recipes.pop())
+        times = tuple(movie.times for movie in movies.values())
+        return cls(tuple(movies), edges, rows, tokens, labels, recipes.pop(), times)
 
     def span(self, film: int) -> tuple[int, int]:
         """First row and end of a film's rows."""

@@ -5,11 +5,15 @@ from __future__ import annotations
 from megaseg.errors import UnsupportedError
 from megaseg.training.recipes.head.boundary import Boundary
 from megaseg.training.recipes.head.protocol import Head
+from megaseg.training.recipes.head.relation import EventRelation
+from megaseg.training.recipes.head.roles import Roles
 
 HEADS: dict[str, type[Head]] = {
     head.kind: head
     for head in (
         Boundary,
+        EventRelation,
+        Roles,
     )
 }
 

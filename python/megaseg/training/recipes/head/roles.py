@@ -90,12 +90,15 @@ class Roles(Head):
 
         The last two columns are 1 where there is a shot, and the verb's id.
         """
-        found = embedded.new_zeros(len(embedded), SHOTS, embedded.shape[-1] + 2)
-        for own, rows, marks in zip(found, embedded, examples.marks, strict=True):
-            groups = rows[marks > 0].tensor_split(min(SHOTS, int((marks > 0).sum())))
-            own[: len(groups), :-2] = torch.stack([group.mean(0) for group in groups])
-            own[: len(groups), -2] = 1
-            own[:, -1] = marks.max() - 1
+        rows, marks = embedded.flatten(1, 2), examples.marks.flatten(1)
+        chosen = marks > 0
+        count = chosen.sum(1, keepdim=True)  # of an event's shots, at least 1
+        group = (chosen.cumsum(1) - 1) * count.clamp_max(SHOTS) // count
+        member = (group[..., None] == torch.arange(SHOTS)) & chosen[..., None]  # (examples, rows, SHOTS)
+        sizes = member.sum(1)
+        shots = torch.einsum("nrE,nrs->nsE", rows, member.to(rows.dtype)) / sizes.clamp_min(1)[..., None]
+        verb = (marks.amax(1) - 1)[:, None].expand(-1, SHOTS)
+        found = torch.cat([shots, torch.stack([sizes > 0, verb], dim=2).to(rows.dtype)], dim=2)
         return found, examples.targets
 
     def model(self, width: int, config: HeadConfig) -> nn.Module:
