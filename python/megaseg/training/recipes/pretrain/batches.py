@@ -80,7 +80,8 @@ class Windows:
         """First shots of a film's windows; those that would reach over an end are moved to the end."""
         shots = int(self.films.edges[film + 1] - self.films.edges[film])
         starts = torch.arange(phase - self.length if phase else 0, shots, self.length)
-        return torch.unique(starts.clamp(0, max(0, shots - self.length)))
+        every: Tensor = torch.unique(starts.clamp(0, max(0, shots - self.length)))
+        return every
 
     def _batch(self, chosen: Tensor, drop_share: float, generator: torch.Generator) -> Batch:
         film, start = chosen.T

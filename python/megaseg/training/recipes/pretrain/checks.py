@@ -41,7 +41,7 @@ def check_films(movies: Mapping[str, Features], modalities: Sequence[str], langu
             _check_rows(f"{film}: {name}", rows)
             if rows.shape[1] != width:
                 raise FeatureError(f"{film}: {name}: expected {width} features, as {known} has, got {rows.shape[1]}")
-            if name != language and name in getattr(movie, "token_shots", {}):
+            if name != language and name in movie.token_shots:
                 raise FeatureError(f"{film}: {name}: expected a row a shot, got tokens of shots")
     if missing := [name for name in modalities if name not in first]:
         raise FeatureError(f"{missing[0]}: expected a modality of some film, none of {len(movies)} films has it")

@@ -81,8 +81,8 @@ def fitted(
 def tokens(movie: Features, name: str) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """A film's language tokens (s, D) and their shots (s,): of a row a shot, those that are not all zeros."""
     array = movie.modalities[name]
-    if name in getattr(movie, "token_shots", {}):
-        return array, getattr(movie, "token_shots", {})[name].astype(np.int64)
+    if name in movie.token_shots:
+        return array, movie.token_shots[name].astype(np.int64)
     shots = np.flatnonzero(array.any(1))
     return array[shots], shots
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from megaseg.errors import ResourceLimitError
@@ -11,16 +12,19 @@ _FLOAT = 4  # bytes
 _CGROUP = Path("/sys/fs/cgroup")
 
 
-def estimated_bytes(config: PretrainConfig, widths: dict[str, int], parameters: int, tokens: int) -> int:
+def estimated_bytes(
+    config: PretrainConfig, widths: Mapping[str, int], parameters: int, windows: int, tokens: int
+) -> int:
     """Most bytes that a step of training holds, to within about a factor of 1.5.
 
     Args:
-        config: sizes, and the number of windows in a batch.
+        config: sizes and losses.
         widths: scaled features a token, by modality.
         parameters: weights of the model.
+        windows: of a batch.
         tokens: most rows of a window, of whichever modality.
     """
-    rows = config.batch_size * tokens
+    rows = windows * tokens
     long_range = config.family == "long_range"
     stacks = (len(widths) if long_range else 1) + 5 * (long_range and config.has("cross"))
     layer = 14 * config.hidden_size + 4 * config.ffn_size + 4 * config.num_heads * tokens
@@ -33,17 +37,17 @@ def estimated_bytes(config: PretrainConfig, widths: dict[str, int], parameters: 
     return int(_FLOAT * (rows * (stacks * config.num_layers * layer + features + products + pairs) + states))
 
 
-def check_memory(config: PretrainConfig, widths: dict[str, int], parameters: int, tokens: int) -> None:
-    """Refuse a batch that does not fit the memory that is free.
+def check_memory(config: PretrainConfig, widths: Mapping[str, int], parameters: int, windows: int, tokens: int) -> None:
+    """Refuse a batch that does not fit the memory that is free; arguments as ``estimated_bytes``.
 
     Raises:
         ResourceLimitError: says how much a batch takes, how much is free, and which batch size would fit.
     """
-    free, needed = free_bytes(), estimated_bytes(config, widths, parameters, tokens)
+    free, needed = free_bytes(), estimated_bytes(config, widths, parameters, windows, tokens)
     if free is None or needed <= free:
         return
     raise ResourceLimitError(
-        f"batch_size: expected a batch that fits {free / 2**30:.1f} GiB of free memory, got {config.batch_size} "
+        f"batch_size: expected a batch that fits {free / 2**30:.1f} GiB of free memory, got {windows} "
         f"windows of {config.length} shots, an estimated {needed:,} bytes ({needed / 2**30:.1f} GiB); smaller batches "
         "or models take less"
     )

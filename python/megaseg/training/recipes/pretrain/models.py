@@ -12,6 +12,7 @@ from megaseg.engine.model.contextualizer import ContextualizerConfig
 from megaseg.engine.model.long_range import LongRangeConfig
 from megaseg.models.contextualizer import Contextualizer
 from megaseg.models.long_range import LongRange, LongRangeBatch
+from megaseg.training.dropout import use_byte_dropout
 from megaseg.training.objectives.info_nce import symmetric
 from megaseg.training.objectives.masked_prediction import contrast, cosine_contrast, regression
 from megaseg.training.recipes.pretrain.batches import Batch
@@ -29,6 +30,7 @@ class _Pretraining(nn.Module):
         self.heads = nn.ModuleDict(
             {m.name: nn.Linear(config.hidden_size, m.feature_size) for m in encoder.config.modalities}
         )
+        use_byte_dropout(encoder)
         for name, parameter in encoder.named_parameters():
             if name.endswith("position.weight"):
                 nn.init.normal_(parameter, std=config.position_std)
@@ -67,7 +69,7 @@ class ContextualizerPretraining(_Pretraining):
 
 
 class LongRangePretraining(_Pretraining):
-    """A long-range model and its losses ``intra.ROLE`` (Eq. 2), ``inter.audio`` and ``.language`` (5), ``cross`` (6)."""
+    """A long-range model and the losses ``intra.ROLE`` (Eq. 2), ``inter.SOURCE`` (Eq. 5) and ``cross`` (Eq. 6)."""
 
     encoder: LongRange
 

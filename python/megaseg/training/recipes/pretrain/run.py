@@ -108,7 +108,8 @@ class _Run:
         )  # fmt: skip
         widths = {name: own.basis.shape[1] for name, own in self._scalings.items()}
         model = new_model(config, roles, widths, next(iter(movies.values())).recipe)
-        check_memory(config, widths, sum(p.numel() for p in model.parameters()), self._train.most_rows())
+        windows = min(config.batch_size, self._train.count())
+        check_memory(config, widths, sum(p.numel() for p in model.parameters()), windows, self._train.most_rows())
         self._sums = _Sums()
         self._lines: list[dict[str, Any]] = []
         validation = Validation(self._judge, lambda losses: losses["loss"], config.patience) if held else None
