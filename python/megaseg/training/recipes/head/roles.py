@@ -13,6 +13,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -28,7 +29,7 @@ from megaseg.training.recipes.head.config import HeadConfig
 from megaseg.training.recipes.head.events import Clips, annotated, clip_windows
 from megaseg.training.recipes.head.films import Films
 from megaseg.training.recipes.head.protocol import Drawing, Examples, Head
-from megaseg.training.recipes.head.vidsitu import Annotation, Event
+from megaseg.training.recipes.head.vidsitu import EVENTS, Annotation, Event
 from megaseg.training.recipes.head.windows import filled
 
 if TYPE_CHECKING:
@@ -168,15 +169,15 @@ def _by_frequency(counts: Counter[str]) -> tuple[str, ...]:
 
 
 def _references(annotations: Sequence[Annotation]) -> dict[tuple[int, str], list[list[str]]]:
-    """Texts by event and verb, each text once."""
+    """Texts by event and verb, in order of events, each text once."""
     found: dict[tuple[int, str], list[list[str]]] = {}
-    for annotation in annotations:
-        for number, event in enumerate(annotation.events):
-            if event is not None and event.roles:
-                texts = found.setdefault((number, event.verb), [])
-                tokens = tokens_of(event)
-                if tokens not in texts:
-                    texts.append(tokens)
+    for number, annotation in product(range(EVENTS), annotations):
+        event = annotation.events[number]
+        if event is not None and event.roles:
+            texts = found.setdefault((number, event.verb), [])
+            tokens = tokens_of(event)
+            if tokens not in texts:
+                texts.append(tokens)
     return found
 
 
