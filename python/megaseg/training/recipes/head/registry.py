@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from megaseg.errors import UnsupportedError
 from megaseg.training.recipes.head.boundary import Boundary
+from megaseg.training.recipes.head.next_shot import NextShot
+from megaseg.training.recipes.head.ordering import Ordering
 from megaseg.training.recipes.head.protocol import Head
 
 HEADS: dict[str, type[Head]] = {
     head.kind: head
     for head in (
         Boundary,
+        Ordering,
+        NextShot,
     )
 }
 
