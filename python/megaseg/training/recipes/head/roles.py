@@ -26,11 +26,10 @@ from megaseg.errors import FeatureError
 from megaseg.evaluation.cider import cider
 from megaseg.models.role_decoder import END, RoleDecoder
 from megaseg.training.recipes.head.config import HeadConfig
-from megaseg.training.recipes.head.events import Clips, annotated, clip_windows
+from megaseg.training.recipes.head.events import Clips, annotated, clip_windows, filled
 from megaseg.training.recipes.head.films import Films
 from megaseg.training.recipes.head.protocol import Drawing, Examples, Head
 from megaseg.training.recipes.head.vidsitu import EVENTS, Annotation, Event
-from megaseg.training.recipes.head.windows import filled
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -56,10 +55,12 @@ class Roles(Head):
 
     @classmethod
     def read_labels(cls, path: Path) -> Mapping[str, list[Annotation]]:
+        """Annotations by clip, from a file in VidSitu's layout."""
         return annotated(path)
 
     @classmethod
     def of(cls, films: Films, labels: Clips, config: HeadConfig) -> Self:
+        """The head with the vocabulary of the training clips."""
         events = [event for own in labels.values() for note in own for event in note.events if event and event.roles]
         texts = [tokens_of(event)[:LONGEST] for event in events]
         if not texts:
@@ -84,7 +85,7 @@ class Roles(Head):
                 targets.append(_ids(texts, words, self.longest if drawing.training else None))
         if not rows:
             raise FeatureError(f"roles: expected annotated roles in some of {len(films.names)} clips, got none")
-        return Examples(filled(rows), filled(marks, 0), filled(targets, _NO_TEXT))
+        return Examples(filled(rows, -1), filled(marks, 0), filled(targets, _NO_TEXT))
 
     def read(self, embedded: Tensor, examples: Examples) -> tuple[Tensor, Tensor]:
         """The event's shots, (examples, SHOTS, E + 2), and texts.
@@ -110,6 +111,7 @@ class Roles(Head):
         return RoleDecoder(width, len(self.verbs) + 1, len(self.words) + 1, self.longest, size, config.head_dropout)
 
     def loss(self, model: nn.Module, inputs: Tensor, targets: Tensor, config: HeadConfig) -> Tensor:
+        """Cross entropy of the references' tokens, each after those before it."""
         example, reference = (targets[:, :, 0] != _NO_TEXT).nonzero(as_tuple=True)
         shots, there, verb = _parts(inputs[example])
         if model.training:
