@@ -9,10 +9,16 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from megaseg.engine.inputs.features import Features
+from megaseg.engine.inputs.modality import Modality
+from megaseg.engine.model.checkpoint import Checkpoint
+from megaseg.engine.model.contextualizer import ContextualizerConfig
+from megaseg.models.contextualizer import Contextualizer, to_checkpoint
 
+RECIPE = "generated/1"
 WIDTH = 16
 SYMBOLS = 6
 EVENT_NAMES = ("Ev1", "Ev2", "Ev3", "Ev4", "Ev5")
@@ -59,9 +65,7 @@ def relation_clips(count: int, seed: int, *, part: str = "clip") -> tuple[dict[s
     return movies, annotations
 
 
-def role_clips(
-    count: int, seed: int, *, held_out: bool, part: str = "clip"
-) -> tuple[dict[str, Features], Annotations]:
+def role_clips(count: int, seed: int, *, held_out: bool, part: str = "clip") -> tuple[dict[str, Features], Annotations]:
     """Clips of events with an agent, a patient and a place; held-out ones have combinations that others never have."""
     rng = np.random.default_rng([seed, 2])
     agents, patients, places = symbols(3)
@@ -114,4 +118,20 @@ def _roles(verb: str, combination: tuple[int, int, int]) -> Mapping[str, Any]:
 
 def _film(rng: np.random.Generator, rows: NDArray[np.float32]) -> Features:
     noise = _NOISE * rng.standard_normal(rows.shape)
-    return Features({"visual": (rows + noise).astype(np.float32)}, recipe="generated/1")
+    return Features({"visual": (rows + noise).astype(np.float32)}, recipe=RECIPE)
+
+
+def encoder() -> Checkpoint:
+    """A contextualizer of random weights for these clips, the same one always."""
+    torch.manual_seed(0)
+    config = ContextualizerConfig(
+        task="embedding",
+        modalities=(Modality("visual", WIDTH),),
+        max_length=16,
+        step=8,
+        hidden_size=32,
+        ffn_size=64,
+        num_layers=1,
+        recipe=RECIPE,
+    )
+    return to_checkpoint(Contextualizer(config))

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from megaseg.engine.inputs.features import Features
@@ -19,7 +18,7 @@ from megaseg.training.recipes.head.config import HeadConfig
 from megaseg.training.recipes.head.films import Films
 from megaseg.training.recipes.head.protocol import Drawing, Examples, Head, LinearHead
 from megaseg.training.recipes.head.run import HeadEpoch, Mode, TrainedHead, Watch, train_head
-from megaseg.training.recipes.head.windows import drawn_windows, film_windows
+from megaseg.training.recipes.head.windows import all_shots, marked_shots
 
 
 @dataclass(frozen=True)
@@ -42,21 +41,11 @@ class Boundary(Head):
         """Windows of whole films; for a trained encoder from a random phase, every row of which is learned."""
         if films.labels is None:
             raise FeatureError("labels: expected every film to have labels, got films without")
-        spans = [films.span(film) for film in range(len(films.names))]
-        if drawing.random:
-            length = drawing.config.length or drawing.length
-            rows = np.concatenate([drawn_windows(*span, min(length, drawing.length), drawing.rng) for span in spans])
-            own = rows >= 0
-        else:
-            windows = [film_windows(*span, drawing.length, drawing.step) for span in spans]
-            rows, own = (np.concatenate(part) for part in zip(*windows, strict=True))
-        index = torch.from_numpy(rows)
-        return Examples(index[:, None], torch.from_numpy(own).long()[:, None], films.labels[index.clamp_min(0)])
+        return all_shots(films, drawing, films.labels)
 
     def read(self, embedded: Tensor, examples: Examples) -> tuple[Tensor, Tensor]:
         """Embeddings (shots, E) and labels (shots,) of the marked rows, in their order."""
-        own = examples.marks[:, 0] > 0
-        return embedded[:, 0][own], examples.targets[:, : own.shape[1]][own]
+        return marked_shots(embedded, examples)
 
     def model(self, width: int, config: HeadConfig) -> nn.Module:
         """Logits of the two classes."""

@@ -19,7 +19,8 @@ class HeadConfig:
     ``encoder_share`` is the encoder's learning rate as a share of the head's; the projections of raw features stay as
     they are unless ``train_projections``, which takes more labels than there usually are. ``components`` gives the
     principal directions that a modality keeps where the encoder is drawn anew. ``positive_weight`` weighs boundaries,
-    ``length`` is the number of shots of a training example where the head leaves it free (0: the encoder's own).
+    ``length`` is the number of shots of a training window (0: the encoder's own), ``examples`` the most runs of shots
+    of an epoch of the heads that need no labels (0: all).
     ``validation_share`` of the films, chosen by name, validate where no others do.
     """
 
@@ -39,6 +40,7 @@ class HeadConfig:
     ema_decay: float = 0.0
     positive_weight: float = 1.0
     length: int = 0
+    examples: int = 0
     components: Mapping[str, int] = field(default_factory=dict)
     validation_share: float = 0.2
     seed: int = 0

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from megaseg.training.recipes.head.films import Films
 from megaseg.training.recipes.head.protocol import Drawing
@@ -34,6 +36,15 @@ def clip_windows(films: Films, film: int, drawing: Drawing) -> tuple[NDArray[np.
     rows, own = film_windows(begin, end, drawing.length, drawing.step)
     events = rows_of_events(films.times[film], end - begin)
     return rows, (events[:, (rows - begin).clip(0)] & own).astype(np.int64)
+
+
+def filled(parts: Sequence[NDArray[np.int64]], fill: int) -> Tensor:
+    """Arrays (rows, columns) of different sizes as one tensor (parts, most rows, most columns)."""
+    shape = [max(part.shape[axis] for part in parts) for axis in (0, 1)]
+    whole = np.full((len(parts), *shape), fill, np.int64)
+    for own, part in zip(whole, parts, strict=True):
+        own[: part.shape[0], : part.shape[1]] = part
+    return torch.from_numpy(whole)
 
 
 def rows_of_events(times: NDArray[np.int64] | None, shots: int) -> NDArray[np.bool_]:

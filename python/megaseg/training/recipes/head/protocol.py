@@ -20,8 +20,6 @@ from megaseg.training.recipes.head.films import Films
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-_PARTS = ("weight", "bias")
-
 
 @dataclass(frozen=True, slots=True)
 class Examples:
@@ -174,30 +172,41 @@ class Standard(nn.Module):
         return (inputs - self.mean) * self.scale
 
 
-class LinearHead(nn.Module):
+class Layers(nn.Module):
     """Dropout and one linear layer, or a hidden layer between, as the families' own heads."""
 
     def __init__(self, width: int, outputs: int, config: HeadConfig) -> None:
         super().__init__()
-        self.standard = Standard(width)
         self.dropout = nn.Dropout(config.head_dropout)
         self.hidden = nn.Linear(width, config.head_size) if config.head_size else None
         self.head = nn.Linear(config.head_size or width, outputs)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Inputs (..., width) to outputs (..., outputs)."""
-        h = self.dropout(self.standard(inputs))
+        h = self.dropout(inputs)
         if self.hidden is not None:
             h = self.dropout(functional.gelu(self.hidden(h)))
         outputs: Tensor = self.head(h)
         return outputs
 
+
+class LinearHead(nn.Module):
+    """``Layers`` of standardised embeddings."""
+
+    def __init__(self, width: int, outputs: int, config: HeadConfig) -> None:
+        super().__init__()
+        self.standard = Standard(width)
+        self.layers = Layers(width, outputs, config)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Embeddings (..., width) to outputs (..., outputs)."""
+        outputs: Tensor = self.layers(self.standard(inputs))
+        return outputs
+
     def folded(self) -> dict[str, Tensor]:
-        """Tensors ``hidden.weight`` and so on of the same function of inputs as they are, in float32."""
-        layers = {name: layer for name, layer in (("hidden", self.hidden), ("head", self.head)) if layer is not None}
-        tensors = {f"{name}.{part}": getattr(layer, part) for name, layer in layers.items() for part in _PARTS}
-        first = next(iter(layers))
-        weight = tensors[f"{first}.weight"].double() * self.standard.scale.double()
-        tensors[f"{first}.bias"] = tensors[f"{first}.bias"].double() - weight @ self.standard.mean.double()
-        tensors[f"{first}.weight"] = weight
-        return {name: tensor.detach().float() for name, tensor in tensors.items()}
+        """Tensors ``hidden.weight`` and so on of the same function of embeddings as they are, in float32."""
+        tensors = {name: tensor.detach().double() for name, tensor in self.layers.named_parameters()}
+        first = "head" if self.layers.hidden is None else "hidden"
+        weight = tensors[f"{first}.weight"] * self.standard.scale.double()
+        tensors[f"{first}.bias"] = tensors[f"{first}.bias"] - weight @ self.standard.mean.double()
+        return {name: tensor.float() for name, tensor in (tensors | {f"{first}.weight": weight}).items()}

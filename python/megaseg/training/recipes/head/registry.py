@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from megaseg.errors import UnsupportedError
 from megaseg.training.recipes.head.boundary import Boundary
+from megaseg.training.recipes.head.next_shot import NextShot
+from megaseg.training.recipes.head.ordering import Ordering
 from megaseg.training.recipes.head.protocol import Head
 from megaseg.training.recipes.head.relation import EventRelation
 from megaseg.training.recipes.head.roles import Roles
@@ -14,6 +16,8 @@ HEADS: dict[str, type[Head]] = {
         Boundary,
         EventRelation,
         Roles,
+        Ordering,
+        NextShot,
     )
 }
 

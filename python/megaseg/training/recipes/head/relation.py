@@ -17,11 +17,10 @@ from torch.nn import functional
 
 from megaseg.errors import FeatureError
 from megaseg.training.recipes.head.config import HeadConfig
-from megaseg.training.recipes.head.events import Clips, annotated, clip_windows
+from megaseg.training.recipes.head.events import Clips, annotated, clip_windows, filled
 from megaseg.training.recipes.head.films import Films
 from megaseg.training.recipes.head.protocol import Drawing, Examples, Head, LinearHead
 from megaseg.training.recipes.head.vidsitu import RELATIONS, Annotation
-from megaseg.training.recipes.head.windows import filled
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -38,10 +37,12 @@ class EventRelation(Head):
 
     @classmethod
     def read_labels(cls, path: Path) -> Mapping[str, list[Annotation]]:
+        """Annotations by clip, from a file in VidSitu's layout."""
         return annotated(path)
 
     @classmethod
     def of(cls, films: Films, labels: Clips, config: HeadConfig) -> Self:
+        """The head, if the training clips have relations of at least two kinds."""
         kinds = {relation.kind for own in labels.values() for note in own for relation in note.relations}
         if len(kinds) < 2:
             named = [RELATIONS[kind] for kind in sorted(kinds)]
@@ -49,6 +50,7 @@ class EventRelation(Head):
         return cls()
 
     def examples(self, films: Films, labels: Clips, drawing: Drawing) -> Examples:
+        """Clips with both events marked, one for each annotated relation."""
         rows, marks, targets = [], [], []
         for film, name in enumerate(films.names):
             annotations = labels.get(name, [])
@@ -61,7 +63,7 @@ class EventRelation(Head):
                 targets.append(relation.kind)
         if not rows:
             raise FeatureError(f"relation: expected annotated relations in some of {len(films.names)} clips, got none")
-        return Examples(filled(rows), filled(marks, 0), torch.tensor(targets))
+        return Examples(filled(rows, -1), filled(marks, 0), torch.tensor(targets))
 
     def read(self, embedded: Tensor, examples: Examples) -> tuple[Tensor, Tensor]:
         """Mean embeddings of both events side by side, (examples, 2 E), and classes."""
@@ -69,9 +71,11 @@ class EventRelation(Head):
         return torch.cat(parts, dim=1), examples.targets
 
     def model(self, width: int, config: HeadConfig) -> nn.Module:
+        """Logits of the four classes."""
         return LinearHead(2 * width, len(RELATIONS), config)
 
     def loss(self, model: nn.Module, inputs: Tensor, targets: Tensor, config: HeadConfig) -> Tensor:
+        """Cross entropy."""
         return functional.cross_entropy(model(inputs), targets)
 
     def predict(self, model: nn.Module, inputs: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -25,11 +26,10 @@ from megaseg.errors import FeatureError
 from megaseg.evaluation.cider import cider
 from megaseg.models.role_decoder import END, RoleDecoder
 from megaseg.training.recipes.head.config import HeadConfig
-from megaseg.training.recipes.head.events import Clips, annotated, clip_windows
+from megaseg.training.recipes.head.events import Clips, annotated, clip_windows, filled
 from megaseg.training.recipes.head.films import Films
 from megaseg.training.recipes.head.protocol import Drawing, Examples, Head
-from megaseg.training.recipes.head.vidsitu import Annotation, Event
-from megaseg.training.recipes.head.windows import filled
+from megaseg.training.recipes.head.vidsitu import EVENTS, Annotation, Event
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -55,10 +55,12 @@ class Roles(Head):
 
     @classmethod
     def read_labels(cls, path: Path) -> Mapping[str, list[Annotation]]:
+        """Annotations by clip, from a file in VidSitu's layout."""
         return annotated(path)
 
     @classmethod
     def of(cls, films: Films, labels: Clips, config: HeadConfig) -> Self:
+        """The head with the vocabulary of the training clips."""
         events = [event for own in labels.values() for note in own for event in note.events if event and event.roles]
         texts = [tokens_of(event)[:LONGEST] for event in events]
         if not texts:
@@ -83,7 +85,7 @@ class Roles(Head):
                 targets.append(_ids(texts, words, self.longest if drawing.training else None))
         if not rows:
             raise FeatureError(f"roles: expected annotated roles in some of {len(films.names)} clips, got none")
-        return Examples(filled(rows), filled(marks, 0), filled(targets, _NO_TEXT))
+        return Examples(filled(rows, -1), filled(marks, 0), filled(targets, _NO_TEXT))
 
     def read(self, embedded: Tensor, examples: Examples) -> tuple[Tensor, Tensor]:
         """The event's shots, (examples, SHOTS, E + 2), and texts.
@@ -109,6 +111,7 @@ class Roles(Head):
         return RoleDecoder(width, len(self.verbs) + 1, len(self.words) + 1, self.longest, size, config.head_dropout)
 
     def loss(self, model: nn.Module, inputs: Tensor, targets: Tensor, config: HeadConfig) -> Tensor:
+        """Cross entropy of the references' tokens, each after those before it."""
         example, reference = (targets[:, :, 0] != _NO_TEXT).nonzero(as_tuple=True)
         shots, there, verb = _parts(inputs[example])
         if model.training:
@@ -168,15 +171,15 @@ def _by_frequency(counts: Counter[str]) -> tuple[str, ...]:
 
 
 def _references(annotations: Sequence[Annotation]) -> dict[tuple[int, str], list[list[str]]]:
-    """Texts by event and verb, each text once."""
+    """Texts by event and verb, in order of events, each text once."""
     found: dict[tuple[int, str], list[list[str]]] = {}
-    for annotation in annotations:
-        for number, event in enumerate(annotation.events):
-            if event is not None and event.roles:
-                texts = found.setdefault((number, event.verb), [])
-                tokens = tokens_of(event)
-                if tokens not in texts:
-                    texts.append(tokens)
+    for number, annotation in product(range(EVENTS), annotations):
+        event = annotation.events[number]
+        if event is not None and event.roles:
+            texts = found.setdefault((number, event.verb), [])
+            tokens = tokens_of(event)
+            if tokens not in texts:
+                texts.append(tokens)
     return found
 
 

@@ -81,9 +81,9 @@ def train_head(
     train: Mapping[str, Features],
     validation: Mapping[str, Features],
     config: HeadConfig,
-    mode: Mode = Mode(),  # noqa: B008 (frozen)
+    mode: Mode = Mode(),
     labels: Mapping[str, Any] | None = None,
-    watch: Watch = Watch(),  # noqa: B008 (frozen)
+    watch: Watch = Watch(),
 ) -> TrainedHead:
     """Train a head on ``train``, stopped by its figure on ``validation``; the same seed gives the same head.
 
