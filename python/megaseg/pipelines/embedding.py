@@ -163,4 +163,6 @@ class Embedder:
             made = embedded(self.engine, opened, self.digest, keep=keep)
             rows = prepared(opened, config.recipe)
         read = {modality.name for modality in config.modalities}
-        return Embedded(made, absent(config, rows), tuple(name for name in rows.modalities if name not in read), remarks)
+        return Embedded(
+            made, absent(config, rows), tuple(name for name in rows.modalities if name not in read), remarks
+        )
