@@ -97,11 +97,6 @@ def without_classes(checkpoint: Checkpoint) -> Checkpoint:
     return Checkpoint(config, tensors, dict(checkpoint.metadata))
 
 
-def language_of(config: ContextualizerConfig | LongRangeConfig) -> str | None:
-    """The modality whose rows are tokens; None where there is none."""
-    return config.language if isinstance(config, LongRangeConfig) else None
-
-
 def checkpoint_of(encoder: Encoder, metadata: Mapping[str, str] | None = None) -> Checkpoint:
     """The checkpoint of an encoder, with a copy of its weights."""
     if isinstance(encoder.twin, contextualizer.Contextualizer):

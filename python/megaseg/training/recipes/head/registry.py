@@ -10,6 +10,8 @@ from megaseg.training.recipes.head.next_shot import NextShot
 from megaseg.training.recipes.head.ordering import Ordering
 from megaseg.training.recipes.head.protocol import Head
 from megaseg.training.recipes.head.regress import Regress
+from megaseg.training.recipes.head.relation import EventRelation
+from megaseg.training.recipes.head.roles import Roles
 
 HEADS: dict[str, type[Head]] = {
     head.kind: head
@@ -18,6 +20,8 @@ HEADS: dict[str, type[Head]] = {
         Classify,
         Regress,
         Attributes,
+        EventRelation,
+        Roles,
         Ordering,
         NextShot,
     )

@@ -22,7 +22,6 @@ from megaseg.training.recipes.head.encoder import (
     checkpoint_of,
     encoder_config,
     encoder_of,
-    language_of,
     new_encoder,
     without_classes,
 )
@@ -136,7 +135,7 @@ def predict_head(
         FeatureError: films or labels that do not fit the head.
     """
     network = encoder_of(trained.encoder)
-    films = Films.of(labelled(movies, labels), network.config.modalities, language_of(network.config))
+    films = Films.of(labelled(movies, labels), network.config)
     part = Part(trained.head, films, labels_of(labels, films), trained.config)
     inputs, targets = part.embedded(network, part.judged(network))
     return (_predicted(trained.head, trained.model.eval(), inputs), targets), films
@@ -219,7 +218,7 @@ def _prepared(
 ) -> tuple[Encoder, list[Films], dict[str, Scaling]]:
     """The encoder's network and the films that it reads; a network that is drawn anew reads scaled films."""
     own = encoder_config(checkpoint.config)
-    films = [Films.of(part, own.modalities, language_of(own)) for part in movies]
+    films = [Films.of(part, own) for part in movies]
     if not mode.from_scratch:
         network = encoder_of(checkpoint)
         if mode.fine_tune and not config.train_projections:
