@@ -98,7 +98,7 @@ def test_labels_that_teach_nothing_are_refused(tmp_path: Path) -> None:
         train_head(EventRelation, encoder(), movies, movies, CONFIG, labels=labels(tmp_path, annotations))
     _, told = relation_clips(3, 0)
     strangers = relation_clips(1, 1, part="other")[0]
-    with pytest.raises(FeatureError, match="expected annotated relations in some of 1 clips, got none"):
+    with pytest.raises(FeatureError, match="expected some of the films other_0000_seg_0_10, got none"):
         train_head(EventRelation, encoder(), relation_clips(3, 0)[0], strangers, CONFIG, labels=labels(tmp_path, told))
 
 

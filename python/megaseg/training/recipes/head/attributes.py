@@ -107,4 +107,4 @@ class Attributes(Head):
         return {**figures, "average": sum(figures.values()) / len(figures), "shots": len(targets)}
 
     def _by_attribute(self, logits: Tensor) -> tuple[Tensor, ...]:
-        return logits.split([len(own) for own in self.classes], dim=-1)
+        return torch.split(logits, [len(own) for own in self.classes], dim=-1)

@@ -28,6 +28,7 @@ class Boundary(Head):
     kind: ClassVar[str] = "boundary"
     figure: ClassVar[str] = "ap"
     needs_labels: ClassVar[bool] = False
+    reads_film_labels: ClassVar[bool] = True
 
     @classmethod
     def of(cls, films: Films, labels: Any, config: HeadConfig) -> Boundary:

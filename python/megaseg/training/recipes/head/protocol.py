@@ -88,6 +88,7 @@ class Head(ABC):
     lower_is_better: ClassVar[bool] = False
     drawn: ClassVar[bool] = False  # a frozen encoder, too, gets several draws of examples
     needs_labels: ClassVar[bool] = True  # a file of labels
+    reads_film_labels: ClassVar[bool] = False  # films without labels of their own are left out
 
     @classmethod
     def read_labels(cls, path: Path) -> Mapping[str, Any]:

@@ -65,7 +65,8 @@ class Regress(Head):
 
     def predict(self, model: nn.Module, inputs: Tensor) -> Tensor:
         """Numbers (clips,), float64."""
-        return self.mean + self.spread * model(inputs)[:, 0].double()
+        units: Tensor = model(inputs)[:, 0]
+        return self.mean + self.spread * units.double()
 
     def metrics(self, predictions: Tensor, targets: Tensor, films: Films) -> dict[str, Any]:
         """Mean squared error, mean absolute error, and the squared error of always naming the training mean."""
