@@ -11,6 +11,7 @@ from rich.table import Table
 from megaseg.cli.console import JsonOption, ThreadsOption, output, print_json
 from megaseg.cli.train_head import LabelsOption, PartialOption, films_of, read_labels
 from megaseg.errors import UnsupportedError
+from megaseg.training.recipes.head.data import require_films
 
 
 def head(
@@ -31,7 +32,6 @@ def head(
     try:
         import torch
 
-        from megaseg.training.recipes.head.data import require_films
         from megaseg.training.recipes.head.file import load_head
         from megaseg.training.recipes.head.run import evaluate_head
     except ImportError as error:

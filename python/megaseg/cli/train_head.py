@@ -14,6 +14,7 @@ from megaseg.cli.console import JsonOption, console, named_flags, print_json, pr
 from megaseg.engine.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from megaseg.errors import FeatureError, UnsupportedError
 from megaseg.evaluation.split import feature_files, labelled_files
+from megaseg.training.recipes.head.data import require_films, split_films
 
 if TYPE_CHECKING:
     from megaseg.engine.inputs.features import Features
@@ -28,8 +29,17 @@ PartialOption = Annotated[
 ]
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Films:
+    """Films to train on, films that validate, and the labels of both."""
+
+    train: dict[str, Features]
+    validation: dict[str, Features]
+    labels: dict[str, Any] | None
+
+
 def head(
-    checkpoint: Annotated[str, typer.Argument(help="Encoder: a checkpoint of family contextualizer or long_range.")],
+    checkpoint: Annotated[Path, typer.Argument(help="Encoder: a checkpoint, or the folder of a pretraining run.")],
     folder: Annotated[Path, typer.Argument(help="Folder of feature files.")],
     kind: Annotated[
         str,
@@ -70,9 +80,10 @@ def head(
     settings = HeadConfig() if config is None else HeadConfig.read(config)
     if seed is not None:
         settings = dataclasses.replace(settings, seed=seed)
+    checkpoint = checkpoint / "encoder.safetensors" if checkpoint.is_dir() else checkpoint
     encoder = load_checkpoint(checkpoint)
-    given = read_labels(own, labels), None if validation_labels is None else read_labels(own, validation_labels)
-    train, judged, known = _films(own, folder, validation, given, partial, settings.validation_share)
+    films = _films(own, (folder, validation), (labels, validation_labels), partial)
+    films = _split(films, settings.validation_share)
     if threads:
         torch.set_num_threads(threads)
     state = output.with_name(f"{output.name}.state")
@@ -83,15 +94,16 @@ def head(
             bar.advance(bar.task_ids[0])
 
         watch = Watch(state, report)
-        trained = train_head(own, encoder, train, judged, settings, Mode(fine_tune, from_scratch), known, watch)
-    mode = "from scratch" if from_scratch else "fine-tuned" if fine_tune else "frozen"
-    _save(output, trained, checkpoint, {"encoder": mode, "films": list(train), "validation_films": list(judged)})
+        mode = Mode(fine_tune, from_scratch)
+        trained = train_head(own, encoder, films.train, films.validation, settings, mode, films.labels, watch)
+    named = {"films": list(films.train), "validation_films": list(films.validation)}
+    _save(output, trained, checkpoint, {"encoder": str(mode), **named})
     state.unlink(missing_ok=True)
     figures = trained.best.validation or {}
     if json:
         print_json({"head": kind, "output": str(output), "epoch": trained.best.number + 1, **figures})
     else:
-        console.print(f"{output}: {own.figure} {figures[own.figure]:.4f} on {len(judged)} validation films")
+        console.print(f"{output}: {own.figure} {figures[own.figure]:.4f} on {len(films.validation)} validation films")
 
 
 def read_labels(kind: type[Head], path: Path | None) -> Mapping[str, Any] | None:
@@ -111,37 +123,37 @@ def films_of(kind: type[Head], folder: Path) -> dict[str, Features]:
 
 
 def _films(
-    kind: type[Head],
-    folder: Path,
-    validation: Path | None,
-    labels: tuple[Mapping[str, Any] | None, Mapping[str, Any] | None],
-    partial: bool,
-    share: float,
-) -> tuple[dict[str, Features], dict[str, Features], dict[str, Any] | None]:
-    """Films to train on, those that validate, and the labels of both."""
-    from megaseg.training.recipes.head.data import require_films, split_films
-
-    movies = films_of(kind, folder)
-    others = movies if validation is None else films_of(kind, validation)
-    train, judged = labels
+    kind: type[Head], folders: tuple[Path, Path | None], files: tuple[Path | None, Path | None], partial: bool
+) -> _Films:
+    """Films to train on and those that validate, of folders and files of labels for each."""
+    train = films_of(kind, folders[0])
+    others = train if folders[1] is None else films_of(kind, folders[1])
+    labels = read_labels(kind, files[0])
+    judged = labels if files[1] is None else read_labels(kind, files[1])
     if not partial:
-        for own, known in ((train, {**movies, **others}), (judged, others)):
-            if own is not None:
-                require_films(own, known, folder)
-    named = [name for name in movies if train is None or name in train]
-    held_out = [name for name in others if judged is None or name in judged]
-    if validation is None and judged is None:
-        named, held_out = split_films(named, share)
-    elif judged is None and train is not None:
-        held_out = [name for name in held_out if name in train]
-    twice = sorted(set(named) & set(held_out))
-    if twice:
-        raise FeatureError(f"films: expected others to validate than to train on, got {', '.join(twice[:3])} in both")
-    known = None if train is None else {**train, **(judged or {})}
-    return {name: movies[name] for name in named}, {name: others[name] for name in held_out}, known
+        for path, own, movies in ((files[0], labels, {**train, **others}), (files[1], judged, others)):
+            if path is not None and own is not None:
+                require_films(own, movies, path)
+    own, held_out = (
+        {name: movie for name, movie in movies.items() if known is None or name in known}
+        for movies, known in ((train, labels), (others, judged))
+    )
+    return _Films(own, held_out, None if labels is None else {**labels, **(judged or {})})
 
 
-def _save(output: Path, trained: TrainedHead, checkpoint: str, notes: Mapping[str, Any]) -> None:
+def _split(films: _Films, share: float) -> _Films:
+    """The films with a share of them to validate, where none were given."""
+    if films.train.keys() != films.validation.keys():
+        twice = ", ".join(sorted(films.train.keys() & films.validation.keys())[:3])
+        if twice:
+            raise FeatureError(f"films: expected others to validate than to train on, got {twice} in both")
+        return films
+    parts = split_films(films.train, share)
+    train, validation = ({name: films.train[name] for name in part} for part in parts)
+    return _Films(train, validation, films.labels)
+
+
+def _save(output: Path, trained: TrainedHead, checkpoint: Path, notes: Mapping[str, Any]) -> None:
     """A head as its file, a boundary head as the scene model that it is with its encoder."""
     from megaseg.training.recipes.head.boundary import Boundary, scene_checkpoint
     from megaseg.training.recipes.head.file import save_head
@@ -150,7 +162,7 @@ def _save(output: Path, trained: TrainedHead, checkpoint: str, notes: Mapping[st
     about = {"config": dataclasses.asdict(trained.config), **notes, "epochs": best.number + 1}
     about["validation"] = best.validation
     if not isinstance(trained.head, Boundary):
-        save_head(output, trained, Path(checkpoint).resolve(), about)
+        save_head(output, trained, checkpoint.resolve(), about)
         return
     made = scene_checkpoint(trained)
     save_checkpoint(output, Checkpoint(made.config, made.tensors, {"training": jsonlib.dumps(about)}))

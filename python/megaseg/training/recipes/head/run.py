@@ -65,6 +65,9 @@ class Mode:
         """Whether the encoder's weights are trained."""
         return self.fine_tune or self.from_scratch
 
+    def __str__(self) -> str:
+        return "from scratch" if self.from_scratch else "fine-tuned" if self.fine_tune else "frozen"
+
 
 @dataclass(frozen=True, slots=True)
 class Watch:
