@@ -63,7 +63,7 @@ def test_shuffled_labels_teach_nothing(tmp_path: Path) -> None:
 def test_a_pair_is_the_means_of_both_events_shots(tmp_path: Path) -> None:
     """Clips of three windows of the encoder: shots of an event are gathered from all of them, each once."""
     movies, annotations = relation_clips(1, 0)
-    films = Films.of(movies, encoder().config.modalities)
+    films = Films.of(movies, encoder().config)
     drawing = Drawing(CONFIG, 4, 2, np.random.default_rng(0), training=False, frozen=True)
     head = EventRelation()
     examples = head.examples(films, labels(tmp_path, annotations), drawing)
@@ -98,7 +98,7 @@ def test_labels_that_teach_nothing_are_refused(tmp_path: Path) -> None:
         train_head(EventRelation, encoder(), movies, movies, CONFIG, labels=labels(tmp_path, annotations))
     _, told = relation_clips(3, 0)
     strangers = relation_clips(1, 1, part="other")[0]
-    with pytest.raises(FeatureError, match="expected annotated relations in some of 1 clips, got none"):
+    with pytest.raises(FeatureError, match="expected some of the films other_0000_seg_0_10, got none"):
         train_head(EventRelation, encoder(), relation_clips(3, 0)[0], strangers, CONFIG, labels=labels(tmp_path, told))
 
 

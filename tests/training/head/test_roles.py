@@ -65,7 +65,7 @@ def test_an_example_is_an_event_and_its_verb_with_all_references(tmp_path: Path)
     other["Ev1"]["Args"] = {"Arg0 (x)": "Somebody Else", "Scene of the Event": "gym"}
     other["Ev1"]["Arg_List"] = {"Arg0 (x)": 0, "Scene of the Event": 1}
     other["Ev2"]["VerbID"] = "unheard.01"
-    films = Films.of(movies, encoder().config.modalities)
+    films = Films.of(movies, encoder().config)
     notes = labels(tmp_path, [one], [other])
     head = Roles.of(films, labels(tmp_path, [one]), CONFIG)
     drawing = Drawing(CONFIG, 16, 8, np.random.default_rng(0), training=False, frozen=True)

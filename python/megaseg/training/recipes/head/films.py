@@ -5,14 +5,16 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from megaseg.engine.backends.excerpts import model_rows
 from megaseg.engine.inputs.features import Features
-from megaseg.engine.inputs.modality import Modality
+from megaseg.engine.model.config import ModelConfig
 from megaseg.errors import FeatureError
 from megaseg.models.long_range import LongRangeBatch
 from megaseg.training.scaling import Scaling
@@ -43,35 +45,30 @@ class Films:
     times: tuple[NDArray[np.int64] | None, ...]
 
     @classmethod
-    def of(cls, movies: Mapping[str, Features], modalities: tuple[Modality, ...], language: str | None = None) -> Films:
-        """Join films for an encoder; a modality that a film does not have is zeros, others than these are left out.
-
-        ``language`` names the modality whose rows are tokens; as one row a shot, rows of zeros are no tokens.
+    def of(cls, movies: Mapping[str, Features], config: ModelConfig) -> Films:
+        """Join films for an encoder, as the engine reads them: a modality that a film does not have is zeros.
 
         Raises:
-            FeatureError: no films, a wrong width, films of different recipes, or a film with none of the modalities.
+            FeatureError: no films, films that do not fit the encoder, or films of different recipes.
         """
         if not movies:
             raise FeatureError("films: expected at least one, got none")
         recipes = {movie.recipe for movie in movies.values()}
         if len(recipes) > 1:
             raise FeatureError(f"films: expected features of one recipe, got {sorted(map(str, recipes))}")
-        for name, movie in movies.items():
-            _require_modalities(name, movie, modalities)
-        shots = {name: shots_of(movie) for name, movie in movies.items()}
-        rows, tokens = {}, {}
-        for modality in modalities:
-            parts = [(movie, shots[name]) for name, movie in movies.items()]
-            if modality.name == language:
-                tokens[language] = _joined_tokens(parts, modality)
-            else:
-                joined = [_rows_of(movie, modality, count) for movie, count in parts]
-                rows[modality.name] = torch.from_numpy(np.concatenate(joined))
+        arrays = [_arrays(name, movie, config) for name, movie in movies.items()]
+        shots = [movie.num_shots for movie in movies.values()]
+        joined = [np.concatenate(parts) for parts in zip(*arrays, strict=True)]
+        rows = {m.name: torch.from_numpy(joined[place]) for place, m in enumerate(config.modalities)}
+        tokens, language = {}, config.token_modality
+        if language is not None:
+            counts = [np.bincount(own[-1][:, 0], minlength=most) for own, most in zip(arrays, shots, strict=True)]
+            edges = torch.from_numpy(np.cumsum(np.concatenate([[0], *counts])))
+            tokens[language] = Tokens(rows.pop(language), edges)
         own = [movie.labels for movie in movies.values() if movie.labels is not None]
         labels = torch.from_numpy(np.concatenate(own).astype(np.int64)) if len(own) == len(movies) else None
-        edges = np.cumsum([0, *shots.values()])
         times = tuple(movie.times for movie in movies.values())
-        return cls(tuple(movies), edges, rows, tokens, labels, recipes.pop(), times)
+        return cls(tuple(movies), np.cumsum([0, *shots]), rows, tokens, labels, recipes.pop(), times)
 
     def span(self, film: int) -> tuple[int, int]:
         """First row and end of a film's rows."""
@@ -103,45 +100,11 @@ class Films:
         return LongRangeBatch(features, there, token_shots)
 
 
-def shots_of(movie: Features) -> int:
-    """Shots of a film, of which a token modality may have more or fewer rows."""
-    return movie.num_shots
-
-
-def token_shots_of(movie: Features, name: str) -> NDArray[np.int32] | None:
-    """The shot of each row of a token modality; None where a modality has one row a shot."""
-    return dict(getattr(movie, "token_shots", {})).get(name)
-
-
-def _require_modalities(name: str, movie: Features, modalities: tuple[Modality, ...]) -> None:
-    own = {m.name: m.feature_size for m in modalities}
-    widths = {m: array.shape[1] for m, array in movie.modalities.items() if m in own}
-    wrong = {m: width for m, width in widths.items() if width != own[m]}
-    if wrong or not widths:
-        got = {m: array.shape[1] for m, array in movie.modalities.items()}
-        raise FeatureError(f"{name}: expected some of the encoder's modalities {own}, got {got}")
-
-
-def _rows_of(movie: Features, modality: Modality, shots: int) -> NDArray[np.float32]:
-    if modality.name not in movie.modalities:
-        return np.zeros((shots, modality.feature_size), np.float32)
-    if token_shots_of(movie, modality.name) is not None:
-        raise FeatureError(f"{modality.name}: expected one row a shot for this encoder, got tokens")
-    return movie.modalities[modality.name].astype(np.float32)
-
-
-def _joined_tokens(parts: list[tuple[Features, int]], modality: Modality) -> Tokens:
-    values, counts = [], []
-    for movie, shots in parts:
-        array = movie.modalities.get(modality.name, np.zeros((0, modality.feature_size), np.float32))
-        shot_of = token_shots_of(movie, modality.name)
-        if shot_of is None:
-            shot_of = np.flatnonzero(array.any(axis=1))
-            array = array[shot_of]
-        values.append(array.astype(np.float32))
-        counts.append(np.bincount(shot_of, minlength=shots))
-    edges = np.cumsum(np.concatenate([[0], *counts]))
-    return Tokens(torch.from_numpy(np.concatenate(values)), torch.from_numpy(edges.astype(np.int64)))
+def _arrays(name: str, movie: Features, config: ModelConfig) -> list[NDArray[Any]]:
+    try:
+        return model_rows(config, movie)
+    except FeatureError as error:
+        raise type(error)(f"{name}: {error}") from error
 
 
 def _tokens_of(tokens: Tokens, rows: Tensor, real: Tensor, most: int) -> tuple[Tensor, Tensor, Tensor]:
