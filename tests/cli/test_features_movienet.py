@@ -87,3 +87,14 @@ def test_a_folder_without_subtitles(data: Path) -> None:
         run(data, "--split", "test")
     with pytest.raises(FeatureError, match="expected films of split dev, got none"):
         run(data, "--split", "dev")
+
+
+def test_rows_of_shots_alone(data: Path) -> None:
+    assert run(data)[0] == 0
+    code, out, _ = run(data, "--modalities", "dialogue,rhythm", "--json")
+    assert code == 0
+    assert {row["status"] for row in json.loads(out)["films"]} == {"written"}
+    assert list(load_features(data / "out" / "tt1.npz").modalities) == ["dialogue", "rhythm"]
+    for wrong in ("language", "dialogue,pictures"):
+        with pytest.raises(FeatureError, match="--modalities: expected some of dialogue, rhythm, language"):
+            run(data, "--modalities", wrong)
