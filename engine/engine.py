@@ -1,4 +1,4 @@
-"""Engine: a checkpoint made ready to run, and the calls that matter: ``logits``, ``segment`` and ``explain``."""
+"""Engine: a checkpoint made ready to run, and the calls that matter: ``segment``, ``explain`` and ``embed``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from megaseg.engine.backends.protocol import LOGITS, PARTS, Backend, Excerpt, logits_of
+from megaseg.engine.backends.excerpts import absent, excerpts_of, model_rows, movie_rows
+from megaseg.engine.backends.protocol import EMBEDDING, LOGITS, PARTS, Backend, Excerpt, Rows
 from megaseg.engine.graph.sequences import Whole
 from megaseg.engine.inputs.feature_files import FeatureSource, as_features
 from megaseg.engine.inputs.features import Features
@@ -91,7 +92,8 @@ class Engine:
     def logits(self, features: FeatureSource) -> NDArray[np.float32]:
         """Logits (shots, num_classes) of one movie, float32.
 
-        Scene model: of each shot's centred window, edge shots repeated. Act model: of the whole movie at once.
+        Scene model: of each shot's centred window, edge shots repeated. Act model: of the whole movie at once. Where
+        windows overlap: of the window whose middle is nearest to the shot.
 
         Raises:
             FeatureError: names the file or modality, what was expected and what came.
@@ -120,26 +122,66 @@ class Engine:
             if name not in known | partial:
                 raise UnsupportedError(f"outputs: expected some of {', '.join(known | partial)}, got {name!r:.80}")
         source = as_features(features)
-        (rows,) = self.backend.run([Excerpt.whole(self.to_model_rows(source))], wanted)
+        (rows,) = self._run([source], wanted)
         whole = isinstance(graph.sequences, Whole)
         return {
             name: own if whole and (known | partial)[name].by_sequence else self.to_shots(own, source)
             for name, own in zip(wanted, rows, strict=True)
         }
 
-    def _logits(self, movies: list[Features]) -> list[NDArray[np.float32]]:
-        logits = logits_of(self.backend, [self.to_model_rows(movie) for movie in movies])
-        return [self.to_shots(rows, movie) for rows, movie in zip(logits, movies, strict=True)]
+    def embed(self, features: FeatureSource) -> NDArray[np.float32]:
+        """Embedding (shots, E) of one movie's shots, float32: output ``embedding``, one row in all of a text encoder.
 
-    def to_model_rows(self, movie: Features) -> list[NDArray[np.float32]]:
-        """What the backend takes of a movie: (shots, D_m) a modality, or with ``overflow="pool"`` (groups, D_m).
+        Raises:
+            FeatureError: features that do not fit the model.
+            UnsupportedError: a model without that output; lists the outputs that it has.
+        """
+        return self.embed_many([features])[0]
+
+    def embed_many(self, movies: Iterable[FeatureSource]) -> list[NDArray[np.float32]]:
+        """``embed`` for several movies at once, their windows in full batches; bits as of ``segment_many``.
+
+        Raises:
+            FeatureError, UnsupportedError: as ``embed``.
+        """
+        names = [output.name for output in structure_of(self.config).outputs]
+        if EMBEDDING not in names:
+            raise UnsupportedError(f"embed: expected a model with output {EMBEDDING}, got one with {', '.join(names)}")
+        sources = [as_features(movie) for movie in movies]
+        return [rows for (rows,) in self._run(sources, (EMBEDDING,))]
+
+    def absent(self, features: FeatureSource) -> tuple[str, ...]:
+        """The model's modalities that a movie does not have, for which rows of zeros stand in."""
+        return absent(self.config, as_features(features))
+
+    def _logits(self, movies: list[Features]) -> list[NDArray[np.float32]]:
+        runs = self._run(movies, (LOGITS,))
+        return [self.to_shots(rows, movie) for (rows,), movie in zip(runs, movies, strict=True)]
+
+    def _run(self, movies: Sequence[Features], outputs: Sequence[str]) -> list[Rows]:
+        """Outputs of each movie, a row for each row of ``to_model_rows``."""
+        cut = [self.to_excerpts(movie) for movie in movies]
+        runs = iter(self.backend.run([excerpt for own in cut for excerpt in own], outputs))
+        return [
+            movie_rows(self.config, [next(runs) for _ in own], movie.num_shots)
+            for own, movie in zip(cut, movies, strict=True)
+        ]
+
+    def to_excerpts(self, movie: Features) -> list[Excerpt]:
+        """What the backend runs of a movie: all of ``to_model_rows``, or its overlapping windows one by one.
 
         Raises:
             FeatureError: features that do not fit the model.
         """
-        config, own = self.config, self.config.sequences
-        most = own.most if isinstance(own, Whole) else None
-        return movie.pooled(self._group_size(movie)).ordered_for(config.modalities, config.recipe, most)
+        return excerpts_of(self.config, movie.pooled(self._group_size(movie)))
+
+    def to_model_rows(self, movie: Features) -> list[NDArray[Any]]:
+        """A movie's arrays for the model: (shots, D_m) a modality, or with ``overflow="pool"`` (groups, D_m).
+
+        Raises:
+            FeatureError: features that do not fit the model.
+        """
+        return model_rows(self.config, movie.pooled(self._group_size(movie)))
 
     def to_shots(self, rows: NDArray[np.float32], movie: Features) -> NDArray[np.float32]:
         """Rows of what ``to_model_rows`` gave, one for each shot of the movie."""
@@ -228,7 +270,7 @@ class Engine:
                 f"explain: expected a model whose logits have parts, got family {self.config.family}"
             )
         source = as_features(features)
-        (runs,) = self.backend.run([Excerpt.whole(self.to_model_rows(source))], (LOGITS, LOGITS + PARTS))
+        (runs,) = self._run([source], (LOGITS, LOGITS + PARTS))
         logits, contributions = (self.to_shots(rows, source) for rows in runs)
         names = tuple(modality.name for modality in self.config.modalities)
         segmentation = self.decide(source, logits, given)

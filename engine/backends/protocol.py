@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-LOGITS = "logits"
+LOGITS, EMBEDDING = "logits", "embedding"
 PARTS = ".parts"  # after an output's name: the parts that add up to it
 Rows = tuple[NDArray[np.float32], ...]
 

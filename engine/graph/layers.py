@@ -1,4 +1,4 @@
-"""Encoder layers as nodes: multi-head self-attention and a feed-forward network, normalised after or before."""
+"""Encoder and decoder layers as nodes: multi-head attention and a feed-forward network, normalised after or before."""
 
 from __future__ import annotations
 
@@ -46,13 +46,41 @@ def post_norm_layer(h: Node, tensor: Tensor, prefix: str, *, heads: int, eps: fl
 
 def pre_norm_layer(h: Node, tensor: Tensor, prefix: str, *, heads: int, eps: float, activation: str = "gelu") -> Node:
     """``h = h + attention(LN1(h)); h = h + W2 f(W1 LN2(h) + b1) + b2`` (TransformerEncoderLayer, ``norm_first``)."""
+    h = self_attended(h, tensor, prefix, heads=heads, eps=eps)
+    return _fed_forward(h, tensor, prefix, "norm2", eps, activation)
 
+
+def self_attended(h: Node, tensor: Tensor, prefix: str, *, heads: int, eps: float) -> Node:
+    """``h + attention(LN1(h))``: the first block of a pre-norm layer, an encoder's or a decoder's."""
+    rows = layer_norm(h, tensor(f"{prefix}.norm1.weight"), tensor(f"{prefix}.norm1.bias"), eps)
+    return _out(_attended(rows, tensor, prefix, heads), h, tensor, f"{prefix}.self_attn")
+
+
+def crossed(
+    h: Node, memory: Node, tensor: Tensor, prefix: str, *, heads: int, eps: float, activation: str = "gelu"
+) -> Node:
+    """The rest of a pre-norm decoder layer after ``self_attended`` (TransformerDecoderLayer, ``norm_first``, no mask).
+
+    ``h = h + attention(LN2(h), memory); h = h + W2 f(W1 LN3(h) + b1) + b2``
+    """
+    weight, bias = (tensor(f"{prefix}.multihead_attn.in_proj_{part}") for part in ("weight", "bias"))
+    rows = layer_norm(h, tensor(f"{prefix}.norm2.weight"), tensor(f"{prefix}.norm2.bias"), eps)
+    c = h.width
+    q = linear(rows, weight.rows(0, c), bias.rows(0, c))
+    kv = linear(memory, weight.rows(c, 3 * c), bias.rows(c, 3 * c))
+    h = _out(attention(q, kv, heads), h, tensor, f"{prefix}.multihead_attn")
+    return _fed_forward(h, tensor, prefix, "norm3", eps, activation)
+
+
+def _out(attended: Node, h: Node, tensor: Tensor, prefix: str) -> Node:
+    return linear(attended, tensor(f"{prefix}.out_proj.weight"), tensor(f"{prefix}.out_proj.bias"), residual=h)
+
+
+def _fed_forward(h: Node, tensor: Tensor, prefix: str, norm: str, eps: float, activation: str) -> Node:
     def named(name: str) -> tuple[Weight, Weight]:
         return tensor(f"{prefix}.{name}.weight"), tensor(f"{prefix}.{name}.bias")
 
-    attended = _attended(layer_norm(h, *named("norm1"), eps), tensor, prefix, heads)
-    h = linear(attended, *named("self_attn.out_proj"), residual=h)
-    hidden = linear(layer_norm(h, *named("norm2"), eps), *named("linear1"), activation=activation)
+    hidden = linear(layer_norm(h, *named(norm), eps), *named("linear1"), activation=activation)
     return linear(hidden, *named("linear2"), residual=h)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,11 +41,6 @@ class Strided:
     length: int
     step: int
 
-    @property
-    def most(self) -> int:
-        """Rows of the longest sequence."""
-        return self.length
-
 
 Sequences = Windows | Whole | Strided
 
@@ -66,6 +63,14 @@ def nearest(rows: int, length: int, starts: Indices) -> Indices:
     """Of each row (rows,), the window whose middle is nearest, of two equally near the earlier."""
     middles = 2 * starts + min(length, rows) - 1  # in half rows
     return np.searchsorted(middles[:-1] + middles[1:], 4 * np.arange(rows))
+
+
+def stitched(parts: Sequence[NDArray[Any]], rows: int, length: int, step: int) -> NDArray[Any]:
+    """A movie's rows (rows, ...) of those of its ``strided`` windows, each from the ``nearest`` window."""
+    starts = strided(rows, length, step)
+    edges = np.searchsorted(nearest(rows, length, starts), np.arange(len(starts) + 1))
+    cut = zip(parts, starts, edges, edges[1:], strict=False)
+    return np.concatenate([part[begin - start : end - start] for part, start, begin, end in cut])
 
 
 def alignment_slots(length: int, slots: int) -> Indices:

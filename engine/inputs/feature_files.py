@@ -1,7 +1,8 @@
 """Feature files: ``.npz`` or ``.safetensors``, read whole or refused by name, and written whole or not at all.
 
 A file has one array per modality, and optionally the reserved keys ``times`` (shots, 2) in integer ticks with
-``time_base`` (numerator, denominator), ``labels`` (shots,), ``words`` (shots, bins) and ``recipe``.
+``time_base`` (numerator, denominator), ``labels`` (shots,), ``words`` (shots, bins) and ``recipe``. A
+modality whose rows are tokens, not shots, has the shot of each under ``NAME.shots`` (tokens,).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import safetensors.numpy
 
 from megaseg.engine.inputs.features import Features
 from megaseg.engine.inputs.files import RepeatedKey, atomic_write, resolve, shipped, unique_keys, what_is_there
+from megaseg.engine.inputs.tokens import SUFFIX
 from megaseg.errors import FeatureError, ResourceLimitError
 
 _TEXTS = (".fountain", ".spmd", ".md", ".txt", ".fdx", ".pdf", ".jsonl", ".gz")  # files that hold screenplays
@@ -177,6 +179,7 @@ def _check_header(text: bytes) -> None:
 def save_features(path: str | os.PathLike[str], features: Features) -> None:
     """Write a compressed ``.npz`` that ``load_features`` reads back, whole or not at all."""
     arrays: dict[str, Any] = dict(features.modalities)
+    arrays |= {name + SUFFIX: shots for name, shots in features.token_shots.items()}
     if features.times is not None and features.time_base is not None:
         arrays["times"] = features.times
         arrays["time_base"] = np.array(features.time_base.as_integer_ratio(), dtype=np.int64)

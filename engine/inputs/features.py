@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megaseg.engine.inputs.modality import Modality
+from megaseg.engine.inputs.tokens import SUFFIX, check_token_shots, tokens_of_rows
 from megaseg.errors import FeatureError
 
 RESERVED = ("times", "time_base", "labels", "words", "recipe")
@@ -28,7 +30,8 @@ class Features:
     ``times`` are int64 (shots, 2), start and end tick of each shot in units of ``time_base`` seconds; ``labels`` are
     uint8 (shots,), 1 = the last shot of its scene; ``recipe`` names the extraction that made the arrays. ``words`` are
     uint8 (shots, bins), 1 where the shot's text has a word of that hash: act training matches them with a synopsis,
-    models never see them. Checked when made.
+    models never see them. ``token_shots`` maps a modality whose rows are tokens, such as sentences, to the shot that
+    each falls into, int32 (tokens,) that never fall; the rows of all others are shots. Checked when made.
 
     Raises:
         FeatureError: names the array, what was expected and what came.
@@ -40,6 +43,7 @@ class Features:
     labels: NDArray[np.uint8] | None = None
     recipe: str | None = None
     words: NDArray[np.uint8] | None = None
+    token_shots: Mapping[str, NDArray[np.int32]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.modalities:
@@ -50,8 +54,12 @@ class Features:
             if name in own and array is not None and not isinstance(array, np.ndarray):
                 raise FeatureError(f"{name}: expected a NumPy array, got {type(array).__name__}")
         for name, array in self.modalities.items():
-            _check_modality(name, array)
-        lengths = {name: len(array) for name, array in self.modalities.items()}
+            _check_modality(name, array, 0 if name in self.token_shots else 1)
+        lengths = {name: len(array) for name, array in self.modalities.items() if name not in self.token_shots}
+        if not lengths:
+            raise FeatureError(
+                f"features: expected a modality with a row a shot, got tokens of {list(self.modalities)}"
+            )
         if len(set(lengths.values())) > 1:
             raise FeatureError(f"features: expected the same number of shots in every modality, got {lengths}")
         if self.times is not None:
@@ -65,14 +73,21 @@ class Features:
         words = self.words
         if words is not None and (words.ndim != 2 or len(words) != self.num_shots or words.dtype != np.uint8):
             raise FeatureError(f"words: expected uint8 ({self.num_shots}, bins), got {words.dtype} {words.shape}")
+        for name, shots in self.token_shots.items():
+            _require_no_mask(name + SUFFIX, shots)
+            check_token_shots(name, shots, self.modalities, self.num_shots)
 
     @property
     def num_shots(self) -> int:
         """Number of shots n."""
-        return len(next(iter(self.modalities.values())))
+        return next(len(array) for name, array in self.modalities.items() if name not in self.token_shots)
 
     def ordered_for(
-        self, modalities: Sequence[Modality], recipe: str | None = None, most: int | None = None
+        self,
+        modalities: Sequence[Modality],
+        recipe: str | None = None,
+        most: int | None = None,
+        tokens: str | None = None,
     ) -> list[NDArray[Any]]:
         """The arrays of a model's modalities in their order, C-contiguous and of their types, checked.
 
@@ -80,14 +95,17 @@ class Features:
             modalities: those of the model.
             recipe: the feature extraction that the model was trained on, if it says.
             most: most shots that the model takes at once; None is no limit.
+            tokens: the modality whose rows may be tokens.
 
         Raises:
-            FeatureError: a missing or unknown modality, a wrong width or type, another recipe, or too many shots.
+            FeatureError: a missing or unknown modality, tokens where rows are to be shots, a wrong width or type,
+                another recipe, or too many shots.
         """
         names = [modality.name for modality in modalities]
         if set(names) != set(self.modalities):
             hint = f"; Pipeline.segment makes those of recipe {recipe} of its sources" if recipe else ""
             raise FeatureError(f"features: expected the modalities {names}, got {list(self.modalities)}{hint}")
+        _require_shots(name for name in self.token_shots if name != tokens)
         if recipe and self.recipe and recipe != self.recipe:
             raise OtherRecipe(f"recipe: the checkpoint expects {recipe!r}, the features are {self.recipe!r}")
         for modality in modalities:
@@ -101,14 +119,39 @@ class Features:
             )
         return [_of_type(modality, self.modalities[modality.name]) for modality in modalities]
 
+    def completed(self, modalities: Sequence[Modality], tokens: str | None = None) -> Features:
+        """The movie with these modalities alone: one that it does not have is zeros, and no tokens.
+
+        Args:
+            modalities: those of a model that takes zeros for what is not there.
+            tokens: the modality whose rows are to be tokens. Given as rows of shots, those that are not all zeros are.
+
+        Raises:
+            FeatureError: none of the modalities is there.
+        """
+        names = [modality.name for modality in modalities]
+        if not set(names) & set(self.modalities):
+            raise FeatureError(
+                f"features: expected at least one of the modalities {names}, got {list(self.modalities)}"
+            )
+        shots, own = self.num_shots, self.modalities
+        arrays = {
+            m.name: own[m.name] if m.name in own else np.zeros((shots, m.feature_size), np.float32) for m in modalities
+        }
+        token_shots = {name: shots for name, shots in self.token_shots.items() if name in arrays}
+        if tokens is not None and tokens not in token_shots:
+            arrays[tokens], token_shots[tokens] = tokens_of_rows(arrays[tokens])
+        return dataclasses.replace(self, modalities=arrays, token_shots=token_shots)
+
     def pooled(self, size: int) -> Features:
         """Every ``size`` neighbouring shots averaged into one, without times and labels; 1 changes nothing.
 
         Raises:
-            FeatureError: ids, which have no average.
+            FeatureError: ids or tokens, which have no average.
         """
         if size == 1:
             return self
+        _require_shots(self.token_shots)
         for name, array in self.modalities.items():
             if array.dtype == np.int32:
                 raise FeatureError(f"{name}: expected float32 or float16 to average neighbouring shots, got int32 ids")
@@ -127,16 +170,20 @@ class Features:
         Raises:
             FeatureError: as the class does.
         """
-        modalities = {str(name): value for name, value in mapping.items() if name not in RESERVED}
+        arrays = {str(name): value for name, value in mapping.items() if name not in RESERVED}
+        token_shots = {
+            name.removesuffix(SUFFIX): _int32(name, arrays.pop(name)) for name in list(arrays) if name.endswith(SUFFIX)
+        }
         times, labels, recipe = mapping.get("times"), mapping.get("labels"), mapping.get("recipe")
         words = mapping.get("words")
         return cls(
-            modalities,
+            arrays,
             None if times is None else _integers("times", times).astype(np.int64),
             read_time_base(mapping.get("time_base")),
             None if labels is None else _labels(labels),
             None if recipe is None else _text(recipe),
             None if words is None else np.asanyarray(words),
+            token_shots,
         )
 
 
@@ -155,7 +202,13 @@ def check_times(times: NDArray[np.int64], time_base: Fraction | None, shots: int
         raise FeatureError(f"times: expected start <= end and rising starts, got {times[late[0]]} at shot {late[0]}")
 
 
-def _check_modality(name: str, array: Any) -> None:
+def _require_shots(tokens: Iterable[str]) -> None:
+    """Raises FeatureError if the rows of some modalities are tokens."""
+    for name in tokens:
+        raise FeatureError(f"{name}: expected a row a shot, got tokens ({name}{SUFFIX} says their shots)")
+
+
+def _check_modality(name: str, array: Any, least: int) -> None:
     if not isinstance(array, np.ndarray):
         raise FeatureError(f"{name}: expected a NumPy array (shots, feature_size), got {type(array).__name__}")
     if array.dtype not in (np.float32, np.float16, np.int32):
@@ -163,7 +216,7 @@ def _check_modality(name: str, array: Any) -> None:
             f"{name}: expected float32, float16, or int32 ids, got {array.dtype}; "
             "cast with .astype('float32'), ids with .astype('int32')"
         )
-    if array.ndim != 2 or 0 in array.shape:
+    if array.ndim != 2 or array.shape[0] < least or not array.shape[1]:
         raise FeatureError(f"{name}: expected (shots, feature_size) with at least one of each, got {array.shape}")
     if not np.isfinite(array).all():
         shot = int(np.flatnonzero(~np.isfinite(array).all(axis=1))[0])
@@ -191,6 +244,14 @@ def _integers(name: str, value: Any) -> NDArray[Any]:
     if array.dtype.kind not in "iub" or (array.dtype == np.uint64 and array.size and array.max() >= 2**63):
         raise FeatureError(f"{name}: expected integers, got {array.dtype}")
     return array
+
+
+def _int32(name: str, value: Any) -> NDArray[np.int32]:
+    array = _integers(name, value)
+    found: NDArray[np.int32] = array.astype(np.int32)
+    if (wrapped := found != array).any():
+        raise FeatureError(f"{name}: expected values of int32, got {array[wrapped].flat[0]}")
+    return found
 
 
 def _labels(value: Any) -> NDArray[np.uint8]:

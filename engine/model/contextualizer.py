@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from megaseg.engine.graph.graph import Graph, Weight
-from megaseg.engine.graph.layers import layer_shapes
-from megaseg.engine.graph.sequences import Sequences, Strided
+from megaseg.engine.graph.graph import Graph, Node, Output, Weight
+from megaseg.engine.graph.layers import layer_shapes, pre_norm_layer
+from megaseg.engine.graph.ops import add, add_table, features, layer_norm, linear
+from megaseg.engine.graph.sequences import Sequences, Strided, Whole
 from megaseg.engine.inputs.modality import Modality
 from megaseg.engine.model.config import ModelConfig, sizes_out_of_range
 
@@ -73,8 +74,11 @@ class ContextualizerConfig(ModelConfig, family="contextualizer"):
         return shapes | {"position.weight": (self.max_length, c)} | layers | norm_shapes("norm", c) | head_shapes(self)
 
     def build(self, tensor: Tensor) -> Graph:
-        """Output ``embedding`` (n, C), and ``logits`` (n, N_c) of a model with classes."""
-        raise NotImplementedError
+        """Output ``embedding`` (n, C), and ``logits`` (n, N_c) of a model with classes: a row a shot of a window."""
+        parts = tuple(projected(self, index, "latents", tensor) for index in range(len(self.modalities)))
+        h = add_table(parts[0] if len(parts) == 1 else add(parts), tensor("position.weight"))
+        h = layer_norm(encoded(self, h, tensor, "layers"), *norm(tensor, "norm"), self.layer_norm_eps)
+        return Graph(Whole(self.max_length), self.modalities, with_logits(self, (Output("embedding", h),), tensor))
 
 
 def encoder_problems(config: Any) -> Iterator[str]:
@@ -98,6 +102,36 @@ def encoder_problems(config: Any) -> Iterator[str]:
         yield f"dropout must be in [0, 1), got {config.dropout}"
     if not (0.0 < config.layer_norm_eps < 1.0 and math.isfinite(config.layer_norm_eps)):
         yield f"layer_norm_eps must be in (0, 1), got {config.layer_norm_eps}"
+
+
+def projected(config: Any, index: int, space: str, tensor: Tensor) -> Node:
+    """``W x + b`` of a modality's rows."""
+    modality = config.modalities[index]
+    prefix = f"modalities.{modality.name}.proj"
+    x = features(index, modality.feature_size, space)
+    return linear(x, tensor(f"{prefix}.weight"), tensor(f"{prefix}.bias"))
+
+
+def encoded(config: Any, h: Node, tensor: Tensor, prefix: str) -> Node:
+    """Rows after ``num_layers`` pre-norm layers, whose tensors are ``PREFIX.0.*``, ``PREFIX.1.*`` and so on."""
+    for i in range(config.num_layers):
+        h = pre_norm_layer(h, tensor, f"{prefix}.{i}", heads=config.num_heads, eps=config.layer_norm_eps)
+    return h
+
+
+def norm(tensor: Tensor, prefix: str) -> tuple[Weight, Weight]:
+    """Weights of a layer normalisation."""
+    return tensor(f"{prefix}.weight"), tensor(f"{prefix}.bias")
+
+
+def with_logits(config: Any, outputs: tuple[Output, ...], tensor: Tensor) -> tuple[Output, ...]:
+    """Outputs, of which the last is the embedding, and first ``logits`` of it where a model has classes."""
+    if not config.num_classes:
+        return outputs
+    h = outputs[-1].node
+    if config.head_size:
+        h = linear(h, tensor("hidden.weight"), tensor("hidden.bias"), activation="gelu")
+    return Output("logits", linear(h, tensor("head.weight"), tensor("head.bias"))), *outputs
 
 
 def stack_shapes(prefix: str, count: int, layer: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:

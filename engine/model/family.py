@@ -41,8 +41,9 @@ def _checked(graph: Graph, config: ModelConfig) -> Graph:
         problems.append(f"outputs: expected different names, got {names}")
     rows = ("sequences",) if isinstance(graph.sequences, Windows) else ("sequences", "latents")
     for output in graph.outputs:
-        if not output.name.replace("_", "a").replace("-", "a").isalnum():
-            problems.append(f"outputs: expected names of letters, digits, - and _, got {output.name!r}")
+        parts = output.name.split(".")
+        if not all(part.replace("_", "a").replace("-", "a").isalnum() for part in parts) or parts[-1] == "parts":
+            problems.append(f"outputs: expected letters, digits, - and _ with dots between, got {output.name!r}")
         sizes = {(node.space, node.width) for node in (output.node, *output.parts)}
         if output.node.space not in rows or len(sizes) > 1:
             problems.append(f"output {output.name}: expected rows of {' or '.join(rows)}, got {sorted(sizes)}")

@@ -6,16 +6,32 @@ before, and hidden layers are as wide as in the original Transformer [chosen her
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from megaseg.engine.graph.graph import Graph, Weight
-from megaseg.engine.graph.layers import decoder_layer_shapes, layer_shapes
-from megaseg.engine.graph.sequences import Sequences, Strided
+from megaseg.engine.graph.graph import Graph, Node, Output, Weight
+from megaseg.engine.graph.layers import (
+    crossed,
+    decoder_layer_shapes,
+    layer_shapes,
+    self_attended,
+)
+from megaseg.engine.graph.ops import add, add_table, concat, features, gather, layer_norm, scatter_mean
+from megaseg.engine.graph.sequences import Sequences, Strided, Whole
 from megaseg.engine.inputs.modality import Modality
+from megaseg.engine.inputs.tokens import SUFFIX
 from megaseg.engine.model.config import ModelConfig
-from megaseg.engine.model.contextualizer import encoder_problems, head_shapes, norm_shapes, stack_shapes
+from megaseg.engine.model.contextualizer import (
+    encoded,
+    encoder_problems,
+    head_shapes,
+    norm,
+    norm_shapes,
+    projected,
+    stack_shapes,
+    with_logits,
+)
 
 Tensor = Callable[[str], Weight]
 
@@ -100,5 +116,58 @@ class LongRangeConfig(ModelConfig, family="long_range"):
         return shapes | head_shapes(self)
 
     def build(self, tensor: Tensor) -> Graph:
-        """Outputs ``context.ROLE`` and ``cross.ROLE`` (n, C), ``embedding`` (n, 3 C), and ``logits`` with classes."""
-        raise NotImplementedError
+        """The model of a window (section 3), with a row a shot in every output.
+
+        ``context.video``, ``context.audio`` and ``context.language``: contextual rows (n, C), of language the mean of a
+        shot's tokens (Eq. 4), zeros of a shot without any. ``cross.audio`` and ``cross.language``: v^a and v^l (n, C),
+        video that has read a source. ``embedding`` (n, 3 C): video, audio and v^a side by side (Table 3), of models
+        without audio language and v^l [chosen]. ``logits`` (n, N_c) of models with classes. There is no output of a
+        modality that the model does not have.
+        """
+        token_shots = features(len(self.modalities), 1, "source")
+        context = {role: self._contextual(role, token_shots, tensor) for role in self.roles}
+        sources = tuple(role for role in self.roles if role != "video")
+        cross = dict(
+            zip(sources, self._crossed(context["video"], [context[role] for role in sources], tensor), strict=True)
+        )
+        if self.language is not None:
+            context["language"] = scatter_mean(context["language"], token_shots)
+        first = sources[0]
+        embedding = concat((context["video"], context[first], cross[first]))
+        outputs = (
+            *(Output(f"context.{role}", node) for role, node in context.items()),
+            *(Output(f"cross.{role}", node) for role, node in cross.items()),
+            Output("embedding", embedding),
+        )
+        shots = () if self.language is None else (Modality(self.language + SUFFIX, 1, "int32"),)
+        return Graph(Whole(self.max_length), (*self.modalities, *shots), with_logits(self, outputs, tensor))
+
+    def _contextual(self, role: str, token_shots: Node, tensor: Tensor) -> Node:
+        """Contextual rows of a modality, of language of its tokens, which have the position of their shots.
+
+        The shot of a token that falls into none is ``max_length``.
+        """
+        name = self.roles[role]
+        index = [modality.name for modality in self.modalities].index(name)
+        prefix = f"modalities.{name}"
+        positions = tensor(f"{prefix}.position.weight")
+        if role == "language":
+            h = add((projected(self, index, "source", tensor), gather(token_shots, positions)))
+        else:
+            h = add_table(projected(self, index, "latents", tensor), positions)
+        h = encoded(self, h, tensor, f"{prefix}.layers")
+        return layer_norm(h, *norm(tensor, f"{prefix}.norm"), self.layer_norm_eps)
+
+    def _crossed(self, video: Node, sources: Sequence[Node], tensor: Tensor) -> Iterator[Node]:
+        """Video after the cross-modal transformer, one for all sources: its decoder's first block reads video alone."""
+        heads, eps = self.num_heads, self.layer_norm_eps
+        first = self_attended(video, tensor, "cross.decoder.0", heads=heads, eps=eps) if self.num_layers else video
+        for source in sources:
+            memory = encoded(self, source, tensor, "cross.encoder")
+            memory = layer_norm(memory, *norm(tensor, "cross.encoder_norm"), eps)
+            h = first
+            for i in range(self.num_layers):
+                if i:
+                    h = self_attended(h, tensor, f"cross.decoder.{i}", heads=heads, eps=eps)
+                h = crossed(h, memory, tensor, f"cross.decoder.{i}", heads=heads, eps=eps)
+            yield layer_norm(h, *norm(tensor, "cross.norm"), eps)
