@@ -33,7 +33,8 @@ class Encoder(nn.Module):
     @property
     def width(self) -> int:
         """Width E of an embedding."""
-        return self.config.embedding_size
+        width: int = self.config.embedding_size
+        return width
 
     def forward(self, films: Films, rows: Tensor) -> Tensor:
         """Sequences ``rows`` (batch, length), -1 = padding at the end, to embeddings (batch, length, E)."""
@@ -53,7 +54,7 @@ class Encoder(nn.Module):
         used = (flat >= 0).any(1).nonzero()[:, 0]
         parts = [self(films, flat[chosen]) for chosen in torch.split(used, _SEQUENCES)]
         embedded = torch.zeros(*flat.shape, self.width).index_copy(0, used, torch.cat(parts))
-        return embedded.unflatten(0, rows.shape[:2])
+        return embedded.view(*rows.shape, self.width)
 
 
 def encoder_of(checkpoint: Checkpoint) -> Encoder:

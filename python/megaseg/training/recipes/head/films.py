@@ -134,10 +134,9 @@ def _joined_tokens(parts: list[tuple[Features, int]], modality: Modality) -> Tok
     values, counts = [], []
     for movie, shots in parts:
         array = movie.modalities.get(modality.name, np.zeros((0, modality.feature_size), np.float32))
-        shot_of = token_shots_of(movie, modality.name)
-        if shot_of is None:
-            shot_of = np.flatnonzero(array.any(axis=1))
-            array = array[shot_of]
+        given = token_shots_of(movie, modality.name)
+        shot_of = np.flatnonzero(array.any(axis=1)) if given is None else given
+        array = array[shot_of] if given is None else array
         values.append(array.astype(np.float32))
         counts.append(np.bincount(shot_of, minlength=shots))
     edges = np.cumsum(np.concatenate([[0], *counts]))

@@ -45,7 +45,8 @@ class Examples:
         """The same examples without the sequences and places that are padding in all of them."""
         real = self.rows >= 0
         most = int(real.any(2).any(0).nonzero().max()) + 1, int(real.any(1).any(0).nonzero().max()) + 1
-        return Examples(*(part[:, : most[0], : most[1]] for part in (self.rows, self.marks)), self.targets)
+        rows, marks = (part[:, : most[0], : most[1]] for part in (self.rows, self.marks))
+        return Examples(rows, marks, self.targets)
 
     @staticmethod
     def joined(parts: Sequence[Examples]) -> Examples:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from megaseg.errors import UnsupportedError
+from megaseg.training.recipes.head.attributes import Attributes
 from megaseg.training.recipes.head.boundary import Boundary
+from megaseg.training.recipes.head.classify import Classify
 from megaseg.training.recipes.head.next_shot import NextShot
 from megaseg.training.recipes.head.ordering import Ordering
 from megaseg.training.recipes.head.protocol import Head
+from megaseg.training.recipes.head.regress import Regress
 from megaseg.training.recipes.head.relation import EventRelation
 from megaseg.training.recipes.head.roles import Roles
 
@@ -14,10 +17,13 @@ HEADS: dict[str, type[Head]] = {
     head.kind: head
     for head in (
         Boundary,
-        EventRelation,
-        Roles,
+        Classify,
+        Regress,
+        Attributes,
         Ordering,
         NextShot,
+        EventRelation,
+        Roles,
     )
 }
 

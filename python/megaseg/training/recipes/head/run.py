@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from megaseg.engine.inputs.features import Features
 from megaseg.engine.model.checkpoint import Checkpoint
+from megaseg.errors import FeatureError
 from megaseg.training.loop import Epoch, Loop, Settings, Validation, Work, cosine
 from megaseg.training.recipes.head.config import HeadConfig
 from megaseg.training.recipes.head.encoder import (
@@ -94,7 +95,8 @@ def train_head(
         FeatureError: films or labels that the head cannot learn from.
     """
     torch.manual_seed(config.seed)
-    network, films, scalings = _prepared(encoder, (train, validation), config, mode)
+    given = [labelled(movies, labels) for movies in (train, validation)]
+    network, films, scalings = _prepared(encoder, given, config, mode)
     own = [labels_of(labels, part) for part in films]
     head = kind.of(films[0], own[0], config)
     parts = [Part(head, *part, config) for part in zip(films, own, strict=True)]
@@ -103,8 +105,7 @@ def train_head(
     if isinstance(source, Frozen):
         _standardise(model, source.inputs)
     run = _Run(head, HeadModel(model, network if mode.trains_encoder else None), source, parts[1], config)
-    identity = [films[0].names, films[1].names, [kind.kind, *map(str, dataclasses.astuple(mode))]]
-    identity[2].append(encoder.weights_sha256())
+    identity = [*(part.names for part in films), (kind.kind, str(mode), encoder.weights_sha256())]
     file = None if watch.state is None else StateFile(watch.state, config, identity)
     trained, history = run.train(file, watch)
     result = without_classes(encoder) if trained.encoder is None else checkpoint_of(trained.encoder)
@@ -135,10 +136,22 @@ def predict_head(
         FeatureError: films or labels that do not fit the head.
     """
     network = encoder_of(trained.encoder)
-    films = Films.of(movies, network.config.modalities, language_of(network.config))
+    films = Films.of(labelled(movies, labels), network.config.modalities, language_of(network.config))
     part = Part(trained.head, films, labels_of(labels, films), trained.config)
     inputs, targets = part.embedded(network, part.judged(network))
     return (_predicted(trained.head, trained.model.eval(), inputs), targets), films
+
+
+def labelled(movies: Mapping[str, Features], labels: Mapping[str, Any] | None) -> Mapping[str, Features]:
+    """The films that have labels, where labels are by film.
+
+    Raises:
+        FeatureError: none of them has.
+    """
+    own = {name: movie for name, movie in movies.items() if labels is None or name in labels}
+    if movies and not own:
+        raise FeatureError(f"labels: expected some of the films {', '.join(list(movies)[:3])}, got none")
+    return own
 
 
 def labels_of(labels: Mapping[str, Any] | None, films: Films) -> Mapping[str, Any] | None:
