@@ -139,10 +139,24 @@ def grouped(pen: Pen) -> tuple[Output, ...]:
     return (*pen.output(groups), Output("groups", groups))
 
 
-DRAWINGS: dict[str, Callable[[Pen], tuple[Output, ...]]] = {
-    drawing.__name__: drawing
-    for drawing in (plain, activated_keys, residual_keys, activated_queries, pooled_query, prefix_only, ids, grouped)
-}
+def side_by_side(pen: Pen) -> tuple[Output, ...]:
+    h = ops.concat((pen.latents(), pen.linear(pen.features(0), 7, activation="relu")))
+    a = pen.attended(pen.linear(h), h)
+    return pen.output(pen.middle(ops.concat((a, h, a))))
+
+
+ONE_STREAM = (
+    plain,
+    activated_keys,
+    residual_keys,
+    activated_queries,
+    pooled_query,
+    prefix_only,
+    ids,
+    grouped,
+    side_by_side,
+)
+DRAWINGS: dict[str, Callable[[Pen], tuple[Output, ...]]] = {drawing.__name__: drawing for drawing in ONE_STREAM}
 
 
 def crossed(pen: Pen) -> tuple[Output, ...]:

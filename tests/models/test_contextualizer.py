@@ -145,7 +145,7 @@ def test_an_encoder_decides_nothing_and_a_scene_model_does() -> None:
     with pytest.raises(UnsupportedError, match="outputs: expected some of embedding, got 'logits'"):
         engine.logits(movie)
     scenes = Engine.from_checkpoint(random_checkpoint(contextualizer(**SCENE)))
-    assert scenes.segment(movie, num_scenes=3).boundaries.size == 3
+    assert len(scenes.segment(movie, num_scenes=3).scenes) == 3
     mega = Engine.from_checkpoint(random_checkpoint(small_config()))
     with pytest.raises(UnsupportedError, match="embed: expected a model with output embedding, got one with logits"):
         mega.embed({"clip": np.ones((3, 13), np.float32), "audio": np.ones((3, 7), np.float32)})

@@ -93,7 +93,7 @@ class StepCheck {
       const bool first =
           step_.op == Op::cast || step_.op == Op::linear || step_.op == Op::windows || step_.op == Op::gather;
       const bool second = step_.op == Op::pool || step_.op == Op::scatter_mean;
-      require(maker(i) != Op::features || (i == 0 ? first : i == 1 && second),
+      require(maker(i) != Op::features || (i == 0 ? first : second),
               "other rows: features are read by casts, linear layers, windows, gathers and as groups and places");
     }
   }

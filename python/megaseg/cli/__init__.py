@@ -15,6 +15,7 @@ from megaseg.cli import (
     convert,
     diff,
     doctor,
+    embed,
     evaluate,
     explain,
     export,
@@ -67,6 +68,7 @@ app.command("export")(export.export)
 app.command("formats")(formats.formats)
 app.command("catalog")(catalog.catalog)
 app.command("explain")(explain.explain)
+app.command("embed")(embed.embed)
 app.command("serve")(serve.serve)
 app.command("info")(info.info)
 app.command("convert")(convert.convert)
