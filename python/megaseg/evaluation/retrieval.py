@@ -39,8 +39,8 @@ def retrieval_metrics(queries: NDArray[np.float32], candidates: NDArray[np.float
         raise FeatureError(f"retrieval: expected two pairs or more, got {queries.shape} and {candidates.shape}")
     own, others = _unit_rows(queries), _unit_rows(candidates)
     ranks = np.concatenate([_ranks(own, others, begin) for begin in range(0, len(own), _BLOCK)])
-    recalls = [float((ranks <= most).mean()) for most in (1, 5, 10)]
-    return RetrievalMetrics(len(ranks), *recalls, float(np.median(ranks)), float(ranks.mean()))
+    one, five, ten = (float((ranks <= most).mean()) for most in (1, 5, 10))
+    return RetrievalMetrics(len(ranks), one, five, ten, float(np.median(ranks)), float(ranks.mean()))
 
 
 def paired_rows(
@@ -96,7 +96,8 @@ def _with_tokens(
 
 def _unit_rows(rows: NDArray[np.float32]) -> NDArray[np.float64]:
     wide = rows.astype(np.float64)
-    return wide / np.linalg.norm(wide, axis=1, keepdims=True).clip(1e-12)
+    unit: NDArray[np.float64] = wide / np.linalg.norm(wide, axis=1, keepdims=True).clip(1e-12)
+    return unit
 
 
 def _ranks(queries: NDArray[np.float64], candidates: NDArray[np.float64], begin: int) -> NDArray[np.int64]:
@@ -104,4 +105,5 @@ def _ranks(queries: NDArray[np.float64], candidates: NDArray[np.float64], begin:
     similar = np.round(queries[begin : begin + _BLOCK] @ candidates.T, 9)  # equal vectors are equally similar
     rows = np.arange(len(similar))
     right = similar[rows, begin + rows]
-    return (similar >= right[:, None]).sum(axis=1)
+    ranks: NDArray[np.int64] = (similar >= right[:, None]).sum(axis=1)
+    return ranks
