@@ -98,7 +98,9 @@ class Engine:
 
         Raises:
             FeatureError: names the file or modality, what was expected and what came.
+            UnsupportedError: a model without logits; lists the outputs that it has.
         """
+        structure_of(self.config).output(LOGITS)
         return self._logits([as_features(features)])[0]
 
     def outputs(self, features: FeatureSource, names: Sequence[str] | None = None) -> dict[str, NDArray[np.float32]]:

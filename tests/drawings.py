@@ -19,6 +19,7 @@ from megaseg.engine.model.family import structure_of
 
 WIDTH, LENGTH, IDS = 12, 5, 7
 SHOTS = (1, 4, 11)
+SOURCE_WIDTH, SOURCE_ROWS = 5, (3, 1, 17)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class DrawnConfig(ModelConfig, family="drawn"):
         return {"none": (1,)}
 
     def build(self, tensor: Callable[[str], Weight]) -> Graph:
-        return Graph(self.sequences, self.modalities, DRAWINGS[self.drawing](Pen(self.windowed)))
+        return Graph(self.sequences, self.modalities, {**DRAWINGS, **STREAMS}[self.drawing](Pen(self.windowed)))
 
 
 class Pen:
@@ -60,6 +61,17 @@ class Pen:
 
     def latents(self) -> Node:
         return self.linear(self.features(0))
+
+    def source(self) -> Node:
+        """Rows of the second stream that know their place."""
+        rows = self.linear(ops.features(2, SOURCE_WIDTH, "source"))
+        return ops.add((rows, ops.gather(self.places(), self.weight(IDS, WIDTH))))
+
+    def places(self) -> Node:
+        return ops.features(3, 1, "source")
+
+    def normed(self, x: Node) -> Node:
+        return ops.layer_norm(x, self.weight(x.width), self.weight(x.width), 1e-5)
 
     def linear(self, x: Node, width: int = WIDTH, **more: Any) -> Node:
         return ops.linear(x, self.weight(width, x.width), self.weight(width), **more)
@@ -127,28 +139,82 @@ def grouped(pen: Pen) -> tuple[Output, ...]:
     return (*pen.output(groups), Output("groups", groups))
 
 
-DRAWINGS: dict[str, Callable[[Pen], tuple[Output, ...]]] = {
-    drawing.__name__: drawing
-    for drawing in (plain, activated_keys, residual_keys, activated_queries, pooled_query, prefix_only, ids, grouped)
+def side_by_side(pen: Pen) -> tuple[Output, ...]:
+    h = ops.concat((pen.latents(), pen.linear(pen.features(0), 7, activation="relu")))
+    a = pen.attended(pen.linear(h), h)
+    return pen.output(pen.middle(ops.concat((a, h, a))))
+
+
+ONE_STREAM = (
+    plain,
+    activated_keys,
+    residual_keys,
+    activated_queries,
+    pooled_query,
+    prefix_only,
+    ids,
+    grouped,
+    side_by_side,
+)
+DRAWINGS: dict[str, Callable[[Pen], tuple[Output, ...]]] = {drawing.__name__: drawing for drawing in ONE_STREAM}
+
+
+def crossed(pen: Pen) -> tuple[Output, ...]:
+    """Layers of both streams, then latents that attend to the other stream."""
+    h, rows = pen.latents(), pen.source()
+    rows = pen.linear(pen.attended(pen.normed(rows), pen.normed(rows)), residual=rows)
+    return pen.output(pen.linear(pen.attended(pen.normed(h), pen.normed(rows)), residual=h))
+
+
+def crossed_back(pen: Pen) -> tuple[Output, ...]:
+    """The second stream attends to latents; its rows are averaged by place, some of which have none."""
+    rows = pen.source()
+    met = pen.linear(pen.attended(rows, pen.latents()), residual=rows, activation="gelu")
+    means = ops.scatter_mean(met, pen.places())
+    return (*pen.output(means), Output("means", means), Output("pooled", ops.pool(means)))
+
+
+def three_side_by_side(pen: Pen) -> tuple[Output, ...]:
+    h, rows = pen.latents(), pen.source()
+    both = ops.concat((rows, pen.linear(rows, 3)))
+    x = ops.concat((pen.linear(h, 7, activation="tanh"), ops.scatter_mean(both, pen.places()), pen.attended(h, rows)))
+    return (*pen.output(x), Output("embedding", x))
+
+
+def plain_means(pen: Pen) -> tuple[Output, ...]:
+    """Features as they are, averaged and beside others; a pooled query over the second stream."""
+    tokens = ops.features(2, SOURCE_WIDTH, "source")
+    means = ops.scatter_mean(tokens, pen.places())
+    pooled = pen.attended(ops.pool(pen.latents()), pen.source())
+    return (*pen.output(ops.concat((pen.features(0), means))), Output("means", means), Output("pooled", pooled))
+
+
+# Of whole sequences alone: they read a second stream.
+STREAMS: dict[str, Callable[[Pen], tuple[Output, ...]]] = {
+    drawing.__name__: drawing for drawing in (crossed, crossed_back, three_side_by_side, plain_means)
 }
 
 
 def checkpoint_of(drawing: str, windowed: bool) -> Checkpoint:
     modalities = (Modality("clip", WIDTH), Modality("place", 1, "int32"))
+    if drawing in STREAMS:
+        modalities = (*modalities, Modality("token", SOURCE_WIDTH), Modality("token_place", 1, "int32"))
     return Checkpoint(DrawnConfig("embedding", modalities, drawing, int(windowed)), {"none": np.zeros(1, np.float32)})
 
 
-def movies() -> list[Excerpt]:
+def movies(streams: int = 1) -> list[Excerpt]:
+    """Movies of features and ids, and with two streams of such of another number of rows."""
     rng = np.random.default_rng(1)
-    return [
-        Excerpt.whole(
-            [rng.standard_normal((n, WIDTH)).astype(np.float32), rng.integers(0, IDS, (n, 1)).astype(np.int32)]
-        )
-        for n in SHOTS
-    ]
+
+    def pair(rows: int, width: int) -> list[np.ndarray]:
+        return [rng.standard_normal((rows, width)).astype(np.float32), rng.integers(0, IDS, (rows, 1)).astype(np.int32)]
+
+    first = [pair(n, WIDTH) for n in SHOTS]
+    second = [pair(n, SOURCE_WIDTH) for n in SOURCE_ROWS]
+    return [Excerpt.whole([*x, *y][: 2 * streams]) for x, y in zip(first, second, strict=True)]
 
 
 def results_of(backend: Backend, config: ModelConfig) -> Iterator[np.ndarray]:
     names = [output.name for output in structure_of(config).outputs]
-    for own in backend.run(movies(), names):
+    for own in backend.run(movies(len(config.modalities) // 2), names):
         yield from own

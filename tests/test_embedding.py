@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from drawings import checkpoint_of
 from programs import Program
 from support import random_checkpoint, random_features, small_config
 
@@ -157,6 +158,17 @@ def test_properties_that_do_not_fit_are_a_bad_model(
         assert status == 2  # MEGASEG_BAD_MODEL
         assert message in library.megaseg_error_message(error)
         library.megaseg_error_free(error)
+
+
+def test_a_model_with_a_second_stream_is_not_supported(example: Path, tmp_path: Path) -> None:
+    compile_checkpoint(checkpoint_of("crossed", False), tmp_path / "model.mseg")
+    library = ctypes.CDLL(str(BUILD / "libmegaseg.so"))
+    library.megaseg_error_message.restype = ctypes.c_char_p
+    model, error = ctypes.c_void_p(), ctypes.c_void_p()
+    status = library.megaseg_open(str(tmp_path / "model.mseg").encode(), None, ctypes.byref(model), ctypes.byref(error))
+    assert status == 3  # MEGASEG_UNSUPPORTED
+    assert b"expected a model with a row a shot of every modality, got token" in library.megaseg_error_message(error)
+    library.megaseg_error_free(error)
 
 
 @pytest.mark.skipif(not shutil.which("nm"), reason="nm is not installed")

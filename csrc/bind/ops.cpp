@@ -246,10 +246,12 @@ py::array bottleneck_attention(const py::array& q, const py::array& k, const py:
             ascends(query_begin, q.shape(0) - static_cast<py::ssize_t>(batch) * own),
         "bottleneck_attention: begin (batch + 1) ascends from 0 to the number of latents");
   int longest = 0;
+  int most_queries = 0;
   bool empty_keys = false;
   for (int b = 0; b < batch; ++b) {
     const int keys = bottlenecks + begin.data()[b + 1] - begin.data()[b];
-    longest = std::max({longest, keys - bottlenecks, query_begin.data()[b + 1] - query_begin.data()[b]});
+    longest = std::max(longest, keys - bottlenecks);
+    most_queries = std::max(most_queries, own + query_begin.data()[b + 1] - query_begin.data()[b]);
     empty_keys = empty_keys || keys == 0;
   }
   check(!empty_keys, "bottleneck_attention: no sequence without tokens");
@@ -271,8 +273,8 @@ py::array bottleneck_attention(const py::array& q, const py::array& k, const py:
                                          .begin = begin.data(),
                                          .scale = 1.0F / std::sqrt(static_cast<float>(d))};
   const py::gil_scoped_release release;
-  const megaseg::Buffer scratch = buffer_of(
-      session.ops.attention_scratch(args.q.type, batch, heads, d, bottlenecks, longest, static_cast<int>(latents)));
+  const megaseg::Buffer scratch = buffer_of(session.ops.attention_scratch(
+      args.q.type, batch, heads, d, most_queries, bottlenecks, longest, static_cast<int>(latents)));
   session.ops.attention(args, scratch.data());
   return out.array;
 }

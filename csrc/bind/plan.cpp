@@ -85,7 +85,7 @@ class BoundPlan {
     const auto& [kind, length, step] = program.sequences;
     py::list inputs;
     for (const Input& input : program.inputs) {
-      inputs.append(py::make_tuple(input.name, input.feature_size, megaseg::name_of(input.type)));
+      inputs.append(py::make_tuple(input.name, input.feature_size, megaseg::name_of(input.type), input.source));
     }
     py::list outputs;
     for (const Output& output : program.outputs) {
@@ -107,9 +107,19 @@ class BoundPlan {
     Movie movie{{}, static_cast<int>(shots), first, last, cache};
     for (std::size_t i = 0; i < features.size(); ++i) {
       const py::array& array = features[i];
-      const bool fits = array.ndim() == 2 && array.shape(0) == shots && array.shape(1) == inputs[i].feature_size;
-      require(fits && shots <= plan.longest(),
-              "features[" + inputs[i].name + "]: a (shots, feature_size) array expected");
+      const std::string name = "features[" + inputs[i].name + "]: ";
+      require(array.ndim() == 2 && array.shape(1) == inputs[i].feature_size,
+              name + "a (" + (inputs[i].source ? "rows" : "shots") + ", feature_size) array expected");
+      const py::ssize_t rows = array.shape(0);
+      if (inputs[i].source) {
+        require(rows >= 1 && rows <= megaseg::kMostSourceRows, name + "from 1 to " +
+                                                                   std::to_string(megaseg::kMostSourceRows) +
+                                                                   " rows expected, got " + std::to_string(rows));
+        if (movie.source_rows == 0) movie.source_rows = static_cast<int>(rows);
+        require(rows == movie.source_rows, name + "as many rows as the other inputs of the second stream expected");
+      } else {
+        require(rows == shots && shots <= plan.longest(), name + "a (shots, feature_size) array expected");
+      }
       movie.features.push_back(array.data());
     }
     require(0 <= first && first < last, "excerpts: expected 0 <= first < last");

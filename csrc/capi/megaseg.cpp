@@ -166,6 +166,15 @@ float threshold_of(const Program& program, const char* path) {
   return threshold;
 }
 
+// A movie of the C interface has one row a shot of every modality.
+void check_inputs(const Program& program, const char* path) {
+  for (const Input& input : program.inputs) {
+    if (!input.source) continue;
+    throw megaseg::Unsupported(std::string(path) + ": expected a model with a row a shot of every modality, got " +
+                               input.name + " with rows of its own; run it from Python");
+  }
+}
+
 // What scores and boundaries are made of is there.
 void check_task(const megaseg_model& model, const char* path) {
   if (model.task != MEGASEG_SCENE && model.task != MEGASEG_ACT) return;
@@ -225,6 +234,7 @@ megaseg_status megaseg_open(const char* path, const megaseg_options* options, me
       chosen = {options->num_threads, options->memory_limit};
     }
     std::unique_ptr<megaseg_model> opened(new megaseg_model{megaseg::Plan(path, chosen), MEGASEG_OTHER, 0});
+    check_inputs(opened->plan.program(), path);
     opened->task = task_of(opened->plan.program());
     opened->threshold = threshold_of(opened->plan.program(), path);
     check_task(*opened, path);

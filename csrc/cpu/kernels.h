@@ -129,6 +129,16 @@ struct GatherArgs {
   int size;
 };
 
+// out[begin[b] + p, :] = the mean of in's rows source[b] to source[b + 1] whose place is p, zeros where there is none.
+struct ScatterMeanArgs {
+  ConstRows in;               // float32 or bfloat16
+  const std::int32_t* place;  // of each row; any number
+  const int* source;          // [sequences + 1]
+  const int* begin;           // [sequences + 1]
+  Rows out;                   // [., size] float32
+  int size;
+};
+
 // Softmax attention over prefix tokens and latents, a key set in two parts. Heads are column slices. Sequence b's
 // prefix token t is row b * prefix + t; its latents are rows batch * prefix + begin[b] up to begin[b +
 // 1]. Queries and out likewise with query_prefix and query_begin. q, k, v and out are all float32 or all bfloat16.
@@ -215,6 +225,7 @@ struct KernelTable {
   void (*pool)(const PoolArgs&, int begin, int end);  // sequences
   void (*l2_normalise)(const L2NormaliseArgs&, int begin, int end);
   void (*gather)(const GatherArgs&, int begin, int end);
+  void (*scatter_mean)(const ScatterMeanArgs&, int begin, int end);  // sequences
 
   // Keys and values of one sequence and head are laid out in panels once, then read by every block of queries. Sizes in
   // bytes.

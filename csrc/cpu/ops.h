@@ -40,6 +40,7 @@ void add(const AddArgs& args, int begin, int end);
 void pool(const PoolArgs& args, int begin, int end);
 void l2_normalise(const L2NormaliseArgs& args, int begin, int end);
 void gather(const GatherArgs& args, int begin, int end);
+void scatter_mean(const ScatterMeanArgs& args, int begin, int end);
 std::size_t attention_panels_size(Type type, int keys, int head_size);
 std::size_t attention_scratch_size(Type type, int head_size);
 void attention_panels(const AttentionArgs& args, int batch, int head, int key_begin, int key_end, void* panels);

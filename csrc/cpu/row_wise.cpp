@@ -92,4 +92,33 @@ void gather(const GatherArgs& args, int begin, int end) {
   });
 }
 
+void scatter_mean(const ScatterMeanArgs& args, int begin, int end) {
+  for (int b = begin; b < end; ++b) {
+    const int length = args.begin[b + 1] - args.begin[b];
+    const auto out = [&](int place) { return row_of<float>(args.out, args.begin[b] + place); };
+    const auto there = [&](int r) {
+      return static_cast<std::uint32_t>(args.place[r]) < static_cast<std::uint32_t>(length);
+    };
+    for (int p = 0; p < length; ++p) {
+      write(out(p), args.size, [](const auto&) { return Vec{}; });
+    }
+    with_type(args.in.type, [&]<typename In>(In) {
+      for (int r = args.source[b]; r < args.source[b + 1]; ++r) {
+        if (!there(r)) continue;
+        const In* in = row_of<In>(args.in, r);
+        float* sum = out(args.place[r]);
+        write(sum, args.size, [&](const auto& read) { return read(sum) + read(in); });
+      }
+    });
+    for (int p = 0; p < length; ++p) {
+      int count = 0;
+      for (int r = args.source[b]; r < args.source[b + 1]; ++r) count += args.place[r] == p;
+      if (count < 2) continue;
+      float* mean = out(p);
+      const float share = 1.0F / static_cast<float>(count);
+      write(mean, args.size, [&](const auto& read) { return read(mean) * share; });
+    }
+  }
+}
+
 }  // namespace megaseg::cpu::MEGASEG_TARGET

@@ -35,6 +35,7 @@ const KernelTable table{
     .pool = pool,
     .l2_normalise = l2_normalise,
     .gather = gather,
+    .scatter_mean = scatter_mean,
     .attention_panels_size = attention_panels_size,
     .attention_scratch_size = attention_scratch_size,
     .attention_panels = attention_panels,

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from megaseg.engine.backends.protocol import Excerpt
 from megaseg.engine.graph.graph import Graph
-from megaseg.errors import FeatureError
+from megaseg.errors import FeatureError, UnsupportedError
 
 
 def require_ids(graph: Graph, excerpts: Sequence[Excerpt]) -> None:
@@ -34,6 +34,19 @@ def require_ids(graph: Graph, excerpts: Sequence[Excerpt]) -> None:
                     f"features of movie {movie}: {graph.inputs[index].name}: expected ids from 0 to {rows - 1}, got "
                     f"{ids[wrong[0]]} in row {wrong[0]}"
                 )
+
+
+def require_one_stream(graph: Graph, what: str) -> None:
+    """Refuse a graph whose movies have a second stream, which not every backend runs.
+
+    Raises:
+        UnsupportedError: names the inputs and the backends that take them.
+    """
+    if names := [graph.inputs[index].name for index in sorted(graph.source_inputs)]:
+        raise UnsupportedError(
+            f"{what}: expected a model with a row a shot of every modality, got {', '.join(names)} with rows of "
+            "another number; backends native, onnx and torch on device 'cpu' run it"
+        )
 
 
 def require_finite(logits: Sequence[NDArray[np.floating]], compute_type: str) -> None:

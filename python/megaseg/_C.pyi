@@ -26,11 +26,14 @@ class Plan:
     def new_cache(self) -> RowCache | None: ...
     @property
     def metadata(self) -> bytes: ...
-    # Sequences (kind, length, step), inputs (name, size, type), outputs (name, width, parts), properties, target.
+    # Sequences (kind, length, step), inputs (name, size, type, of the second stream), outputs (name, width, parts),
+    # properties, target.
     @property
     def signature(
         self,
-    ) -> tuple[tuple[str, int, int], list[tuple[str, int, str]], list[tuple[str, int, int]], dict[str, str], str]: ...
+    ) -> tuple[
+        tuple[str, int, int], list[tuple[str, int, str, bool]], list[tuple[str, int, int]], dict[str, str], str
+    ]: ...
     @property
     def num_threads(self) -> int: ...
     @property

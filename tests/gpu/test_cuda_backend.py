@@ -112,6 +112,11 @@ def test_graphs_of_no_family(drawing: str, windowed: bool) -> None:
         np.testing.assert_allclose(got, want, atol=1e-5)
 
 
+def test_a_second_stream_is_refused() -> None:
+    with pytest.raises(UnsupportedError, match=r"device 'cuda': expected .*, got token, token_place with rows"):
+        CudaBackend(checkpoint_of("crossed", False), compute_type="float32", device=device())
+
+
 def test_contributions_add_up_to_the_logits() -> None:
     config = small_config()
     checkpoint = random_checkpoint(config)

@@ -42,6 +42,7 @@ int Shape::rows(const Value& value) const {
     case Space::prefix: return sequences * value.prefix;
     case Space::tokens: return sequences * value.prefix + latents;
     case Space::sequences: return sequences;
+    case Space::source: return source;
   }
   return 0;
 }

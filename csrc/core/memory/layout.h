@@ -12,9 +12,11 @@ namespace megaseg {
 // Sizes of one batch of sequences.
 struct Shape {
   int sequences;
-  int latents;  // of all sequences
-  int longest;  // latents of a sequence
-  int shots;    // whose rows the windows see, or later ones will
+  int latents;             // of all sequences
+  int longest;             // latents of a sequence
+  int shots;               // whose rows the windows see, or later ones will
+  int source = 0;          // rows of the second stream of all sequences
+  int longest_source = 0;  // and of one
 
   int rows(const Value& value) const;
 };

@@ -83,6 +83,7 @@ class StepCheck {
     require(out().prefix == 0 || out().space == Space::prefix || out().space == Space::tokens,
             "prefix tokens in spaces that hold any");
     require(out().space != Space::shots || windowed(), "rows of shots only in a model of windows");
+    require(out().space != Space::source || program_.has_source(), "rows of a second stream where inputs have one");
     const auto type = static_cast<std::uint32_t>(out().type);
     require(out().type == cpu::Type::int32 || kernels_.types[type], "a type of the target");
     require(out().type != cpu::Type::int32 || step_.op == Op::features || step_.op == Op::windows,
@@ -91,8 +92,9 @@ class StepCheck {
     for (std::size_t i = 0; i < step_.inputs.size(); ++i) {
       const bool first =
           step_.op == Op::cast || step_.op == Op::linear || step_.op == Op::windows || step_.op == Op::gather;
-      require(maker(i) != Op::features || (i == 0 ? first : step_.op == Op::pool),
-              "other rows: features are read by casts, linear layers, windows, gathers and as groups of pools");
+      const bool second = step_.op == Op::pool || step_.op == Op::scatter_mean;
+      require(maker(i) != Op::features || (i == 0 ? first : second),
+              "other rows: features are read by casts, linear layers, windows, gathers and as groups and places");
     }
   }
 
@@ -101,7 +103,8 @@ class StepCheck {
     require(step_.attributes[0] < program_.inputs.size(), "an input of the model");
     const Input& input = program_.inputs[step_.attributes[0]];
     require(out().width == input.feature_size && out().type == input.type, "the input's features");
-    require(out().space == (windowed() ? Space::shots : Space::latents), "a row per shot");
+    const Space rows = windowed() ? Space::shots : input.source ? Space::source : Space::latents;
+    require(out().space == rows, "a row per shot, or those of the second stream");
   }
   void cast() const {
     counts(1, 0, 0);
@@ -206,12 +209,13 @@ class StepCheck {
     counts(2, 1, 0);
     heads(0, out().width);
     require(same_size(in(0), out()) && in(1).width == 2L * out().width &&
-                (in(1).space == Space::tokens || in(1).space == Space::latents) && in(0).type == out().type &&
-                in(1).type == out().type,
+                (in(1).space == Space::tokens || in(1).space == Space::latents || in(1).space == Space::source) &&
+                in(0).type == out().type && in(1).type == out().type,
             "queries, and keys beside values");
-    require(out().space == Space::tokens || out().space == Space::latents || out().space == Space::sequences,
-            "queries of tokens, latents or sequences");
-    require(out().space != Space::tokens || out().prefix == in(1).prefix, "queries of the same tokens");
+    require(out().space != Space::shots && out().space != Space::prefix,
+            "queries of tokens, latents, sequences or the second stream");
+    require(out().space != Space::tokens || (out().prefix == in(1).prefix && in(1).space != Space::source),
+            "queries of the same tokens");
   }
   void window_attention() const {
     counts(2, 1, 3);
@@ -272,6 +276,23 @@ class StepCheck {
     const std::size_t rows = step_.weights[0].size() / row;
     require(rows > 0 && rows <= kMostRows && step_.weights[0].size() % row == 0, "a table of whole rows");
   }
+  void concat() const {
+    counts(step_.inputs.size(), 0, 0);
+    long width = 0;
+    for (std::size_t i = 0; i < step_.inputs.size(); ++i) {
+      require(same_rows(in(i), out()) && wide(in(i)) && in(i).type == out().type,
+              "float32 or bfloat16 rows of one type");
+      width += in(i).width;
+    }
+    require(width == out().width, "the columns of all inputs");
+  }
+  void scatter_mean() const {
+    counts(2, 0, 0);
+    require(in(0).space == Space::source && wide(in(0)) && in(0).width == out().width &&
+                out().space == Space::latents && exact(out()),
+            "rows of the second stream to float32 means of latents");
+    require(in(1).type == cpu::Type::int32 && in(1).width == 1 && in(1).space == Space::source, "a place a row");
+  }
 
   const Program& program_;
   const cpu::KernelTable& kernels_;
@@ -297,7 +318,9 @@ void check_header(const Program& program) {
     require(input.feature_size > 0, input.name + ": expected features of a positive size");
     require(input.type != cpu::Type::int32 || input.feature_size == 1, input.name + ": expected one id a row");
     require(names.insert(input.name).second, input.name + ": expected inputs of different names");
+    require(!input.source || !windows, input.name + ": expected a second stream of whole sequences alone");
   }
+  require(!program.inputs[0].source, program.inputs[0].name + ": expected a row per shot of the first input");
   names.clear();
   for (const auto& [name, text] : program.properties) {
     require(!name.empty() && names.insert(name).second, "expected properties of different names");

@@ -22,4 +22,6 @@
   OP(add)               \
   OP(pool)              \
   OP(l2_normalise)      \
-  OP(gather)
+  OP(gather)            \
+  OP(concat)            \
+  OP(scatter_mean)

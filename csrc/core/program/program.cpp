@@ -22,6 +22,10 @@ bool Program::by_shot(const Output& output) const {
   return sequences.windowed() || value(output.value).space != Space::sequences;
 }
 
+bool Program::has_source() const {
+  return std::any_of(inputs.begin(), inputs.end(), [](const Input& input) { return input.source; });
+}
+
 int Program::most_prefix() const {
   int most = 0;
   for (const Value& value : values) most = std::max(most, value.prefix);

@@ -22,8 +22,9 @@ enum class Space : std::uint32_t {
   prefix,     // `prefix` per sequence
   tokens,     // every sequence's prefix, then every sequence's latents
   sequences,  // one per sequence
+  source,     // one per row of every sequence's second stream
 };
-inline constexpr std::uint32_t kSpaces = 5;
+inline constexpr std::uint32_t kSpaces = 6;
 
 enum class Op : std::uint32_t {
 #define MEGASEG_OP(name) name,
@@ -42,6 +43,7 @@ enum class Place : std::uint32_t { position, slot };
 struct Input {
   int feature_size;
   cpu::Type type;  // float32, or int32: ids
+  bool source;     // rows of the second stream, not one per shot
   std::string name;
 };
 
@@ -87,6 +89,8 @@ struct Program {
   const Output* output(const std::string& name) const;
   // Whether an output has a row per shot of a movie (or per window), not one for the whole movie.
   bool by_shot(const Output& output) const;
+  // Whether movies have a second stream, with a number of rows of its own.
+  bool has_source() const;
   // The most prefix tokens per sequence that any value holds.
   int most_prefix() const;
   // Into how many slots positions are aligned by steps: each number once, in order.

@@ -148,7 +148,8 @@ Program read_program(std::span<const std::uint32_t> words, std::span<const std::
     const int feature_size = reader.size("feature_size");
     const bool ids = reader.below(2, "type of an input") == 1;
     const auto type = ids ? cpu::Type::int32 : cpu::Type::float32;
-    program.inputs.push_back({feature_size, type, reader.name("name of an input", false)});
+    const bool source = reader.below(2, "rows of an input") == 1;
+    program.inputs.push_back({feature_size, type, source, reader.name("name of an input", false)});
   });
   each("values", [&] {
     const auto space = static_cast<Space>(reader.below(kSpaces, "space"));

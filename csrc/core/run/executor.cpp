@@ -27,7 +27,7 @@ Executor::Executor(const Program& program, Ops& ops)
       slot_counts_(program.slot_counts()),
       id_limits_(program.id_limits()),
       schedule_(program.sequences.windowed() ? window_schedule(program.sequences, lifetimes_.cacheable())
-                                             : whole_schedule(program.sequences)),
+                                             : whole_schedule(program.sequences, program.has_source())),
       most_(layout_of(schedule_->largest())) {}
 
 std::size_t Executor::workspace_bytes() const {
@@ -63,7 +63,7 @@ void Executor::require_ids(std::span<const Movie> movies) const {
     if (id_limits_[i] == 0) continue;
     for (std::size_t m = 0; m < movies.size(); ++m) {
       const auto* ids = static_cast<const std::int32_t*>(movies[m].features[i]);
-      const auto* end = ids + movies[m].shots;
+      const auto* end = ids + movies[m].rows(program_.inputs[i]);
       const auto* bad = std::find_if(ids, end, [&](std::int32_t id) { return id < 0 || id >= id_limits_[i]; });
       if (bad == end) continue;
       throw BadFeatures("features of movie " + std::to_string(m) + ": expected ids from 0 to " +
@@ -93,17 +93,17 @@ void Executor::require_finite(std::span<const Movie> movies, const Destination& 
 
 void Executor::run(std::span<const Movie> movies, Buffer& workspace, std::span<const Destination> destinations) {
   require_ids(movies);
-  std::vector<Source> sources;
+  std::vector<Feed> feeds;
   for (const Movie& movie : movies) {
     const int cached = movie.cache ? movie.cache->shots() : 0;
     const std::int64_t origin = movie.cache ? movie.cache->end() - cached : 0;
-    sources.push_back({&movie, cached, cached + movie.shots, origin, movie.cache});
+    feeds.push_back({&movie, cached, cached + movie.shots, origin, movie.cache});
   }
   const auto fits = [this](const Shape& shape) { return layout_of(shape).bytes <= most_.bytes; };
-  const std::vector<Chunk> chunks = schedule_->chunks(sources, fits);
+  const std::vector<Chunk> chunks = schedule_->chunks(feeds, fits);
   if (chunks.size() > 1) {
     if (!spare_) spare_ = new_cache();
-    for (Source& source : sources) source.cache = source.cache ? source.cache : spare_.get();
+    for (Feed& feed : feeds) feed.cache = feed.cache ? feed.cache : spare_.get();
   }
   std::size_t bytes = 0;
   for (const Chunk& chunk : chunks) bytes = std::max(bytes, layout(chunk.shape).bytes);
@@ -116,9 +116,9 @@ void Executor::run(std::span<const Movie> movies, Buffer& workspace, std::span<c
     run.chunk(chunk, layout(chunk.shape), reinterpret_cast<std::byte*>(workspace.data()));
   }
   for (const Destination& destination : destinations) require_finite(movies, destination);
-  for (const Source& source : sources) {
-    const int cached = std::min(source.end, schedule_->cached_shots());
-    if (source.movie->cache) source.cache->commit(source.origin + source.end, cached);
+  for (const Feed& feed : feeds) {
+    const int cached = std::min(feed.end, schedule_->cached_shots());
+    if (feed.movie->cache) feed.cache->commit(feed.origin + feed.end, cached);
   }
 }
 

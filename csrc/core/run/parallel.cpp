@@ -103,6 +103,10 @@ void Ops::gather(const cpu::GatherArgs& args, int rows) {
   by_rows(pool_, rows, [&](int begin, int end) { kernels_.gather(args, begin, end); });
 }
 
+void Ops::scatter_mean(const cpu::ScatterMeanArgs& args, int sequences) {
+  pool_.run(sequences, [&](int task, int) { kernels_.scatter_mean(args, task, task + 1); });
+}
+
 void Ops::copy(const cpu::ConstRows& in, const cpu::Rows& out, int rows, int columns) {
   const auto size = static_cast<std::ptrdiff_t>(bytes_of(in.type));
   by_rows(pool_, rows, [&](int begin, int end) {
@@ -114,14 +118,14 @@ void Ops::copy(const cpu::ConstRows& in, const cpu::Rows& out, int rows, int col
   });
 }
 
-std::size_t Ops::attention_scratch(cpu::Type type, int batch, int heads, int head_size, int prefix, int longest,
-                                   int latents) const {
+std::size_t Ops::attention_scratch(cpu::Type type, int batch, int heads, int head_size, int queries, int prefix,
+                                   int longest, int rows) const {
   const auto size_of = [&](int keys) { return whole_lines(kernels_.attention_panels_size(type, keys, head_size)); };
   const std::size_t one = whole_lines(kernels_.attention_scratch_size(type, head_size));
   const std::size_t by_thread = count_of(threads()) * (size_of(prefix + longest) + one);
-  if (prefix + longest <= kQueriesPerTask) return by_thread;
+  if (queries <= kQueriesPerTask) return by_thread;
   // Sequences one by one need at most a last panel each more than all of them as one.
-  const std::size_t all = size_of(batch * prefix + latents) + count_of(batch) * (size_of(1) + kLine);
+  const std::size_t all = size_of(batch * prefix + rows) + count_of(batch) * (size_of(1) + kLine);
   return std::max(by_thread, count_of(heads) * all + count_of(threads()) * one);
 }
 

@@ -26,6 +26,7 @@ class Ops {
   void pool(const cpu::PoolArgs& args, int sequences);
   void l2_normalise(const cpu::L2NormaliseArgs& args, int rows);
   void gather(const cpu::GatherArgs& args, int rows);
+  void scatter_mean(const cpu::ScatterMeanArgs& args, int sequences);
   // `columns` elements of every row; in and out are of one type.
   void copy(const cpu::ConstRows& in, const cpu::Rows& out, int rows, int columns);
   // `scratch` has room for ..._scratch(...) bytes, cache-line aligned.
@@ -36,9 +37,10 @@ class Ops {
   // The movies with a similarity in the band that is not finite, in order.
   std::vector<int> banded_estep(const std::vector<cpu::BandedEstepArgs>& movies);
 
-  // Bound for any batch of these numbers: sequences of at most `longest` latents or queries, `latents` in all.
-  std::size_t attention_scratch(cpu::Type type, int batch, int heads, int head_size, int prefix, int longest,
-                                int latents) const;
+  // Bound for any batch of these numbers: sequences of at most `queries` queries, and of keys at most `longest` past
+  // the prefix, `rows` in all.
+  std::size_t attention_scratch(cpu::Type type, int batch, int heads, int head_size, int queries, int prefix,
+                                int longest, int rows) const;
   std::size_t window_attention_scratch(cpu::Type type, int tokens, int head_size) const;
   std::size_t query_attention_scratch(int heads, int keys) const;
 

@@ -85,6 +85,10 @@ void Plan::check(std::span<const Movie> movies) const {
     require(0 <= movie.first && movie.first < movie.last && movie.last <= shots,
             "0 <= first < last <= " + std::to_string(shots) + " shots, got first " + std::to_string(movie.first) +
                 ", last " + std::to_string(movie.last));
+    const int most = program_.has_source() ? kMostSourceRows : 0;
+    require(
+        most == 0 || (movie.source_rows >= 1 && movie.source_rows <= most),
+        "from 1 to " + std::to_string(most) + " rows of the second stream, got " + std::to_string(movie.source_rows));
     require(windowed || (movie.first == 0 && movie.last == shots), "a whole movie, the model sees no less");
   }
 }

@@ -70,8 +70,8 @@ Rows Run::features_of(int index, const Index::Span& span) const {
   const auto makes = [index](const Step& step) { return step.out == index; };
   const auto input = std::find_if(program_.steps.begin(), program_.steps.end(), makes)->attributes[0];
   const Value& own = value(index);
-  const std::ptrdiff_t skipped = static_cast<std::ptrdiff_t>(span.shot - span.source->cached) * own.width;
-  const auto* data = static_cast<const std::byte*>(span.source->movie->features[input]);
+  const std::ptrdiff_t skipped = static_cast<std::ptrdiff_t>(span.shot - span.feed->cached) * own.width;
+  const auto* data = static_cast<const std::byte*>(span.feed->movie->features[input]);
   return {const_cast<std::byte*>(data) + skipped * cpu::bytes_of(own.type), own.width, own.type};  // only read
 }
 

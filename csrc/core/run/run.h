@@ -47,6 +47,10 @@ class Run {
   Rows rows_of(int index) const;
   Rows selected(const Value& own, int base) const;
   Rows features_of(int index, const Index::Span& span) const;
+  const std::vector<Index::Span>& spans_of(int index) const {
+    return value(index).space == Space::source ? index_.source_spans : index_.spans;
+  }
+  const int* begin_of(const Value& value) const;
   template <typename Work>
   void by_rows(const Step& step, const Work& work) const;
   const int* slot(const Step& step, std::size_t attribute) const;

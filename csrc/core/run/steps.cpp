@@ -18,13 +18,22 @@ float softmax_scale(int width, int heads) {
   return static_cast<float>(1.0 / std::sqrt(static_cast<double>(width) / heads));
 }
 
+// The most rows of a sequence, without its prefix.
+int longest(const Shape& shape, const Value& value) {
+  return value.space == Space::source ? shape.longest_source : shape.longest;
+}
+
 std::size_t scratch_of(const Program& program, const Ops& ops, const Shape& shape, const Step& step) {
   const Value& out = program.value(step.out);
   const int length = program.sequences.length;
   switch (step.op) {
-    case Op::attention:
-      return ops.attention_scratch(out.type, shape.sequences, step.number(0), out.width / step.number(0),
-                                   program.value(step.inputs[1]).prefix, shape.longest, shape.latents);
+    case Op::attention: {
+      const Value& kv = program.value(step.inputs[1]);
+      const int most = out.prefix + (out.space == Space::sequences ? 1 : longest(shape, out));
+      return ops.attention_scratch(out.type, shape.sequences, step.number(0), out.width / step.number(0), most,
+                                   kv.prefix, longest(shape, kv),
+                                   kv.space == Space::source ? shape.source : shape.latents);
+    }
     case Op::window_attention:
       return ops.window_attention_scratch(out.type, out.prefix + length, out.width / step.number(0));
     case Op::query_attention:
@@ -56,13 +65,14 @@ template <typename Work>
 void Run::by_rows(const Step& step, const Work& work) const {
   const int input = step.inputs[0];
   if (!lifetimes_.features(input)) return work(rows_of(input), 0, count(value(step.out)));
-  for (auto span = index_.spans.begin(); span != index_.spans.end();) {
+  const std::vector<Index::Span>& spans = spans_of(input);
+  for (auto span = spans.begin(); span != spans.end();) {
     const Rows in = features_of(input, *span);
     const int row = span->row;
     int rows = 0;
     do {
       rows += span++->count;
-    } while (span != index_.spans.end() && features_of(input, *span).data == from(in, rows).data);
+    } while (span != spans.end() && features_of(input, *span).data == from(in, rows).data);
     work(in, row, rows);
   }
 }
@@ -72,18 +82,25 @@ const int* Run::slot(const Step& step, std::size_t attribute) const {
   return index_.slot[static_cast<std::size_t>(found - slot_counts_.begin())];
 }
 
-// Ids of every latent, which of features may lie in pieces.
+// Ids of every row of a value, which of features may lie in pieces.
 std::vector<std::int32_t> Run::ids_of(int input) const {
-  std::vector<std::int32_t> ids(static_cast<std::size_t>(chunk_->shape.latents));
+  const int all = chunk_->shape.rows(value(input));
+  std::vector<std::int32_t> ids(static_cast<std::size_t>(all));
   const auto copy = [&](const Rows& in, int row, int rows) {
     std::copy_n(static_cast<const std::int32_t*>(in.data), rows, ids.begin() + row);
   };
   if (!lifetimes_.features(input)) {
-    copy(rows_of(input), 0, chunk_->shape.latents);
+    copy(rows_of(input), 0, all);
   } else {
-    for (const Index::Span& span : index_.spans) copy(features_of(input, span), span.row, span.count);
+    for (const Index::Span& span : spans_of(input)) copy(features_of(input, span), span.row, span.count);
   }
   return ids;
+}
+
+// Where the rows of every sequence begin, past the prefix.
+const int* Run::begin_of(const Value& value) const {
+  if (value.space == Space::sequences) return index_.each;
+  return value.space == Space::source ? index_.source : index_.begin;
 }
 
 // The prefix rows of every sequence, which begin the result's tokens.
@@ -228,9 +245,9 @@ void Run::attention(const Step& step, void* scratch) const {
                   .heads = heads,
                   .head_size = own.width / heads,
                   .query_prefix = own.prefix,
-                  .query_begin = own.space == Space::sequences ? index_.each : index_.begin,
+                  .query_begin = begin_of(own),
                   .prefix = value(step.inputs[1]).prefix,
-                  .begin = index_.begin,
+                  .begin = begin_of(value(step.inputs[1])),
                   .scale = softmax_scale(own.width, heads)},
                  scratch);
 }
@@ -299,6 +316,23 @@ void Run::gather(const Step& step, void*) const {
   by_rows(step, [&](const Rows& in, int row, int rows) {
     ops_.gather({in, step.floats(0), from(out, row), rows_of_table, width}, rows);
   });
+}
+
+void Run::concat(const Step& step, void*) const {
+  const Rows out = rows_of(step.out);
+  int column = 0;
+  for (const int input : step.inputs) {
+    const int width = value(input).width;
+    ops_.copy(rows_of(input), from(out, 0, column), count(value(step.out)), width);
+    column += width;
+  }
+}
+
+void Run::scatter_mean(const Step& step, void*) const {
+  const std::vector<std::int32_t> places = ids_of(step.inputs[1]);
+  ops_.scatter_mean(
+      {rows_of(step.inputs[0]), places.data(), index_.source, index_.begin, rows_of(step.out), value(step.out).width},
+      chunk_->shape.sequences);
 }
 
 }  // namespace megaseg

@@ -21,7 +21,12 @@ struct Movie {
   int first = 0;
   int last = shots;
   RowCache* cache = nullptr;  // after the run it has the last shots of them all
+  int source_rows = 0;        // of the second stream, where the program has one
+
+  int rows(const Input& input) const { return input.source ? source_rows : shots; }
 };
+// The most rows of a movie's second stream.
+inline constexpr int kMostSourceRows = 4096;
 
 // How many rows of an output are a movie's: one per window or shot, or one of a whole movie.
 inline int output_rows(const Program& program, const Output& output, const Movie& movie) {
@@ -29,7 +34,7 @@ inline int output_rows(const Program& program, const Output& output, const Movie
 }
 
 // A movie as a run finds it. Its shots are counted from the first one in the cache.
-struct Source {
+struct Feed {
   const Movie* movie;
   int cached;           // shots
   int end;              // of its shots, cached ones and others
@@ -39,7 +44,7 @@ struct Source {
 
 // What a chunk sees of a movie: all of it, or some windows and their shots.
 struct View {
-  const Source* source;
+  const Feed* feed;
   int first;  // windows
   int last;
   int seen_begin;        // shots that they see: from here; the first come from the cache,
@@ -47,7 +52,7 @@ struct View {
   int seen_end;          // up to here
   int cache_only_begin;  // and computed only for the cache: from here to the end
 
-  int computed() const { return seen_end - computed_begin + source->end - cache_only_begin; }
+  int computed() const { return seen_end - computed_begin + feed->end - cache_only_begin; }
   int shots() const { return computed_begin - seen_begin + computed(); }
 };
 
@@ -61,9 +66,9 @@ struct Chunk {
 
 // What the rows of a chunk stand for. The arrays lie in the workspace.
 struct Index {
-  // Neighbouring shots that the chunk computes, from a row of the workspace on.
+  // Neighbouring shots that the chunk computes (rows of the second stream), from a row of the workspace on.
   struct Span {
-    const Source* source;
+    const Feed* feed;
     int shot;
     int row;
     int count;
@@ -78,10 +83,12 @@ struct Index {
   int* place = nullptr;    // [latents] position within its sequence
   int* begin = nullptr;    // [sequences + 1] latents of each sequence
   int* each = nullptr;     // [sequences + 1] 0, 1, 2, ...
+  int* source = nullptr;   // [sequences + 1] rows of the second stream of each sequence
   std::vector<int*> slot;  // for each number of slots [latents] what the position is aligned to
   // Rows of shots: those that the chunk computes, all views' together, and after them those from caches.
   int computed = 0;
   std::vector<Span> spans;  // of the first
+  std::vector<Span> source_spans;
   std::vector<CachedRow> from_caches;
   std::vector<CachedRow> to_caches;
 
@@ -101,8 +108,8 @@ class Schedule {
   virtual bool shrink() = 0;
   // Shots before the next one that a sequence to come may see.
   virtual int cached_shots() const = 0;
-  // `fits` says whether a shape needs no more memory than the largest. `sources` outlive the chunks.
-  virtual std::vector<Chunk> chunks(std::span<const Source> sources, const Fits& fits) const = 0;
+  // `fits` says whether a shape needs no more memory than the largest. `feeds` outlive the chunks.
+  virtual std::vector<Chunk> chunks(std::span<const Feed> feeds, const Fits& fits) const = 0;
   // Fills `index`, whose arrays lie in `ints`.
   void index(const Chunk& chunk, std::span<const int> slot_counts, int* ints, Index& index) const;
 
@@ -113,6 +120,7 @@ class Schedule {
 
 // `cacheable`: rows of shots are handed from chunk to chunk.
 std::unique_ptr<Schedule> window_schedule(const Sequences& sequences, bool cacheable);
-std::unique_ptr<Schedule> whole_schedule(const Sequences& sequences);
+// `has_source`: movies have a second stream.
+std::unique_ptr<Schedule> whole_schedule(const Sequences& sequences, bool has_source);
 
 }  // namespace megaseg

@@ -17,7 +17,7 @@ class WindowSchedule : public Schedule {
   Shape largest() const override { return {windows_, windows_ * sequences_.length, sequences_.length, rows_}; }
   bool shrink() override;
   int cached_shots() const override { return 2 * sequences_.half(); }
-  std::vector<Chunk> chunks(std::span<const Source> sources, const Fits& fits) const override;
+  std::vector<Chunk> chunks(std::span<const Feed> feeds, const Fits& fits) const override;
 
  protected:
   void place(const Chunk& chunk, Index& index) const override;
@@ -28,7 +28,7 @@ class WindowSchedule : public Schedule {
     windows_ = windows;
     rows_ = std::max(rows, fewest_rows());
   }
-  View view(const Source& source, int first, int windows) const;
+  View view(const Feed& feed, int first, int windows) const;
   int* place_view(const View& view, int* row, int computed, int cached, Index& index) const;
   void store_view(const View& view, int computed, Index& index) const;
 
@@ -52,30 +52,30 @@ bool WindowSchedule::shrink() {
 
 // At most `windows` windows of a movie from `first` on. Rows of shots are there as far as the movie's earlier windows
 // of this run saw them, and as they were cached before it.
-View WindowSchedule::view(const Source& source, int first, int windows) const {
-  const Movie& movie = *source.movie;
+View WindowSchedule::view(const Feed& feed, int first, int windows) const {
+  const Movie& movie = *feed.movie;
   const int half = sequences_.half();
   const int last = std::min(movie.last, first + windows);
   const int begin = std::max(0, first - half);
-  const int end = std::min(source.end, last + half);
+  const int end = std::min(feed.end, last + half);
   int there = 0;
-  if (cacheable_) there = std::max(source.cached, first > movie.first ? std::min(source.end, first + half) : 0);
-  const int oldest = movie.cache ? std::max(0, source.end - cached_shots()) : source.end;  // in the cache after the run
+  if (cacheable_) there = std::max(feed.cached, first > movie.first ? std::min(feed.end, first + half) : 0);
+  const int oldest = movie.cache ? std::max(0, feed.end - cached_shots()) : feed.end;  // in the cache after the run
   const int computed = std::min(end, std::max(there, std::min(begin, oldest)));
-  const int cache_only = last < movie.last ? source.end : std::max({end, there, oldest});
-  return {&source, first, last, std::min(begin, computed), computed, end, cache_only};
+  const int cache_only = last < movie.last ? feed.end : std::max({end, there, oldest});
+  return {&feed, first, last, std::min(begin, computed), computed, end, cache_only};
 }
 
-std::vector<Chunk> WindowSchedule::chunks(std::span<const Source> sources, const Fits&) const {
+std::vector<Chunk> WindowSchedule::chunks(std::span<const Feed> feeds, const Fits&) const {
   std::vector<Chunk> chunks;
   int sequence = 0;
-  for (const Source& source : sources) {
-    for (int first = source.movie->first; first < source.movie->last;) {
+  for (const Feed& feed : feeds) {
+    for (int first = feed.movie->first; first < feed.movie->last;) {
       const Shape full = chunks.empty() ? largest() : chunks.back().shape;
-      View next = view(source, first, windows_ - full.sequences);
+      View next = view(feed, first, windows_ - full.sequences);
       if (next.last == first || full.shots + next.shots() > rows_) {
         chunks.push_back({sequence, 0, {0, 0, sequences_.length, 0}, {}});
-        next = view(source, first, windows_);
+        next = view(feed, first, windows_);
       }
       const int windows = next.last - first;
       Shape& shape = chunks.back().shape;
@@ -97,7 +97,7 @@ void WindowSchedule::place(const Chunk& chunk, Index& index) const {
   int cached = index.computed;
   for (const View& view : chunk.views) {
     row = place_view(view, row, computed, cached, index);
-    if (view.source->cache) store_view(view, computed, index);
+    if (view.feed->cache) store_view(view, computed, index);
     computed += view.computed();
     cached += view.computed_begin - view.seen_begin;
   }
@@ -105,33 +105,33 @@ void WindowSchedule::place(const Chunk& chunk, Index& index) const {
 
 // Rows of a view's latents, with its computed shots from row `computed` on and those from the cache from row `cached`.
 int* WindowSchedule::place_view(const View& view, int* row, int computed, int cached, Index& index) const {
-  const Source& source = *view.source;
+  const Feed& feed = *view.feed;
   for (int window = view.first; window < view.last; ++window) {
     for (int j = 0; j < sequences_.length; ++j) {
-      const int shot = std::clamp(window + j - sequences_.half(), 0, source.end - 1);
+      const int shot = std::clamp(window + j - sequences_.half(), 0, feed.end - 1);
       *row++ = shot < view.computed_begin ? cached + shot - view.seen_begin : computed + shot - view.computed_begin;
     }
   }
-  if (!source.cache) return row;
+  if (!feed.cache) return row;
   for (int shot = view.seen_begin; shot < view.computed_begin; ++shot) {
-    index.from_caches.push_back({source.cache->record(source.origin + shot), cached + shot - view.seen_begin});
+    index.from_caches.push_back({feed.cache->record(feed.origin + shot), cached + shot - view.seen_begin});
   }
   return row;
 }
 
 // What a view leaves in the cache: for the movie's next view, or after the last one for the next run.
 void WindowSchedule::store_view(const View& view, int computed, Index& index) const {
-  const Source& source = *view.source;
-  const bool goes_on = view.last < source.movie->last;
-  if (!goes_on && !source.movie->cache) return;
+  const Feed& feed = *view.feed;
+  const bool goes_on = view.last < feed.movie->last;
+  if (!goes_on && !feed.movie->cache) return;
   const auto store = [&](int shot, int row) {
-    index.to_caches.push_back({source.cache->record(source.origin + shot), row});
+    index.to_caches.push_back({feed.cache->record(feed.origin + shot), row});
   };
-  const int oldest = (goes_on ? view.seen_end : source.end) - source.cache->most();
+  const int oldest = (goes_on ? view.seen_end : feed.end) - feed.cache->most();
   for (int shot = std::max(view.computed_begin, oldest); shot < view.seen_end; ++shot) {
     store(shot, computed + shot - view.computed_begin);
   }
-  for (int shot = view.cache_only_begin; shot < source.end; ++shot) {
+  for (int shot = view.cache_only_begin; shot < feed.end; ++shot) {
     store(shot, computed + view.seen_end - view.computed_begin + shot - view.cache_only_begin);
   }
 }

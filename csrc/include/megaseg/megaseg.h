@@ -19,7 +19,7 @@ typedef enum {
   MEGASEG_OK = 0,
   MEGASEG_BAD_ARGUMENT = 1, /* NULL, a number out of range, features with NaN or Inf, or that overflow in the model */
   MEGASEG_BAD_MODEL = 2,    /* not a whole compiled model of this version, or written to since it was opened */
-  MEGASEG_UNSUPPORTED = 3,  /* compiled for another CPU, or used after a fork */
+  MEGASEG_UNSUPPORTED = 3,  /* compiled for another CPU, with a second stream of rows, or used after a fork */
   MEGASEG_NO_RESOURCE = 4,  /* out of memory, or over memory_limit */
   MEGASEG_INTERNAL = 5
 } megaseg_status;

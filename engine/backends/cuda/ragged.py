@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import megaseg.kernels.torch_ops  # noqa: F401  (registers torch.ops.megaseg)
+from megaseg.engine.backends.checks import require_one_stream
 from megaseg.engine.backends.cuda.lanes import Lanes
 from megaseg.engine.backends.torch.evaluation import ACTIVATIONS
 from megaseg.engine.graph.graph import Graph, Node, Weight
@@ -50,6 +51,7 @@ class RaggedGraph:
     """A graph with its weights on a device, run op by op."""
 
     def __init__(self, graph: Graph, dtype: torch.dtype, device: torch.device) -> None:
+        require_one_stream(graph, "device 'cuda'")
         self.graph, self._dtype, self._device = graph, dtype, device
         self._results = set(graph.results())
         users = graph.users()
@@ -184,6 +186,8 @@ class RaggedGraph:
                 return torch.cat([part.view(batch.sequences, -1, node.width) for part in x], dim=1).flatten(0, 1)
             case "join":
                 return torch.cat(x)
+            case "concat":
+                return torch.cat(x, dim=1)
             case _:
                 return _attended(node, x, batch, weights)
 

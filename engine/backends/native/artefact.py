@@ -30,7 +30,7 @@ from megaseg.engine.model.family import graph_of, structure_of
 from megaseg.errors import CheckpointError, ResourceLimitError
 
 MAGIC = b"megaseg\0"
-VERSION = 5
+VERSION = 6
 _HEADER = struct.Struct("<8sIIQQQQQQQ")  # csrc/core/artefact.cpp
 _PAGE = 4096
 _MOST_TOKENS = 1 << 24  # the executor counts rows of tokens in ints
@@ -93,7 +93,8 @@ def plan_info(path: str | os.PathLike[str], plan: Any) -> ArtefactInfo:
     """
     info = _info(path, plan.metadata)
     graph = structure_of(info.config)
-    inputs = [(modality.name, modality.feature_size, modality.type) for modality in graph.inputs]
+    source = graph.source_inputs
+    inputs = [(m.name, m.feature_size, m.type, index in source) for index, m in enumerate(graph.inputs)]
     outputs = [(output.name, output.node.width, len(output.parts)) for output in graph.outputs]
     said = (sequence_words(graph.sequences), inputs, outputs, properties_of(info.config), info.target)
     if said != plan.signature:

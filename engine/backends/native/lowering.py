@@ -25,10 +25,10 @@ from megaseg.engine.model.config import ModelConfig
 TYPES = ("float32", "bfloat16", "int8", "int32")
 CHOICES = {"activation": ACTIVATIONS, "by": TABLES, "kind": POOLS}  # attributes that are names, numbered
 # Inputs that may be features as they are, by their place; casts read them too, every other op gets a copy.
-READ_FEATURES = {("linear", 0), ("windows", 0), ("gather", 0), ("pool", 1)}
+READ_FEATURES = {("linear", 0), ("windows", 0), ("gather", 0), ("pool", 1), ("scatter_mean", 1)}
 READ_EXACT = ("embed", "inverse_std")
 # Ops whose inputs, from which one on, are of one type; the result's where LIKE_INPUT says so.
-ALIKE = {"attention": 0, "merge": 0, "join": 0, "query_attention": 1}
+ALIKE = {"attention": 0, "merge": 0, "join": 0, "query_attention": 1, "concat": 0}
 SUMMED_FOR = {"add_table", "embed", "layer_norm", "query_attention"}  # sums that these alone read stay exact
 SEQUENCES = ("windows", "whole")
 LIKE_INPUT = ("attention", "prepend")
@@ -147,7 +147,7 @@ class Lowering:
             return "float32"
         if self._compute_type != "int8":
             return self._compute_type
-        bulk = node.op == "linear" and node.space in ("tokens", "latents")
+        bulk = node.op == "linear" and node.space in ("tokens", "latents", "source")
         return "int8" if bulk and node.inputs[0].op not in ("features", "windows") else self._wide
 
     def _type(self, node: Node, inputs: Sequence[int]) -> str:
@@ -193,7 +193,10 @@ class Lowering:
             _word(len(properties)),
             *(_text(name) + _text(value) for name, value in properties.items()),
             _word(len(self._graph.inputs)),
-            *(_word(m.feature_size, INPUT_TYPES.index(m.type)) + _text(m.name) for m in self._graph.inputs),
+            *(
+                _word(m.feature_size, INPUT_TYPES.index(m.type), index in self._graph.source_inputs) + _text(m.name)
+                for index, m in enumerate(self._graph.inputs)
+            ),
             _word(len(self.values)),
             *(_word(SPACES.index(v.space), v.prefix, v.width, TYPES.index(v.type)) for v in self.values),
             _word(len(self.steps)),

@@ -60,7 +60,8 @@ def export(
     _require_onnx()
     from onnx import helper
 
-    from megaseg.engine.backends.onnx.lowering import OnnxLowering, signature
+    from megaseg.engine.backends.onnx.lowering import OnnxLowering
+    from megaseg.engine.backends.onnx.signature import signature
 
     if compute_type not in COMPUTE_TYPES:
         raise UnsupportedError(f"compute_type {compute_type!r}: ONNX supports {', '.join(COMPUTE_TYPES)}")
@@ -146,7 +147,7 @@ def read_info(model: onnx.ModelProto) -> ArtefactInfo:
     Raises:
         CheckpointError: another ONNX model, or one that was changed since.
     """
-    from megaseg.engine.backends.onnx.lowering import signature
+    from megaseg.engine.backends.onnx.signature import signature
 
     own = {key.removeprefix("megaseg."): value for key, value in _properties(model).items()}
     if own.get("format") != FORMAT:

@@ -15,40 +15,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from onnx import TensorProto, ValueInfoProto, helper
+from onnx import TensorProto
 
+from megaseg.engine.backends.onnx.signature import WINDOWS
 from megaseg.engine.backends.onnx.writer import FLOAT32, Writer
 from megaseg.engine.backends.protocol import PARTS
 from megaseg.engine.graph.graph import Graph, Node, Weight
 from megaseg.engine.graph.ops import OPS
 from megaseg.engine.graph.sequences import Windows, alignment_slots
 
-INPUT_TYPES = {"float32": TensorProto.FLOAT, "int32": TensorProto.INT32}
-WINDOWS = "windows"
 _END = np.iinfo(np.int64).max
-
-
-def signature(graph: Graph) -> tuple[list[ValueInfoProto], list[ValueInfoProto]]:
-    """Inputs and outputs of a model, with their sizes by name where they are free."""
-    windowed = isinstance(graph.sequences, Windows)
-    rows = ["windows"] if windowed else ["movies", "shots"]
-    shots = ["shots"] if windowed else rows
-    inputs = [
-        helper.make_tensor_value_info(own.name, INPUT_TYPES[own.type], [*shots, own.feature_size])
-        for own in graph.inputs
-    ]
-    if isinstance(graph.sequences, Windows):
-        inputs.append(helper.make_tensor_value_info(WINDOWS, TensorProto.INT64, [*rows, graph.sequences.length]))
-    outputs = []
-    for output in graph.outputs:
-        free = rows if output.node.space == "latents" else rows[:1]
-        sizes = {output.name: [output.node.width]}
-        if output.parts:
-            sizes[output.name + PARTS] = [len(output.parts), output.node.width]
-        outputs += [
-            helper.make_tensor_value_info(name, TensorProto.FLOAT, [*free, *own]) for name, own in sizes.items()
-        ]
-    return inputs, outputs
 
 
 class OnnxLowering(Writer):
@@ -86,6 +62,8 @@ class OnnxLowering(Writer):
                 return [{"int32"}]
             case "pool":
                 return [wide, {"int32"}][: len(node.inputs)]
+            case "scatter_mean":
+                return [wide, {"int32"}]
             case "linear":
                 return [{self._product(node)}, narrow][: len(node.inputs)]
             case "head_linear":
@@ -127,6 +105,8 @@ class OnnxLowering(Writer):
     def _moved(self, node: Node, inputs: Sequence[str]) -> str:
         if node.op == "windows":
             return self._op("Gather", inputs[0], WINDOWS, axis=0)
+        if node.op == "concat":
+            return self._op("Concat", *inputs, axis=-1)
         if node.op != "select":
             return self._op("Concat", *inputs, axis=1)
         prefix = node.inputs[0].prefix
@@ -155,6 +135,8 @@ class OnnxLowering(Writer):
                 return total if bias is None else self._op("Add", total, self._weight(bias)), FLOAT32
             case "pool":
                 return self._pooled(node), FLOAT32
+            case "scatter_mean":
+                return self._scattered(node), FLOAT32
             case "l2_normalise":
                 x = self._values[node.inputs[0], FLOAT32]
                 norm = self._op("ReduceL2", x, axes=[-1])
@@ -287,9 +269,7 @@ class OnnxLowering(Writer):
         """The rows of a table by the alignment slots of a whole movie, computed where the movie's length is known."""
         key = ("slots", table.shape[0])
         if key not in self._shared:
-            zero, one = self._scalar(0, np.int64), self._scalar(1, np.int64)
-            places = self._op("Range", zero, self._op("Squeeze", self._shots()), one)
-            scaled = self._op("Mul", places, self._integers(table.shape[0]))
+            scaled = self._op("Mul", self._positions(), self._integers(table.shape[0]))
             self._shared[key] = self._op("Div", scaled, self._shots())
         return self._op("Gather", self._weight(table), self._shared[key], axis=0)
 
@@ -320,10 +300,26 @@ class OnnxLowering(Writer):
         """The mean of each group's rows side by side, (sequences, 1, groups * width): a product with their shares."""
         groups = node.attributes["groups"]
         numbers = self._initializer(np.arange(groups, dtype=np.int32), "groups")
-        member = self._cast(self._op("Equal", group, numbers), "bool", FLOAT32)
-        counts = self._op("Max", self._op("ReduceSum", member, self._integers(1), keepdims=1), self._scalar(1))
-        shares = self._transpose(self._op("Div", member, counts), 0, 2, 1)
+        shares = self._shares(self._cast(self._op("Equal", group, numbers), "bool", FLOAT32))
         return self._reshape(self._op("MatMul", shares, x), 0, 1, node.width)
+
+    def _scattered(self, node: Node) -> str:
+        """The mean of each place's source rows, (sequences, latents, width): a product with their shares."""
+        x, place = (self._values[source, kind] for source, kind in zip(node.inputs, (FLOAT32, "int32"), strict=True))
+        named = self._op("Equal", self._op("Cast", place, to=TensorProto.INT64), self._positions())
+        return self._op("MatMul", self._shares(self._cast(named, "bool", FLOAT32)), x)
+
+    def _shares(self, member: str) -> str:
+        """What each row is of its group's mean, (sequences, groups, rows), where member (sequences, rows, groups)."""
+        counts = self._op("Max", self._op("ReduceSum", member, self._integers(1), keepdims=1), self._scalar(1))
+        return self._transpose(self._op("Div", member, counts), 0, 2, 1)
+
+    def _positions(self) -> str:
+        """0, 1, 2 and so on, as many as a whole movie has shots."""
+        if "positions" not in self._shared:
+            zero, one = self._scalar(0, np.int64), self._scalar(1, np.int64)
+            self._shared["positions"] = self._op("Range", zero, self._op("Squeeze", self._shots()), one)
+        return self._shared["positions"]
 
     def _size(self, axis: int) -> str:
         """A free size of the inputs: windows or movies along axis 0, a movie's shots along axis 1."""

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from onnx import helper
 
 from megaseg.engine.backends.onnx.file import IR_VERSION, OPSET
-from megaseg.engine.backends.onnx.lowering import OnnxLowering, signature
+from megaseg.engine.backends.onnx.lowering import OnnxLowering
+from megaseg.engine.backends.onnx.signature import signature
 from megaseg.engine.graph.graph import Graph, Node
 from megaseg.kernels.triton import plugin
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from megaseg.engine.backends.checks import require_finite, require_ids
+from megaseg.engine.backends.checks import require_finite, require_ids, require_one_stream
 from megaseg.engine.backends.protocol import LOGITS, Excerpt, Rows
 from megaseg.engine.backends.tensorrt.api import Context, LoadedEngine, build, chosen_type, tensorrt
 from megaseg.engine.backends.tensorrt.batches import (
@@ -133,6 +133,7 @@ def _onnx(checkpoint: Checkpoint, compute_type: str, passes: Sequence[str], atte
     from megaseg.engine.backends.onnx.file import export
 
     graph = rewrite(graph_of(checkpoint), passes)
+    require_one_stream(graph, "backend 'tensorrt'")
     if attention == "plugin":
         try:
             from megaseg.engine.backends.tensorrt.attention import plugin_model

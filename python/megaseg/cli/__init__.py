@@ -24,6 +24,7 @@ from megaseg.cli import (
     formats,
     info,
     mux,
+    pretrain,
     redecide,
     report,
     results,
@@ -74,6 +75,7 @@ app.command("convert")(convert.convert)
 app.command("compile")(compile.compile_model)
 app.command("export-triton")(export_inference_server.export_inference_server)
 app.add_typer(features.app, name="features")
+app.add_typer(pretrain.app, name="pretrain")
 app.add_typer(train.app, name="train")
 app.add_typer(evaluate.app, name="eval")
 app.command("results")(results.results)

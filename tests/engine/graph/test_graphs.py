@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from drawings import DRAWINGS, IDS, WIDTH, Pen, checkpoint_of, movies, results_of
+from drawings import DRAWINGS, IDS, STREAMS, WIDTH, Pen, checkpoint_of, movies, results_of
 
 from megaseg.engine.backends.native.backend import NativeBackend
 from megaseg.engine.backends.torch.backend import TorchBackend
@@ -17,9 +17,13 @@ from megaseg.engine.graph.passes import PASSES
 from megaseg.engine.model.family import structure_of
 from megaseg.errors import CheckpointError, FeatureError, UnsupportedError
 
+drawn = pytest.mark.parametrize(
+    ("drawing", "windowed"),
+    [*[(name, windowed) for name in DRAWINGS for windowed in (True, False)], *[(name, False) for name in STREAMS]],
+)
 
-@pytest.mark.parametrize("windowed", [True, False])
-@pytest.mark.parametrize("drawing", DRAWINGS)
+
+@drawn
 def test_backends_and_passes_agree(drawing: str, windowed: bool) -> None:
     checkpoint = checkpoint_of(drawing, windowed)
     expected = list(results_of(TorchBackend(checkpoint, compute_type="float64", passes=()), checkpoint.config))
@@ -31,8 +35,7 @@ def test_backends_and_passes_agree(drawing: str, windowed: bool) -> None:
                 np.testing.assert_allclose(got, want, atol=tolerance, err_msg=str(passes))
 
 
-@pytest.mark.parametrize("windowed", [True, False])
-@pytest.mark.parametrize("drawing", DRAWINGS)
+@drawn
 def test_onnx_agrees(drawing: str, windowed: bool) -> None:
     pytest.importorskip("onnxruntime")
     from megaseg.engine.backends.onnx.backend import OnnxBackend

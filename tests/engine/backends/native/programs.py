@@ -13,7 +13,7 @@ import numpy as np
 from megaseg import _C
 
 TYPES = ("float32", "bfloat16", "int8", "int32")
-SPACES = ("shots", "latents", "prefix", "tokens", "sequences")
+SPACES = ("shots", "latents", "prefix", "tokens", "sequences", "source")
 OPS = _C.ops()
 ALL_TYPES = [(target, kind) for target in _C.available_targets() for kind in ("float32", "bfloat16")]
 ALL_TYPES = [(target, kind) for target, kind in ALL_TYPES if kind in _C.compute_types(target)]
@@ -43,9 +43,9 @@ class Program:
         self.steps.append([OPS.index(op), out, list(inputs), words, [stored(w, kind) for w in weights]])
         return out
 
-    def features(self, name: str, width: int, kind: str = "float32") -> int:
-        self.inputs.append([width, ("float32", "int32").index(kind), name])
-        out = self.value("latents" if self.sequences[0] else "shots", width, kind)
+    def features(self, name: str, width: int, kind: str = "float32", source: bool = False) -> int:
+        self.inputs.append([width, ("float32", "int32").index(kind), int(source), name])
+        out = self.value("source" if source else "latents" if self.sequences[0] else "shots", width, kind)
         return self.step("features", out, (), [len(self.inputs) - 1])
 
     def read(self, name: str, width: int, kind: str = "float32") -> int:
@@ -66,7 +66,7 @@ class Program:
         weights = b""
         out = [_word(*self.sequences), _text(self.target), _word(len(self.properties))]
         out += [_text(name) + _text(value) for name, value in self.properties]
-        out += [_word(len(self.inputs)), *(_word(width, kind) + _text(name) for width, kind, name in self.inputs)]
+        out += [_word(len(self.inputs)), *(_word(*numbers) + _text(name) for *numbers, name in self.inputs)]
         out += [_word(len(self.values)), *(_word(*value) for value in self.values), _word(len(self.steps))]
         for op, result, inputs, attributes, data in self.steps:
             out.append(_word(op, result, len(inputs), *inputs, len(attributes), *attributes, len(data)))
@@ -84,7 +84,7 @@ class Program:
         program_at = 128
         weights_at = -(-(program_at + len(program)) // 64) * 64
         sections = (72, len(metadata), program_at, len(program), weights_at, len(weights))
-        head = struct.pack("<8sIIQQQQQQQ", b"megaseg\0", 5, 0, weights_at + len(weights), *sections) + metadata
+        head = struct.pack("<8sIIQQQQQQQ", b"megaseg\0", 6, 0, weights_at + len(weights), *sections) + metadata
         path.unlink(missing_ok=True)
         path.write_bytes(head.ljust(program_at, b"\0") + program.ljust(weights_at - program_at, b"\0") + weights)
         _C.seal_artefact(str(path))

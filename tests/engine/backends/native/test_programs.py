@@ -62,10 +62,26 @@ def every_op(windowed: bool) -> Program:
         query = step("head_linear", value("sequences", 2 * WIDTH), [met], [0, 2], [halves])
         step("query_attention", value("sequences", 2 * WIDTH), [query, merged, placed], [HEADS])
     y = step("l2_normalise", value("sequences", WIDTH), [met], [1e-6])
+    wide = step("concat", value("sequences", 2 * WIDTH), [met, pooled])
     program.output("y", y, [met, pooled])
     program.output("other", pooled if windowed else placed)
     program.output("grouped", grouped)
+    program.output("wide", wide)
+    if not windowed:
+        second_stream(program, placed)
     return program
+
+
+def second_stream(program: Program, latents: int) -> None:
+    """Source rows that attend to latents, latents that attend to them, and their means by place."""
+    value, step = program.value, program.step
+    tokens, places = program.features("token", 3, source=True), program.features("token_place", 1, "int32", True)
+    rows = step("linear", value("source", WIDTH), [tokens], [0, 0], [packed(WIDTH, 3)])
+    kv = step("linear", value("latents", 2 * WIDTH), [latents], [0, 0], [packed(2 * WIDTH, WIDTH)])
+    back = step("attention", value("source", WIDTH), [rows, kv], [HEADS])
+    keys = step("concat", value("source", 2 * WIDTH), [rows, back])
+    program.output("crossed", step("attention", value("latents", WIDTH), [latents, keys], [HEADS]))
+    program.output("means", step("scatter_mean", value("latents", WIDTH), [back, places]))
 
 
 def grouped(program: Program) -> list:
@@ -87,10 +103,14 @@ def test_as_they_were_made_they_run(tmp_path: Path, windowed: bool) -> None:
     program = every_op(windowed)
     missing = {OPS[step[0]] for step in program.steps} ^ set(OPS)
     assert missing == (
-        {"cast"} if windowed else {"windows", "inverse_std", "window_attention", "head_linear", "query_attention"}
+        {"cast", "scatter_mean"}
+        if windowed
+        else {"windows", "inverse_std", "window_attention", "head_linear", "query_attention"}
     )
-    ids, x = np.array([[3], [0]], np.int32), ones(2, WIDTH)
-    for own in run(program.plan(tmp_path), [ids, x], outputs=("y", "y.parts", "other")):
+    movie = [np.array([[3], [0]], np.int32), ones(2, WIDTH)]
+    second = [] if windowed else [ones(3, 3), np.array([[1], [9], [1]], np.int32)]
+    outputs = ["y", "y.parts", "other", "wide", *([] if windowed else ["crossed", "means"])]
+    for own in run(program.plan(tmp_path), [*movie, *second], outputs=tuple(outputs)):
         assert all(np.isfinite(array).all() for array in own)
 
 
@@ -101,6 +121,23 @@ def test_the_documented_numbers_are_those_of_the_extension() -> None:
     assert [int(number) for number, _ in rows] == list(range(len(OPS)))
 
 
+def last(program: Program, op: str) -> list:
+    """The last step of an op."""
+    return next(step for step in reversed(program.steps) if step[0] == OPS.index(op))
+
+
+def tokens_attend_to_the_second_stream(program: Program) -> None:
+    """Rows of tokens that read keys of another number."""
+    query = program.steps.index(of(program, "embed"))
+    out = program.value("tokens", WIDTH, prefix=PREFIX)
+    program.step("attention", out, [program.steps[query][1], last(program, "concat")[1]], [HEADS])
+
+
+def features_are_averaged(program: Program) -> None:
+    program.values[of(program, "scatter_mean")[1]][2] = 3
+    of(program, "scatter_mean")[2][0] = program.steps[-1][2][1] - 1
+
+
 EXPECTED: list[tuple[str, str, Change]] = [
     # the header
     ("sequences: expected a positive length, got 0", "both", lambda p: set_to(p.sequences, 1, 0)),
@@ -109,11 +146,14 @@ EXPECTED: list[tuple[str, str, Change]] = [
     ("sequences: expected no step, got 1", "whole", lambda p: set_to(p.sequences, 2, 1)),
     ("kind of sequences 2: expected less than 2", "both", lambda p: set_to(p.sequences, 0, 2)),
     ("expected inputs and outputs", "both", lambda p: p.outputs.clear()),
-    ("ids: expected inputs of different names", "both", lambda p: set_to(p.inputs[1], 2, "ids")),
+    ("ids: expected inputs of different names", "both", lambda p: set_to(p.inputs[1], 3, "ids")),
     ("ids: expected one id a row", "both", lambda p: set_to(p.inputs[0], 0, 2)),
     ("x: expected features of a positive size", "both", lambda p: set_to(p.inputs[1], 0, 0)),
     ("type of an input 2: expected less than 2", "both", lambda p: set_to(p.inputs[1], 1, 2)),
-    ("name of an input: expected letters", "both", lambda p: set_to(p.inputs[1], 2, "a b")),
+    ("rows of an input 2: expected less than 2", "both", lambda p: set_to(p.inputs[1], 2, 2)),
+    ("x: expected a second stream of whole sequences alone", "windows", lambda p: set_to(p.inputs[1], 2, 1)),
+    ("ids: expected a row per shot of the first input", "whole", lambda p: set_to(p.inputs[0], 2, 1)),
+    ("name of an input: expected letters", "both", lambda p: set_to(p.inputs[1], 3, "a b")),
     ("expected properties of different names", "both", lambda p: p.properties.append(("task", "x"))),
     ("expected properties of different names", "both", lambda p: p.properties.append(("", "x"))),
     ("name of a property: expected at most 64", "both", lambda p: p.properties.append(("x" * 65, "x"))),
@@ -144,15 +184,18 @@ EXPECTED: list[tuple[str, str, Change]] = [
     ("a type of the target", "both", lambda p: set_to(result(p, "layer_norm"), 3, 1)),
     ("a type of the target", "both", lambda p: set_to(result(p, "linear"), 3, 2)),
     ("ids from features alone", "both", lambda p: set_to(result(p, "gather"), 3, 3)),
-    ("space 5: expected less than 5", "both", lambda p: set_to(result(p, "join"), 0, 5)),
+    ("space 6: expected less than 6", "both", lambda p: set_to(result(p, "join"), 0, 6)),
     ("type 4: expected less than 4", "both", lambda p: set_to(result(p, "join"), 3, 4)),
-    ("op 20: expected less than 20", "both", lambda p: set_to(of(p, "join"), 0, len(OPS))),
+    ("rows of a second stream where inputs have one", "windows", lambda p: set_to(result(p, "add"), 0, 5)),
+    ("op 22: expected less than 22", "both", lambda p: set_to(of(p, "join"), 0, len(OPS))),
     ("reads a value before it is made", "both", lambda p: set_to(of(p, "join")[2], 1, p.outputs[0][1])),
     ("makes a value again", "both", lambda p: set_to(of(p, "l2_normalise"), 1, of(p, "pool")[1])),
     ("features are read by casts, linear layers", "whole", lambda p: set_to(of(p, "add_table")[2], 0, 1)),
     # ops
     ("the input's features", "both", lambda p: set_to(of(p, "features")[3], 0, 1)),
-    ("an input of the model", "both", lambda p: set_to(of(p, "features")[3], 0, 2)),
+    ("an input of the model", "both", lambda p: set_to(of(p, "features")[3], 0, 4)),
+    ("a row per shot", "whole", lambda p: set_to(p.inputs[2], 2, 0)),
+    ("a row per shot", "whole", lambda p: set_to(p.inputs[1], 2, 1)),
     ("a row per shot", "windows", lambda p: set_to(result(p, "features"), 0, 1)),
     ("the same values", "whole", lambda p: set_to(result(p, "cast"), 2, 5)),
     ("rows of shots to rows of latents", "windows", lambda p: set_to(result(p, "windows"), 2, 5)),
@@ -213,6 +256,22 @@ EXPECTED: list[tuple[str, str, Change]] = [
     ("a width split in heads", "windows", lambda p: set_to(of(p, "query_attention")[3], 0, 4)),
     ("a query of its own per head", "windows", lambda p: set_to(of(p, "query_attention")[3], 0, 3)),
     ("queries, and keys beside values", "both", lambda p: set_to(of(p, "attention")[2], 1, of(p, "layer_norm")[1])),
+    ("queries of the same tokens", "whole", tokens_attend_to_the_second_stream),
+    ("float32 or bfloat16 rows of one type", "both", lambda p: set_to(of(p, "concat")[2], 0, of(p, "embed")[1])),
+    ("float32 or bfloat16 rows of one type", "whole", lambda p: set_to(last(p, "concat")[2], 1, of(p, "add")[1])),
+    ("the columns of all inputs", "both", lambda p: of(p, "concat")[2].pop()),
+    ("the columns of all inputs", "both", lambda p: of(p, "concat")[2].clear()),
+    ("another number of inputs", "both", lambda p: of(p, "concat")[3].append(0)),
+    ("rows of the second stream to float32 means", "whole", lambda p: set_to(result(p, "scatter_mean"), 0, 5)),
+    ("rows of the second stream to float32 means", "whole", lambda p: set_to(result(p, "scatter_mean"), 2, 5)),
+    (
+        "rows of the second stream to float32 means",
+        "whole",
+        lambda p: set_to(of(p, "scatter_mean")[2], 0, of(p, "add")[1]),
+    ),
+    ("a place a row", "whole", lambda p: set_to(of(p, "scatter_mean")[2], 1, 0)),
+    ("a place a row", "whole", lambda p: set_to(of(p, "scatter_mean")[2], 1, last(p, "linear")[1])),
+    ("features are read by casts, linear layers", "whole", features_are_averaged),
     ("a table of shots and a scale", "windows", lambda p: set_to(of(p, "window_attention")[2], 0, of(p, "add")[1])),
     ("a weight of another size", "windows", lambda p: set_to(of(p, "window_attention")[4], 2, b"")),
     ("projected features of shots", "windows", lambda p: set_to(result(p, "inverse_std"), 2, 2)),
@@ -251,7 +310,11 @@ def test_words_of_nonsense_never_crash(tmp_path: Path, windowed: bool) -> None:
     program.plan(tmp_path)
     shots = 30 if windowed else LENGTH
     features = f"[np.ones(({shots}, 1), np.int32), np.ones(({shots}, {WIDTH}), np.float32)]"
-    ran, refused = run_altered(tmp_path / "program.mseg", features, ["y", "y.parts", "other"])
+    outputs = ["y", "y.parts", "other", "wide"]
+    if not windowed:
+        features = f"{features} + [np.ones((9, 3), np.float32), np.ones((9, 1), np.int32)]"
+        outputs += ["crossed", "means"]
+    ran, refused = run_altered(tmp_path / "program.mseg", features, outputs)
     assert ran + refused == 400
     assert refused > 100
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from drawings import checkpoint_of
 from support import Run, explained, logits_of, random_checkpoint, random_features, small_config
 
 pytest.importorskip("torch")
@@ -280,6 +281,12 @@ def test_builds_that_fail_give_the_reasons(version: str, monkeypatch: pytest.Mon
     with pytest.raises(UnsupportedError, match=r"cannot read the ONNX model: no model: .*node 3, .*INVALID_NODE|\b1\b"):
         compile_plan(checkpoint, tmp_path / "m.plan")
     assert list(tmp_path.glob("*.plan")) == []
+
+
+def test_a_second_stream_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    Machine(VERSIONS[-1]).install(monkeypatch)
+    with pytest.raises(UnsupportedError, match=r"backend 'tensorrt': expected .*, got token, token_place with rows"):
+        compile_plan(checkpoint_of("crossed", False), tmp_path / "m.plan")
 
 
 @pytest.mark.parametrize("version", VERSIONS)
