@@ -111,7 +111,7 @@ def test_a_memory_limit_changes_nothing_but_the_batches(tmp_path: Path) -> None:
     ("change", "message"),
     [
         ({"y": np.zeros((0, 6), np.float32), "place": np.zeros((0, 1), np.int32)}, r"\[y\]: from 1 to 4096 rows"),
-        ({"y": normal(0, 4097, 6)}, r"\[y\]: from 1 to 4096 rows expected, got 4097"),
+        ({"y": normal(0, 4097, 6)}, r"\[y\]: from 1 to 4096 rows of a sequence expected, got 4097"),
         ({"place": np.zeros((3, 1), np.int32)}, r"\[place\]: as many rows as the other inputs of the second stream"),
         ({"y": normal(0, 5, 7)}, r"\[y\]: a \(rows, feature_size\) array"),
         ({"q": normal(0, 5, 6)}, r"\[q\]: a \(shots, feature_size\) array"),
