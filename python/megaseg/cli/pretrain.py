@@ -94,8 +94,8 @@ def _pretrain(
     try:
         import torch
 
-        from megaseg.training.recipes.pretrain.config import config_of
-        from megaseg.training.recipes.pretrain.run import ENCODER, pretrain
+        from megaseg.training.recipes.pretrain.config import ENCODER, config_of
+        from megaseg.training.recipes.pretrain.run import pretrain
     except ImportError as error:
         raise UnsupportedError(f"training needs {error.name}: pip install 'megaseg[train]'") from error
     settings = config_of(family)() if config is None else config_of(family).read(config)
