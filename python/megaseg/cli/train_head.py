@@ -137,14 +137,14 @@ def _films(
         for path, own, movies in ((files[0], labels, {**train, **others}), (files[1], judged, others)):
             if path is not None and own is not None:
                 require_films(own, movies, path)
-    own, held_out = _known(train, labels), _known(others, judged)
+    named, held_out = _known(train, labels), _known(others, judged)
     if folders[1] is None and files[1] is None:
-        own, held_out = split_films(own, share)
-    twice = ", ".join(sorted(set(own) & set(held_out))[:3])
+        named, held_out = split_films(named, share)
+    twice = ", ".join(sorted(set(named) & set(held_out))[:3])
     if twice:
         raise FeatureError(f"films: expected others to validate than to train on, got {twice} in both")
     every = None if labels is None else {**labels, **(judged or {})}
-    return _Films({name: train[name] for name in own}, {name: others[name] for name in held_out}, every)
+    return _Films({name: train[name] for name in named}, {name: others[name] for name in held_out}, every)
 
 
 def _known(movies: Mapping[str, Features], labels: Mapping[str, Any] | None) -> list[str]:
