@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -82,6 +82,16 @@ class Features:
         """Number of shots n."""
         return next(len(array) for name, array in self.modalities.items() if name not in self.token_shots)
 
+    def require_shots(self, tokens: str | None = None) -> None:
+        """Refuse modalities whose rows are not shots, but for ``tokens``.
+
+        Raises:
+            FeatureError: there is one; names it.
+        """
+        for name in self.token_shots:
+            if name != tokens:
+                raise FeatureError(f"{name}: expected a row a shot, got tokens ({name}{SUFFIX} says their shots)")
+
     def ordered_for(
         self,
         modalities: Sequence[Modality],
@@ -105,7 +115,7 @@ class Features:
         if set(names) != set(self.modalities):
             hint = f"; Pipeline.segment makes those of recipe {recipe} of its sources" if recipe else ""
             raise FeatureError(f"features: expected the modalities {names}, got {list(self.modalities)}{hint}")
-        _require_shots(name for name in self.token_shots if name != tokens)
+        self.require_shots(tokens)
         if recipe and self.recipe and recipe != self.recipe:
             raise OtherRecipe(f"recipe: the checkpoint expects {recipe!r}, the features are {self.recipe!r}")
         for modality in modalities:
@@ -151,7 +161,7 @@ class Features:
         """
         if size == 1:
             return self
-        _require_shots(self.token_shots)
+        self.require_shots()
         for name, array in self.modalities.items():
             if array.dtype == np.int32:
                 raise FeatureError(f"{name}: expected float32 or float16 to average neighbouring shots, got int32 ids")
@@ -200,12 +210,6 @@ def check_times(times: NDArray[np.int64], time_base: Fraction | None, shots: int
     late = np.flatnonzero((times[:, 1] < times[:, 0]) | (times[:, 0] < np.r_[times[0, 0], times[:-1, 0]]))
     if late.size:
         raise FeatureError(f"times: expected start <= end and rising starts, got {times[late[0]]} at shot {late[0]}")
-
-
-def _require_shots(tokens: Iterable[str]) -> None:
-    """Raises FeatureError if the rows of some modalities are tokens."""
-    for name in tokens:
-        raise FeatureError(f"{name}: expected a row a shot, got tokens ({name}{SUFFIX} says their shots)")
 
 
 def _check_modality(name: str, array: Any, least: int) -> None:

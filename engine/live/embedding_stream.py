@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megaseg.engine.backends.excerpts import excerpts_of
-from megaseg.engine.backends.protocol import Backend
+from megaseg.engine.backends.protocol import EMBEDDING, Backend
 from megaseg.engine.graph.sequences import Strided
 from megaseg.engine.inputs.feature_files import FeatureSource, as_features
 from megaseg.engine.live.feature_buffer import FeatureBuffer
@@ -16,8 +16,6 @@ from megaseg.engine.live.strided_rows import StridedRows
 from megaseg.engine.model.config import ModelConfig
 from megaseg.engine.model.family import structure_of
 from megaseg.errors import FeatureError, UnsupportedError
-
-EMBEDDING = "embedding"
 
 
 class EmbeddingStream:

@@ -25,10 +25,13 @@ class FeatureBuffer:
         Raises:
             FeatureError: other modalities, or tokens where rows of shots came before.
         """
-        for name, own in () if self._like is None else (("modalities", _names), ("modalities with tokens", _tokens)):
-            before, now = own(self._like), own(shots)
-            if before != now:
-                raise FeatureError(f"features: expected the {name} {before} as before, got {now}")
+        before = self._like or shots
+        for name, now, then in (
+            ("modalities", shots.modalities, before.modalities),
+            ("modalities with tokens", shots.token_shots, before.token_shots),
+        ):
+            if set(now) != set(then):
+                raise FeatureError(f"features: expected the {name} {sorted(then)} as before, got {sorted(now)}")
 
     def append(self, shots: Features) -> None:
         """The next shots."""
@@ -84,11 +87,3 @@ def joined(parts: Sequence[Features]) -> Features:
         for name in parts[0].token_shots
     }
     return Features(modalities, token_shots=tokens, recipe=parts[0].recipe)
-
-
-def _names(features: Features) -> list[str]:
-    return sorted(features.modalities)
-
-
-def _tokens(features: Features) -> list[str]:
-    return sorted(features.token_shots)

@@ -167,7 +167,7 @@ class RequestEntry:
 class StreamEntry:
     """A stream: callers append shots and jobs, the scheduler's thread takes, gives and drops."""
 
-    outputs = (LOGITS,)
+    outputs: tuple[str, ...] = (LOGITS,)
 
     def __init__(self, state: StreamState) -> None:
         self.state, self.lock = state, threading.Lock()

@@ -34,11 +34,12 @@ from megaseg.cli.film import (
 )
 from megaseg.cli.inputs import Failures, path_of, sources
 from megaseg.cli.stdin import FromOption, NameOption, require_kind
+from megaseg.engine.backends.protocol import EMBEDDING
 from megaseg.engine.inputs.feature_files import save_features
 from megaseg.errors import FeatureError
 from megaseg.features import VideoExtractor
 from megaseg.media.video import Video
-from megaseg.pipelines.embedding import EMBEDDING, Embedded, Embedder
+from megaseg.pipelines.embedding import Embedded, Embedder
 from megaseg.pipelines.sources import FeatureFile, Source
 
 

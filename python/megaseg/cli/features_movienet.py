@@ -12,12 +12,13 @@ from megaseg.cli.console import (
     JsonOption,
     ThreadsOption,
     console,
+    named_flags,
     print_json,
     progress,
     require_folder,
 )
 from megaseg.cli.inputs import Failures
-from megaseg.features.movienet.build import Builder, Built, require_subtitles
+from megaseg.features.movienet.build import MODALITIES, Builder, Built, require_subtitles
 from megaseg.features.movienet.films import SPLITS, read_films
 from megaseg.features.text.encoder import Encoder
 from megaseg.features.text.pretrained import MINILM, load_pretrained
@@ -30,6 +31,9 @@ def movienet(
     subtitles: Annotated[Path, typer.Argument(help="Folder of subtitle files by IMDb id, such as tt0047396.srt.")],
     folder: Annotated[Path, typer.Option("--output", "-o", help="Folder for one .npz a film.")],
     split: Annotated[str | None, typer.Option(help=f"Films of one of {', '.join(SPLITS)}; default: all.")] = None,
+    modalities: Annotated[
+        str, typer.Option(help="What a file has, with commas: without language for models of whole rows, such as MEGA.")
+    ] = ",".join(MODALITIES),
     encoder: Annotated[
         Path | None, typer.Option(help="Folder of a text encoder; default: all-MiniLM-L6-v2 of the extra text.")
     ] = None,
@@ -48,7 +52,9 @@ def movienet(
     require_subtitles(films, subtitles)
     own = Encoder.from_checkpoint(encoder or MINILM, compute_type=compute_type, num_threads=threads)
     identity = f"{own.describe()['compute_type']} {load_pretrained(encoder).file_sha256()}"
-    builder, failures, built = Builder(folder, subtitles, own.encode, identity), Failures(), list[Built]()
+    with named_flags("modalities"):
+        builder = Builder(folder, subtitles, own.encode, identity, [name.strip() for name in modalities.split(",")])
+    failures, built = Failures(), list[Built]()
     with progress("films", len(films)) as bar:
         for film in films:
             with failures.of(film.name):

@@ -94,8 +94,8 @@ def _pretrain(
     try:
         import torch
 
-        from megaseg.training.recipes.pretrain.config import config_of
-        from megaseg.training.recipes.pretrain.run import ENCODER, pretrain
+        from megaseg.training.recipes.pretrain.config import ENCODER, config_of
+        from megaseg.training.recipes.pretrain.run import pretrain
     except ImportError as error:
         raise UnsupportedError(f"training needs {error.name}: pip install 'megaseg[train]'") from error
     settings = config_of(family)() if config is None else config_of(family).read(config)
@@ -128,7 +128,8 @@ def _tell_absent(movies: dict[str, Features], settings: PretrainConfig) -> None:
     for name in settings.modalities or known:
         absent = [film for film, movie in movies.items() if name not in movie.modalities]
         if absent:
-            console.print(f"{len(absent)} of {len(movies)} films have no {name}: {', '.join(absent[:3])}, ...")
+            some = ", ".join(absent[:3]) + ", ..." * (len(absent) > 3)
+            console.print(f"{len(absent)} of {len(movies)} films have no {name}: {some}", soft_wrap=True)
 
 
 def _line(line: dict[str, Any], epochs: int) -> str:

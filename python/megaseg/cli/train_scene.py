@@ -9,10 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from megaseg.cli.console import JsonOption, console, print_json, progress, require_file
+from megaseg.cli.console import JsonOption, console, named_flags, print_json, progress, require_file
+from megaseg.engine.engine import Engine
+from megaseg.engine.inputs.features import Features
 from megaseg.engine.model.checkpoint import Checkpoint, save_checkpoint
-from megaseg.errors import UnsupportedError
+from megaseg.errors import FeatureError, UnsupportedError
 from megaseg.evaluation.split import labelled_files
+from megaseg.pipelines.embedding import embedded, encoder_sha256, require_embedding
+from megaseg.pipelines.pipeline import naming
+from megaseg.training.recipes.pretrain.config import ENCODER
 
 if TYPE_CHECKING:
     from megaseg.training.recipes.scene.trainer import SceneEpoch
@@ -28,10 +33,16 @@ def scene(
     ] = False,
     folds: Annotated[int, typer.Option(help="Number of folds by movie name.", min=2)] = 5,
     seed: Annotated[int | None, typer.Option(help="Overrides the config's seed.")] = None,
+    features_from: Annotated[
+        Path | None, typer.Option(help="Run of megaseg pretrain, or an encoder: train on its embeddings of the shots.")
+    ] = None,
+    keep: Annotated[str, typer.Option(help="With --features-from: modalities beside the embedding, with commas.")] = "",
     threads: Annotated[int, typer.Option(help="Threads; 0 takes every core.", min=0)] = 0,
     json: JsonOption = False,
 ) -> None:
     """Train MEGA to find scenes, stopping early by AP on the validation movies.
+
+    With --features-from the model reads what an encoder makes of the features, in files of megaseg embed.
 
     With --all-movies each fold validates once; the checkpoint is then trained on all movies for the folds' mean number
     of epochs, with the threshold of highest F1 over all held-out scores. Interrupted, training goes on from
@@ -51,6 +62,10 @@ def scene(
     movies = labelled_files(folder)
     if threads:
         torch.set_num_threads(threads)
+    if keep and features_from is None:
+        raise FeatureError("--keep: expected --features-from beside it")
+    if features_from is not None:
+        movies = _embedded(movies, features_from, [name.strip() for name in keep.split(",") if name.strip()], threads)
 
     def report(part: int | None, epoch: SceneEpoch) -> None:
         console.print(("all movies: " if part is None else "") + _line(epoch, settings.epochs, part is not None))
@@ -63,7 +78,9 @@ def scene(
         checkpoint, figures = runs.all_movies() if all_movies else runs.one_fold(fold)
     chosen = "--all-movies" if all_movies else f"--fold {fold}"
     training = {
-        "command": f"megaseg train scene FEATURES -o {output.name} --config CONFIG {chosen} --folds {folds}",
+        "command": f"megaseg train scene FEATURES -o {output.name} --config CONFIG {chosen} --folds {folds}"
+        + (" --features-from RUN" if features_from else "")
+        + (f" --keep {keep}" if keep else ""),
         "config": dataclasses.asdict(settings),
         "split": f"by movie, SHA-256 of the name modulo {folds}",
         "data": {"recipe": checkpoint.config.recipe, "movies": list(movies)},
@@ -76,6 +93,21 @@ def scene(
         print_json({"checkpoint": str(output), **validation})
     else:
         console.print(f"{output}: validation AP {validation['ap']:.4f}, F1 {validation['f1']:.4f}")
+
+
+def _embedded(movies: dict[str, Features], run: Path, keep: list[str], threads: int) -> dict[str, Features]:
+    """Movies as an encoder, perhaps that of a pretraining run, embeds them."""
+    encoder = run / ENCODER if run.is_dir() else run
+    digest = encoder_sha256(encoder)
+    engine = Engine.from_checkpoint(encoder, compute_type="float32", num_threads=threads)
+    require_embedding(engine.config)
+    made = {}
+    with progress("Embedding (films)", len(movies)) as bar:
+        for name, movie in movies.items():
+            with naming(name), named_flags("keep"):
+                made[name] = embedded(engine, movie, digest, keep=keep)
+            bar.advance(bar.task_ids[0])
+    return made
 
 
 def _line(epoch: SceneEpoch, epochs: int, validated: bool) -> str:

@@ -67,6 +67,7 @@ def _gaps(movie: Features, text: bool) -> NDArray[np.float32]:
     """(shots, columns): the rows around each gap, from two shots before to three after; text from the two at it."""
     if "structure" not in movie.modalities:
         raise FeatureError(f"baselines: expected the modality structure, got {list(movie.modalities)}")
+    movie.require_shots()
     structure = movie.modalities["structure"].astype(np.float32)
     form = structure[:, :_FORM_COLUMNS]
     columns = [_shift(form, by) for by in (-2, -1, 1, 2, 3)]

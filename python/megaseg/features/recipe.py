@@ -33,6 +33,7 @@ RECIPES = {
         Recipe(scenes.RECIPE, ScreenplayExtractor, units="scenes"),
         Recipe(similarity.RECIPE, VideoExtractor),
         Recipe(dialogue_scenes.RECIPE, VideoExtractor, units="scenes"),
+        Recipe(similarity.RAW, VideoExtractor),
     )
 }
 

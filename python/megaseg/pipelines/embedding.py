@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from megaseg.engine.backends.native.artefact import is_artefact
 from megaseg.engine.backends.onnx.file import is_onnx
+from megaseg.engine.backends.protocol import EMBEDDING
 from megaseg.engine.backends.tensorrt.plan import is_plan
 from megaseg.engine.engine import Engine
 from megaseg.engine.inputs.features import Features
@@ -25,7 +28,6 @@ from megaseg.features.video.similarity import prepared
 from megaseg.pipelines.pipeline import Extractors, naming
 from megaseg.pipelines.sources import open_source
 
-EMBEDDING = "embedding"  # the modality of embeddings, and the model's output that they are
 DIGITS = 12  # of the encoder's digest, enough to tell encoders apart
 
 
@@ -38,10 +40,24 @@ def encoder_sha256(checkpoint: str | os.PathLike[str] | Checkpoint) -> str:
     """
     if not isinstance(checkpoint, Checkpoint):
         path = resolve_checkpoint(checkpoint)
-        if is_artefact(path) or is_onnx(path) or is_plan(path):
+        if _compiled(path):
             raise UnsupportedError(f"{path}: expected the checkpoint of an encoder, got a compiled model")
         checkpoint = load_checkpoint(path)
     return checkpoint.content_sha256()
+
+
+def is_encoder(checkpoint: str | os.PathLike[str]) -> bool:
+    """Whether a file, or a shipped name, is the checkpoint of a model that embeds and decides nothing.
+
+    Raises:
+        CheckpointError: a file that cannot be trusted.
+    """
+    path = resolve_checkpoint(checkpoint)
+    return not _compiled(path) and load_checkpoint(path).config.task == EMBEDDING
+
+
+def _compiled(path: Path) -> bool:
+    return is_artefact(path) or is_onnx(path) or is_plan(path)
 
 
 def recipe_of(digest: str) -> str:
@@ -49,17 +65,8 @@ def recipe_of(digest: str) -> str:
     return f"{EMBEDDING}/{digest[:DIGITS]}"
 
 
-def absent(config: ModelConfig, features: Features) -> tuple[str, ...]:
-    """Modalities of a model that features lack, and that the model reads as zeros."""
-    if not getattr(config, "absent_as_zeros", False):
-        return ()
-    return tuple(modality.name for modality in config.modalities if modality.name not in features.modalities)
-
-
 def embedded(engine: Engine, features: Features, digest: str, *, keep: Sequence[str] = ()) -> Features:
     """Features of modality ``embedding`` (shots, E), with times, labels and words as they were.
-
-    Modalities that the encoder does not read are passed over.
 
     Args:
         engine: of an encoder.
@@ -71,24 +78,18 @@ def embedded(engine: Engine, features: Features, digest: str, *, keep: Sequence[
         FeatureError: features that do not fit the encoder, or a modality to keep that is not there.
         UnsupportedError: as ``Engine.embed``.
     """
+    rows = engine.embed(prepared(features, engine.config.recipe))
+    return _with_embedding(features, rows, digest, keep)
+
+
+def _with_embedding(features: Features, rows: NDArray[np.float32], digest: str, keep: Sequence[str]) -> Features:
     for name in keep:
         if name not in features.modalities or name == EMBEDDING:
             others = ", ".join(other for other in features.modalities if other != EMBEDDING)
             raise FeatureError(f"keep: expected some of {others}, got {name!r:.80}")
-    rows = engine.embed(read_by(engine.config, prepared(features, engine.config.recipe)))
-    return _with(features, {EMBEDDING: rows, **{name: features.modalities[name] for name in keep}}, recipe_of(digest))
-
-
-def read_by(config: ModelConfig, features: Features) -> Features:
-    """Features without the modalities that a model does not read; unchanged where it reads none of them."""
-    own = {m.name: features.modalities[m.name] for m in config.modalities if m.name in features.modalities}
-    return _with(features, own, features.recipe) if own and len(own) < len(features.modalities) else features
-
-
-def _with(features: Features, modalities: Mapping[str, NDArray[Any]], recipe: str | None) -> Features:
-    """Features of other modalities, those that are tokens with the shots of their tokens."""
-    tokens = {name: shots for name, shots in features.token_shots.items() if name in modalities}
-    return dataclasses.replace(features, modalities=modalities, token_shots=tokens, recipe=recipe)
+    modalities = {EMBEDDING: rows, **{name: features.modalities[name] for name in keep}}
+    tokens = {name: shots for name, shots in features.token_shots.items() if name in keep}
+    return dataclasses.replace(features, modalities=modalities, token_shots=tokens, recipe=recipe_of(digest))
 
 
 def require_embedding(config: ModelConfig) -> None:
@@ -156,13 +157,12 @@ class Embedder:
         """
         config = self.engine.config
         with naming(source):
-            opened, remarks = open_source(source), ()
+            opened, remarks = open_source(source), tuple[str, ...]()
             if not isinstance(opened, Features):
                 reading = self._extractors.read(opened)
                 opened, remarks = reading.features(recipe_for(opened, config.recipe).name), tuple(reading.remarks)
-            made = embedded(self.engine, opened, self.digest, keep=keep)
             rows = prepared(opened, config.recipe)
+            made = _with_embedding(opened, self.engine.embed(rows), self.digest, keep)
         read = {modality.name for modality in config.modalities}
-        return Embedded(
-            made, absent(config, rows), tuple(name for name in rows.modalities if name not in read), remarks
-        )
+        unread = tuple(name for name in rows.modalities if name not in read)
+        return Embedded(made, self.engine.absent(rows), unread, remarks)

@@ -43,11 +43,12 @@ class Corpus:
         """Join labelled movies.
 
         Raises:
-            FeatureError: movies of different modalities, widths or recipes, or without labels.
+            FeatureError: movies of different modalities, widths or recipes, without labels, or with tokens.
         """
         first = next(iter(movies.values()))
         widths = {name: array.shape[1] for name, array in first.modalities.items()}
         for name, movie in movies.items():
+            movie.require_shots()
             got = {m: array.shape[1] for m, array in movie.modalities.items()}
             if got != widths or movie.recipe != first.recipe or movie.labels is None:
                 raise FeatureError(

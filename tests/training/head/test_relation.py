@@ -96,10 +96,10 @@ def test_labels_that_teach_nothing_are_refused(tmp_path: Path) -> None:
             events[event]["EvRel"] = "Causes"
     with pytest.raises(FeatureError, match="at least two kinds of relations to train on, got .'A causes B'."):
         train_head(EventRelation, encoder(), movies, movies, CONFIG, labels=labels(tmp_path, annotations))
-    _, told = relation_clips(3, 0)
-    strangers = relation_clips(1, 1, part="other")[0]
-    with pytest.raises(FeatureError, match="expected some of the films other_0000_seg_0_10, got none"):
-        train_head(EventRelation, encoder(), relation_clips(3, 0)[0], strangers, CONFIG, labels=labels(tmp_path, told))
+    (movies, told), (others, bare) = relation_clips(3, 0), relation_clips(1, 1, part="other")
+    own = labels(tmp_path, told, [{name: {**event, "EvRel": None} for name, event in bare[0].items()}])
+    with pytest.raises(FeatureError, match="expected annotated relations in some of 1 clips, got none"):
+        train_head(EventRelation, encoder(), movies, others, CONFIG, labels=own)
 
 
 def test_an_interrupted_run_ends_in_the_same_bits(tmp_path: Path) -> None:

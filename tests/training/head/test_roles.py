@@ -173,6 +173,8 @@ def test_what_cannot_be_learned_is_refused(tmp_path: Path) -> None:
         train_head(Roles, encoder(), movies, movies, CONFIG, labels=labels(tmp_path, bare))
     with pytest.raises(FeatureError, match="expected a head_size that 4 heads divide, got 30"):
         train_head(Roles, encoder(), movies, movies, HeadConfig(head_size=30), labels=labels(tmp_path, annotations))
-    strangers = role_clips(1, 1, held_out=False, part="other")[0]
+    others, told = role_clips(1, 1, held_out=False, part="other")
+    told = [{name: {**event, "Args": {}} for name, event in events.items()} for events in told]
+    own = labels(tmp_path, annotations, told)
     with pytest.raises(FeatureError, match="expected annotated roles in some of 1 clips, got none"):
-        train_head(Roles, encoder(), movies, strangers, CONFIG, labels=labels(tmp_path, annotations))
+        train_head(Roles, encoder(), movies, others, CONFIG, labels=own)

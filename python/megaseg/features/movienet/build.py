@@ -30,6 +30,7 @@ from megaseg.features.text.dialogue import Dialogue, Encode, encoded, shot_rows
 from megaseg.media.sidecars import SUFFIXES, read_subtitles
 
 RECIPE = "movienet-subtitles/1"
+MODALITIES = ("dialogue", "rhythm", "language")
 INDEX = "index.json"
 
 
@@ -49,24 +50,26 @@ def subtitles_of(film: Film, folder: Path) -> Path | None:
     return next((path for suffix in SUFFIXES if (path := folder / f"{film.name}{suffix}").is_file()), None)
 
 
-def features_of(film: Film, dialogue: Dialogue) -> Features:
-    """The features of a film; a film whose ``dialogue`` has no lines has zeros and no tokens."""
+def features_of(film: Film, dialogue: Dialogue, modalities: Sequence[str] = MODALITIES) -> Features:
+    """The ``modalities`` of a film; where its ``dialogue`` has no lines, they are zeros and no tokens."""
     times = film.milliseconds
     tokens = dialogue.vectors.astype(np.float16)  # as the file has them: the rest is made of what is in the file
     said = aligned(Dialogue(dialogue.lines, tokens.astype(np.float32)), times[1:, 0])
     spans = said.spans.astype(np.float64)
     shots = np.searchsorted(times[:, 1], np.maximum.accumulate(spans.mean(1)), side="right")
+    arrays = {
+        "dialogue": shot_rows(said, times),
+        "rhythm": rhythm_rows(times, spans, said.vectors),
+        "language": said.vectors.astype(np.float16),
+    }
+    tokens_of = {"language": shots.clip(0, len(times) - 1).astype(np.int32)}
     return Features(
-        {
-            "dialogue": shot_rows(said, times),
-            "rhythm": rhythm_rows(times, spans, said.vectors),
-            "language": said.vectors.astype(np.float16),
-        },
+        {name: array for name, array in arrays.items() if name in modalities},
         film.times,
         TIME_BASE,
         film.labels,
         RECIPE,
-        token_shots={"language": shots.clip(0, len(times) - 1).astype(np.int32)},
+        token_shots={name: own for name, own in tokens_of.items() if name in modalities},
     )
 
 
@@ -74,11 +77,21 @@ class Builder:
     """Writes films' feature files into ``folder``; ``subtitles`` holds a file a film.
 
     ``identity`` changes whenever the vectors of ``encode`` would.
+
+    Raises:
+        FeatureError: ``modalities`` that are none of these features.
     """
 
-    def __init__(self, folder: Path, subtitles: Path, encode: Encode, identity: str) -> None:
-        self._folder, self._subtitles = folder, subtitles
-        self._encode, self._identity = encode, identity
+    def __init__(
+        self, folder: Path, subtitles: Path, encode: Encode, identity: str, modalities: Sequence[str] = MODALITIES
+    ) -> None:
+        if not set(modalities) & {"dialogue", "rhythm"} or set(modalities) - set(MODALITIES):
+            raise FeatureError(
+                f"modalities: expected some of {', '.join(MODALITIES)} and not language alone, "
+                f"got {', '.join(modalities)}"
+            )
+        self._folder, self._subtitles, self._modalities = folder, subtitles, tuple(modalities)
+        self._encode, self._identity = encode, f"{identity} {' '.join(sorted(modalities))}"
         folder.mkdir(parents=True, exist_ok=True)
         self._index = _read_index(folder / INDEX)
 
@@ -95,7 +108,7 @@ class Builder:
             return Built(film.name, file, "kept", len(film.times), kept.get("lines"))
         lines = [] if found is None else read_subtitles(found)
         dialogue = encoded(lines, self._encode)
-        save_features(file, features_of(film, dialogue))
+        save_features(file, features_of(film, dialogue, self._modalities))
         said = None if found is None else len(dialogue.lines)
         self._index[file.name] = {"digest": digest, "lines": said}
         with atomic_write(self._folder / INDEX) as temporary:

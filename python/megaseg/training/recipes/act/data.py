@@ -105,6 +105,7 @@ def load_movies(
         if file.stem not in synopses or features.num_shots < least:
             left_out.append(file.stem)
             continue
+        features.require_shots()
         widths = {name: array.shape[1] for name, array in features.modalities.items()}
         first = first or widths
         recipes.add(features.recipe)

@@ -20,10 +20,10 @@ HEADS: dict[str, type[Head]] = {
         Classify,
         Regress,
         Attributes,
-        EventRelation,
-        Roles,
         Ordering,
         NextShot,
+        EventRelation,
+        Roles,
     )
 }
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from megaseg.errors import CheckpointError
 from megaseg.training.config import read_config
 
+ENCODER = "encoder.safetensors"  # in the folder of a run
 FAMILIES = ("contextualizer", "long_range")
 OBJECTIVES = ("contrast", "cosine", "regression")
 CANDIDATES = ("batch", "masked")

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from megaseg.engine.inputs.features import Features
+from megaseg.engine.inputs.tokens import tokens_of_rows
 from megaseg.errors import FeatureError
 from megaseg.training.scaling import Scaling, fit_scalings
 
@@ -81,10 +82,9 @@ def fitted(
 def tokens(movie: Features, name: str) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """A film's language tokens (s, D) and their shots (s,): of a row a shot, those that are not all zeros."""
     array = movie.modalities[name]
-    if name in movie.token_shots:
-        return array, movie.token_shots[name].astype(np.int64)
-    shots = np.flatnonzero(array.any(1))
-    return array[shots], shots
+    given = movie.token_shots.get(name)
+    array, shots = tokens_of_rows(array) if given is None else (array, given)
+    return array, shots.astype(np.int64)
 
 
 def _rows(movies: Mapping[str, Features], name: str, scaling: Scaling, shot_edges: Tensor | None) -> Rows:

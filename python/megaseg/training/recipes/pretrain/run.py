@@ -23,7 +23,7 @@ from megaseg.models.shot_encoders import saved
 from megaseg.training.loop import Epoch, Loop, Settings, Validation, Work, cosine
 from megaseg.training.recipes.pretrain.batches import Batch, Windows
 from megaseg.training.recipes.pretrain.checks import check_films
-from megaseg.training.recipes.pretrain.config import PretrainConfig
+from megaseg.training.recipes.pretrain.config import ENCODER, PretrainConfig
 from megaseg.training.recipes.pretrain.films import Films, fitted
 from megaseg.training.recipes.pretrain.memory import check_memory
 from megaseg.training.recipes.pretrain.models import ContextualizerPretraining, LongRangePretraining
@@ -31,7 +31,7 @@ from megaseg.training.recipes.pretrain.setup import new_model, roles_of
 from megaseg.training.scaling import unscaled
 from megaseg.training.state import StateFile
 
-ENCODER, LOG, STATE = "encoder.safetensors", "log.jsonl", "state.safetensors"
+LOG, STATE = "log.jsonl", "state.safetensors"
 Losses = dict[str, float]  # by name, and ``loss``, their sum (Eq. 7)
 Model = ContextualizerPretraining | LongRangePretraining
 
