@@ -15,6 +15,7 @@ from megaseg.engine.backends.protocol import EMBEDDING, LOGITS, PARTS, Backend, 
 from megaseg.engine.graph.sequences import Whole
 from megaseg.engine.inputs.feature_files import FeatureSource, as_features
 from megaseg.engine.inputs.features import Features
+from megaseg.engine.live.embedding_stream import EmbeddingStream
 from megaseg.engine.live.segmenter import Segmenter
 from megaseg.engine.live.stream import Stream, new_state, resumed_state
 from megaseg.engine.loading import load_backend, require
@@ -284,6 +285,14 @@ class Engine:
         segmentation = self.decide(source, logits, given)
         return Explanation.from_contributions(segmentation, names, logits, contributions, about)
 
+    def embed_stream(self) -> EmbeddingStream:
+        """A stream of embeddings for a movie whose shots come one by one; all its rows together equal ``embed``'s.
+
+        Raises:
+            UnsupportedError: a model without an embedding, or one whose windows do not overlap.
+        """
+        return EmbeddingStream(self.config, self.backend)
+
     def stream(
         self,
         *,
@@ -297,14 +306,15 @@ class Engine:
 
         Args:
             threshold: least P(boundary) of a boundary; None takes the checkpoint's own, else 0.5.
-            provisional: also decide each shot when it comes, on what has come so far; one more window a shot.
+            provisional: also decide each shot when it comes, on what has come so far; one more window a shot. Not of
+                models of overlapping windows, which decide a shot after ``length - 1`` more at the latest.
             time_base: seconds of a tick of the times that are pushed.
             acts: an act model's engine, for ``Stream.acts``; pushed features are then those of both models, and the
                 act model's are kept whole.
             history: keep scores and times of decided shots (20 bytes a shot), for ``Stream.segmentation``.
 
         Raises:
-            UnsupportedError: not a scene model, or ``acts`` that is no act model.
+            UnsupportedError: not a scene model, ``acts`` that is no act model, or ``provisional`` where it cannot be.
             FeatureError: a threshold outside [0, 1], or a time base that is none.
         """
         state = new_state(

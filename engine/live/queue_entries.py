@@ -12,17 +12,11 @@ from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any, Literal, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-from megaseg.engine.backends.protocol import Excerpt
-from megaseg.engine.graph.sequences import Windows
-from megaseg.engine.inputs.features import Features
-from megaseg.engine.live.segmenter import Segmenter
+from megaseg.engine.backends.protocol import LOGITS, Excerpt, Rows
+from megaseg.engine.live.movie_work import MovieWork
 from megaseg.engine.live.state import Event, StreamBatch, StreamState
 from megaseg.errors import DeadlineExceeded, UnsupportedError
 
-Logits = Sequence[NDArray[np.float32]]
 _log = logging.getLogger(__name__)
 
 
@@ -115,6 +109,9 @@ def waited(future: Future[Any]) -> Any:
 class QueueEntry(Protocol):
     """Work that a scheduler shares its batches out to."""
 
+    outputs: tuple[str, ...]
+    """Of the model, those that it needs."""
+
     def wanted(self) -> int:
         """Windows (shots, where the model sees whole movies) that can run."""
         ...
@@ -123,8 +120,8 @@ class QueueEntry(Protocol):
         """What the backend is to run, at most this many windows; the same again until ``give``."""
         ...
 
-    def give(self, logits: Logits) -> list[Finished]:
-        """The logits of what was taken; jobs that end with them. An error leaves its jobs waiting."""
+    def give(self, runs: Sequence[Rows]) -> list[Finished]:
+        """The outputs of what was taken; jobs that end with them. An error leaves its jobs waiting."""
         ...
 
     def jobs(self) -> list[Job]:
@@ -137,38 +134,24 @@ class QueueEntry(Protocol):
 
 
 class RequestEntry:
-    """One movie: its windows, or where the model sees whole movies all of it at once."""
+    """One movie: its work on the model for some of the outputs, and what ``finish`` makes of the movie's rows."""
 
-    def __init__(self, engine: Segmenter, source: Features, given: dict[str, Any], job: Job) -> None:
-        self.job = job
-        self._engine, self._source, self._given = engine, source, given
-        self._arrays = engine.to_model_rows(source)
-        self._shots = len(self._arrays[0])
-        self._sequences = engine.config.sequences
-        self._done = 0
-        self._taken = range(0)
-        self._logits: list[NDArray[np.float32]] = []
+    def __init__(self, work: MovieWork, outputs: Sequence[str], finish: Callable[[Rows], Any], job: Job) -> None:
+        self.job, self.outputs = job, tuple(outputs)
+        self._work, self._finish = work, finish
         self._waits = True
 
     def wanted(self) -> int:
-        return self._shots - self._done
+        return self._work.wanted()
 
     def take(self, most: int) -> Sequence[Excerpt]:
-        if not isinstance(self._sequences, Windows):
-            self._taken = range(self._shots)
-            return [Excerpt.whole(self._arrays)]
-        self._taken = own = range(self._done, min(self._shots, self._done + most))
-        half = self._sequences.half
-        begin, end = max(0, own.start - half), own.stop + half
-        return [Excerpt([array[begin:end] for array in self._arrays], own.start - begin, own.stop - begin)]
+        return self._work.take(most)
 
-    def give(self, logits: Logits) -> list[Finished]:
-        self._logits += logits
-        self._done = self._taken.stop
-        if self._done < self._shots:
+    def give(self, runs: Sequence[Rows]) -> list[Finished]:
+        rows = self._work.give(runs)
+        if rows is None:
             return []
-        rows = self._engine.to_shots(np.concatenate(self._logits), self._source)
-        result = self._engine.decide(self._source, rows, self._given)
+        result = self._finish(rows)
         self._waits = False
         return [self.job.settle(result)]
 
@@ -183,6 +166,8 @@ class RequestEntry:
 
 class StreamEntry:
     """A stream: callers append shots and jobs, the scheduler's thread takes, gives and drops."""
+
+    outputs: tuple[str, ...] = (LOGITS,)
 
     def __init__(self, state: StreamState) -> None:
         self.state, self.lock = state, threading.Lock()
@@ -207,16 +192,18 @@ class StreamEntry:
             self._batch = self.state.batch(most)
             return self._batch.excerpts
 
-    def give(self, logits: Logits) -> list[Finished]:
+    def give(self, runs: Sequence[Rows]) -> list[Finished]:
         with self.lock:
             assert self._batch is not None
-            final, self._provisional = self.state.advance(self._batch, logits)
+            final, self._provisional = self.state.advance(self._batch, [logits for (logits,) in runs])
             self._final += final
             return self._complete()
 
     def _complete(self) -> list[Finished]:
         """End the jobs whose decisions are there, in order; events of one that was given up go to the next."""
         state, finished = self.state, []
+        if not state.wanted():  # shots that came may decide others without another window
+            self._final += state.advance(state.batch(0), [])[0]
         seen = max(state.decided, state.provisional_end)
         while self._jobs and self._jobs[0].target <= state.decided and self._jobs[0].provisional_end <= seen:
             job = self._jobs[0]

@@ -15,13 +15,19 @@ from functools import partial
 from numbers import Integral, Real
 from typing import Any
 
-from megaseg.engine.graph.sequences import Whole
+import numpy as np
+from numpy.typing import NDArray
+
+from megaseg.engine.backends.protocol import LOGITS, Excerpt, Rows
+from megaseg.engine.graph.sequences import Strided, Whole
 from megaseg.engine.inputs.feature_files import FeatureSource, as_features
 from megaseg.engine.live.admission import Admission, SchedulerStats
+from megaseg.engine.live.movie_work import work_of
 from megaseg.engine.live.queue_entries import Finished, Job, QueueEntry, RequestEntry, waited
 from megaseg.engine.live.scheduled_stream import ScheduledStream
 from megaseg.engine.live.segmenter import Segmenter
 from megaseg.engine.live.stream import new_state, resumed_state
+from megaseg.engine.model.family import structure_of
 from megaseg.engine.results.segmentation import Segmentation
 from megaseg.engine.tasks.task import deciding_task
 from megaseg.errors import MegasegError, UnsupportedError
@@ -127,6 +133,19 @@ class Scheduler:
         result: Segmentation = await asyncio.wrap_future(job.future)
         return result
 
+    def submit_outputs(
+        self, features: FeatureSource, names: Sequence[str], *, timeout: float | None = None, wait: bool = False
+    ) -> Future[dict[str, NDArray[np.float32]]]:
+        """``Engine.outputs`` as a future, of the outputs named; else as ``submit``.
+
+        Raises:
+            OverloadedError, DeadlineExceeded: as ``submit``.
+            FeatureError, UnsupportedError: as ``Engine.outputs``; a scheduler gives no parts.
+        """
+        job = Job.within(timeout)
+        self.admission.admit(job, partial(self._enter_outputs, features, names), wait=wait)
+        return job.future
+
     def stream(self, *, acts: Segmenter | None = None, **options: Any) -> ScheduledStream:
         """A stream whose windows share batches with everybody's; ``options`` as ``Engine.stream``.
 
@@ -179,8 +198,25 @@ class Scheduler:
 
     def _enter(self, features: FeatureSource, decision: dict[str, Any], job: Job) -> None:
         """Check a request that has its place, and have it run; a full queue refuses without looking at features."""
-        given = deciding_task(self.engine.config.task, "segment").given(decision)
-        self.enqueue(RequestEntry(self.engine, as_features(features), given, job))
+        engine, source = self.engine, as_features(features)
+        given = deciding_task(engine.config.task, "segment").given(decision)
+
+        def decided(rows: Rows) -> Segmentation:
+            return engine.decide(source, engine.to_shots(rows[0], source), given)
+
+        self.enqueue(RequestEntry(work_of(engine, source), (LOGITS,), decided, job))
+
+    def _enter_outputs(self, features: FeatureSource, names: Sequence[str], job: Job) -> None:
+        """``_enter`` for outputs."""
+        engine, source = self.engine, as_features(features)
+        graph = structure_of(engine.config)
+        one = [graph.rows(graph.output(name), 2) == 1 for name in names]
+
+        def shaped(rows: Rows) -> dict[str, NDArray[np.float32]]:
+            own = zip(names, rows, one, strict=True)
+            return {name: array if whole else engine.to_shots(array, source) for name, array, whole in own}
+
+        self.enqueue(RequestEntry(work_of(engine, source), names, shaped, job))
 
     def enqueue(self, entry: QueueEntry) -> None:
         """Have a entry's jobs run; it may stand in line already.
@@ -304,23 +340,30 @@ class Scheduler:
     def _try(self, shares: Sequence[Share], finished: list[Finished]) -> int:
         """Run a batch, or if that fails each of its parts alone: the others do not suffer for one."""
         try:
-            backend, work = self.engine.backend, [entry.take(share) for entry, share in shares]
-            logits = [rows for (rows,) in backend.run(list(itertools.chain.from_iterable(work)))]
-            windows = sum(map(len, logits))
+            work = [entry.take(share) for entry, share in shares]
+            excerpts = list(itertools.chain.from_iterable(work))
+            outputs = tuple(dict.fromkeys(name for entry, _ in shares for name in entry.outputs))
+            runs = self.engine.backend.run(excerpts, outputs) if excerpts else []
         except BaseException as error:  # noqa: BLE001 (whatever it is, it belongs to those whose work it was)
             if len(shares) > 1:
                 return sum(self._try([share], finished) for share in shares)
             ((entry, _),) = shares
             finished += _failed(entry, entry.jobs(), error)
             return 0
-        rest = iter(logits)
+        rest = iter(runs)
         for (entry, _), own in zip(shares, work, strict=True):
-            jobs = entry.jobs()
+            jobs, places = entry.jobs(), [outputs.index(name) for name in entry.outputs]
             try:
-                finished += entry.give(list(itertools.islice(rest, len(own))))
+                finished += entry.give([tuple(run[at] for at in places) for run in itertools.islice(rest, len(own))])
             except BaseException as error:  # noqa: BLE001 (a decision that cannot be: the caller's)
                 finished += _failed(entry, jobs, error)
-        return windows
+        return self._windows(excerpts)
+
+    def _windows(self, excerpts: Sequence[Excerpt]) -> int:
+        """Windows that a batch has run (shots, where the model sees whole movies)."""
+        if isinstance(self.engine.config.sequences, Strided):
+            return len(excerpts)
+        return sum(excerpt.last - excerpt.first for excerpt in excerpts)
 
 
 def _failed(entry: QueueEntry, jobs: Sequence[Job], error: BaseException) -> list[Finished]:

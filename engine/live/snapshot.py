@@ -23,10 +23,10 @@ FORMAT = "megaseg.stream/2"
 
 def write_snapshot(state: StreamState) -> bytes:
     """A stream whose next event is that of the first shot not delivered; docs/streaming.md has the format."""
-    begin = max(0, state.delivered - state.half)
-    tensors = _named("features", state.config, state.features, begin, state.num_shots)
-    if state.acts:
-        tensors |= _named("acts", state.acts, state.act_features, 0, state.num_shots)
+    tensors = _named("features", state.kept()) if state.kept_begin < state.num_shots else {}
+    if state.acts and state.num_shots:
+        names = [modality.name for modality in state.acts.modalities]
+        tensors |= _named("acts", dict(zip(names, state.act_features.read(0, state.num_shots), strict=True)))
     if state.times.begin < state.times.end:
         tensors["times"] = state.times.read(state.times.begin, state.num_shots)[0]
     if state.history:
@@ -58,11 +58,8 @@ def checksum(stream: str, tensors: dict[str, NDArray[Any]]) -> str:
     return digest.hexdigest()
 
 
-def _named(kind: str, config: ModelConfig, buffer: ShotBuffer, begin: int, end: int) -> dict[str, NDArray[Any]]:
-    if begin >= end:
-        return {}
-    names = [f"{kind}.{modality.name}" for modality in config.modalities]
-    return dict(zip(names, map(np.ascontiguousarray, buffer.read(begin, end)), strict=True))
+def _named(kind: str, arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    return {f"{kind}.{name}": np.ascontiguousarray(array) for name, array in arrays.items()}
 
 
 def read_snapshot(
@@ -113,9 +110,9 @@ def _fill(state: StreamState, fields: dict[str, Any], tensors: dict[str, NDArray
     state.num_shots, state.closed = shots, bool(fields["closed"])
     state.decided = state.delivered = decided
     state.provisional_end = provisional_end
-    state.features = _buffer(state.config, "features", tensors, max(0, decided - state.half), shots)
-    if state.acts:
-        state.act_features = _buffer(state.acts, "acts", tensors, 0, shots)
+    state.go_on(_features("features", tensors, shots - state.kept_begin))
+    if state.acts and (own := _features("acts", tensors, shots)) is not None:
+        state.act_features.append(own.ordered_for(state.acts.modalities, state.acts.recipe))
     if "times" in tensors:
         times = tensors["times"]
         begin = 0 if state.history or state.acts else shots - len(times)
@@ -133,13 +130,12 @@ def _fill(state: StreamState, fields: dict[str, Any], tensors: dict[str, NDArray
         state.scores = [scores] if decided else []
 
 
-def _buffer(config: ModelConfig, kind: str, tensors: dict[str, NDArray[Any]], begin: int, end: int) -> ShotBuffer:
-    buffer = ShotBuffer(begin)
-    if begin == end:
-        return buffer
+def _features(kind: str, tensors: dict[str, NDArray[Any]], shots: int) -> Features | None:
+    """Features of a kind, of so many shots; None of no shot."""
+    if not shots:
+        return None
     own = {name.removeprefix(f"{kind}."): array for name, array in tensors.items() if name.startswith(f"{kind}.")}
-    features = Features(own)
-    if features.num_shots != end - begin:
-        raise FeatureError(f"snapshot: expected {kind} of {end - begin} shots, got {features.num_shots}")
-    buffer.append(features.ordered_for(config.modalities, config.recipe))
-    return buffer
+    features = Features.from_mapping(own)
+    if features.num_shots != shots:
+        raise FeatureError(f"snapshot: expected {kind} of {shots} shots, got {features.num_shots}")
+    return features

@@ -118,23 +118,33 @@ class StreamState:
         """
         if self.closed:
             raise FeatureError("push: the stream is closed")
-        own = self._arrays(shots, self.config)
-        act_features = self._arrays(shots, self.acts) if self.acts else None
+        own = self._own(shots, self.config)
+        self._check(own)
+        act_features = _arrays(self._own(shots, self.acts), self.acts) if self.acts else None
         if shots.times is not None or self.times.end:
             self._append_times(shots)
-        self.features.append(own)
+        self._keep(own)
         if act_features:
             self.act_features.append(act_features)
         self.num_shots += shots.num_shots
 
-    def _arrays(self, shots: Features, config: ModelConfig) -> Arrays:
-        """The arrays for one of the models; together they take all."""
+    def _own(self, shots: Features, config: ModelConfig) -> Features:
+        """The features for one of the models; together they take all."""
         own = {modality.name for modality in config.modalities}
         others = {m.name for model in (self.config, self.acts) if model for m in model.modalities} - own
         modalities = {name: array for name, array in shots.modalities.items() if name not in others}
         if modalities.keys() != shots.modalities.keys():
-            shots = Features(modalities, recipe=shots.recipe)
-        return shots.ordered_for(config.modalities, config.recipe)
+            tokens = {name: ids for name, ids in shots.token_shots.items() if name in modalities}
+            shots = Features(modalities, recipe=shots.recipe, token_shots=tokens)
+        return shots
+
+    def _check(self, shots: Features) -> None:
+        """Raises FeatureError for the next shots of the model where they do not fit."""
+        _arrays(shots, self.config)
+
+    def _keep(self, shots: Features) -> None:
+        """Keep the next shots of the model, which have been checked."""
+        self.features.append(_arrays(shots, self.config))
 
     def _append_times(self, shots: Features) -> None:
         if shots.times is None or self.times.end != self.num_shots:
@@ -209,6 +219,34 @@ class StreamState:
     def deliver(self, end: int) -> None:
         """Forget what only the events of shots before ``end`` needed: the caller has them."""
         self.delivered = end
-        self.features.drop_before(end - self.half)
+        self._drop()
         if not self.history and not self.acts:
             self.times.drop_before(end)
+
+    def _drop(self) -> None:
+        self.features.drop_before(self.kept_begin)
+
+    @property
+    def kept_begin(self) -> int:
+        """First shot whose features what is not delivered needs."""
+        return max(0, self.delivered - self.half)
+
+    def kept(self) -> dict[str, NDArray[Any]]:
+        """Features of the shots from ``kept_begin`` on, at least one, as a mapping that ``Features`` is read from."""
+        names = [modality.name for modality in self.config.modalities]
+        return dict(zip(names, self.features.read(self.kept_begin, self.num_shots), strict=True))
+
+    def go_on(self, kept: Features | None) -> None:
+        """Take the kept features of a stream that stood where this one does, by its counts.
+
+        Raises:
+            FeatureError: features that do not fit the model.
+        """
+        self.features = ShotBuffer(self.kept_begin)
+        if kept is not None:
+            self._check(kept)
+            self._keep(kept)
+
+
+def _arrays(shots: Features, config: ModelConfig) -> Arrays:
+    return shots.ordered_for(config.modalities, config.recipe)

@@ -11,12 +11,13 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from megaseg.engine.graph.sequences import Windows
+from megaseg.engine.graph.sequences import Strided, Windows
 from megaseg.engine.inputs.feature_files import FeatureSource, as_features
 from megaseg.engine.inputs.features import Features, read_time_base
 from megaseg.engine.live.segmenter import Segmenter
 from megaseg.engine.live.snapshot import read_snapshot, write_snapshot
 from megaseg.engine.live.state import Event, StreamState
+from megaseg.engine.live.strided_state import StridedState
 from megaseg.engine.model.config import ModelConfig
 from megaseg.engine.results.segmentation import Segmentation
 from megaseg.engine.tasks.scene import SceneDecision
@@ -39,6 +40,8 @@ class Stream:
 
     A shot is decided when the look-ahead of the model has come: (L - 1) / 2 more shots, 8 for the paper's L = 17.
     Each costs one window; what neighbouring windows share is kept (on the native backend, others compute it again).
+    A model of strided windows decides a shot when no later window can be nearer to it, after L - 1 more shots at most,
+    and runs one window every ``step`` shots.
     """
 
     def __init__(self, state: StreamState, acts: Segmenter | None = None) -> None:
@@ -71,9 +74,9 @@ class Stream:
     def _run(self) -> tuple[Event, ...]:
         state = self._state
         batch = state.batch(state.num_shots)
-        if not batch.excerpts:
+        if not batch.excerpts and not batch.final:
             return ()
-        logits = [rows for (rows,) in state.backend.run(batch.excerpts)]
+        logits = [rows for (rows,) in state.backend.run(batch.excerpts)] if batch.excerpts else []
         final, provisional = state.advance(batch, logits)
         state.deliver(state.decided)
         return (*final, *provisional)
@@ -129,19 +132,22 @@ def new_state(
     """A stream's state before its first shot; ``Engine.stream`` says what the arguments mean.
 
     Raises:
-        UnsupportedError: not a model of a task that streams, or ``acts`` that is no act model.
+        UnsupportedError: not a model of a task that streams, ``acts`` that is no act model, or ``provisional`` for
+            strided windows.
         FeatureError: ``acts`` that reads other features, a threshold outside [0, 1], or a time base that is none.
     """
     config = engine.config
     task = task_of(config.task)
-    if not isinstance(task, DecidingTask) or not task.streams or not isinstance(config.sequences, Windows):
+    kinds: dict[type, type[StreamState]] = {Windows: StreamState, Strided: StridedState}
+    make = kinds.get(type(config.sequences))
+    if not isinstance(task, DecidingTask) or not task.streams or make is None:
         expected = " or ".join(own.name for own in deciding_tasks() if own.streams)
         raise UnsupportedError(
             f"stream: expected a {expected} model, got task {config.task!r}; an act model is given as acts="
         )
     if threshold is None:
         threshold = 0.5 if config.threshold is None else config.threshold
-    state = StreamState(
+    state = make(
         config,
         engine.backend,
         threshold=SceneDecision(threshold).threshold,

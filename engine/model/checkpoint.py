@@ -61,6 +61,11 @@ class Checkpoint:
             digest.update(np.ascontiguousarray(self.tensors[name], dtype="<f4").tobytes())
         return digest.hexdigest()
 
+    def content_sha256(self) -> str:
+        """SHA-256 over the config and ``weights_sha256``: the same for every file of the same function."""
+        described = json.dumps(self.config.to_dict(), sort_keys=True)
+        return hashlib.sha256(f"{described} {self.weights_sha256()}".encode()).hexdigest()
+
     def file_sha256(self) -> str | None:
         """SHA-256 of the checkpoint's file, computed once; None for a checkpoint in memory."""
         return self.tensors.sha256() if isinstance(self.tensors, (FileTensors, DerivedTensors)) else None

@@ -89,7 +89,12 @@ def _shots(name: str, value: Any) -> tuple[int, ...]:
 
 
 class Task:
-    """A task that decides nothing: its models have outputs only."""
+    """A task that decides nothing: its models have outputs only.
+
+    ``streams`` says that a shot is decided by a threshold on its own score, so that shots may come one by one.
+    """
+
+    streams: ClassVar[bool] = False
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -102,13 +107,11 @@ class Task:
 class DecidingTask(Task, ABC):
     """A task that divides a movie: scores of logits, the decision on them, and what others see of it.
 
-    ``track`` is the name of its tracks, ``decision_type`` has its options, and ``streams`` says that a shot is decided
-    by a threshold on its own score, so that shots may come one by one.
+    ``track`` is the name of its tracks, and ``decision_type`` has its options.
     """
 
     track: ClassVar[str]
     decision_type: ClassVar[type[TaskDecision]]
-    streams: ClassVar[bool] = False
 
     @property
     def options(self) -> tuple[str, ...]:

@@ -117,9 +117,9 @@ def test_options_need_a_task() -> None:
 
 
 def test_a_model_s_recipe_decides_which_extractor_runs() -> None:
-    for source in (screenplay(), Video("film", Path("film.mp4"))):
+    for source, kinds in ((screenplay(), 2), (Video("film", Path("film.mp4")), 3)):
         own = {name: recipe for name, recipe in RECIPES.items() if isinstance(source, recipe.extractor.reads)}
-        assert len(own) == 2
+        assert len(own) == kinds
         for name, recipe in own.items():
             assert recipe_for(source, name) is recipe
         for name in RECIPES.keys() - own.keys():
@@ -181,7 +181,7 @@ def test_an_explained_movie_has_its_result_and_why_from_one_run_of_each_model(mo
         own = engine.backend.run
         monkeypatch.setattr(engine.backend, "run", lambda *given, own=own: runs.append(given[1:]) or own(*given))
     found = both.explained(screenplay(), num_scenes=8)
-    assert runs == [(("logits", "logits.parts"),), ()], "the scene model comes first"
+    assert runs == [(("logits", "logits.parts"),), (("logits",),)], "the scene model comes first"
     assert found.thumbnails is None
     assert found.explanation is not None
     assert {*found.explanation.names} == {"boundary"}

@@ -15,6 +15,7 @@ from megaseg.cli import (
     convert,
     diff,
     doctor,
+    embed,
     evaluate,
     explain,
     export,
@@ -23,6 +24,7 @@ from megaseg.cli import (
     formats,
     info,
     mux,
+    pretrain,
     redecide,
     report,
     results,
@@ -66,12 +68,14 @@ app.command("export")(export.export)
 app.command("formats")(formats.formats)
 app.command("catalog")(catalog.catalog)
 app.command("explain")(explain.explain)
+app.command("embed")(embed.embed)
 app.command("serve")(serve.serve)
 app.command("info")(info.info)
 app.command("convert")(convert.convert)
 app.command("compile")(compile.compile_model)
 app.command("export-triton")(export_inference_server.export_inference_server)
 app.add_typer(features.app, name="features")
+app.add_typer(pretrain.app, name="pretrain")
 app.add_typer(train.app, name="train")
 app.add_typer(evaluate.app, name="eval")
 app.command("results")(results.results)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from megaseg.cli import features_video
+from megaseg.cli import features_movienet, features_video
 from megaseg.cli.console import (
     ComputeTypeOption,
     JsonOption,
@@ -35,6 +35,7 @@ EncoderOption = Annotated[
 ]
 app = typer.Typer(help="Turn sources into per-shot feature files.", no_args_is_help=True)
 app.command("video")(features_video.video)
+app.command("movienet")(features_movienet.movienet)
 
 
 @app.command("screenplay")

@@ -84,17 +84,17 @@ def films_of(inputs: list[str], failures: Failures) -> list[Video]:
 
 
 def one_file_each(names: list[str], output: Path, *suffixes: str, failed: int = 0) -> list[Path]:
-    """The output file of each film: the given one, or one a film in a folder, with the first suffix.
+    """The output file of each movie: the given one, or one a movie in a folder, with the first suffix.
 
     Raises:
-        FeatureError: one file for several films, two films of one name, or a file that is no folder.
+        FeatureError: one file for several movies, two movies of one name, or a file that is no folder.
     """
     if output.name.lower().endswith(suffixes) and not output.is_dir():
         if len(names) + failed > 1:
-            raise FeatureError(f"{output}: expected a folder for {len(names) + failed} films, got a file")
+            raise FeatureError(f"{output}: expected a folder for {len(names) + failed} movies, got a file")
         return [output]
     if output.exists() and not output.is_dir():
         raise FeatureError(f"{output}: expected a folder or a {', '.join(suffixes)} file, got another file")
     if len(set(names)) < len(names):
-        raise FeatureError(f"{output}: expected films of different names, got two of one")
+        raise FeatureError(f"{output}: expected movies of different names, got two of one")
     return [output / f"{name}{suffixes[0]}" for name in names]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from megaseg.cli.train_act import act
+from megaseg.cli.train_head import head
 from megaseg.cli.train_reader import reader
 from megaseg.cli.train_scene import scene
 from megaseg.cli.train_video_scenes import video_scenes
@@ -14,3 +15,4 @@ app.command("scene")(scene)
 app.command("act")(act)
 app.command("reader")(reader)
 app.command("video-scenes")(video_scenes)
+app.command("head")(head)

@@ -16,17 +16,34 @@ def fold_of(name: str, folds: int) -> int:
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") % folds
 
 
+def feature_files(*inputs: str | Path) -> dict[str, Features]:
+    """Feature files (``.npz``, ``.safetensors``), alone or in folders, by file name without suffix, in order of name.
+
+    Raises:
+        FeatureError: a folder without any, an unreadable file, or two files of one name.
+    """
+    paths: dict[str, Path] = {}
+    for given in map(Path, inputs):
+        inside = [path for path in given.iterdir() if path.name[0] != "."] if given.is_dir() else [given]
+        found = [path for path in inside if path.suffix in (".npz", ".safetensors")]
+        if not found:
+            raise FeatureError(f"{given}: expected feature files (.npz, .safetensors), found none")
+        for path in found:
+            known = paths.setdefault(path.stem, path)
+            if known != path:
+                raise FeatureError(f"{path}: expected a name of its own, got that of {known}")
+    return {name: load_features(paths[name]) for name in sorted(paths)}
+
+
 def labelled_files(folder: str | Path) -> dict[str, Features]:
-    """Feature files of a folder (``.npz``, ``.safetensors``) that carry labels, by name, in order of name.
+    """Feature files of a folder that carry labels, by name, in order of name.
 
     Raises:
         FeatureError: not a folder, an unreadable file, or no labelled movie.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
+    if not Path(folder).is_dir():
         raise FeatureError(f"{folder}: expected a folder of feature files, found none")
-    paths = sorted(path for path in folder.iterdir() if path.suffix in (".npz", ".safetensors") and path.name[0] != ".")
-    movies = {path.stem: load_features(path) for path in paths}
+    movies = feature_files(folder)
     labelled = {name: movie for name, movie in movies.items() if movie.labels is not None}
     if not labelled:
         raise FeatureError(f"{folder}: expected feature files with labels, found none in {len(movies)} files")

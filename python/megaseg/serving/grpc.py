@@ -31,7 +31,7 @@ _STREAM = "ModelStreamInfer"
 _PAUSE = 0.1  # seconds for messages in transit between the server and its clients to arrive
 # Of NVIDIA's inference server.
 EXTENSIONS = ("model_configuration", "model_repository", "parameters", "sequence", "statistics")
-_TYPES = {"TYPE_BOOL": 1, "TYPE_INT64": 9, "TYPE_FP32": 11}  # numbers of its enum DataType
+_TYPES = {"TYPE_BOOL": 1, "TYPE_INT32": 8, "TYPE_INT64": 9, "TYPE_FP32": 11}  # numbers of its enum DataType
 
 
 class Calls:

@@ -152,7 +152,10 @@ def _from_json(name: str, data: Any, datatype: str, shape: list[int]) -> NDArray
         if values.dtype.kind not in kinds:
             raise ValueError(f"values of type {values.dtype}")
         with np.errstate(over="ignore"):  # becomes Inf, which is refused as such
-            values = values.astype(dtype).reshape(shape)
+            cast = values.astype(dtype).reshape(shape)
+        if dtype.kind == "i" and not np.array_equal(cast.ravel(), values.ravel()):
+            raise ValueError(f"values beyond {datatype}")
+        values = cast
         return values.astype(np.float32) if datatype == "FP16" else values
     except (ValueError, OverflowError) as error:
         expected = f"{math.prod(shape)} values of {datatype} for shape {shape!r:.80}"

@@ -6,12 +6,15 @@ import asyncio
 from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from megaseg.engine.backends.protocol import EMBEDDING
 from megaseg.engine.inputs.features import Features
+from megaseg.engine.inputs.tokens import SUFFIX
 from megaseg.engine.results.segmentation import Segmentation, joined
 from megaseg.engine.tasks.together import check_together, options_for_each
 from megaseg.errors import FeatureError, ResourceLimitError, UnsupportedError
@@ -23,7 +26,7 @@ from megaseg.pipelines.pipeline import Passage
 from megaseg.serving.datatypes import DTYPES
 from megaseg.serving.errors import ModelNotReady, RequestError
 from megaseg.serving.extraction import Deadline, Extraction
-from megaseg.serving.models import Model, Models
+from megaseg.serving.models import Model, Models, Tensor
 from megaseg.serving.offload import submitted
 from megaseg.serving.parameters import Parameters
 from megaseg.serving.sequences import Sequences
@@ -90,6 +93,8 @@ class Inference:
             seen["shots"] = shots = self._check(model, request, parameters)
             base = {"time_base": parameters.time_base} if "times" in request.inputs else {}
             arrays = {**request.inputs, **base}
+            if model.embeds and parameters.sequence_id is None:
+                return _answer(request, await _embedded(model, arrays, request.outputs, parameters))
             if parameters.sequence_id is None:
                 result = await _segmented(model, arrays, parameters.timeout, parameters.decision)
                 return _answer(request, _result_outputs(model, result))
@@ -172,12 +177,19 @@ class Inference:
             raise ModelNotReady(ENDING)
 
     def expect_room(self, *names: str) -> None:
-        """Refuse work for models before it is read.
+        """Refuse segmenting by models before the movie is read.
 
         Raises:
             ModelNotFound, ModelNotReady: of a model, or the service is shutting down. OverloadedError: a full queue.
+            UnsupportedError: a model that embeds.
         """
         with self._accepted(*((name, "") for name in names)) as models:
+            for model in models:
+                if model.embeds:
+                    raise UnsupportedError(
+                        f"segment: expected a model that decides, got {model.name!r}, which embeds shots; "
+                        f"/v2/models/{model.name}/infer gives its output {EMBEDDING}"
+                    )
             for model in models:
                 model.scheduler.require_room()
 
@@ -231,19 +243,30 @@ class Inference:
             return 0
         tensors = {tensor.name: tensor for tensor in model.inputs}
         wanted = {name for name, tensor in tensors.items() if not tensor.optional}
-        if not wanted <= set(request.inputs) <= set(tensors):
+        if not wanted <= set(request.inputs) <= set(tensors) or not request.inputs:
             raise RequestError(
                 f"inputs: expected {', '.join(tensors)}, got {', '.join(request.inputs) or 'none'!s:.200}"
             )
         for name, array in request.inputs.items():
-            datatype, shape = tensors[name].datatype, tensors[name].shape
-            if array.dtype != DTYPES[datatype] or array.ndim != 2 or array.shape[1] != shape[1]:
-                raise RequestError(
-                    f"{name}: expected {datatype} [shots, {shape[1]}], got {array.dtype} {list(array.shape)}"
-                )
-        shots = len(request.inputs[next(iter(wanted))])
-        self._expect_shots(shots)
-        return shots
+            _check_tensor(tensors[name], array)
+            self._expect_shots(len(array))  # rows of tokens, too
+        return _shots(model, request.inputs)
+
+
+def _check_tensor(tensor: Tensor, array: NDArray[Any]) -> None:
+    """Raises RequestError for an array that is not of a tensor's type and shape."""
+    sizes = tensor.shape[1:]
+    if array.dtype != DTYPES[tensor.datatype] or array.ndim != len(tensor.shape) or array.shape[1:] != sizes:
+        shape = ", ".join(["tokens" if tensor.name.endswith(SUFFIX) else "shots", *map(str, sizes)])
+        raise RequestError(
+            f"{tensor.name}: expected {tensor.datatype} [{shape}], got {array.dtype} {list(array.shape)}"
+        )
+
+
+def _shots(model: Model, inputs: Mapping[str, NDArray[Any]]) -> int:
+    """Shots of a request: rows of an input that has one a shot."""
+    tokens = {name.removesuffix(SUFFIX) for name in inputs if name.endswith(SUFFIX)}
+    return next((len(inputs[m.name]) for m in model.engine.config.modalities if m.name in {*inputs} - tokens), 0)
 
 
 @contextmanager
@@ -264,6 +287,19 @@ async def _segmented(
     return await asyncio.wrap_future(await submitted(model.scheduler.submit, features, timeout=timeout, **decision))
 
 
+async def _embedded(
+    model: Model, arrays: Mapping[str, Any], names: tuple[str, ...] | None, parameters: Parameters
+) -> dict[str, NDArray[Any]]:
+    """The outputs of a model that embeds: those named, else its embedding."""
+    if parameters.decision:
+        given = next(iter(parameters.decision))
+        raise RequestError(f"{given}: expected no decision parameter, model {model.name!r} embeds and decides nothing")
+    model.scheduler.require_room()
+    wanted = (EMBEDDING,) if names is None else tuple(dict.fromkeys(names))
+    submit = partial(model.scheduler.submit_outputs, names=wanted)
+    return await asyncio.wrap_future(await submitted(submit, arrays, timeout=parameters.timeout))
+
+
 async def _all(work: Sequence[Coroutine[Any, Any, Segmentation]]) -> list[Segmentation]:
     """Results of work done at the same time; where one part fails, the others are cancelled."""
     tasks = [asyncio.ensure_future(part) for part in work]
@@ -276,7 +312,7 @@ async def _all(work: Sequence[Coroutine[Any, Any, Segmentation]]) -> list[Segmen
 
 def _result_outputs(model: Model, result: Segmentation) -> dict[str, NDArray[Any]]:
     (track,) = result.tracks.values()
-    outputs = model.task.tensors(track)
+    outputs = model.deciding.tensors(track)
     if model.task.streams:
         shots = np.arange(result.num_shots, dtype=np.int64)
         outputs |= {"shot": shots, "final": np.ones(result.num_shots, np.bool_)}

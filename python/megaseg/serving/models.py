@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from megaseg.engine.backends.protocol import EMBEDDING
 from megaseg.engine.engine import Engine
-from megaseg.engine.tasks.task import deciding_task
+from megaseg.engine.inputs.tokens import SUFFIX
+from megaseg.engine.model.config import ModelConfig
+from megaseg.engine.model.family import structure_of
+from megaseg.engine.tasks.task import DecidingTask, deciding_task, task_of
 from megaseg.serving.errors import ModelNotFound, ModelNotReady
 
 if TYPE_CHECKING:
@@ -15,11 +19,11 @@ if TYPE_CHECKING:
 
 VERSION = "1"  # the only version of every model
 PLATFORM = "megaseg"
-_DATATYPES = {"float32": "FP32", "int64": "INT64", "bool": "BOOL"}  # the protocol's, by NumPy's names
+_DATATYPES = {"float32": "FP32", "int32": "INT32", "int64": "INT64", "bool": "BOOL"}  # the protocol's, by NumPy's names
 
 
 class Tensor(NamedTuple):
-    """An input or output: its name, type (``FP32``, ``INT64``, ``BOOL``) and shape, where -1 is any size."""
+    """An input or output: its name, type (``FP32``, ``INT32``, ``INT64``, ``BOOL``) and shape, where -1 is any size."""
 
     name: str
     datatype: str
@@ -30,26 +34,53 @@ class Tensor(NamedTuple):
 class Model:
     """A loaded model: its engine, the scheduler that batches its callers, its task and its tensors.
 
+    ``embeds`` says that it gives outputs of the model, of which ``embedding`` comes where none is asked for; another
+    model gives its task's decisions.
+
     Raises:
-        UnsupportedError: a model of a task that decides nothing.
+        UnsupportedError: a model that neither decides nor embeds.
     """
 
     def __init__(self, name: str, engine: Engine, scheduler: Scheduler) -> None:
         config = engine.config
         self.name, self.engine, self.scheduler = name, engine, scheduler
-        self.task = deciding_task(config.task, f"model {name!r}")
-        features = (Tensor(modality.name, "FP32", (-1, modality.feature_size)) for modality in config.modalities)
-        self.inputs: tuple[Tensor, ...] = (*features, Tensor("times", "INT64", (-1, 2), optional=True))
-        specs = self.task.tensor_specs(config)
-        self.outputs: tuple[Tensor, ...] = tuple(Tensor(spec.name, _DATATYPES[spec.type], spec.shape) for spec in specs)
+        self.task = task_of(config.task)
+        self.embeds = self.task.name == EMBEDDING
+        self.inputs: tuple[Tensor, ...] = tuple(_inputs(config))
+        if self.embeds:
+            self.outputs: tuple[Tensor, ...] = tuple(_outputs(config))
+            return
+        self.inputs += (Tensor("times", "INT64", (-1, 2), optional=True),)
+        specs = deciding_task(config.task, f"model {name!r}").tensor_specs(config)
+        self.outputs = tuple(Tensor(spec.name, _DATATYPES[spec.type], spec.shape) for spec in specs)
         if self.task.streams:  # a request has a row for each of its shots, a push to a sequence one for each event
             self.outputs += (Tensor("shot", "INT64", (-1,)), Tensor("final", "BOOL", (-1,)))
+
+    @property
+    def deciding(self) -> DecidingTask:
+        """The task of a model that does not embed."""
+        return deciding_task(self.task.name, f"model {self.name!r}")
 
     def configuration(self) -> dict[str, Any]:
         """The model's ``ModelConfig``, in the names of the protocol; shots are no batch dimension."""
         inputs, outputs = ([_configured(tensor) for tensor in tensors] for tensors in (self.inputs, self.outputs))
         same = {"platform": PLATFORM, "backend": PLATFORM, "max_batch_size": 0}
         return {"name": self.name, **same, "input": inputs, "output": outputs}
+
+
+def _inputs(config: ModelConfig) -> Iterator[Tensor]:
+    """Features of shots, and the shots of tokens where a modality may have them."""
+    for modality in config.modalities:
+        shape = (-1, modality.feature_size)
+        yield Tensor(modality.name, _DATATYPES[modality.type], shape, optional=config.absent_as_zeros)
+    if config.token_modality is not None:
+        yield Tensor(config.token_modality + SUFFIX, "INT32", (-1,), optional=True)
+
+
+def _outputs(config: ModelConfig) -> Iterator[Tensor]:
+    graph = structure_of(config)
+    for output in graph.outputs:
+        yield Tensor(output.name, "FP32", (-1 if graph.rows(output, 2) == 2 else 1, output.node.width))
 
 
 def _configured(tensor: Tensor) -> dict[str, Any]:

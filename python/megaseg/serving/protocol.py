@@ -112,7 +112,12 @@ def parsed(kind: Any, data: bytes) -> Any:
         raise RequestError(f"message: expected a {kind.DESCRIPTOR.name}, got: {error}") from error
 
 
-_CONTENTS = {"FP32": "fp32_contents", "INT64": "int64_contents", "BOOL": "bool_contents"}  # typed, else raw
+_CONTENTS = {  # typed, else raw
+    "FP32": "fp32_contents",
+    "INT32": "int_contents",
+    "INT64": "int64_contents",
+    "BOOL": "bool_contents",
+}
 # Reading these holds Python's interpreter lock: more would hold every other request up.
 _MOST_ENTRIES = 256  # tensors or parameters
 _MOST_TYPED = 1 << 20  # values outside raw contents

@@ -30,12 +30,14 @@ def read_config(kind: type[Config], path: str | Path) -> Config:
             raise CheckpointError(f"{path}: unknown key {key!r}, expected some of {', '.join(types)}")
         if not _fits(value, types[key]):
             raise CheckpointError(f"{path}: {key} must be {types[key]}, got {value!r}")
-    return kind(**values)
+    return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
 
 
 def _fits(value: Any, kind: str) -> bool:
     if kind.startswith("Mapping"):
         return isinstance(value, dict) and all(_fits(number, "int") for number in value.values())
+    if kind.startswith("tuple[str"):
+        return isinstance(value, list) and all(isinstance(name, str) for name in value)
     if kind in ("str", "bool"):
         return type(value).__name__ == kind
     return type(value) is int or (kind == "float" and type(value) is float)

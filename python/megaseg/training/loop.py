@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -67,6 +67,7 @@ class Settings:
 
     ``ema_decay`` is the decay of the averaged weights; at 0 the average is the weights of the last step. With
     ``reseed`` every epoch has a seed of its own, so that a restored run draws what an uninterrupted one would.
+    ``shares`` are learning rates of parameters by the beginning of their names, as shares of ``learning_rate``.
     """
 
     epochs: int
@@ -78,6 +79,11 @@ class Settings:
     gradient_clip: float = 1.0
     ema_decay: float = 0.0
     reseed: bool = False
+    shares: Mapping[str, float] = field(default_factory=dict)
+
+    def share_of(self, name: str) -> float:
+        """Learning rate of a parameter, as a share of ``learning_rate``."""
+        return next((share for start, share in self.shares.items() if name.startswith(start)), 1.0)
 
     def seed_of(self, epoch: int) -> int:
         """Seed of an epoch's draws where epochs are seeded anew."""
@@ -133,7 +139,7 @@ class Loop(Generic[Model, Example, Verdict]):
         self._best: dict[str, Tensor] = {}
         self._names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
         self._optimizer = torch.optim.AdamW(
-            model.parameters(), settings.learning_rate, betas=settings.betas, weight_decay=settings.weight_decay
+            _groups(model, settings), settings.learning_rate, betas=settings.betas, weight_decay=settings.weight_decay
         )
         self.history: list[Epoch[Verdict]] = []
 
@@ -205,7 +211,7 @@ class Loop(Generic[Model, Example, Verdict]):
         for step, batch in enumerate(self._work.batches(number)):
             place = Place(number, step, self._work.steps, settings.epochs)
             for group in self._optimizer.param_groups:
-                group["lr"] = settings.learning_rate * settings.schedule(place)
+                group["lr"] = settings.learning_rate * group["share"] * settings.schedule(place)
             losses += self._step(batch)
             self._update_average(place.number)
             on_batch(batch)
@@ -229,3 +235,11 @@ class Loop(Generic[Model, Example, Verdict]):
         decay = min(self._settings.ema_decay, (number + 1) / (number + 10))  # short memory at first
         for average, parameter in zip(self._average.parameters(), self._model.parameters(), strict=True):
             average.lerp_(parameter, 1 - decay)
+
+
+def _groups(model: nn.Module, settings: Settings) -> list[dict[str, Any]]:
+    """Parameters by their share of the learning rate, in the order of the model."""
+    groups: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        groups.setdefault(settings.share_of(name), []).append(parameter)
+    return [{"params": parameters, "share": share} for share, parameters in groups.items()]

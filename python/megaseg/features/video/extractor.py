@@ -44,7 +44,7 @@ Advance = Callable[[str, float, float], None]
 
 
 class VideoExtractor:
-    """Recipes of films, ``video-shots/1`` and ``dialogue-scenes/1``, and the raw features of shots behind them.
+    """Recipes of films: ``video-shots/1``, ``dialogue-scenes/1``, and ``video-raw/1``, the features behind them.
 
     Args:
         detector: of shots, by its name in ``media.shots.DETECTORS``.
@@ -265,7 +265,7 @@ class VideoReading:
             FeatureError, UnsupportedError: as ``raw``.
             MissingInput: acts are asked for and there is too little dialogue, or fewer scenes than acts.
         """
-        if recipe == similarity.RECIPE:
+        if recipe in (similarity.RECIPE, similarity.RAW):
             return similarity.prepared(self.raw, recipe)
         if ends is None:
             ends = self.named_ends()

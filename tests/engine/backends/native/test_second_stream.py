@@ -136,3 +136,21 @@ def test_ids_of_the_second_stream_need_a_row(tmp_path: Path) -> None:
     run(plan, [normal(0, 1, 3), np.array([[3], [0], [1]], np.int32)])
     with pytest.raises(FeatureError, match=r"movie 1: expected ids from 0 to 3 in word, got 4 in row 2"):
         run(plan, *([normal(0, 1, 3), np.array([[3], [0], [last]], np.int32)] for last in (2, 4)))
+
+
+def test_an_output_is_the_same_alone_and_beside_others(tmp_path: Path) -> None:
+    """Ids of inputs that it does not read are checked all the same."""
+    program = two_streams(_C.target(), "float32", 33, 33, 3)
+    ids = program.features("word", 1, "int32", source=True)
+    rows = program.step("gather", program.value("source", 33), [ids], (), [normal(5, 4, 33)])
+    program.output("words", program.step("scatter_mean", program.value("latents", 33), [rows, ids]))
+    plan = program.plan(tmp_path, num_threads=2)
+    names = tuple(output[0] for output in program.outputs)
+    movies_ = [[*m, normal(9, *m[0].shape), np.zeros((len(m[1]), 1), np.int32)] for m in movies(33, 33)]
+    together = run(plan, *movies_, outputs=names)
+    for at, name in enumerate(names):
+        for (alone,), rows_ in zip(run(plan, *movies_, outputs=(name,)), together, strict=True):
+            assert np.array_equal(alone, rows_[at])
+    movies_[3][4][2] = 4
+    with pytest.raises(FeatureError, match=r"movie 3: expected ids from 0 to 3 in word, got 4 in row 2"):
+        run(plan, *movies_, outputs=("means",))

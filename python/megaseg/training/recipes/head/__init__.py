@@ -1,0 +1,1 @@
+"""Heads on encoders of shots: one file a head, one row of ``registry.py`` each."""

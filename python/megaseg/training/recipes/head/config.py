@@ -1,0 +1,55 @@
+"""The configuration of a head's run: everything that fixes it, besides its data and its encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from megaseg.training.config import read_config
+
+
+@dataclass(frozen=True, slots=True)
+class HeadConfig:
+    """Head sizes, optimisation and examples.
+
+    ``head_size`` is the width of a hidden layer (0: one linear layer) and ``head_dropout`` that of what the head reads.
+    ``batch_size`` counts examples of a trained encoder, ``frozen_batch_size`` what the head reads of a frozen one (rows
+    or examples, by the head), which is embedded once: ``draws`` times where examples are drawn at random.
+    ``encoder_share`` is the encoder's learning rate as a share of the head's; the projections of raw features stay as
+    they are unless ``train_projections``, which takes more labels than there usually are. ``components`` gives the
+    principal directions that a modality keeps where the encoder is drawn anew. ``positive_weight`` weighs boundaries,
+    ``length`` is the number of shots of a training window (0: the encoder's own), ``examples`` the most runs of shots
+    of an epoch of the heads that need no labels (0: all).
+    ``validation_share`` of the films, chosen by name, validate where no others do.
+    """
+
+    head_size: int = 0
+    head_dropout: float = 0.1
+    epochs: int = 20
+    patience: int = 5
+    batch_size: int = 32
+    frozen_batch_size: int = 512
+    draws: int = 4
+    learning_rate: float = 1e-3
+    encoder_share: float = 0.3
+    train_projections: bool = False
+    warmup: float = 0.1
+    weight_decay: float = 0.05
+    gradient_clip: float = 1.0
+    ema_decay: float = 0.0
+    positive_weight: float = 1.0
+    length: int = 0
+    examples: int = 0
+    components: Mapping[str, int] = field(default_factory=dict)
+    validation_share: float = 0.2
+    seed: int = 0
+
+    @classmethod
+    def read(cls, path: str | Path) -> HeadConfig:
+        """Parse a JSON object of any of the fields.
+
+        Raises:
+            CheckpointError: an unreadable file, an unknown key or a value of the wrong type.
+        """
+        return read_config(cls, path)

@@ -1,0 +1,132 @@
+"""The configuration of a pretraining: everything that fixes it, besides its films."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+from megaseg.errors import CheckpointError
+from megaseg.training.config import read_config
+
+ENCODER = "encoder.safetensors"  # in the folder of a run
+FAMILIES = ("contextualizer", "long_range")
+OBJECTIVES = ("contrast", "cosine", "regression")
+CANDIDATES = ("batch", "masked")
+LOSSES = ("intra", "inter", "cross")  # Eqs. 2, 5 and 6; a contextualizer has the first alone
+
+
+@dataclass(frozen=True, slots=True)
+class PretrainConfig:
+    """Model sizes, losses and optimisation of a pretraining; the defaults are those of a contextualizer.
+
+    ``modalities`` of a contextualizer are all of the films' unless some are named; ``video``, ``audio`` and
+    ``language`` of a long-range model are the modalities of these names unless others are named. ``length`` is that of
+    the windows, in shots.
+
+    Masked prediction: ``mask_share`` of the tokens, and ``objective``: ``contrast`` by dot product, ``cosine`` by
+    cosine similarity over ``temperature``, or ``regression``. ``candidates`` are all tokens of the ``batch`` or the
+    ``masked`` ones. ``tau`` is InfoNCE's temperature, ``summed`` its sum over shots in place of the mean, and
+    ``without`` names losses to leave out, of ``intra``, ``inter`` and ``cross``.
+
+    ``drop_share`` is how often a modality of a window is left out, as if the film did not have it. ``components`` gives
+    the principal directions that a modality keeps (all features where it names none). ``position_std`` is the spread of
+    the initial position embeddings. ``windows_together`` neighbouring windows of a film come in the same batch: more of
+    them make the negatives harder. ``validation_share`` of the films is held out, and the run ends after ``patience``
+    epochs without a lower loss on them; 0 holds none out. 0 ``epochs`` leave the random weights of ``seed``.
+    """
+
+    family: str = "contextualizer"
+    modalities: tuple[str, ...] = ()
+    video: str = ""
+    audio: str = ""
+    language: str = ""
+    length: int = 64
+    hidden_size: int = 256
+    ffn_size: int = 1024
+    num_heads: int = 4
+    num_layers: int = 3
+    dropout: float = 0.1
+    position_std: float = 0.5
+    components: Mapping[str, int] = field(default_factory=dict)
+    objective: str = "cosine"
+    candidates: str = "batch"
+    mask_share: float = 0.2
+    temperature: float = 0.1
+    tau: float = 0.3
+    summed: bool = False
+    without: tuple[str, ...] = ()
+    drop_share: float = 0.1
+    epochs: int = 30
+    patience: int = 5
+    batch_size: int = 32
+    windows_together: int = 1
+    learning_rate: float = 1e-3
+    warmup: float = 0.05
+    weight_decay: float = 0.01
+    gradient_clip: float = 1.0
+    ema_decay: float = 0.99
+    validation_share: float = 0.1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for problem in self._problems():
+            raise CheckpointError(f"pretraining config: {problem}")
+
+    @classmethod
+    def read(cls, path: str | Path) -> PretrainConfig:
+        """Parse a JSON object of any of the fields.
+
+        Raises:
+            CheckpointError: an unreadable file, an unknown key, a value of the wrong type or one out of range.
+        """
+        return read_config(cls, path)
+
+    def has(self, loss: str) -> bool:
+        """Whether a loss of ``LOSSES`` is trained on."""
+        return loss not in self.without and (loss == "intra" or self.family == "long_range")
+
+    def _problems(self) -> Iterator[str]:
+        for name, known in (("family", FAMILIES), ("objective", OBJECTIVES), ("candidates", CANDIDATES)):
+            if getattr(self, name) not in known:
+                yield f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}"
+        if unknown := [name for name in self.without if name not in LOSSES]:
+            yield f"without must name some of {', '.join(LOSSES)}, got {unknown[0]!r}"
+        if not any(map(self.has, LOSSES)) and self.epochs:
+            yield f"without must leave a loss to train on, got {', '.join(self.without)}"
+        least = {"epochs": 0, "length": 2, "num_layers": 0, "seed": 0}
+        for own in fields(self):
+            value, floor = getattr(self, own.name), least.get(own.name, 1)
+            if str(own.type) == "int" and value < floor:
+                yield f"{own.name} must be at least {floor}, got {value}"
+        shares = {
+            "dropout": 1,
+            "drop_share": 1,
+            "validation_share": 1,
+            "warmup": 1,
+            "ema_decay": 1,
+            "mask_share": 1 + 1e-9,
+        }
+        for name, end in shares.items():
+            if not 0 <= getattr(self, name) < end:
+                yield f"{name} must be from 0 to {'1' if end > 1 else 'less than 1'}, got {getattr(self, name)}"
+        for name in ("mask_share", "temperature", "tau", "learning_rate", "position_std", "gradient_clip"):
+            if not 0 < getattr(self, name) < float("inf"):
+                yield f"{name} must be greater than 0, got {getattr(self, name)}"
+
+
+@dataclass(frozen=True, slots=True)
+class LongRangePretrainConfig(PretrainConfig):
+    """The same with the defaults of a long-range model, which are the paper's but for the size of a batch."""
+
+    family: str = "long_range"
+    length: int = 30
+    hidden_size: int = 512
+    ffn_size: int = 2048
+    num_heads: int = 8
+    objective: str = "contrast"
+
+
+def config_of(family: str) -> type[PretrainConfig]:
+    """The class whose defaults are a family's."""
+    return LongRangePretrainConfig if family == "long_range" else PretrainConfig

@@ -1,0 +1,324 @@
+"""Pretraining on generated films: it learns, resumes to the same weights, and each loss is the equation's."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pretraining import film, films, with_tokens
+from support import Run
+
+from megaseg import Features, load_checkpoint, save_features
+from megaseg.errors import CheckpointError, FeatureError, ResourceLimitError
+
+torch = pytest.importorskip("torch")
+from megaseg.models.long_range import LongRangeBatch  # noqa: E402
+from megaseg.training.dropout import ByteDropout  # noqa: E402
+from megaseg.training.recipes.pretrain import memory  # noqa: E402
+from megaseg.training.recipes.pretrain.batches import Windows  # noqa: E402
+from megaseg.training.recipes.pretrain.config import LongRangePretrainConfig, PretrainConfig, config_of  # noqa: E402
+from megaseg.training.recipes.pretrain.films import Films, fitted  # noqa: E402
+from megaseg.training.recipes.pretrain.models import LongRangePretraining  # noqa: E402
+from megaseg.training.recipes.pretrain.run import held_out, pretrain  # noqa: E402
+from megaseg.training.recipes.pretrain.setup import new_model, roles_of  # noqa: E402
+
+SIZES: dict[str, Any] = {
+    "length": 8, "hidden_size": 16, "ffn_size": 32, "num_heads": 2, "num_layers": 1, "batch_size": 16, "epochs": 2,
+    "learning_rate": 5e-3, "validation_share": 0.2,
+}  # fmt: skip
+CONFIGS = {"contextualizer": PretrainConfig(**SIZES), "long_range": LongRangePretrainConfig(**SIZES)}
+FAMILIES = pytest.mark.parametrize("family", CONFIGS)
+TERMS = ["intra.video", "intra.audio", "intra.language", "inter.audio", "inter.language", "cross"]
+
+
+def lines(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+@FAMILIES
+def test_it_learns(tmp_path: Path, family: str) -> None:
+    config = dataclasses.replace(CONFIGS[family], epochs=6, batch_size=8)
+    checkpoint = pretrain(films(10), config, tmp_path)
+    log = lines(tmp_path)
+    names = TERMS if family == "long_range" else ["intra.audio", "intra.language", "intra.video"]
+    assert set(log[0]["train"]) == set(log[0]["validation"]) == {"loss", *names}
+    assert log[0]["train"]["loss"] == pytest.approx(sum(log[0]["train"][name] for name in names))
+    first, last = (log[k]["validation"] for k in (0, -1))
+    assert last["loss"] < 0.92 * first["loss"]
+    assert all(last[name] < first[name] for name in names)
+    saved = load_checkpoint(tmp_path / "encoder.safetensors")
+    training = json.loads(saved.metadata["training"])
+    assert saved.config == checkpoint.config
+    assert (saved.config.family, saved.config.recipe) == (family, "toy/1")
+    assert {m.name: m.feature_size for m in saved.config.modalities} == {"video": 12, "audio": 9, "language": 10}
+    assert len(training["data"]["held_out"]) == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["encoder.safetensors", "log.jsonl"]
+
+
+@FAMILIES
+def test_an_interrupted_run_ends_in_the_same_weights(tmp_path: Path, family: str) -> None:
+    config = dataclasses.replace(CONFIGS[family], epochs=3)
+    whole = pretrain(films(6), config, tmp_path / "a")
+
+    class Stop(Exception):
+        pass
+
+    def stop(line: dict[str, Any]) -> None:
+        if line["epoch"] == 1:
+            raise Stop
+
+    with pytest.raises(Stop):
+        pretrain(films(6), config, tmp_path / "b", stop)
+    with pytest.raises(CheckpointError, match="another run"):
+        pretrain(films(6), dataclasses.replace(config, seed=5), tmp_path / "b")
+    told: list[int] = []
+    resumed = pretrain(films(6), config, tmp_path / "b", lambda line: told.append(line["epoch"]))
+    assert told == [2]
+    for name, tensor in whole.tensors.items():
+        np.testing.assert_array_equal(tensor, resumed.tensors[name], err_msg=name)
+    a, b = ([{**line, "seconds": 0} for line in lines(tmp_path / run)] for run in "ab")
+    assert a == b
+
+
+def test_the_seed_fixes_the_weights_trained_or_not(tmp_path: Path) -> None:
+    for epochs in (0, 1):
+        config = dataclasses.replace(CONFIGS["contextualizer"], epochs=epochs)
+        first, second = (pretrain(films(5), config, tmp_path / run).tensors for run in "ab")
+        other = pretrain(films(5), dataclasses.replace(config, seed=1), tmp_path / "c").tensors
+        np.testing.assert_array_equal(first["layers.0.linear1.weight"], second["layers.0.linear1.weight"])
+        assert (first["layers.0.linear1.weight"] != other["layers.0.linear1.weight"]).any()
+
+
+def test_no_epochs_are_the_weights_that_training_starts_from(tmp_path: Path) -> None:
+    config = dataclasses.replace(CONFIGS["long_range"], epochs=0)
+    checkpoint = pretrain(films(5), config, tmp_path)
+    assert lines(tmp_path) == []
+    model = new_model(config, roles_of(films(5), config), {"video": 12, "audio": 9, "language": 10}, "toy/1")
+    name = "cross.decoder.0.multihead_attn.in_proj_weight"
+    np.testing.assert_array_equal(checkpoint.tensors[name], model.encoder.state_dict()[name].numpy())
+
+
+@pytest.mark.parametrize("without", [("intra",), ("inter",), ("cross",), ("inter", "cross"), ("intra", "cross")])
+def test_a_loss_left_out_is_neither_summed_nor_trained_on(tmp_path: Path, without: tuple[str, ...]) -> None:
+    config = dataclasses.replace(CONFIGS["long_range"], epochs=1, without=without)
+    trained = pretrain(films(6), config, tmp_path / "a").tensors
+    left = {name for name in TERMS if name.split(".")[0] not in without}
+    assert set(lines(tmp_path / "a")[0]["train"]) == {"loss", *left}
+    random = pretrain(films(6), dataclasses.replace(config, epochs=0), tmp_path / "b").tensors
+    name = "cross.decoder.0.self_attn.in_proj_bias"  # zeros, which weight decay leaves alone
+    assert np.array_equal(trained[name], random[name]) == ("cross" in without)
+
+
+def test_no_loss_left_is_refused_but_for_random_weights() -> None:
+    with pytest.raises(CheckpointError, match="without must leave a loss"):
+        dataclasses.replace(CONFIGS["contextualizer"], without=("intra",))
+    assert dataclasses.replace(CONFIGS["contextualizer"], without=("intra",), epochs=0).epochs == 0
+
+
+@pytest.mark.parametrize("objective", ["contrast", "cosine", "regression"])
+@pytest.mark.parametrize("candidates", ["batch", "masked"])
+def test_each_objective_trains(tmp_path: Path, objective: str, candidates: str) -> None:
+    config = dataclasses.replace(CONFIGS["contextualizer"], objective=objective, candidates=candidates)
+    pretrain(films(6), config, tmp_path)
+    before, after = (line["validation"]["loss"] for line in lines(tmp_path))
+    assert after < before
+
+
+def nce(a: Any, b: Any, tau: float) -> float:
+    """Eq. 3 both ways, pair by pair, as means."""
+    unit = [x / np.linalg.norm(x, axis=1, keepdims=True) for x in (a, b)]
+    scores = unit[0] @ unit[1].T / tau
+    return -sum(
+        scores[i, i] - math.log(sum(math.exp(s) for s in line))
+        for own in (scores, scores.T) for i, line in enumerate(own)
+    ) / len(a)  # fmt: skip
+
+
+@torch.no_grad()
+def test_the_losses_of_a_batch_are_the_equations(tmp_path: Path) -> None:
+    config = dataclasses.replace(CONFIGS["long_range"], mask_share=0.5)
+    movies = {"a": with_tokens(film(0, 8)), "b": film(1, 5), "silent": film(2, 8, ("video", "audio"))}
+    roles = roles_of(movies, config)
+    scalings = fitted(movies, list(roles), {})
+    of = Windows(Films.scaled(movies, scalings, "language"), 8, 0.5, together=False)
+    (batch,) = of.fixed(9)
+    model = new_model(config, roles, {"video": 12, "audio": 9, "language": 10}, None).eval()
+    assert isinstance(model, LongRangePretraining)
+    terms = {name: float(term) for name, term in model(batch).items()}
+    windows = LongRangeBatch(batch.features, batch.there, batch.shots, batch.masked)
+    outputs = model.encoder(windows, dict(model.mask_tokens.items()))
+    rows = {name: own.double().numpy() for name, own in outputs.items()}
+    # Eq. 1: the audio of masked shots among the audio of all shots.
+    said = batch.said["audio"].numpy()
+    inputs = batch.features["audio"].double().numpy()
+    head = model.heads["audio"]
+    losses = []
+    for place in np.argwhere(said & batch.masked["audio"].numpy()):
+        guess = head.weight.double().numpy() @ rows["context.audio"][tuple(place)] + head.bias.double().numpy()
+        scores = [guess @ inputs[tuple(other)] for other in np.argwhere(said)]
+        losses.append(math.log(sum(map(math.exp, scores))) - guess @ inputs[tuple(place)])
+    assert terms["intra.audio"] == pytest.approx(np.mean(losses), rel=1e-4)
+    # Eqs. 4 and 5: shots that somebody speaks in, with the mean of their tokens.
+    assert batch.shots is not None
+    tokens, spoken = rows["tokens.language"], batch.said["language"].numpy()
+    video, means = [], []
+    for window in range(3):
+        for shot in range(8):
+            own = spoken[window] & (batch.shots[window].numpy() == shot)
+            if own.any():
+                video.append(rows["context.video"][window, shot])
+                means.append(tokens[window][own].mean(0))
+    assert terms["inter.language"] == pytest.approx(nce(np.array(video), np.array(means), 0.3), rel=1e-4)
+    here = batch.said["video"].numpy()
+    assert terms["inter.audio"] == pytest.approx(
+        nce(rows["context.video"][here], rows["context.audio"][here], 0.3), rel=1e-4
+    )
+    # Eq. 6: shots of the windows that have a sound and a word.
+    here[2] = False
+    assert terms["cross"] == pytest.approx(nce(rows["cross.audio"][here], rows["cross.language"][here], 0.3), rel=1e-4)
+
+
+def test_films_without_a_modality_add_nothing_to_its_losses(tmp_path: Path) -> None:
+    movies = {f"m{k}": film(k, 40, ("video", "language")) for k in range(6)}
+    movies |= {f"s{k}": film(k, 40, ("video", "audio")) for k in range(2)}
+    pretrain(movies, dataclasses.replace(CONFIGS["long_range"], batch_size=99, epochs=1), tmp_path)
+    (line,) = lines(tmp_path)
+    assert "cross" not in line["train"]
+    assert all(math.isfinite(value) for value in (*line["train"].values(), *line["validation"].values()))
+    lost = dataclasses.replace(CONFIGS["long_range"], without=("intra", "inter"))
+    with pytest.raises(FeatureError, match="films: expected some with the modalities"):
+        pretrain(movies, lost, tmp_path / "b")
+
+
+def test_a_loss_that_is_not_finite_ends_the_run(tmp_path: Path) -> None:
+    config = dataclasses.replace(CONFIGS["contextualizer"], learning_rate=1e30, warmup=0.0, objective="regression")
+    with pytest.raises(FeatureError, match=r"loss intra\.\w+: expected a finite value"):
+        pretrain(films(6), config, tmp_path)
+
+
+def test_a_batch_beyond_the_memory_is_refused_with_its_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "free_bytes", lambda: 10_000)
+    with pytest.raises(ResourceLimitError, match=r"batch_size: .*got 16 windows of 8 shots, an estimated [\d,]+ bytes"):
+        pretrain(films(6), CONFIGS["contextualizer"], tmp_path)
+    monkeypatch.setattr(memory, "free_bytes", lambda: None)
+    pretrain(films(6), dataclasses.replace(CONFIGS["contextualizer"], epochs=0), tmp_path)
+
+
+def test_larger_batches_and_models_take_more_memory() -> None:
+    small = CONFIGS["long_range"]
+    widths = {"video": 12, "language": 10}
+    base = memory.estimated_bytes(small, widths, 1000, 16, 30)
+    assert memory.estimated_bytes(small, widths, 1000, 64, 30) > 3 * base
+    assert memory.estimated_bytes(dataclasses.replace(small, hidden_size=64), widths, 1000, 16, 30) > base
+    assert memory.estimated_bytes(dataclasses.replace(small, without=("cross",)), widths, 1000, 16, 30) < base
+    assert memory.free_bytes() is None or memory.free_bytes() > 0
+
+
+def test_it_stops_when_held_out_films_gain_no_more(tmp_path: Path) -> None:
+    config = dataclasses.replace(CONFIGS["contextualizer"], epochs=60, patience=2, learning_rate=3e-2, ema_decay=0.0)
+    checkpoint = pretrain(films(6), config, tmp_path)
+    figures = [line["validation"]["loss"] for line in lines(tmp_path)]
+    best = figures.index(min(figures))
+    assert len(figures) - 1 - best == 2
+    assert json.loads(checkpoint.metadata["training"])["epochs"] == best + 1
+
+
+def test_films_are_held_out_by_name() -> None:
+    names = [f"film{k}" for k in range(20)]
+    assert len(held_out(names, 0.1)) == 2
+    assert held_out(names, 0.0) == []
+    assert held_out(names[:2], 0.9) in (["film0"], ["film1"])
+    assert set(held_out(names, 0.1)) & set(names[:10]) <= set(held_out(names[:10], 0.2))
+
+
+def test_roles_are_named_or_called_so() -> None:
+    movies = films(2)
+    assert roles_of(movies, LongRangePretrainConfig()) == {m: m for m in ("video", "audio", "language")}
+    assert roles_of(movies, LongRangePretrainConfig(video="audio", audio="video"))["video"] == "audio"
+    rhythm = {"a": Features({"rhythm": np.eye(4, dtype=np.float32)})}
+    for config, message in [
+        (LongRangePretrainConfig(), "video: expected the name of a modality.*rhythm"),
+        (LongRangePretrainConfig(video="rhythm"), "audio or language: expected"),
+        (LongRangePretrainConfig(video="rhythm", audio="rhythm"), "expected different modalities"),
+    ]:
+        with pytest.raises(FeatureError, match=message):
+            roles_of(rhythm, config)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"family": "mega"}, {"objective": "l1"}, {"candidates": "all"}, {"without": ["both"]}, {"without": "intra"},
+     {"mask_share": 0}, {"mask_share": 1.5}, {"epochs": -1}, {"length": 1}, {"dropout": 1.0}, {"temperature": 0},
+     {"batch_size": 0}, {"hidden_size": 30, "num_heads": 4}],
+)  # fmt: skip
+def test_a_bad_config_is_named(tmp_path: Path, values: dict[str, Any]) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(values))
+    with pytest.raises(CheckpointError, match=f"{next(iter(values))}|json"):
+        pretrain(films(5), PretrainConfig.read(path), tmp_path)
+
+
+def test_a_config_file_has_the_defaults_of_its_family(tmp_path: Path) -> None:
+    (tmp_path / "c.json").write_text('{"without": ["cross"], "tau": 1}')
+    config = config_of("long_range").read(tmp_path / "c.json")
+    assert (config.length, config.hidden_size, config.objective, config.without) == (30, 512, "contrast", ("cross",))
+
+
+def test_byte_dropout_keeps_the_mean_and_the_share() -> None:
+    torch.manual_seed(0)
+    drop, ones = ByteDropout(0.1), torch.ones(1000, 101)
+    out = drop(ones)
+    assert (out == 0).float().mean() == pytest.approx(26 / 256, abs=2e-3)
+    assert out.mean() == pytest.approx(1, abs=3e-3)
+    assert (out[:, ::8] == 0).float().mean() == pytest.approx(26 / 256, abs=5e-3)
+    assert torch.equal(drop.eval()(ones), ones)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    path = tmp_path / "films"
+    path.mkdir()
+    for name, movie in films(6).items():
+        save_features(path / f"{name}.npz", movie)
+    return path
+
+
+def test_the_commands_pretrain(run: Run, folder: Path, tmp_path: Path) -> None:
+    small = {name: SIZES[name] for name in ("hidden_size", "ffn_size", "num_heads", "num_layers")}
+    (tmp_path / "c.json").write_text(json.dumps(small))
+    shared = ("--config", tmp_path / "c.json", "--length", "6", "--batch-size", "8", "--epochs", "1", "--json")
+    code, out, err = run("pretrain", "contextualizer", folder, "-o", tmp_path / "a", *shared, "--modalities", "video")
+    assert code == 0, err
+    assert json.loads(out)["epochs"] == 1
+    assert [m.name for m in load_checkpoint(tmp_path / "a" / "encoder.safetensors").config.modalities] == ["video"]
+    code, out, err = run(
+        "pretrain", "long-range", folder, "-o", tmp_path / "b", *shared, "--without", "cross", "--without", "inter"
+    )
+    assert code == 0, err
+    assert "1 of 6 films have no audio: film4\n" in err
+    assert set(lines(tmp_path / "b")[0]["train"]) == {"loss", "intra.video", "intra.audio", "intra.language"}
+    assert load_checkpoint(tmp_path / "b" / "encoder.safetensors").config.max_length == 6
+
+
+def test_the_commands_name_what_is_wrong(run: Run, folder: Path, tmp_path: Path) -> None:
+    other = tmp_path / "c.json"
+    other.write_text('{"family": "long_range"}')
+    for arguments, message in [
+        (
+            ("contextualizer", folder, "--config", tmp_path / "c.json"),
+            "c.json: expected a config of family contextualizer",
+        ),
+        (("contextualizer", folder / "film1.npz"), "films: expected at least 2"),
+        (("contextualizer", folder, folder / "film1.npz", "--modalities", "smell"), "expected any of the modalities"),
+        (("contextualizer", tmp_path / "films", tmp_path), "expected feature files"),
+        (("long-range", folder, "--video", "language", "--language", "language"), "expected different modalities"),
+        (("long-range", folder, "--audio", "smell"), "smell: expected a modality of some film"),
+    ]:
+        code, _, err = run("pretrain", *arguments, "-o", tmp_path / "run")
+        assert code == 2
+        assert message in err.replace("\n", " ")
