@@ -10,6 +10,7 @@
 #include <tuple>
 #include <vector>
 
+#include "core/error.h"
 #include "core/platform/target.h"
 #include "core/run/plan.h"
 
@@ -112,9 +113,10 @@ class BoundPlan {
               name + "a (" + (inputs[i].source ? "rows" : "shots") + ", feature_size) array expected");
       const py::ssize_t rows = array.shape(0);
       if (inputs[i].source) {
-        require(rows >= 1 && rows <= megaseg::kMostSourceRows, name + "from 1 to " +
-                                                                   std::to_string(megaseg::kMostSourceRows) +
-                                                                   " rows expected, got " + std::to_string(rows));
+        if (rows < 1 || rows > megaseg::kMostSourceRows) {
+          throw megaseg::BadFeatures(name + "from 1 to " + std::to_string(megaseg::kMostSourceRows) +
+                                     " rows of a sequence expected, got " + std::to_string(rows));
+        }
         if (movie.source_rows == 0) movie.source_rows = static_cast<int>(rows);
         require(rows == movie.source_rows, name + "as many rows as the other inputs of the second stream expected");
       } else {

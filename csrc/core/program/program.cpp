@@ -32,6 +32,18 @@ int Program::most_prefix() const {
   return most;
 }
 
+std::vector<bool> Program::steps_to(const std::vector<int>& made) const {
+  std::vector<bool> wanted(values.size());
+  for (const int index : made) wanted[static_cast<std::size_t>(index)] = true;
+  std::vector<bool> needed(steps.size());
+  for (std::size_t i = steps.size(); i-- > 0;) {
+    needed[i] = wanted[static_cast<std::size_t>(steps[i].out)];
+    if (!needed[i]) continue;
+    for (const int input : steps[i].inputs) wanted[static_cast<std::size_t>(input)] = true;
+  }
+  return needed;
+}
+
 std::vector<int> Program::slot_counts() const {
   std::vector<int> counts;
   for (const Step& step : steps) {

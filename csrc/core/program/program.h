@@ -93,6 +93,8 @@ struct Program {
   bool has_source() const;
   // The most prefix tokens per sequence that any value holds.
   int most_prefix() const;
+  // Of each step, whether any of these values is made of what it makes.
+  std::vector<bool> steps_to(const std::vector<int>& made) const;
   // Into how many slots positions are aligned by steps: each number once, in order.
   std::vector<int> slot_counts() const;
   // For each input of ids how many rows the smallest table has, or groups the pool, that they choose from; 0: neither.

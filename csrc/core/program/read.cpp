@@ -16,6 +16,12 @@ bool is_word(long code) {
          code == '-';
 }
 
+// Not empty, nor between dots; NAME.parts is what the parts of output NAME are called.
+bool dotted(const std::string& name) {
+  return !name.empty() && name.front() != '.' && name.back() != '.' && name.find("..") == std::string::npos &&
+         !name.ends_with(".parts");
+}
+
 // Beyond ASCII: neither a control character nor one that changes how others are shown.
 bool is_shown(long code) {
   return code > 0xA0 && !(0x2000 <= code && code <= 0x206F) && code != 0xAD && code != 0x61C && code != 0xFEFF;
@@ -69,13 +75,13 @@ class Reader {
     }
     return out;
   }
-  // A text that is safe to show: letters, digits, - and _; in ASCII alone if asked for.
+  // A text that is safe to show: words of letters, digits, - and _, in ASCII alone if asked for, with dots between.
   std::string name(const char* what, bool ascii) {
     std::string out = text();
-    bool fits = !out.empty();
+    bool fits = dotted(out);
     for (std::size_t at = 0; fits && at < out.size();) {
       const long code = code_point(out, at);
-      fits = is_word(code) || (!ascii && is_shown(code));
+      fits = is_word(code) || code == '.' || (!ascii && is_shown(code));
     }
     if (!fits) throw BadArtefact(std::string("program: ") + what + ": expected letters, digits, - and _");
     return out;

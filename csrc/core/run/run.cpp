@@ -13,9 +13,22 @@ void Run::chunk(const Chunk& chunk, const Layout& layout, std::byte* workspace) 
   chunk_ = &chunk;
   schedule_.index(chunk, slot_counts_, reinterpret_cast<int*>(workspace + layout.indices), index_);
   copy_shots(index_.from_caches, false);
-  for (std::size_t i = 0; i < program_.steps.size(); ++i) run(program_.steps[i], workspace_ + layout_->scratch[i]);
+  for (std::size_t i = 0; i < program_.steps.size(); ++i) {
+    if (needed_[i]) run(program_.steps[i], workspace_ + layout_->scratch[i]);
+  }
   copy_shots(index_.to_caches, true);
   for (const Destination& destination : destinations_) copy_output(destination);
+}
+
+std::vector<bool> Run::needed_steps() const {
+  std::vector<int> values;
+  for (const Lifetimes::Row& row : lifetimes_.cached_rows()) values.push_back(row.value);
+  for (const Destination& destination : destinations_) {
+    const Output& output = *destination.output;
+    if (destination.parts) values.insert(values.end(), output.parts.begin(), output.parts.end());
+    if (!destination.parts) values.push_back(output.value);
+  }
+  return program_.steps_to(values);
 }
 
 // Rows of shots out of their caches, or into them; a task is a shot.

@@ -29,7 +29,8 @@ class Run {
         lifetimes_(lifetimes),
         schedule_(schedule),
         slot_counts_(slot_counts),
-        destinations_(destinations) {}
+        destinations_(destinations),
+        needed_(needed_steps()) {}
 
   // Chunks in order.
   void chunk(const Chunk& chunk, const Layout& layout, std::byte* workspace);
@@ -41,6 +42,7 @@ class Run {
   int count(const Value& value) const {
     return value.space == Space::shots ? index_.computed : chunk_->shape.rows(value);
   }
+  std::vector<bool> needed_steps() const;
   void copy_shots(const std::vector<Index::CachedRow>& cached, bool store) const;
   void copy_output(const Destination& destination) const;
 
@@ -70,6 +72,7 @@ class Run {
   const Schedule& schedule_;
   std::span<const int> slot_counts_;
   std::span<const Destination> destinations_;
+  std::vector<bool> needed_;  // of each step: for the destinations, or for caches
 
   const Chunk* chunk_ = nullptr;
   const Layout* layout_ = nullptr;

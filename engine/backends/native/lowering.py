@@ -18,7 +18,7 @@ from megaseg.engine.backends.native.extension import extension
 from megaseg.engine.graph.graph import SPACES, Graph, Node, Weight
 from megaseg.engine.graph.ops import ACTIVATIONS, OPS, POOLS, TABLES
 from megaseg.engine.graph.sequences import Sequences as Cut
-from megaseg.engine.graph.sequences import Windows, longest_of
+from megaseg.engine.graph.sequences import Strided, Windows, longest_of
 from megaseg.engine.inputs.modality import TYPES as INPUT_TYPES
 from megaseg.engine.model.config import ModelConfig
 
@@ -230,6 +230,8 @@ def properties_of(config: ModelConfig) -> dict[str, str]:
     said = {"task": config.task}
     if config.threshold is not None:
         said["threshold"] = f"{_least(config.threshold):.9g}"
+    if isinstance(config.sequences, Strided):
+        said["step"] = str(config.sequences.step)
     return said
 
 

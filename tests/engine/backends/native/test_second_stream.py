@@ -111,7 +111,7 @@ def test_a_memory_limit_changes_nothing_but_the_batches(tmp_path: Path) -> None:
     ("change", "message"),
     [
         ({"y": np.zeros((0, 6), np.float32), "place": np.zeros((0, 1), np.int32)}, r"\[y\]: from 1 to 4096 rows"),
-        ({"y": normal(0, 4097, 6)}, r"\[y\]: from 1 to 4096 rows expected, got 4097"),
+        ({"y": normal(0, 4097, 6)}, r"\[y\]: from 1 to 4096 rows of a sequence expected, got 4097"),
         ({"place": np.zeros((3, 1), np.int32)}, r"\[place\]: as many rows as the other inputs of the second stream"),
         ({"y": normal(0, 5, 7)}, r"\[y\]: a \(rows, feature_size\) array"),
         ({"q": normal(0, 5, 6)}, r"\[q\]: a \(shots, feature_size\) array"),
@@ -136,3 +136,21 @@ def test_ids_of_the_second_stream_need_a_row(tmp_path: Path) -> None:
     run(plan, [normal(0, 1, 3), np.array([[3], [0], [1]], np.int32)])
     with pytest.raises(FeatureError, match=r"movie 1: expected ids from 0 to 3 in word, got 4 in row 2"):
         run(plan, *([normal(0, 1, 3), np.array([[3], [0], [last]], np.int32)] for last in (2, 4)))
+
+
+def test_an_output_is_the_same_alone_and_beside_others(tmp_path: Path) -> None:
+    """Ids of inputs that it does not read are checked all the same."""
+    program = two_streams(_C.target(), "float32", 33, 33, 3)
+    ids = program.features("word", 1, "int32", source=True)
+    rows = program.step("gather", program.value("source", 33), [ids], (), [normal(5, 4, 33)])
+    program.output("words", program.step("scatter_mean", program.value("latents", 33), [rows, ids]))
+    plan = program.plan(tmp_path, num_threads=2)
+    names = tuple(output[0] for output in program.outputs)
+    movies_ = [[*m, normal(9, *m[0].shape), np.zeros((len(m[1]), 1), np.int32)] for m in movies(33, 33)]
+    together = run(plan, *movies_, outputs=names)
+    for at, name in enumerate(names):
+        for (alone,), rows_ in zip(run(plan, *movies_, outputs=(name,)), together, strict=True):
+            assert np.array_equal(alone, rows_[at])
+    movies_[3][4][2] = 4
+    with pytest.raises(FeatureError, match=r"movie 3: expected ids from 0 to 3 in word, got 4 in row 2"):
+        run(plan, *movies_, outputs=("means",))
