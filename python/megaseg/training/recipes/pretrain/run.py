@@ -107,9 +107,12 @@ class _Run:
             gradient_clip=config.gradient_clip, ema_decay=config.ema_decay, reseed=True,
         )  # fmt: skip
         widths = {name: own.basis.shape[1] for name, own in self._scalings.items()}
-        model = new_model(config, roles, widths, next(iter(movies.values())).recipe)
+        recipe = next(iter(movies.values())).recipe
+        with torch.device("meta"):  # a model that does not fit is never made
+            parameters = sum(p.numel() for p in new_model(config, roles, widths, recipe).parameters())
         windows = min(config.batch_size, self._train.count())
-        check_memory(config, widths, sum(p.numel() for p in model.parameters()), windows, self._train.most_rows())
+        check_memory(config, widths, parameters, windows, self._train.most_rows())
+        model = new_model(config, roles, widths, recipe)
         self._sums = _Sums()
         self._lines: list[dict[str, Any]] = []
         validation = Validation(self._judge, lambda losses: losses["loss"], config.patience) if held else None
