@@ -20,8 +20,8 @@ class HeadConfig:
     they are unless ``train_projections``, which takes more labels than there usually are. Where the encoder is drawn
     anew, ``components`` gives the principal directions that a modality keeps, and ``position_std`` the spread of the
     position embeddings: small ones make a model slow to learn which row is the neighbour. ``positive_weight`` weighs
-    boundaries, ``length`` is the number of shots of a training window (0: the encoder's own), ``examples`` the most runs
-    of shots of an epoch of the heads that need no labels (0: all).
+    boundaries, ``length`` is the number of shots of a training window (0: the encoder's own), ``examples`` the most
+    runs of shots of an epoch of the heads that need no labels (0: all).
     ``validation_share`` of the films, chosen by name, validate where no others do.
     """
 
