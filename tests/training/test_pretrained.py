@@ -81,13 +81,10 @@ def test_a_scene_model_learns_from_the_embeddings(run: Run, labelled: Path, tmp_
     digest = load_checkpoint(tmp_path / "run/encoder.safetensors").content_sha256()[:12]
     assert {m.name: m.feature_size for m in checkpoint.config.modalities} == {"embedding": 16, "video": 12}
     assert checkpoint.config.recipe == f"embedding/{digest}"
-    code, _, err = run(
-        "embed", labelled, "-c", tmp_path / "run" / "encoder.safetensors", "-o", tmp_path / "e", "--keep", "video"
-    )
+    encoder, made = tmp_path / "run" / "encoder.safetensors", tmp_path / "embeddings"
+    code, _, err = run("embed", labelled, "-c", encoder, "-o", made, "--keep", "video")
     assert code == 0, err
-    code, scored, err = run(
-        "eval", "scene", tmp_path / "e", "--checkpoint", model, "--fold", "0", "--folds", "2", "--json"
-    )
+    code, scored, err = run("eval", "scene", made, "--checkpoint", model, "--fold", "0", "--folds", "2", "--json")
     assert code == 0, err
     assert json.loads(scored)["ap"] == pytest.approx(json.loads(out)["ap"], abs=2e-3)
     assert load_features(made / "film1.npz").recipe == f"embedding/{digest}"

@@ -59,13 +59,9 @@ def scene(
     settings = SceneConfig() if config is None else SceneConfig.read(config)
     if seed is not None:
         settings = dataclasses.replace(settings, seed=seed)
-    movies = labelled_files(folder)
+    movies = _embedded(labelled_files(folder), features_from, keep, threads)
     if threads:
         torch.set_num_threads(threads)
-    if keep and features_from is None:
-        raise FeatureError("--keep: expected --features-from beside it")
-    if features_from is not None:
-        movies = _embedded(movies, features_from, [name.strip() for name in keep.split(",") if name.strip()], threads)
 
     def report(part: int | None, epoch: SceneEpoch) -> None:
         console.print(("all movies: " if part is None else "") + _line(epoch, settings.epochs, part is not None))
@@ -77,10 +73,9 @@ def scene(
         )
         checkpoint, figures = runs.all_movies() if all_movies else runs.one_fold(fold)
     chosen = "--all-movies" if all_movies else f"--fold {fold}"
+    chosen += (" --features-from RUN" if features_from else "") + (f" --keep {keep}" if keep else "")
     training = {
-        "command": f"megaseg train scene FEATURES -o {output.name} --config CONFIG {chosen} --folds {folds}"
-        + (" --features-from RUN" if features_from else "")
-        + (f" --keep {keep}" if keep else ""),
+        "command": f"megaseg train scene FEATURES -o {output.name} --config CONFIG {chosen} --folds {folds}",
         "config": dataclasses.asdict(settings),
         "split": f"by movie, SHA-256 of the name modulo {folds}",
         "data": {"recipe": checkpoint.config.recipe, "movies": list(movies)},
@@ -95,17 +90,22 @@ def scene(
         console.print(f"{output}: validation AP {validation['ap']:.4f}, F1 {validation['f1']:.4f}")
 
 
-def _embedded(movies: dict[str, Features], run: Path, keep: list[str], threads: int) -> dict[str, Features]:
-    """Movies as an encoder, perhaps that of a pretraining run, embeds them."""
+def _embedded(movies: dict[str, Features], run: Path | None, keep: str, threads: int) -> dict[str, Features]:
+    """Movies as an encoder, perhaps that of a pretraining run, embeds them; as they are without one."""
+    if run is None:
+        if keep:
+            raise FeatureError("--keep: expected --features-from beside it")
+        return movies
     encoder = run / ENCODER if run.is_dir() else run
     digest = encoder_sha256(encoder)
     engine = Engine.from_checkpoint(encoder, compute_type="float32", num_threads=threads)
     require_embedding(engine.config)
+    kept = [name.strip() for name in keep.split(",") if name.strip()]
     made = {}
     with progress("Embedding (films)", len(movies)) as bar:
         for name, movie in movies.items():
             with naming(name), named_flags("keep"):
-                made[name] = embedded(engine, movie, digest, keep=keep)
+                made[name] = embedded(engine, movie, digest, keep=kept)
             bar.advance(bar.task_ids[0])
     return made
 

@@ -29,7 +29,7 @@ from megaseg.training.recipes.head.films import Films
 from megaseg.training.recipes.head.protocol import Head, Standard
 from megaseg.training.recipes.head.sources import FineTuned, Frozen, HeadModel, Part, Source, Units, batches
 from megaseg.training.scaling import Scaling, fit_scalings, unscaled
-from megaseg.training.state import StateFile
+from megaseg.training.state import StateFile, content_of
 
 Figures = dict[str, float]
 HeadEpoch = Epoch[Figures]
@@ -107,7 +107,7 @@ def train_head(
     if isinstance(source, Frozen):
         _standardise(model, source.inputs)
     run = _Run(head, HeadModel(model, network if mode.trains_encoder else None), source, parts[1], config)
-    identity = [*(part.names for part in films), (kind.kind, str(mode), encoder.weights_sha256())]
+    identity = [*(part.names for part in films), (kind.kind, str(mode), encoder.weights_sha256(), _content(parts))]
     file = None if watch.state is None else StateFile(watch.state, config, identity)
     trained, history = run.train(file, watch)
     result = without_classes(encoder) if trained.encoder is None else checkpoint_of(trained.encoder)
@@ -159,6 +159,12 @@ def labelled(movies: Mapping[str, Features], labels: Mapping[str, Any] | None) -
 def labels_of(labels: Mapping[str, Any] | None, films: Films) -> Mapping[str, Any] | None:
     """The labels of these films alone."""
     return None if labels is None else {name: labels[name] for name in films.names if name in labels}
+
+
+def _content(parts: Sequence[Part]) -> str:
+    """What tells films of the same names apart: their features, and all labels."""
+    arrays = (array for part in parts for array in (*part.films.values().values(), part.films.labels))
+    return content_of(arrays, repr([part.labels for part in parts]))
 
 
 def figure_of(head: Head, figures: Mapping[str, float]) -> float:
@@ -230,7 +236,7 @@ def _prepared(
         return network, films, {}
     scalings = fit_scalings(films[0].values(), config.components)
     sizes = [dataclasses.replace(m, feature_size=scalings[m.name].basis.shape[1]) for m in own.modalities]
-    network = new_encoder(own.replaced(modalities=tuple(sizes)))
+    network = new_encoder(own.replaced(modalities=tuple(sizes)), config.position_std)
     return network, [part.scaled(scalings) for part in films], scalings
 
 
