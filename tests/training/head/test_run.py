@@ -182,3 +182,23 @@ def test_every_kind_is_found_by_its_name() -> None:
     assert set(HEADS) == set(names)
     with pytest.raises(UnsupportedError, match="head: expected one of boundary, .*, got 'other'"):
         head_of("other")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"head_size": -1}, "head_size must be at least 0, got -1"),
+        ({"head_size": 10**7}, "head_size must be at most 65536"),
+        ({"epochs": 0}, "epochs must be at least 1, got 0"),
+        ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"frozen_batch_size": 0}, "frozen_batch_size must be at least 1"),
+        ({"seed": 2**40}, "seed must be at most"),
+        ({"head_dropout": 1.0}, "head_dropout must be from 0 to less than 1, got 1.0"),
+        ({"learning_rate": 0.0}, "learning_rate must be greater than 0"),
+        ({"learning_rate": float("nan")}, "learning_rate must be greater than 0"),
+        ({"weight_decay": -1.0}, "weight_decay must be at least 0"),
+    ],
+)
+def test_a_bad_config_is_named(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(CheckpointError, match=f"head config: {message}"):
+        HeadConfig(**values)

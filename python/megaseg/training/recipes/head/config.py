@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from megaseg.training.config import read_config
+from megaseg.errors import CheckpointError
+from megaseg.training.config import range_problems, read_config
+
+_WIDEST = 65_536  # of a hidden layer
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +48,28 @@ class HeadConfig:
     validation_share: float = 0.2
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        for problem in self._problems():
+            raise CheckpointError(f"head config: {problem}")
+
     @classmethod
     def read(cls, path: str | Path) -> HeadConfig:
         """Parse a JSON object of any of the fields.
 
         Raises:
-            CheckpointError: an unreadable file, an unknown key or a value of the wrong type.
+            CheckpointError: an unreadable file, an unknown key, a value of the wrong type or one out of range.
         """
         return read_config(cls, path)
+
+    def _problems(self) -> Iterator[str]:
+        yield from range_problems(
+            self,
+            dict.fromkeys(("head_size", "length", "examples", "seed"), 0),
+            ("head_dropout", "warmup", "ema_decay", "validation_share"),
+            ("learning_rate", "gradient_clip", "positive_weight"),
+        )
+        if self.head_size > _WIDEST:
+            yield f"head_size must be at most {_WIDEST}, got {self.head_size}"
+        for name in ("weight_decay", "encoder_share"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                yield f"{name} must be at least 0, got {getattr(self, name)}"

@@ -30,7 +30,7 @@ from megaseg.training.recipes.head.films import Films
 from megaseg.training.recipes.head.protocol import Head, Standard
 from megaseg.training.recipes.head.sources import FineTuned, Frozen, HeadModel, Part, Source, Units, batches
 from megaseg.training.scaling import Scaling, fit_scalings, unscaled
-from megaseg.training.state import StateFile
+from megaseg.training.state import StateFile, content_of
 
 Figures = dict[str, float]
 HeadEpoch = Epoch[Figures]
@@ -111,7 +111,7 @@ def train_head(
     if isinstance(source, Frozen):
         _standardise(model, source.inputs)
     run = _Run(head, HeadModel(model, network if mode.trains_encoder else None), source, parts[1], config)
-    identity = [*(part.names for part in films), (kind.kind, str(mode), encoder.weights_sha256())]
+    identity = [*(part.names for part in films), (kind.kind, str(mode), encoder.weights_sha256(), _content(parts))]
     file = None if watch.state is None else StateFile(watch.state, config, identity)
     trained, history = run.train(file, watch)
     result = without_classes(encoder) if trained.encoder is None else checkpoint_of(trained.encoder)
@@ -163,6 +163,12 @@ def labelled(movies: Mapping[str, Features], labels: Mapping[str, Any] | None) -
 def labels_of(labels: Mapping[str, Any] | None, films: Films) -> Mapping[str, Any] | None:
     """The labels of these films alone."""
     return None if labels is None else {name: labels[name] for name in films.names if name in labels}
+
+
+def _content(parts: Sequence[Part]) -> str:
+    """What tells films of the same names apart: their features, and all labels."""
+    arrays = (array for part in parts for array in (*part.films.values().values(), part.films.labels))
+    return content_of(arrays, repr([part.labels for part in parts]))
 
 
 def figure_of(head: Head, figures: Mapping[str, float]) -> float:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from megaseg.errors import CheckpointError
-from megaseg.training.config import read_config
+from megaseg.training.config import range_problems, read_config
 
 ENCODER = "encoder.safetensors"  # in the folder of a run
 FAMILIES = ("contextualizer", "long_range")
@@ -94,25 +94,16 @@ class PretrainConfig:
             yield f"without must name some of {', '.join(LOSSES)}, got {unknown[0]!r}"
         if not any(map(self.has, LOSSES)) and self.epochs:
             yield f"without must leave a loss to train on, got {', '.join(self.without)}"
-        least = {"epochs": 0, "length": 2, "num_layers": 0, "seed": 0}
-        for own in fields(self):
-            value, floor = getattr(self, own.name), least.get(own.name, 1)
-            if str(own.type) == "int" and value < floor:
-                yield f"{own.name} must be at least {floor}, got {value}"
-        shares = {
-            "dropout": 1,
-            "drop_share": 1,
-            "validation_share": 1,
-            "warmup": 1,
-            "ema_decay": 1,
-            "mask_share": 1 + 1e-9,
-        }
-        for name, end in shares.items():
-            if not 0 <= getattr(self, name) < end:
-                yield f"{name} must be from 0 to {'1' if end > 1 else 'less than 1'}, got {getattr(self, name)}"
-        for name in ("mask_share", "temperature", "tau", "learning_rate", "position_std", "gradient_clip"):
-            if not 0 < getattr(self, name) < float("inf"):
-                yield f"{name} must be greater than 0, got {getattr(self, name)}"
+        yield from range_problems(
+            self,
+            {"epochs": 0, "num_layers": 0, "seed": 0, "length": 2},
+            ("dropout", "drop_share", "validation_share", "warmup", "ema_decay"),
+            ("mask_share", "temperature", "tau", "learning_rate", "position_std", "gradient_clip"),
+        )
+        if self.mask_share > 1:
+            yield f"mask_share must be at most 1, got {self.mask_share}"
+        if not 0 <= self.weight_decay < float("inf"):
+            yield f"weight_decay must be at least 0, got {self.weight_decay}"
 
 
 @dataclass(frozen=True, slots=True)
