@@ -20,10 +20,11 @@ class HeadConfig:
     ``batch_size`` counts examples of a trained encoder, ``frozen_batch_size`` what the head reads of a frozen one (rows
     or examples, by the head), which is embedded once: ``draws`` times where examples are drawn at random.
     ``encoder_share`` is the encoder's learning rate as a share of the head's; the projections of raw features stay as
-    they are unless ``train_projections``, which takes more labels than there usually are. ``components`` gives the
-    principal directions that a modality keeps where the encoder is drawn anew. ``positive_weight`` weighs boundaries,
-    ``length`` is the number of shots of a training window (0: the encoder's own), ``examples`` the most runs of shots
-    of an epoch of the heads that need no labels (0: all).
+    they are unless ``train_projections``, which takes more labels than there usually are. Where the encoder is drawn
+    anew, ``components`` gives the principal directions that a modality keeps, and ``position_std`` the spread of the
+    position embeddings: small ones make a model slow to learn which row is the neighbour. ``positive_weight`` weighs
+    boundaries, ``length`` is the number of shots of a training window (0: the encoder's own), ``examples`` the most
+    runs of shots of an epoch of the heads that need no labels (0: all).
     ``validation_share`` of the films, chosen by name, validate where no others do.
     """
 
@@ -45,6 +46,7 @@ class HeadConfig:
     length: int = 0
     examples: int = 0
     components: Mapping[str, int] = field(default_factory=dict)
+    position_std: float = 0.5
     validation_share: float = 0.2
     seed: int = 0
 

@@ -240,7 +240,7 @@ def _prepared(
         return network, films, {}
     scalings = fit_scalings(films[0].values(), config.components)
     sizes = [dataclasses.replace(m, feature_size=scalings[m.name].basis.shape[1]) for m in own.modalities]
-    network = new_encoder(own.replaced(modalities=tuple(sizes)))
+    network = new_encoder(own.replaced(modalities=tuple(sizes)), config.position_std)
     return network, [part.scaled(scalings) for part in films], scalings
 
 

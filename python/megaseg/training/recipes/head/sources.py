@@ -114,8 +114,8 @@ class FineTuned:
         self.count = len(self._examples)  # to within a few of other epochs
 
     def items(self, epoch: int, chosen: Tensor) -> Examples:
-        """Examples of an epoch."""
-        return self._of(epoch)[chosen[chosen < len(self._of(epoch))]]
+        """Examples of an epoch; one that has fewer than the first gives some twice."""
+        return self._of(epoch)[chosen % len(self._of(epoch))]
 
     def units(self, model: HeadModel, items: Examples) -> Units:
         """Examples as the encoder embeds them now."""
