@@ -12,7 +12,6 @@ from rich.table import Table
 
 from megaseg.cli.console import (
     BackendOption,
-    CheckpointOption,
     ComputeTypeOption,
     DeviceOption,
     JsonOption,
@@ -47,7 +46,9 @@ def embed(
     inputs: Annotated[
         list[str], typer.Argument(help="Feature files, films, screenplays, folders of them, or - (stdin).")
     ],
-    checkpoint: CheckpointOption,
+    checkpoint: Annotated[
+        str, typer.Option("--checkpoint", "-c", help="Checkpoint of an encoder, or the folder of its pretraining.")
+    ],
     output_path: Annotated[Path, typer.Option("--output", "-o", help="A .npz file for one movie, or a folder.")],
     keep: Annotated[
         str | None, typer.Option("--keep", help="Modalities of the input to copy along, several with commas.")
