@@ -25,7 +25,9 @@ class HeadConfig:
     position embeddings: small ones make a model slow to learn which row is the neighbour. ``positive_weight`` weighs
     boundaries, ``length`` is the number of shots of a training window (0: the encoder's own), ``examples`` the most
     runs of shots of an epoch of the heads that need no labels (0: all).
-    ``validation_share`` of the films, chosen by name, validate where no others do.
+    ``validation_share`` of the films, chosen by name, validate where no others do. ``likeness`` makes the heads
+    that choose an arrangement of shots compare nothing but their likeness, in so many blocks of columns (0: they read
+    the embeddings themselves).
     """
 
     head_size: int = 0
@@ -48,6 +50,7 @@ class HeadConfig:
     components: Mapping[str, int] = field(default_factory=dict)
     position_std: float = 0.5
     validation_share: float = 0.2
+    likeness: int = 0
     seed: int = 0
 
     def __post_init__(self) -> None:
