@@ -69,7 +69,7 @@ class HeadConfig:
     def _problems(self) -> Iterator[str]:
         yield from range_problems(
             self,
-            dict.fromkeys(("head_size", "length", "examples", "seed"), 0),
+            dict.fromkeys(("head_size", "length", "examples", "likeness", "seed"), 0),
             ("head_dropout", "warmup", "ema_decay", "validation_share"),
             ("learning_rate", "gradient_clip", "positive_weight"),
         )
