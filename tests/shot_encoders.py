@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -45,6 +46,23 @@ def film(config: Config, shots: int, seed: int = 0, *, tokens: int | None = None
         shape = rows[modality.name], modality.feature_size
         found[modality.name] = rng.standard_normal(shape).astype(np.float32)
     return found
+
+
+def parts(movie: dict[str, np.ndarray], rng: np.random.Generator, most: int) -> list[dict[str, np.ndarray]]:
+    """The movie cut into pushes of random sizes, tokens with their shots, which are counted from the push's first."""
+    shots, cuts = len(movie["video"]), [0]
+    while cuts[-1] < shots:
+        cuts.append(min(shots, cuts[-1] + int(rng.integers(1, most))))
+    return [part(movie, a, b) for a, b in itertools.pairwise(cuts)]
+
+
+def part(movie: dict[str, np.ndarray], begin: int, end: int) -> dict[str, np.ndarray]:
+    own = {}
+    for name, rows in movie.items():
+        ids = movie.get(f"{name.removesuffix('.shots')}.shots")
+        within = slice(begin, end) if ids is None else (ids >= begin) & (ids < end)
+        own[name] = rows[within] - begin if name.endswith(".shots") else rows[within]
+    return own
 
 
 def windows(config: Config, movie: Mapping[str, np.ndarray]) -> Iterator[tuple[int, dict[str, np.ndarray]]]:

@@ -178,6 +178,18 @@ def _check_header(text: bytes) -> None:
 
 def save_features(path: str | os.PathLike[str], features: Features) -> None:
     """Write a compressed ``.npz`` that ``load_features`` reads back, whole or not at all."""
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, **_arrays(features))
+
+
+def feature_bytes(features: Features) -> bytes:
+    """The bytes of a compressed ``.npz`` that ``read_features`` reads back."""
+    file = io.BytesIO()
+    np.savez_compressed(file, **_arrays(features))
+    return file.getvalue()
+
+
+def _arrays(features: Features) -> dict[str, Any]:
     arrays: dict[str, Any] = dict(features.modalities)
     arrays |= {name + SUFFIX: shots for name, shots in features.token_shots.items()}
     if features.times is not None and features.time_base is not None:
@@ -189,5 +201,4 @@ def save_features(path: str | os.PathLike[str], features: Features) -> None:
         arrays["words"] = features.words
     if features.recipe is not None:
         arrays["recipe"] = np.array(features.recipe)
-    with atomic_write(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, **arrays)
+    return arrays

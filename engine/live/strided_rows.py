@@ -90,7 +90,7 @@ class StridedRows:
 
     def needed_from(self, row: int) -> int:
         """First shot that a stream which has given the rows before ``row`` sees again when it goes on."""
-        return min(self.needed, self._needed(self._window_of(row)))
+        return self._needed(self._window_of(row))
 
     def _window_of(self, row: int) -> int:
         """The first window that may give a row, wherever the movie ends."""

@@ -1,4 +1,4 @@
-"""``Segmenter``: a callable class for Ray Data's ``map_batches``, one engine an actor."""
+"""``Segmenter`` and ``Embedder``: callable classes for Ray Data's ``map_batches``, one engine an actor."""
 
 from __future__ import annotations
 
@@ -13,20 +13,66 @@ from typing import Any
 import numpy as np
 
 from megaseg.catalog.storage import read_source
+from megaseg.engine.inputs.feature_files import feature_bytes
 from megaseg.engine.inputs.features import RESERVED, Features
+from megaseg.engine.inputs.tokens import SUFFIX
+from megaseg.engine.model.config import ModelConfig
 from megaseg.engine.results.segmentation import Segmentation
 from megaseg.errors import FeatureError
 from megaseg.features.screenplay.files import parse_screenplay
 from megaseg.features.screenplay.screenplay import Screenplay
+from megaseg.pipelines import embedding
 from megaseg.pipelines.pipeline import Pipeline
 from megaseg.pipelines.sources import Source
 from megaseg.report.text import visible
 
 _log = logging.getLogger(__name__)
+Movie = Features | Source | Exception  # of a title, or why it has none
 READERS = 8  # files of one batch that are read at once: storage answers late, and decompression lets others run
 
 
-class Segmenter:
+class _Titles:
+    """The movies of batches of titles, from files, text or arrays."""
+
+    def __init__(self, column: str, text_column: str, configs: Sequence[ModelConfig]) -> None:
+        self._column, self._text_column = column, text_column
+        modalities = {modality.name for config in configs for modality in config.modalities}
+        self._features = modalities | {name + SUFFIX for name in modalities} | set(RESERVED)
+
+    def movies(self, batch: Mapping[str, Any]) -> tuple[dict[str, Any], list[Movie]]:
+        """The columns that are neither text nor features, and the movie of each row, or why there is none.
+
+        Raises:
+            FeatureError: a batch without a column of movies.
+        """
+        sources = {self._text_column, *self._features}
+        others = {name: column for name, column in batch.items() if name not in sources}
+        if self._column not in batch and len(others) == len(batch):
+            raise FeatureError(
+                f"batch: expected a column {self._column!r} of files, {self._text_column!r} of text, or one a modality "
+                f"of arrays, got {list(batch)}"
+            )
+        rows = range(len(next(iter(batch.values()))))
+        with ThreadPoolExecutor(READERS) as readers:
+            return others, list(readers.map(lambda row: _attempt(partial(self._read, batch, row)), rows))
+
+    def _read(self, batch: Mapping[str, Any], row: int) -> Features | Source:
+        """The movie of a row; what a user should hear of how a screenplay was read is logged."""
+        source = self._open(batch, row)
+        for remark in source.remarks if isinstance(source, Screenplay) else ():
+            _log.warning("%s", visible(remark))
+        return source
+
+    def _open(self, batch: Mapping[str, Any], row: int) -> Features | Source:
+        if self._column in batch:
+            return read_source(os.fspath(batch[self._column][row]))
+        if self._text_column in batch:
+            return parse_screenplay(batch[self._text_column][row], self._text_column)
+        values = {name: batch[name][row] for name in self._features if name in batch}
+        return Features.from_mapping({name: value for name, value in values.items() if value is not None})
+
+
+class Segmenter(_Titles):
     """Segments batches of titles: one pipeline for each actor of ``map_batches``.
 
     >>> titles = ray.data.read_parquet("titles.parquet")
@@ -62,9 +108,7 @@ class Segmenter:
         names = [checkpoint] if isinstance(checkpoint, (str, os.PathLike)) else list(checkpoint)
         threads = _own_cpus() if num_threads is None else num_threads
         self._pipeline = Pipeline.from_checkpoints(names, num_threads=threads, **options)
-        self._column, self._text_column = column, text_column
-        configs = [engine.config for engine in self._pipeline.engines]
-        self._features = {modality.name for config in configs for modality in config.modalities} | set(RESERVED)
+        super().__init__(column, text_column, [engine.config for engine in self._pipeline.engines])
         self._decision = dict(decision or {})
         self._pipeline.options(self._decision)  # refused here, not by every title
 
@@ -74,37 +118,13 @@ class Segmenter:
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """Columns of equal length in, columns out."""
-        sources = {self._text_column, *self._features}
-        others = {name: column for name, column in batch.items() if name not in sources}
-        if self._column not in batch and len(others) == len(batch):
-            raise FeatureError(
-                f"batch: expected a column {self._column!r} of files, {self._text_column!r} of text, or one a modality "
-                f"of arrays, got {list(batch)}"
-            )
-        rows = range(len(next(iter(batch.values()))))
-        with ThreadPoolExecutor(READERS) as readers:
-            movies = list(readers.map(lambda row: _attempt(partial(self._read, batch, row)), rows))
+        others, movies = self.movies(batch)
         results = self._segment(movies)
         texts = [None if isinstance(result, Exception) else result.to_json() for result in results]
         errors = [_reason(result) if isinstance(result, Exception) else None for result in results]
         return {**others, "result": np.array(texts, object), "error": np.array(errors, object)}
 
-    def _read(self, batch: Mapping[str, Any], row: int) -> Features | Source:
-        """The movie of a row; what a user should hear of how a screenplay was read is logged."""
-        source = self._open(batch, row)
-        for remark in source.remarks if isinstance(source, Screenplay) else ():
-            _log.warning("%s", visible(remark))
-        return source
-
-    def _open(self, batch: Mapping[str, Any], row: int) -> Features | Source:
-        if self._column in batch:
-            return read_source(os.fspath(batch[self._column][row]))
-        if self._text_column in batch:
-            return parse_screenplay(batch[self._text_column][row], self._text_column)
-        values = {name: batch[name][row] for name in self._features if name in batch}
-        return Features.from_mapping({name: value for name, value in values.items() if value is not None})
-
-    def _segment(self, movies: list[Features | Source | Exception]) -> list[Segmentation | Exception]:
+    def _segment(self, movies: list[Movie]) -> list[Segmentation | Exception]:
         """A result or a reason for each; features run together, other sources one by one."""
         features = [movie for movie in movies if isinstance(movie, Features)]
         found = _attempt(partial(self._pipeline.segment_many, features, **self._decision)) if features else []
@@ -119,6 +139,51 @@ class Segmenter:
     def _alone(self, movie: Features | Source) -> Segmentation | Exception:
         found: Segmentation | Exception = _attempt(partial(self._pipeline.segment, movie, **self._decision))
         return found
+
+
+class Embedder(_Titles):
+    """Embeds batches of titles: one encoder of shots for each actor of ``map_batches``.
+
+    Rows in: as of ``Segmenter``. Rows out: the columns that are neither text nor features, and ``result`` (the bytes of
+    a feature file as ``megaseg embed`` writes it, for ``read_features``) or ``error``, the other being empty.
+    """
+
+    def __init__(
+        self,
+        checkpoint: str | os.PathLike[str],
+        *,
+        column: str = "path",
+        text_column: str = "screenplay",
+        num_threads: int | None = None,
+        **options: Any,
+    ) -> None:
+        """Load the encoder; ``options`` are those of ``pipelines.embedding.Embedder``, threads as of ``Segmenter``.
+
+        Raises:
+            CheckpointError, UnsupportedError, ResourceLimitError: as ``pipelines.embedding.Embedder``.
+        """
+        threads = _own_cpus() if num_threads is None else num_threads
+        self._embedder = embedding.Embedder(checkpoint, num_threads=threads, **options)
+        super().__init__(column, text_column, [self._embedder.engine.config])
+
+    def describe(self) -> list[dict[str, Any]]:
+        """``Engine.describe`` of the encoder, with its model's ``recipe``."""
+        engine = self._embedder.engine
+        return [{**engine.describe(), "recipe": engine.config.recipe}]
+
+    def __call__(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """Columns of equal length in, columns out."""
+        others, movies = self.movies(batch)
+        results = [movie if isinstance(movie, Exception) else _attempt(partial(self._file, movie)) for movie in movies]
+        files = [None if isinstance(result, Exception) else result for result in results]
+        errors = [_reason(result) if isinstance(result, Exception) else None for result in results]
+        return {**others, "result": np.array(files, object), "error": np.array(errors, object)}
+
+    def _file(self, movie: Features | Source) -> bytes:
+        made = self._embedder.embed(movie)
+        for remark in made.remarks:
+            _log.warning("%s", visible(remark))
+        return feature_bytes(made.features)
 
 
 def _attempt(work: Callable[[], Any]) -> Any:

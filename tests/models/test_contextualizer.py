@@ -13,8 +13,6 @@ from support import random_checkpoint, small_config
 torch = pytest.importorskip("torch")
 
 from megaseg import Engine, models  # noqa: E402
-from megaseg.engine.backends.native.backend import NativeBackend  # noqa: E402
-from megaseg.engine.backends.native.extension import extension  # noqa: E402
 from megaseg.engine.model.config import ModelConfig  # noqa: E402
 from megaseg.errors import CheckpointError, FeatureError, UnsupportedError  # noqa: E402
 from megaseg.models import contextualizer as twin  # noqa: E402
@@ -50,19 +48,6 @@ def test_graph_is_the_twin(changes: dict[str, Any], names: str, passes: bool) ->
         assert found.keys() == want.keys()
         for name, rows in found.items():
             assert np.abs(rows - want[name]).max() < 1e-9
-
-
-@pytest.mark.parametrize("target", extension().available_targets())
-def test_native_on_every_target(target: str) -> None:
-    checkpoint = random_checkpoint(contextualizer(**SCENE))
-    movies = [film(checkpoint.config, shots) for shots in LENGTHS]
-    tolerances = {"float32": 2e-5, "bfloat16": 0.05, "int8": 0.1}
-    for compute_type in extension().compute_types(target):
-        backend = NativeBackend.from_checkpoint(checkpoint, compute_type=compute_type, target=target)
-        engine = Engine(checkpoint.config, backend)
-        for movie in movies:
-            for name, want in expected(checkpoint, movie).items():
-                assert np.abs(engine.outputs(movie)[name] - want).max() < tolerances[compute_type]
 
 
 def test_onnx() -> None:

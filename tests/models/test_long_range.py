@@ -12,8 +12,6 @@ from support import random_checkpoint, small_config
 torch = pytest.importorskip("torch")
 
 from megaseg import Engine, models  # noqa: E402
-from megaseg.engine.backends.native.backend import NativeBackend  # noqa: E402
-from megaseg.engine.backends.native.extension import extension  # noqa: E402
 from megaseg.engine.backends.torch.backend import TorchBackend  # noqa: E402
 from megaseg.engine.model.config import ModelConfig  # noqa: E402
 from megaseg.errors import CheckpointError  # noqa: E402
@@ -55,21 +53,6 @@ def test_graph_is_the_twin(names: str, changes: dict[str, Any], passes: bool) ->
         assert found.keys() == want.keys()
         for name, rows in found.items():
             assert np.abs(rows - want[name]).max() < 1e-9, name
-
-
-@pytest.mark.parametrize("target", extension().available_targets())
-@pytest.mark.parametrize("names", [ALL, SOUND, TEXT])
-def test_native_on_every_target(target: str, names: str) -> None:
-    checkpoint = random_checkpoint(long_range(names, **SCENE))
-    movies = [film(checkpoint.config, shots) for shots in LENGTHS]
-    tolerances = {"float32": 2e-5, "bfloat16": 0.05, "int8": 0.1}
-    for compute_type in extension().compute_types(target):
-        backend = NativeBackend.from_checkpoint(checkpoint, compute_type=compute_type, target=target)
-        engine = Engine(checkpoint.config, backend)
-        for movie in movies:
-            found = engine.outputs(movie)
-            for name, want in expected(checkpoint, movie).items():
-                assert np.abs(found[name] - want).max() < tolerances[compute_type], (name, compute_type)
 
 
 @pytest.mark.parametrize("names", [ALL, TEXT])

@@ -150,7 +150,7 @@ def test_what_is_wrong_with_a_request_is_said(service: Service, client: Any) -> 
     bad("NOT_FOUND", r"version of model 'scene'", model_version="3")
     bad("INVALID_ARGUMENT", r"inputs: expected clip, audio", {"clip": good["clip"]})
     bad("INVALID_ARGUMENT", r"clip: expected FP32 \[shots, 13\]", wide)
-    bad("INVALID_ARGUMENT", r"input clip: expected datatype FP32, INT64, BOOL, FP16, BF16, got 'INT32'", integers)
+    bad("INVALID_ARGUMENT", r"clip: expected FP32 \[shots, 13\], got int32", integers)
     bad("INVALID_ARGUMENT", r"clip: expected finite values, got NaN or Inf at shot 0", broken)
     bad("INVALID_ARGUMENT", r"same number of shots", shorter)
     bad("INVALID_ARGUMENT", r"outputs: expected some of", outputs=[InferRequestedOutput("logits")])

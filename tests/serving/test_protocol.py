@@ -142,7 +142,7 @@ def test_what_is_wrong_with_a_request_is_said() -> None:
     refused(lambda r: setattr(r.inputs[1], "name", "clip"), r"each name once, got clip twice")
     refused(
         lambda r: setattr(r.inputs[0], "datatype", "BYTES"),
-        r"input clip: expected datatype FP32, INT64, BOOL, FP16, BF16, got 'BYTES'",
+        r"input clip: expected datatype FP32, INT32, INT64, BOOL, FP16, BF16, got 'BYTES'",
     )
     refused(lambda r: r.inputs[0].shape.append(-1), r"input clip: expected a shape of sizes from 0")
     refused(lambda r: r.inputs[0].shape.append(2**62), r"input clip: expected \d+ bytes for FP32 .*, got 24")

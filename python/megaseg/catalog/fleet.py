@@ -9,9 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from megaseg.catalog.workers import Batch, Outcome, segment_batch
+from megaseg.catalog.workers import Batch, Outcome, hand_of, outcomes_of
 from megaseg.errors import ResourceLimitError, UnsupportedError
-from megaseg.ray import Segmenter
 
 QUEUED = 2  # batches that a worker has at hand, so that it never waits for the driver
 DEATHS = 3  # workers that die while they run one title, before the title is taken for the cause
@@ -21,14 +20,14 @@ _log = logging.getLogger(__name__)
 
 
 class _Actor:
-    """The actor of a worker. A call, not the constructor, makes the segmenter, so that errors keep their types."""
+    """The actor of a worker. A call, not the constructor, loads the models, so that errors keep their types."""
 
     def start(self, options: Mapping[str, Any]) -> list[dict[str, Any]]:
-        self._segmenter = Segmenter(**options)
-        return self._segmenter.describe()
+        self._hand = hand_of(options)
+        return self._hand.describe()
 
     def run(self, batch: Batch) -> list[Outcome]:
-        return segment_batch(self._segmenter, batch)
+        return outcomes_of(self._hand, batch)
 
 
 @dataclass(eq=False)
@@ -54,13 +53,13 @@ class Fleet:
         Args:
             address: ``local`` starts a cluster on this machine; ``auto``, ``host:port`` and ``ray://host:port`` join
                 one that runs.
-            options: of ``Segmenter``.
+            options: of ``hand_of``.
             workers: how many; 0 is as many as the cluster has room for.
             cpus: of each worker, which runs as many threads; gpus: of each worker.
 
         Raises:
             UnsupportedError: no Ray, or no cluster at the address.
-            MegasegError: as ``Segmenter``, in a worker.
+            MegasegError: as ``hand_of``, in a worker.
             ResourceLimitError: worker after worker dies as it starts.
         """
         self._ray, self._owned = _connected(address)

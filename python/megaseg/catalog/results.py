@@ -1,4 +1,4 @@
-"""The folder of results: one JSON file a title, which alone says what is done, and a manifest of failures."""
+"""The folder of results: one file a title, which alone says what is done, and a manifest of failures."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from megaseg.engine.inputs.files import atomic_write, locked
 from megaseg.errors import FeatureError, OverloadedError
 
 FORMAT = "megaseg.catalog/1"
-_LEFT = re.compile(r"\..+\.json\..{8}\.json")  # by atomic_write in a process that was killed
+JSON, FEATURES = ".json", ".npz"  # suffixes of results, and of embeddings
+_LEFT = re.compile(r"\..+\.(json|npz)\..{8}\.\1")  # by atomic_write in a process that was killed
 
 
 class Results:
@@ -23,20 +24,20 @@ class Results:
     A result is there whole or not at all. Made by ``opened``; one process writes, and counts each title once.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, suffix: str = JSON) -> None:
+        self.folder, self.suffix = folder, suffix
         self.manifest = folder / "failures.jsonl"
-        self.done = set(_scan(str(folder), ""))
+        self.done = set(_scan(str(folder), suffix))
         self.failures = {title: entry for title, entry in _read_manifest(self.manifest) if title not in self.done}
         self._folders: set[Path] = set()
 
     @classmethod
     @contextmanager
-    def opened(cls, folder: Path, settings: Mapping[str, Any]) -> Iterator[Results]:
-        """The folder for one run, new or left by an earlier run with the same settings.
+    def opened(cls, folder: Path, settings: Mapping[str, Any], suffix: str = JSON) -> Iterator[Results]:
+        """The folder for one run, new or left by an earlier run with the same settings; ``suffix`` is of the results.
 
         Raises:
-            FeatureError: an earlier run with other settings, or a folder of other JSON files.
+            FeatureError: an earlier run with other settings, or a folder of other files of the suffix.
             OverloadedError: another run writes to it now.
         """
         folder.mkdir(parents=True, exist_ok=True)
@@ -45,20 +46,20 @@ class Results:
                 stack.enter_context(locked(folder, wait=0))
             except BlockingIOError as error:
                 raise OverloadedError(f"{folder}: another megaseg catalog writes there now") from error
-            _settle(folder, settings)
-            results = cls(folder)
+            _settle(folder, settings, suffix)
+            results = cls(folder, suffix)
             results.write_manifest()
             stack.callback(results.write_manifest)
             yield results
 
-    def keep(self, title: str, result: str) -> None:
-        """Write a title's result, JSON text."""
-        target = self.folder / f"{title}.json"
+    def keep(self, title: str, result: str | bytes) -> None:
+        """Write a title's result: JSON text, or the bytes of a feature file."""
+        target = self.folder / f"{title}{self.suffix}"
         if target.parent not in self._folders:
             target.parent.mkdir(parents=True, exist_ok=True)
             self._folders.add(target.parent)
         with atomic_write(target) as temporary:
-            temporary.write_text(result + "\n", encoding="utf-8")
+            temporary.write_bytes(result if isinstance(result, bytes) else f"{result}\n".encode())
         self.done.add(title)
         self.failures.pop(title, None)
 
@@ -78,16 +79,16 @@ def _line(entry: Mapping[str, str]) -> bytes:
     return json.dumps(entry).encode() + b"\n"
 
 
-def _scan(folder: str, prefix: str) -> Iterator[str]:
+def _scan(folder: str, suffix: str, prefix: str = "") -> Iterator[str]:
     """Titles that have a result: one listing a folder, and no look at any file."""
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
-                yield from _scan(entry.path, f"{prefix}{entry.name}/")
+                yield from _scan(entry.path, suffix, f"{prefix}{entry.name}/")
             elif _LEFT.fullmatch(entry.name):
                 os.unlink(entry.path)
-            elif entry.name.endswith(".json") and (prefix or entry.name != "catalog.json"):
-                yield prefix + entry.name.removesuffix(".json")
+            elif entry.name.endswith(suffix) and (prefix or entry.name != "catalog.json"):
+                yield prefix + entry.name.removesuffix(suffix)
 
 
 def _read_manifest(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
@@ -106,12 +107,13 @@ def _told(value: Any) -> str:
     return re.sub(r'"([0-9a-f]{12})[0-9a-f]{52}"', r"SHA-256 \1...", json.dumps(value, ensure_ascii=False))
 
 
-def _settle(folder: Path, settings: Mapping[str, Any]) -> None:
+def _settle(folder: Path, settings: Mapping[str, Any], suffix: str) -> None:
     """Write a new run's settings, or check a resumed run against those written."""
     path = folder / "catalog.json"
     if not path.is_file():
-        if next(_scan(str(folder), ""), None) is not None:
-            raise FeatureError(f"{folder}: expected a new folder, or one of megaseg catalog, got other JSON files")
+        if next(_scan(str(folder), suffix), None) is not None:
+            kind = "JSON" if suffix == JSON else suffix
+            raise FeatureError(f"{folder}: expected a new folder, or one of megaseg catalog, got other {kind} files")
         with atomic_write(path) as temporary:
             temporary.write_text(json.dumps({"format": FORMAT, **settings}, indent=1) + "\n", encoding="utf-8")
         return

@@ -1,26 +1,26 @@
-"""Who segments the titles: this process, or (``fleet.py``) workers on a Ray cluster."""
+"""Who segments or embeds the titles: this process, or (``fleet.py``) workers on a Ray cluster."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from megaseg.ray import Segmenter
+from megaseg.ray import Embedder, Segmenter
 
 Batch = Sequence[tuple[str, str]]  # titles with their paths
 
 
 class Outcome(NamedTuple):
-    """One title's result as JSON text, or the reason why there is none."""
+    """One title's result, JSON text or the bytes of a feature file, or the reason why there is none."""
 
     title: str
     path: str
-    result: str | None
+    result: str | bytes | None
     error: str | None
 
 
 class Workers(Protocol):
-    """``descriptions`` are those of ``Segmenter.describe``."""
+    """``descriptions`` are those of ``Segmenter.describe`` or ``Embedder.describe``."""
 
     descriptions: list[dict[str, Any]]
 
@@ -29,21 +29,31 @@ class Workers(Protocol):
 
 
 class LocalWorkers:
-    """Workers that are this process; ``options`` and errors are those of ``Segmenter``."""
+    """Workers that are this process; ``options`` and errors are those of ``hand_of``."""
 
     def __init__(self, options: Mapping[str, Any]) -> None:
-        self._segmenter = Segmenter(**options)
-        self.descriptions = self._segmenter.describe()
+        self._hand = hand_of(options)
+        self.descriptions = self._hand.describe()
 
     def run(self, batches: Iterator[Batch]) -> Iterator[Outcome]:
         """One outcome a title, in order."""
         for batch in batches:
-            yield from segment_batch(self._segmenter, batch)
+            yield from outcomes_of(self._hand, batch)
 
 
-def segment_batch(segmenter: Segmenter, batch: Batch) -> list[Outcome]:
+def hand_of(options: Mapping[str, Any]) -> Segmenter | Embedder:
+    """What does the work: a ``Segmenter`` of its options, or an ``Embedder`` of its own where ``embed`` is true.
+
+    Raises:
+        CheckpointError, UnsupportedError, ResourceLimitError, FeatureError: as these do.
+    """
+    own = {name: value for name, value in options.items() if name != "embed"}
+    return Embedder(**own) if options.get("embed") else Segmenter(**own)
+
+
+def outcomes_of(hand: Segmenter | Embedder, batch: Batch) -> list[Outcome]:
     """One outcome a title of a batch."""
-    rows = segmenter({"path": [path for _, path in batch]})
+    rows = hand({"path": [path for _, path in batch]})
     return [
         Outcome(title, path, result, error)
         for (title, path), result, error in zip(batch, rows["result"], rows["error"], strict=True)

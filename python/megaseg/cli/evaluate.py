@@ -21,6 +21,7 @@ from megaseg.cli.console import (
 from megaseg.cli.evaluate_act import act
 from megaseg.cli.evaluate_head import head
 from megaseg.cli.evaluate_in_time import scenes_in_time
+from megaseg.cli.evaluate_retrieval import retrieval
 from megaseg.engine.engine import Engine
 from megaseg.errors import FeatureError
 from megaseg.evaluation.baselines import baselines
@@ -31,6 +32,7 @@ from megaseg.evaluation.split import labelled_files, select_fold
 app = typer.Typer(help="Score a checkpoint on labelled features, or boundaries of a film.", no_args_is_help=True)
 app.command("act")(act)
 app.command("head")(head)
+app.command("retrieval")(retrieval)
 app.command("scenes-in-time")(scenes_in_time)
 _COLUMNS = ("ap", "map", "f1", "f1_at_half", "miou")
 

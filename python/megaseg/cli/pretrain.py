@@ -94,8 +94,8 @@ def _pretrain(
     try:
         import torch
 
-        from megaseg.training.recipes.pretrain.config import config_of
-        from megaseg.training.recipes.pretrain.run import ENCODER, pretrain
+        from megaseg.training.recipes.pretrain.config import ENCODER, config_of
+        from megaseg.training.recipes.pretrain.run import pretrain
     except ImportError as error:
         raise UnsupportedError(f"training needs {error.name}: pip install 'megaseg[train]'") from error
     settings = config_of(family)() if config is None else config_of(family).read(config)
@@ -111,7 +111,8 @@ def _pretrain(
     def report(line: dict[str, Any]) -> None:
         console.print(_line(line, settings.epochs), soft_wrap=True)
 
-    with progress("Pretraining (windows)", windows) as bar, named_flags("video", "audio", "language", "batch_size"):
+    roles = ("video", "audio", "language") if family == "long_range" else ()
+    with progress("Pretraining (windows)", windows) as bar, named_flags(*roles, "batch_size"):
         notes = {"command": f"megaseg pretrain {family.replace('_', '-')} FILMS -o {output.name} --config CONFIG"}
         made = pretrain(movies, settings, output, report, lambda count: bar.advance(bar.task_ids[0], count), notes)
     training = jsonlib.loads(made.metadata["training"])

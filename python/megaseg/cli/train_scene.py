@@ -9,10 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from megaseg.cli.console import JsonOption, console, print_json, progress, require_file
+from megaseg.cli.console import JsonOption, console, named_flags, print_json, progress, require_file
+from megaseg.engine.engine import Engine
+from megaseg.engine.inputs.features import Features
 from megaseg.engine.model.checkpoint import Checkpoint, save_checkpoint
-from megaseg.errors import UnsupportedError
+from megaseg.errors import FeatureError, UnsupportedError
 from megaseg.evaluation.split import labelled_files
+from megaseg.pipelines.embedding import embedded, encoder_sha256, require_embedding
+from megaseg.pipelines.pipeline import naming
+from megaseg.training.recipes.pretrain.config import ENCODER
 
 if TYPE_CHECKING:
     from megaseg.training.recipes.scene.trainer import SceneEpoch
@@ -28,10 +33,16 @@ def scene(
     ] = False,
     folds: Annotated[int, typer.Option(help="Number of folds by movie name.", min=2)] = 5,
     seed: Annotated[int | None, typer.Option(help="Overrides the config's seed.")] = None,
+    features_from: Annotated[
+        Path | None, typer.Option(help="Run of megaseg pretrain, or an encoder: train on its embeddings of the shots.")
+    ] = None,
+    keep: Annotated[str, typer.Option(help="With --features-from: modalities beside the embedding, with commas.")] = "",
     threads: Annotated[int, typer.Option(help="Threads; 0 takes every core.", min=0)] = 0,
     json: JsonOption = False,
 ) -> None:
     """Train MEGA to find scenes, stopping early by AP on the validation movies.
+
+    With --features-from the model reads what an encoder makes of the features, in files of megaseg embed.
 
     With --all-movies each fold validates once; the checkpoint is then trained on all movies for the folds' mean number
     of epochs, with the threshold of highest F1 over all held-out scores. Interrupted, training goes on from
@@ -48,7 +59,7 @@ def scene(
     settings = SceneConfig() if config is None else SceneConfig.read(config)
     if seed is not None:
         settings = dataclasses.replace(settings, seed=seed)
-    movies = labelled_files(folder)
+    movies = _embedded(labelled_files(folder), features_from, keep, threads)
     if threads:
         torch.set_num_threads(threads)
 
@@ -62,6 +73,7 @@ def scene(
         )
         checkpoint, figures = runs.all_movies() if all_movies else runs.one_fold(fold)
     chosen = "--all-movies" if all_movies else f"--fold {fold}"
+    chosen += (" --features-from RUN" if features_from else "") + (f" --keep {keep}" if keep else "")
     training = {
         "command": f"megaseg train scene FEATURES -o {output.name} --config CONFIG {chosen} --folds {folds}",
         "config": dataclasses.asdict(settings),
@@ -76,6 +88,26 @@ def scene(
         print_json({"checkpoint": str(output), **validation})
     else:
         console.print(f"{output}: validation AP {validation['ap']:.4f}, F1 {validation['f1']:.4f}")
+
+
+def _embedded(movies: dict[str, Features], run: Path | None, keep: str, threads: int) -> dict[str, Features]:
+    """Movies as an encoder, perhaps that of a pretraining run, embeds them; as they are without one."""
+    if run is None:
+        if keep:
+            raise FeatureError("--keep: expected --features-from beside it")
+        return movies
+    encoder = run / ENCODER if run.is_dir() else run
+    digest = encoder_sha256(encoder)
+    engine = Engine.from_checkpoint(encoder, compute_type="float32", num_threads=threads)
+    require_embedding(engine.config)
+    kept = [name.strip() for name in keep.split(",") if name.strip()]
+    made = {}
+    with progress("Embedding (films)", len(movies)) as bar:
+        for name, movie in movies.items():
+            with naming(name), named_flags("keep"):
+                made[name] = embedded(engine, movie, digest, keep=kept)
+            bar.advance(bar.task_ids[0])
+    return made
 
 
 def _line(epoch: SceneEpoch, epochs: int, validated: bool) -> str:

@@ -6,6 +6,7 @@ import dataclasses
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,14 @@ from megaseg.features.video.similarity import prepared
 from megaseg.pipelines.pipeline import Extractors, naming
 from megaseg.pipelines.sources import open_source
 
+RUN_ENCODER = "encoder.safetensors"  # in the folder of a pretraining run
 DIGITS = 12  # of the encoder's digest, enough to tell encoders apart
+
+
+def encoder_of(given: str | os.PathLike[str]) -> str:
+    """The checkpoint itself, or that of a pretraining run whose folder is given."""
+    inside = os.path.join(given, RUN_ENCODER)
+    return inside if os.path.isfile(inside) else os.fspath(given)
 
 
 def encoder_sha256(checkpoint: str | os.PathLike[str] | Checkpoint) -> str:
@@ -39,10 +47,24 @@ def encoder_sha256(checkpoint: str | os.PathLike[str] | Checkpoint) -> str:
     """
     if not isinstance(checkpoint, Checkpoint):
         path = resolve_checkpoint(checkpoint)
-        if is_artefact(path) or is_onnx(path) or is_plan(path):
+        if _compiled(path):
             raise UnsupportedError(f"{path}: expected the checkpoint of an encoder, got a compiled model")
         checkpoint = load_checkpoint(path)
     return checkpoint.content_sha256()
+
+
+def is_encoder(checkpoint: str | os.PathLike[str]) -> bool:
+    """Whether a file, or a shipped name, is the checkpoint of a model that embeds and decides nothing.
+
+    Raises:
+        CheckpointError: a file that cannot be trusted.
+    """
+    path = resolve_checkpoint(checkpoint)
+    return not _compiled(path) and load_checkpoint(path).config.task == EMBEDDING
+
+
+def _compiled(path: Path) -> bool:
+    return is_artefact(path) or is_onnx(path) or is_plan(path)
 
 
 def recipe_of(digest: str) -> str:

@@ -135,8 +135,14 @@ class Windows:
 
 
 def masks(tokens: Tensor, share: float, generator: torch.Generator) -> Tensor:
-    """A ``share`` of the ``tokens`` (batch, rows) of each window at random; fractions are rounded at random."""
-    counts = (share * tokens.sum(1) + torch.rand(len(tokens), generator=generator)).floor()
+    """A ``share`` of the ``tokens`` (batch, rows) of each window at random; fractions are rounded at random.
+
+    At least one of two or more, or short films would often have nothing to predict; none at a share of 0.
+    """
+    every = tokens.sum(1)
+    counts = (share * every + torch.rand(len(tokens), generator=generator)).floor()
+    if share:
+        counts = torch.maximum(counts, (every > 1).to(counts.dtype))
     drawn = torch.rand(tokens.shape, generator=generator).masked_fill(~tokens, 2.0)
     return drawn.argsort(1).argsort(1) < counts[:, None]
 

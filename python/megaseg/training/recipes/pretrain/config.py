@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from megaseg.errors import CheckpointError
-from megaseg.training.config import read_config
+from megaseg.training.config import range_problems, read_config
 
+ENCODER = "encoder.safetensors"  # in the folder of a run
 FAMILIES = ("contextualizer", "long_range")
 OBJECTIVES = ("contrast", "cosine", "regression")
 CANDIDATES = ("batch", "masked")
+COMPUTE_TYPES = ("float32", "bfloat16")
 LOSSES = ("intra", "inter", "cross")  # Eqs. 2, 5 and 6; a contextualizer has the first alone
 
 
@@ -19,7 +21,7 @@ LOSSES = ("intra", "inter", "cross")  # Eqs. 2, 5 and 6; a contextualizer has th
 class PretrainConfig:
     """Model sizes, losses and optimisation of a pretraining; the defaults are those of a contextualizer.
 
-    ``modalities`` of a contextualizer are all of the films' unless some are named; ``video``, ``audio`` and
+    ``modalities`` of a contextualizer are all that have a row a shot unless some are named; ``video``, ``audio`` and
     ``language`` of a long-range model are the modalities of these names unless others are named. ``length`` is that of
     the windows, in shots.
 
@@ -33,6 +35,7 @@ class PretrainConfig:
     the initial position embeddings. ``windows_together`` neighbouring windows of a film come in the same batch: more of
     them make the negatives harder. ``validation_share`` of the films is held out, and the run ends after ``patience``
     epochs without a lower loss on them; 0 holds none out. 0 ``epochs`` leave the random weights of ``seed``.
+    ``compute_type`` is that of the transformers in training; losses and weights are float32.
     """
 
     family: str = "contextualizer"
@@ -67,6 +70,7 @@ class PretrainConfig:
     ema_decay: float = 0.99
     validation_share: float = 0.1
     seed: int = 0
+    compute_type: str = "float32"
 
     def __post_init__(self) -> None:
         for problem in self._problems():
@@ -86,32 +90,28 @@ class PretrainConfig:
         return loss not in self.without and (loss == "intra" or self.family == "long_range")
 
     def _problems(self) -> Iterator[str]:
-        for name, known in (("family", FAMILIES), ("objective", OBJECTIVES), ("candidates", CANDIDATES)):
+        for name, known in (
+            ("family", FAMILIES),
+            ("objective", OBJECTIVES),
+            ("candidates", CANDIDATES),
+            ("compute_type", COMPUTE_TYPES),
+        ):
             if getattr(self, name) not in known:
                 yield f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}"
         if unknown := [name for name in self.without if name not in LOSSES]:
             yield f"without must name some of {', '.join(LOSSES)}, got {unknown[0]!r}"
         if not any(map(self.has, LOSSES)) and self.epochs:
             yield f"without must leave a loss to train on, got {', '.join(self.without)}"
-        least = {"epochs": 0, "length": 2, "num_layers": 0, "seed": 0}
-        for own in fields(self):
-            value, floor = getattr(self, own.name), least.get(own.name, 1)
-            if str(own.type) == "int" and value < floor:
-                yield f"{own.name} must be at least {floor}, got {value}"
-        shares = {
-            "dropout": 1,
-            "drop_share": 1,
-            "validation_share": 1,
-            "warmup": 1,
-            "ema_decay": 1,
-            "mask_share": 1 + 1e-9,
-        }
-        for name, end in shares.items():
-            if not 0 <= getattr(self, name) < end:
-                yield f"{name} must be from 0 to {'1' if end > 1 else 'less than 1'}, got {getattr(self, name)}"
-        for name in ("mask_share", "temperature", "tau", "learning_rate", "position_std", "gradient_clip"):
-            if not 0 < getattr(self, name) < float("inf"):
-                yield f"{name} must be greater than 0, got {getattr(self, name)}"
+        yield from range_problems(
+            self,
+            {"epochs": 0, "num_layers": 0, "seed": 0, "length": 2},
+            ("dropout", "drop_share", "validation_share", "warmup", "ema_decay"),
+            ("mask_share", "temperature", "tau", "learning_rate", "position_std", "gradient_clip"),
+        )
+        if self.mask_share > 1:
+            yield f"mask_share must be at most 1, got {self.mask_share}"
+        if not 0 <= self.weight_decay < float("inf"):
+            yield f"weight_decay must be at least 0, got {self.weight_decay}"
 
 
 @dataclass(frozen=True, slots=True)

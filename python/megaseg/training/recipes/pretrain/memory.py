@@ -15,7 +15,7 @@ _CGROUP = Path("/sys/fs/cgroup")
 def estimated_bytes(
     config: PretrainConfig, widths: Mapping[str, int], parameters: int, windows: int, tokens: int
 ) -> int:
-    """Most bytes that a step of training holds, to within about a factor of 1.5.
+    """Most bytes that a step of training holds, to within about a factor of 1.5 beside what the model takes already.
 
     Args:
         config: sizes and losses.
@@ -27,13 +27,13 @@ def estimated_bytes(
     rows = windows * tokens
     long_range = config.family == "long_range"
     stacks = (len(widths) if long_range else 1) + 5 * (long_range and config.has("cross"))
-    layer = 14 * config.hidden_size + 4 * config.ffn_size + 4 * config.num_heads * tokens
+    layer = 10 * config.hidden_size + 3 * config.ffn_size
     features = 3 * sum(widths.values())
     asked = config.mask_share if config.has("intra") else 0.0
     candidates = rows * (config.mask_share if config.candidates == "masked" else 1.0)
     products = len(widths) * 3 * asked * candidates * (config.objective != "regression")
     pairs = 4 * rows * (config.has("inter") or config.has("cross"))
-    states = 6 * parameters  # weights, gradient, two moments, average, best
+    states = 4 * parameters  # gradient, two moments, best weights
     return int(_FLOAT * (rows * (stacks * config.num_layers * layer + features + products + pairs) + states))
 
 

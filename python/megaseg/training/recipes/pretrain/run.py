@@ -23,15 +23,15 @@ from megaseg.models.shot_encoders import saved
 from megaseg.training.loop import Epoch, Loop, Settings, Validation, Work, cosine
 from megaseg.training.recipes.pretrain.batches import Batch, Windows
 from megaseg.training.recipes.pretrain.checks import check_films
-from megaseg.training.recipes.pretrain.config import PretrainConfig
+from megaseg.training.recipes.pretrain.config import ENCODER, PretrainConfig
 from megaseg.training.recipes.pretrain.films import Films, fitted
 from megaseg.training.recipes.pretrain.memory import check_memory
 from megaseg.training.recipes.pretrain.models import ContextualizerPretraining, LongRangePretraining
 from megaseg.training.recipes.pretrain.setup import new_model, roles_of
 from megaseg.training.scaling import unscaled
-from megaseg.training.state import StateFile
+from megaseg.training.state import StateFile, content_of
 
-ENCODER, LOG, STATE = "encoder.safetensors", "log.jsonl", "state.safetensors"
+LOG, STATE = "log.jsonl", "state.safetensors"
 Losses = dict[str, float]  # by name, and ``loss``, their sum (Eq. 7)
 Model = ContextualizerPretraining | LongRangePretraining
 
@@ -85,6 +85,12 @@ def held_out(names: Sequence[str], share: float) -> list[str]:
     return [name for name in names if name in chosen]
 
 
+def _content(movies: Mapping[str, Features]) -> str:
+    """What tells films of the same names apart: their features."""
+    arrays = (own[name] for m in movies.values() for own in (m.modalities, m.token_shots) for name in sorted(own))
+    return content_of(arrays, repr([sorted(movie.modalities) for movie in movies.values()]))
+
+
 class _Run:
     """One run: its films, its model and its loop."""
 
@@ -96,7 +102,7 @@ class _Run:
         check_films(movies, names, language)
         self.held_out = held_out(list(movies), config.validation_share)
         self.train_names = [name for name in movies if name not in set(self.held_out)]
-        self.state = StateFile(folder / STATE, config, (self.train_names, self.held_out))
+        self.state = StateFile(folder / STATE, config, (self.train_names, self.held_out, [_content(movies)]))
         train = {name: movies[name] for name in self.train_names}
         self._scalings = fitted(train, names, config.components)
         self._train = self._windows(train, language)
@@ -107,9 +113,12 @@ class _Run:
             gradient_clip=config.gradient_clip, ema_decay=config.ema_decay, reseed=True,
         )  # fmt: skip
         widths = {name: own.basis.shape[1] for name, own in self._scalings.items()}
-        model = new_model(config, roles, widths, next(iter(movies.values())).recipe)
+        recipe = next(iter(movies.values())).recipe
+        with torch.device("meta"):  # a model that does not fit is never made
+            parameters = sum(p.numel() for p in new_model(config, roles, widths, recipe).parameters())
         windows = min(config.batch_size, self._train.count())
-        check_memory(config, widths, sum(p.numel() for p in model.parameters()), windows, self._train.most_rows())
+        check_memory(config, widths, parameters, windows, self._train.most_rows())
+        model = new_model(config, roles, widths, recipe)
         self._sums = _Sums()
         self._lines: list[dict[str, Any]] = []
         validation = Validation(self._judge, lambda losses: losses["loss"], config.patience) if held else None
