@@ -17,7 +17,7 @@ from megaseg.engine.inputs.features import Features
 from megaseg.engine.inputs.modality import Modality
 from megaseg.engine.model.checkpoint import Checkpoint, save_checkpoint
 from megaseg.engine.model.mega import MegaConfig
-from megaseg.errors import CheckpointError, FeatureError, UnsupportedError
+from megaseg.errors import CheckpointError, FeatureError, ResourceLimitError, UnsupportedError
 from megaseg.models import Mega, to_checkpoint
 from megaseg.training.recipes.head.classify import Classify
 from megaseg.training.recipes.head.config import HeadConfig
@@ -202,3 +202,10 @@ def test_every_kind_is_found_by_its_name() -> None:
 def test_a_bad_config_is_named(values: dict[str, Any], message: str) -> None:
     with pytest.raises(CheckpointError, match=f"head config: {message}"):
         HeadConfig(**values)
+
+
+def test_a_batch_beyond_the_memory_is_refused_with_its_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("megaseg.training.memory.free_bytes", lambda: 10_000)
+    with pytest.raises(ResourceLimitError, match=r"batch_size: .* examples of .* shots, an estimated [\d,]+ bytes"):
+        trained(Mode(fine_tune=True))
+    trained(Mode())

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from megaseg.engine.model.long_range import LongRangeConfig
+from megaseg.training.memory import FLOAT, layer_floats, require_memory
 from megaseg.training.recipes.head.config import HeadConfig
 from megaseg.training.recipes.head.encoder import Encoder
 from megaseg.training.recipes.head.films import Films
@@ -112,6 +114,7 @@ class FineTuned:
         self._judged = validation.judged(encoder)
         self._epoch, self._examples = 0, train.drawn(encoder, 0, frozen=False)
         self.count = len(self._examples)  # to within a few of other epochs
+        _check_memory(encoder, self._examples, min(self.batch_size, self.count))
 
     def items(self, epoch: int, chosen: Tensor) -> Examples:
         """Examples of an epoch."""
@@ -131,6 +134,23 @@ class FineTuned:
         if epoch != self._epoch:
             self._epoch, self._examples = epoch, self._train.drawn(self._encoder, epoch, frozen=False)
         return self._examples
+
+
+def _check_memory(encoder: Encoder, examples: Examples, size: int) -> None:
+    """Refuse a batch of ``size`` examples that does not fit the memory; of the encoder, which takes most of it.
+
+    Raises:
+        ResourceLimitError: says how much it takes and how much is free.
+    """
+    config = encoder.config
+    own = examples.trimmed()
+    sequences, length = own.rows.shape[1:]
+    stacks = len(config.modalities) + 5 if isinstance(config, LongRangeConfig) else 1  # as in pretraining
+    layer = layer_floats(config.hidden_size, config.ffn_size, config.num_heads, length)
+    row = stacks * config.num_layers * layer + 3 * sum(m.feature_size for m in config.modalities)
+    states = 6 * sum(parameter.numel() for parameter in encoder.parameters())
+    needed = FLOAT * (size * sequences * length * row + states)
+    require_memory(needed, f"{size} examples of {sequences} sequences of {length} shots")
 
 
 def batches(source: Source, seed: int, epoch: int) -> Iterator[Any]:
