@@ -20,6 +20,7 @@ torch = pytest.importorskip("torch")
 from megaseg.evaluation.scene import evaluate_scenes  # noqa: E402
 from megaseg.models.long_range import LongRangeBatch  # noqa: E402
 from megaseg.training.dropout import ByteDropout  # noqa: E402
+from megaseg.training.memory import free_bytes  # noqa: E402
 from megaseg.training.recipes.pretrain import memory  # noqa: E402
 from megaseg.training.recipes.pretrain.batches import Windows  # noqa: E402
 from megaseg.training.recipes.pretrain.config import LongRangePretrainConfig, PretrainConfig, config_of  # noqa: E402
@@ -228,16 +229,16 @@ def test_a_loss_that_is_not_finite_ends_the_run(tmp_path: Path) -> None:
 
 
 def test_a_batch_beyond_the_memory_is_refused_with_its_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "free_bytes", lambda: 10_000)
+    monkeypatch.setattr("megaseg.training.memory.free_bytes", lambda: 10_000)
     with pytest.raises(ResourceLimitError, match=r"batch_size: .*got 16 windows of 8 shots, an estimated [\d,]+ bytes"):
         pretrain(films(6), CONFIGS["contextualizer"], tmp_path)
-    monkeypatch.setattr(memory, "free_bytes", lambda: None)
+    monkeypatch.setattr("megaseg.training.memory.free_bytes", lambda: None)
     pretrain(films(6), dataclasses.replace(CONFIGS["contextualizer"], epochs=0), tmp_path)
 
 
 def test_a_model_beyond_the_memory_is_refused_before_it_is_made(tmp_path: Path) -> None:
     huge = dataclasses.replace(CONFIGS["contextualizer"], hidden_size=65_536, ffn_size=2**20, num_layers=64)
-    with pytest.raises(ResourceLimitError, match="smaller batches or models take less"):
+    with pytest.raises(ResourceLimitError, match="an estimated"):
         pretrain(films(6), huge, tmp_path)  # 40 TB of weights
 
 
@@ -265,7 +266,8 @@ def test_larger_batches_and_models_take_more_memory() -> None:
     assert memory.estimated_bytes(small, widths, 1000, 64, 30) > 3 * base
     assert memory.estimated_bytes(dataclasses.replace(small, hidden_size=64), widths, 1000, 16, 30) > base
     assert memory.estimated_bytes(dataclasses.replace(small, without=("cross",)), widths, 1000, 16, 30) < base
-    assert memory.free_bytes() is None or memory.free_bytes() > 0
+    free = free_bytes()
+    assert free is None or free > 0
 
 
 def test_it_stops_when_held_out_films_gain_no_more(tmp_path: Path) -> None:
