@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from megaseg.engine.backends.excerpts import absent, excerpts_of, model_rows, movie_rows
+from megaseg.engine.backends.excerpts import absent, excerpts_of, model_rows, movie_error, movie_rows
 from megaseg.engine.backends.protocol import EMBEDDING, LOGITS, PARTS, Backend, Excerpt, Rows
 from megaseg.engine.graph.sequences import Whole
 from megaseg.engine.inputs.feature_files import FeatureSource, as_features
@@ -164,7 +164,13 @@ class Engine:
     def _run(self, movies: Sequence[Features], outputs: Sequence[str]) -> list[Rows]:
         """Outputs of each movie, a row for each row of ``to_model_rows``."""
         cut = [self.to_excerpts(movie) for movie in movies]
-        runs = iter(self.backend.run([excerpt for own in cut for excerpt in own], outputs))
+        try:
+            runs = iter(self.backend.run([excerpt for own in cut for excerpt in own], outputs))
+        except FeatureError as error:
+            named = movie_error(self.config, error, [movie.num_shots for movie in movies])
+            if named is error:
+                raise
+            raise named from error
         return [
             movie_rows(self.config, [next(runs) for _ in own], movie.num_shots)
             for own, movie in zip(cut, movies, strict=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,9 @@ from megaseg.engine.graph.sequences import Strided, Whole, longest_of, stitched,
 from megaseg.engine.inputs.features import Features
 from megaseg.engine.inputs.tokens import tokens_within
 from megaseg.engine.model.config import ModelConfig
+from megaseg.errors import FeatureError
+
+_EXCERPT = re.compile(r"features of movie (\d+)")  # how backends begin errors of an excerpt
 
 
 def absent(config: ModelConfig, movie: Features) -> tuple[str, ...]:
@@ -55,6 +59,17 @@ def movie_rows(config: ModelConfig, runs: Sequence[Rows], shots: int) -> Rows:
         (rows,) = runs
         return rows
     return tuple(stitched(parts, shots, own.length, own.step) for parts in zip(*runs, strict=True))
+
+
+def movie_error(config: ModelConfig, error: FeatureError, shots: Sequence[int]) -> FeatureError:
+    """A backend's error, which counts excerpts, as one that names the movie and its shots; ``shots`` of each movie."""
+    own, found = config.sequences, _EXCERPT.match(str(error))
+    if not isinstance(own, Strided) or found is None:
+        return error
+    places = [(movie, start) for movie, rows in enumerate(shots) for start in strided(rows, own.length, own.step)]
+    movie, start = places[int(found[1])]
+    last = min(start + own.length, shots[movie]) - 1
+    return FeatureError(f"features of movie {movie}, shots {start} to {last}{str(error)[found.end() :]}")
 
 
 def _window(config: ModelConfig, arrays: Sequence[NDArray[Any]], window: slice) -> list[NDArray[Any]]:

@@ -113,7 +113,8 @@ class Features:
         """
         names = [modality.name for modality in modalities]
         if set(names) != set(self.modalities):
-            hint = f"; Pipeline.segment makes those of recipe {recipe} of its sources" if recipe else ""
+            maker = "pipelines.embedding" if recipe and recipe.startswith("embedding/") else "Pipeline.segment"
+            hint = f"; {maker} makes those of recipe {recipe} of its sources" if recipe else ""
             raise FeatureError(f"features: expected the modalities {names}, got {list(self.modalities)}{hint}")
         self.require_shots(tokens)
         if recipe and self.recipe and recipe != self.recipe:

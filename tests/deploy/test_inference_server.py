@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from shot_encoders import SCENE, contextualizer, film
 from support import Run, random_checkpoint, random_features, small_config
 
 from megaseg import Engine, save_checkpoint
@@ -335,7 +336,7 @@ def test_what_cannot_be_exported_is_refused(scene: Path, tmp_path: Path) -> None
     refused(r"expected a .safetensors, .mseg, .onnx or .plan file or a shipped checkpoint", model="nothing")
     refused(r"compute_type", compute_type="int3")
     save_checkpoint(tmp_path / "synopsis.safetensors", random_checkpoint(small_config("synopsis")))
-    refused(r"got a synopsis model", model=tmp_path / "synopsis.safetensors", kind="python")
+    refused(r"got one of task synopsis; take kind onnx", model=tmp_path / "synopsis.safetensors", kind="python")
     compile_checkpoint(random_checkpoint(small_config()), tmp_path / "m.mseg", compute_type="float32")
     refused(r"kind onnx", model=tmp_path / "m.mseg")
     refused(r"compute_type of .*m.mseg", model=tmp_path / "m.mseg", kind="python", compute_type="int8")
@@ -343,6 +344,24 @@ def test_what_cannot_be_exported_is_refused(scene: Path, tmp_path: Path) -> None
     (tmp_path / "half.mseg").write_bytes(whole[:200])
     refused(r"half.mseg: expected a whole compiled model", model=tmp_path / "half.mseg", kind="python")
     assert not (tmp_path / "models").exists() or list((tmp_path / "models").iterdir()) == []
+
+
+def test_models_of_strided_windows(backend: ModuleType, tmp_path: Path) -> None:
+    encoder, scenes = tmp_path / "encoder.safetensors", tmp_path / "scenes.safetensors"
+    save_checkpoint(encoder, random_checkpoint(contextualizer()))
+    save_checkpoint(scenes, random_checkpoint(contextualizer(**SCENE)))
+    for model, kind, instead in (
+        (encoder, "onnx", "one of the movie's overlapping windows; megaseg serve cuts them"),
+        (scenes, "onnx", "one of the movie's overlapping windows; kind python cuts them"),
+        (encoder, "python", "got one of task embedding; megaseg serve gives its outputs"),
+    ):
+        with pytest.raises(UnsupportedError, match=instead):
+            export_inference_server(model, tmp_path / "models", kind=kind)
+    assert not list((tmp_path / "models").iterdir())
+    export_inference_server(scenes, tmp_path / "models", kind="python", compute_type="float32")
+    movie, engine = film(contextualizer(), 30), Engine.from_checkpoint(scenes, compute_type="float32")
+    (response,) = start(tmp_path / "models" / "scenes").execute([Request(movie)])
+    expect_same(response.outputs, engine, movie)
 
 
 def test_the_command(run: Run, scene: Path, tmp_path: Path) -> None:

@@ -252,6 +252,29 @@ def test_a_batch_beyond_the_memory_is_refused_with_its_bytes(tmp_path: Path, mon
     pretrain(films(6), dataclasses.replace(CONFIGS["contextualizer"], epochs=0), tmp_path)
 
 
+def test_a_model_beyond_the_memory_is_refused_before_it_is_made(tmp_path: Path) -> None:
+    huge = dataclasses.replace(CONFIGS["contextualizer"], hidden_size=65_536, ffn_size=2**20, num_layers=64)
+    with pytest.raises(ResourceLimitError, match="smaller batches or models take less"):
+        pretrain(films(6), huge, tmp_path)  # 40 TB of weights
+
+
+def test_a_state_is_of_its_films_whatever_their_names(tmp_path: Path) -> None:
+    def stop(line: dict[str, Any]) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(films(6), CONFIGS["contextualizer"], tmp_path, stop)
+    others = {name: Features({m: 2 * own for m, own in movie.modalities.items()}) for name, movie in films(6).items()}
+    with pytest.raises(CheckpointError, match="another run"):
+        pretrain(others, CONFIGS["contextualizer"], tmp_path)
+
+
+def test_films_of_two_shots_have_something_to_predict(tmp_path: Path) -> None:
+    short = {name: Features({"video": movie.modalities["video"][:2]}) for name, movie in films(6).items()}
+    pretrain(short, dataclasses.replace(CONFIGS["contextualizer"], epochs=1), tmp_path)
+    assert lines(tmp_path)[0]["validation"]["loss"] > 0
+
+
 def test_larger_batches_and_models_take_more_memory() -> None:
     small = CONFIGS["long_range"]
     widths = {"video": 12, "language": 10}
@@ -352,6 +375,13 @@ def test_the_commands_pretrain(run: Run, folder: Path, tmp_path: Path) -> None:
 def test_the_commands_name_what_is_wrong(run: Run, folder: Path, tmp_path: Path) -> None:
     other = tmp_path / "c.json"
     other.write_text('{"family": "long_range"}')
+    (tmp_path / "tokens").mkdir()
+    for name, movie in films(2).items():
+        tokens = {"language": np.zeros(3, np.int32)}
+        said = {**movie.modalities, "language": np.eye(3, 10, dtype=np.float32)}
+        save_features(
+            tmp_path / "tokens" / f"{name}.npz", dataclasses.replace(movie, modalities=said, token_shots=tokens)
+        )
     for arguments, message in [
         (
             ("contextualizer", folder, "--config", tmp_path / "c.json"),
@@ -360,6 +390,7 @@ def test_the_commands_name_what_is_wrong(run: Run, folder: Path, tmp_path: Path)
         (("contextualizer", folder / "film1.npz"), "films: expected at least 2"),
         (("contextualizer", folder, folder / "film1.npz", "--modalities", "smell"), "expected any of the modalities"),
         (("contextualizer", tmp_path / "films", tmp_path), "expected feature files"),
+        (("contextualizer", tmp_path / "tokens"), "film0: language: expected a row a shot, got tokens"),
         (("long-range", folder, "--video", "language", "--language", "language"), "expected different modalities"),
         (("long-range", folder, "--audio", "smell"), "smell: expected a modality of some film"),
     ]:

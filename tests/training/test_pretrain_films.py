@@ -132,6 +132,8 @@ def test_a_share_of_the_tokens_is_masked() -> None:
     assert drawn.sum() / tokens.sum() == pytest.approx(0.2, abs=0.01)
     assert torch.equal(masks(tokens, 1.0, generator), tokens)
     assert not masks(tokens, 0.0, generator).any()
+    pairs = torch.tensor([[True, True, False], [True, False, False]]).repeat(400, 1)
+    assert masks(pairs, 0.2, generator).sum(1)[::2].eq(1).all(), "a window of two has one to predict"
     assert not masks(torch.zeros(3, 4, dtype=torch.bool), 1.0, generator).any()
 
 

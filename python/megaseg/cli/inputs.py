@@ -10,6 +10,7 @@ import typer
 
 from megaseg.cli.console import console, print_error
 from megaseg.cli.stdin import STDIN, from_stdin
+from megaseg.engine.backends.protocol import EMBEDDING
 from megaseg.engine.inputs.features import Features, OtherRecipe
 from megaseg.errors import MegasegError
 from megaseg.features.extractor import UnnamedUnits
@@ -95,4 +96,6 @@ def hints(pipeline: Pipeline, opened: Features | Source) -> Iterator[None]:
         wanted = {engine.config.recipe for engine in pipeline.engines}
         units = [unit for unit, recipe in UNITS.items() if recipe in wanted]
         made = "".join(f"; features by {unit}: megaseg features screenplay --unit {unit}" for unit in units)
+        if any(recipe is not None and recipe.startswith(f"{EMBEDDING}/") for recipe in wanted):
+            made += "; embeddings by an encoder: megaseg embed"
         raise OtherRecipe(f"{error}{made}") from error

@@ -44,7 +44,9 @@ def head(
     folder: Annotated[Path, typer.Argument(help="Folder of feature files.")],
     kind: Annotated[
         str,
-        typer.Option("--head", help="boundary, classify, regress, attributes, relation, roles, ordering or next-shot."),
+        typer.Option(
+            "--head", help="boundary, classify, regress, attributes, relation, roles, ordering, next-shot or retrieval."
+        ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Head to write (.safetensors).")],
     labels: LabelsOption = None,
@@ -64,8 +66,8 @@ def head(
 ) -> None:
     """Train a head on an encoder of shots, frozen unless told otherwise, stopping early on the validation films.
 
-    A boundary head is written as a scene checkpoint of the encoder's family, for segment and eval scene. Interrupted,
-    training goes on from OUTPUT.state when run again.
+    A boundary head is written as a scene checkpoint of the encoder's family, for segment and eval scene; retrieval, as
+    the encoder that it trained, for eval retrieval. Interrupted, training goes on from OUTPUT.state when run again.
     """
     require_file(output)
     try:
@@ -83,8 +85,7 @@ def head(
         settings = dataclasses.replace(settings, seed=seed)
     checkpoint = checkpoint / ENCODER if checkpoint.is_dir() else checkpoint
     encoder = load_checkpoint(checkpoint)
-    films = _films(own, (folder, validation), (labels, validation_labels), partial)
-    films = _split(films, settings.validation_share)
+    films = _films(own, (folder, validation), (labels, validation_labels), partial, settings.validation_share)
     if threads:
         torch.set_num_threads(threads)
     state = output.with_name(f"{output.name}.state")
@@ -124,48 +125,51 @@ def films_of(kind: type[Head], folder: Path) -> dict[str, Features]:
 
 
 def _films(
-    kind: type[Head], folders: tuple[Path, Path | None], files: tuple[Path | None, Path | None], partial: bool
+    kind: type[Head],
+    folders: tuple[Path, Path | None],
+    files: tuple[Path | None, Path | None],
+    partial: bool,
+    share: float,
 ) -> _Films:
-    """Films to train on and those that validate, of folders and files of labels for each."""
-    train = films_of(kind, folders[0])
-    others = train if folders[1] is None else films_of(kind, folders[1])
+    """Films to train on and those that validate, of folders and files of labels for each, or a share of the first."""
     labels = read_labels(kind, files[0])
     judged = labels if files[1] is None else read_labels(kind, files[1])
+    train = films_of(kind, folders[0])
+    others = train if folders[1] is None else films_of(kind, folders[1])
     if not partial:
         for path, own, movies in ((files[0], labels, {**train, **others}), (files[1], judged, others)):
             if path is not None and own is not None:
                 require_films(own, movies, path)
-    own, held_out = (
-        {name: movie for name, movie in movies.items() if known is None or name in known}
-        for movies, known in ((train, labels), (others, judged))
-    )
-    return _Films(own, held_out, None if labels is None else {**labels, **(judged or {})})
+    named, held_out = _known(train, labels), _known(others, judged)
+    if folders[1] is None and files[1] is None:
+        named, held_out = split_films(named, share)
+    twice = ", ".join(sorted(set(named) & set(held_out))[:3])
+    if twice:
+        raise FeatureError(f"films: expected others to validate than to train on, got {twice} in both")
+    every = None if labels is None else {**labels, **(judged or {})}
+    return _Films({name: train[name] for name in named}, {name: others[name] for name in held_out}, every)
 
 
-def _split(films: _Films, share: float) -> _Films:
-    """The films with a share of them to validate, where none were given."""
-    if films.train.keys() != films.validation.keys():
-        twice = ", ".join(sorted(films.train.keys() & films.validation.keys())[:3])
-        if twice:
-            raise FeatureError(f"films: expected others to validate than to train on, got {twice} in both")
-        return films
-    parts = split_films(films.train, share)
-    train, validation = ({name: films.train[name] for name in part} for part in parts)
-    return _Films(train, validation, films.labels)
+def _known(movies: Mapping[str, Features], labels: Mapping[str, Any] | None) -> list[str]:
+    return [name for name in movies if labels is None or name in labels]
 
 
 def _save(output: Path, trained: TrainedHead, checkpoint: Path, notes: Mapping[str, Any]) -> None:
-    """A head as its file, a boundary head as the scene model that it is with its encoder."""
+    """A head as its file; a boundary head as a scene model, a retrieval head as the encoder that it trained."""
     from megaseg.training.recipes.head.boundary import Boundary, scene_checkpoint
     from megaseg.training.recipes.head.file import save_head
+    from megaseg.training.recipes.head.retrieval import Retrieval
 
     best = trained.best
     about = {"config": dataclasses.asdict(trained.config), **notes, "epochs": best.number + 1}
     about["validation"] = best.validation
-    if not isinstance(trained.head, Boundary):
+    if isinstance(trained.head, Retrieval):
+        made = trained.encoder
+    elif isinstance(trained.head, Boundary):
+        made = scene_checkpoint(trained)
+    else:
         save_head(output, trained, checkpoint.resolve(), about)
         return
-    made = scene_checkpoint(trained)
     save_checkpoint(output, Checkpoint(made.config, made.tensors, {"training": jsonlib.dumps(about)}))
 
 

@@ -15,8 +15,10 @@ from typing import Any
 
 from megaseg.engine.backends.native.artefact import ArtefactInfo, is_artefact, read_info
 from megaseg.engine.backends.onnx.file import export_checkpoint, is_onnx, load
+from megaseg.engine.backends.protocol import EMBEDDING
 from megaseg.engine.backends.tensorrt.batches import WINDOWS, input_shapes, output_shapes
 from megaseg.engine.backends.tensorrt.plan import PlanInfo, is_plan, read_plan
+from megaseg.engine.graph.sequences import Strided
 from megaseg.engine.loading import require
 from megaseg.engine.model.checkpoint import Checkpoint, load_checkpoint, resolve_checkpoint
 from megaseg.engine.model.config import ModelConfig
@@ -86,10 +88,12 @@ def _onnx(source: Path, target: Path, compute_type: str) -> tuple[Settings, Tens
     """The graph of docs/onnx.md."""
     if is_onnx(source):
         config = _compiled(source, load(source)[1], compute_type)
+        _require_own_rows(source, config)
         shutil.copyfile(source, target / "model.onnx")
     else:
         checkpoint = _checkpoint(source, "onnx", "a checkpoint or an .onnx file")
         config = checkpoint.config
+        _require_own_rows(source, config)
         export_checkpoint(checkpoint, "float32" if compute_type == "auto" else compute_type, target / "model.onnx")
     return {"platform": "onnxruntime_onnx"}, *_graph_tensors(config, "int64")
 
@@ -100,6 +104,7 @@ def _tensorrt(source: Path, target: Path, compute_type: str) -> tuple[Settings, 
         raise UnsupportedError(f"{source}: expected a .plan of megaseg compile, got another file")
     info, engine = read_plan(source)
     config = _compiled(source, info, compute_type)
+    _require_own_rows(source, config)
     (target / "model.plan").write_bytes(engine)
     oldest = int(info.tensorrt.split(".")[0]) < 10  # has no int64
     return {"platform": "tensorrt_plan"}, *_graph_tensors(config, "int32" if oldest else "int64")
@@ -117,13 +122,24 @@ def _python(source: Path, target: Path, compute_type: str) -> tuple[Settings, Te
     task = task_of(config.task)
     if not isinstance(task, DecidingTask):
         expected = " or ".join(own.name for own in deciding_tasks())
-        raise UnsupportedError(f"{source}: expected a {expected} model, got a {task.name} model; take kind onnx")
+        others = "megaseg serve gives its outputs" if task.name == EMBEDDING else "take kind onnx"
+        raise UnsupportedError(f"{source}: expected a {expected} model, got one of task {task.name}; {others}")
     shutil.copyfile(source, target / f"model{source.suffix}")
     shutil.copyfile(Path(__file__).with_name("inference_server_model.py"), target / "model.py")
     inputs: Tensors = [(m.name, "float32", (-1, m.feature_size)) for m in config.modalities]
     outputs: Tensors = list(task.tensor_specs(config))
     parameters = {"device": "auto", "compute_type": compute_type, "num_threads": "0", "overflow": "error"}
     return {"backend": "python", "parameters": parameters}, inputs, outputs
+
+
+def _require_own_rows(source: Path, config: ModelConfig) -> None:
+    """Raises UnsupportedError for a graph that sees a window at a time, which a server's client would have to cut."""
+    if isinstance(config.sequences, Strided):
+        cutter = "kind python" if isinstance(task_of(config.task), DecidingTask) else "megaseg serve"
+        raise UnsupportedError(
+            f"{source}: expected a graph of whole movies, got family {config.family}, whose graph sees one of the "
+            f"movie's overlapping windows; {cutter} cuts them"
+        )
 
 
 def _graph_tensors(config: ModelConfig, index: str) -> tuple[Tensors, Tensors]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from megaseg.errors import FeatureError
+from megaseg.engine.inputs.features import OtherRecipe
 from megaseg.features.extractor import Extractor
 from megaseg.features.screenplay import blocks, scenes
 from megaseg.features.screenplay.extractor import ScreenplayExtractor
@@ -42,11 +42,11 @@ def recipe_for(source: Any, wanted: str | None) -> Recipe:
     """The recipe by which a model whose config names the recipe ``wanted`` reads a source, such as a screenplay.
 
     Raises:
-        FeatureError: no extractor makes that recipe of such a source.
+        OtherRecipe: no extractor makes that recipe of such a source.
     """
     own = [recipe for recipe in RECIPES.values() if isinstance(source, recipe.extractor.reads)]
     found = next((recipe for recipe in own if wanted in (None, recipe.name)), None)
     if found is None:
         names = " or ".join(recipe.name for recipe in own)
-        raise FeatureError(f"recipe: the checkpoint expects {wanted!r}, {source.name} gives {names}")
+        raise OtherRecipe(f"recipe: the checkpoint expects {wanted!r}, {source.name} gives {names}")
     return found

@@ -118,12 +118,6 @@ class Inference:
             UnsupportedError: an extra that the extractor needs and that is missing.
         """
         with self._accepted(*((name, "") for name in names)) as models:
-            for model in models:
-                if model.embeds:
-                    raise UnsupportedError(
-                        f"segment: expected a model that decides, got {model.name!r}, which embeds shots; "
-                        f"/v2/models/{model.name}/infer gives its output {EMBEDDING}"
-                    )
             configs = [model.engine.config for model in models]
             check_together(configs, names)
             options = options_for_each([model.task.name for model in models], decision)
@@ -183,12 +177,19 @@ class Inference:
             raise ModelNotReady(ENDING)
 
     def expect_room(self, *names: str) -> None:
-        """Refuse work for models before it is read.
+        """Refuse segmenting by models before the movie is read.
 
         Raises:
             ModelNotFound, ModelNotReady: of a model, or the service is shutting down. OverloadedError: a full queue.
+            UnsupportedError: a model that embeds.
         """
         with self._accepted(*((name, "") for name in names)) as models:
+            for model in models:
+                if model.embeds:
+                    raise UnsupportedError(
+                        f"segment: expected a model that decides, got {model.name!r}, which embeds shots; "
+                        f"/v2/models/{model.name}/infer gives its output {EMBEDDING}"
+                    )
             for model in models:
                 model.scheduler.require_room()
 
@@ -248,15 +249,19 @@ class Inference:
             )
         for name, array in request.inputs.items():
             _check_tensor(tensors[name], array)
-            self._expect_shots(len(array))  # rows of tokens, too
-        return _shots(model, request.inputs)
+        shots = _shots(model, request.inputs)
+        self._expect_shots(shots)
+        for name, array in request.inputs.items():
+            if len(array) > max(shots, self.limits.max_shots):
+                raise ResourceLimitError(f"{name}: expected up to {self.limits.max_shots} a request, got {len(array)}")
+        return shots
 
 
 def _check_tensor(tensor: Tensor, array: NDArray[Any]) -> None:
     """Raises RequestError for an array that is not of a tensor's type and shape."""
     sizes = tensor.shape[1:]
     if array.dtype != DTYPES[tensor.datatype] or array.ndim != len(tensor.shape) or array.shape[1:] != sizes:
-        shape = ", ".join(["rows" if tensor.name.endswith(SUFFIX) else "shots", *map(str, sizes)])
+        shape = ", ".join(["tokens" if tensor.name.endswith(SUFFIX) else "shots", *map(str, sizes)])
         raise RequestError(
             f"{tensor.name}: expected {tensor.datatype} [{shape}], got {array.dtype} {list(array.shape)}"
         )

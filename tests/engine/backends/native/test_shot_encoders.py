@@ -17,6 +17,7 @@ from megaseg.engine.backends.native.extension import extension
 from megaseg.engine.backends.torch.backend import TorchBackend
 from megaseg.engine.graph.passes import PASSES
 from megaseg.engine.model.checkpoint import Checkpoint
+from megaseg.errors import FeatureError
 
 LENGTHS = (1, 6, 7, 8, 23)  # of a window of 7 shots: one shot, one less, whole, one more, many windows
 TARGETS = extension().available_targets()
@@ -130,3 +131,15 @@ def test_a_wide_modality_beside_narrow_ones() -> None:
     want = expected(checkpoint, movie)
     for name, rows in native(checkpoint).outputs(movie).items():
         assert np.abs(rows - want[name]).max() < TOLERANCE, name
+
+
+@pytest.mark.parametrize("backend", ["native", "torch"])
+@pytest.mark.parametrize("config", [contextualizer(), long_range()], ids=name_of)
+def test_what_overflows_is_named_by_movie_and_shots(config: Config, backend: str) -> None:
+    engine = Engine.from_checkpoint(random_checkpoint(config), backend=backend, compute_type="float32")
+    movies = [film(config, 8), film(config, 20)]
+    movies[1]["video"][15] = 3e38
+    with pytest.raises(FeatureError, match="features of movie 1, shots 9 to 15: expected values that give finite"):
+        engine.embed_many(movies)
+    with pytest.raises(FeatureError, match="features of movie 0, shots 9 to 15: expected"):
+        engine.embed(movies[1])

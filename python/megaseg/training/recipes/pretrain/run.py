@@ -29,7 +29,7 @@ from megaseg.training.recipes.pretrain.memory import check_memory
 from megaseg.training.recipes.pretrain.models import ContextualizerPretraining, LongRangePretraining
 from megaseg.training.recipes.pretrain.setup import new_model, roles_of
 from megaseg.training.scaling import unscaled
-from megaseg.training.state import StateFile
+from megaseg.training.state import StateFile, content_of
 
 LOG, STATE, SCENES = "log.jsonl", "state.safetensors", "scenes.safetensors"
 Losses = dict[str, float]  # by name, and ``loss``, their sum (Eq. 7)
@@ -89,6 +89,12 @@ def held_out(names: Sequence[str], share: float) -> list[str]:
     return [name for name in names if name in chosen]
 
 
+def _content(movies: Mapping[str, Features]) -> str:
+    """What tells films of the same names apart: their features."""
+    arrays = (own[name] for m in movies.values() for own in (m.modalities, m.token_shots) for name in sorted(own))
+    return content_of(arrays, repr([sorted(movie.modalities) for movie in movies.values()]))
+
+
 class _Run:
     """One run: its films, its model and its loop."""
 
@@ -100,7 +106,7 @@ class _Run:
         check_films(movies, names, language)
         self.held_out = held_out(list(movies), config.validation_share)
         self.train_names = [name for name in movies if name not in set(self.held_out)]
-        self.state = StateFile(folder / STATE, config, (self.train_names, self.held_out))
+        self.state = StateFile(folder / STATE, config, (self.train_names, self.held_out, [_content(movies)]))
         train = {name: movies[name] for name in self.train_names}
         self._scalings = fitted(train, names, config.components)
         self._train = self._windows(train, language)
