@@ -25,6 +25,7 @@ Run = Annotated[Path, typer.Option("--output", "-o", help="Folder of the run: en
 Config = Annotated[Path | None, typer.Option(help="JSON of PretrainConfig fields; default: the defaults.")]
 Length = Annotated[int | None, typer.Option(help="Shots of a window.", min=2)]
 Objective = Annotated[str | None, typer.Option(help="Masked prediction by contrast, cosine or regression.")]
+Asked = Annotated[str | None, typer.Option(help="Tokens that masked prediction asks for: masked, or all.")]
 Without = Annotated[list[str] | None, typer.Option(help="Leave out a loss: intra, inter or cross.")]
 Splices = Annotated[
     float | None, typer.Option(help="Share of windows with places of elsewhere spliced in, to be found; default: 0.")
@@ -44,6 +45,7 @@ def contextualizer(
     without: Without = None,
     length: Length = None,
     objective: Objective = None,
+    asked: Asked = None,
     splices: Splices = None,
     epochs: Epochs = None,
     batch_size: BatchSize = None,
@@ -56,7 +58,13 @@ def contextualizer(
     Ends by the loss on held-out films. An interrupted run goes on after its last epoch when run again.
     """
     named = None if modalities is None else tuple(name.strip() for name in modalities.split(","))
-    given: dict[str, Any] = {"modalities": named, "length": length, "objective": objective, "epochs": epochs}
+    given: dict[str, Any] = {
+        "modalities": named,
+        "length": length,
+        "objective": objective,
+        "asked": asked,
+        "epochs": epochs,
+    }
     given |= {"batch_size": batch_size, "seed": seed, "splice_share": splices, "without": tuple(without or ()) or None}
     _pretrain("contextualizer", films, output, config, given, threads, json)
 
@@ -72,6 +80,7 @@ def long_range(
     without: Without = None,
     length: Length = None,
     objective: Objective = None,
+    asked: Asked = None,
     splices: Splices = None,
     epochs: Epochs = None,
     batch_size: BatchSize = None,

@@ -12,7 +12,8 @@ from megaseg.training.config import range_problems, read_config
 ENCODER = "encoder.safetensors"  # in the folder of a run
 FAMILIES = ("contextualizer", "long_range")
 OBJECTIVES = ("contrast", "cosine", "regression")
-CANDIDATES = ("batch", "masked")
+ASKED = ("masked", "all")
+CANDIDATES = ("batch", "asked")
 COMPUTE_TYPES = ("float32", "bfloat16")
 LOSSES = ("intra", "inter", "cross")  # Eqs. 2, 5 and 6; a contextualizer has the first alone
 
@@ -26,8 +27,9 @@ class PretrainConfig:
     the windows, in shots.
 
     Masked prediction: ``mask_share`` of the tokens, and ``objective``: ``contrast`` by dot product, ``cosine`` by
-    cosine similarity over ``temperature``, or ``regression``. ``candidates`` are all tokens of the ``batch`` or the
-    ``masked`` ones. ``tau`` is InfoNCE's temperature, ``summed`` its sum over shots in place of the mean, and
+    cosine similarity over ``temperature``, or ``regression``. Asked for are the ``masked`` tokens, or ``all``: those
+    that are seen, too, so that every row is trained. ``candidates`` are all tokens of the ``batch`` or the ``asked``
+    ones. ``tau`` is InfoNCE's temperature, ``summed`` its sum over shots in place of the mean, and
     ``without`` names losses to leave out, of ``intra``, ``inter`` and ``cross``.
 
     ``splice_share`` of the windows have places of elsewhere spliced in, and the model says after which shots the next
@@ -55,6 +57,7 @@ class PretrainConfig:
     position_std: float = 0.5
     components: Mapping[str, int] = field(default_factory=dict)
     objective: str = "cosine"
+    asked: str = "masked"
     candidates: str = "batch"
     mask_share: float = 0.2
     temperature: float = 0.1
@@ -97,6 +100,7 @@ class PretrainConfig:
 
     def _problems(self) -> Iterator[str]:
         for name, known in (
+            ("asked", ASKED),
             ("family", FAMILIES),
             ("objective", OBJECTIVES),
             ("candidates", CANDIDATES),

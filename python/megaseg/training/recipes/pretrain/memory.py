@@ -25,8 +25,9 @@ def estimated_bytes(
     stacks = (len(widths) if long_range else 1) + 5 * (long_range and config.has("cross"))
     layer = 10 * config.hidden_size + 3 * config.ffn_size
     features = 3 * sum(widths.values())
-    asked = config.mask_share if config.has("intra") else 0.0
-    candidates = rows * (config.mask_share if config.candidates == "masked" else 1.0)
+    share = 1.0 if config.asked == "all" else config.mask_share
+    asked = share if config.has("intra") else 0.0
+    candidates = rows * (share if config.candidates == "asked" else 1.0)
     products = len(widths) * 3 * asked * candidates * (config.objective != "regression")
     pairs = 4 * rows * (config.has("inter") or config.has("cross"))
     states = 4 * parameters  # gradient, two moments, best weights

@@ -47,9 +47,9 @@ class _Pretraining(nn.Module):
     def predicted(self, name: str, rows: Tensor, batch: Batch) -> Tensor | None:
         """Eq. 1 of one modality, from its contextual rows (batch, n, C)."""
         said, features = batch.said[name], batch.features[name]
-        asked = batch.masked[name] & said
+        asked = said if self._config.asked == "all" else batch.masked[name] & said
         predictions = self.heads[name](rows[asked])
-        if self._config.candidates == "masked" or self._config.objective == "regression":
+        if self._config.candidates == "asked" or self._config.objective == "regression":
             return self._masked_loss(predictions, features[asked], torch.arange(len(predictions)))
         places = said.flatten().cumsum(0) - 1
         return self._masked_loss(predictions, features[said], places[asked.flatten()])
