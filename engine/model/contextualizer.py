@@ -10,10 +10,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, ClassVar
 
 from megaseg.engine.graph.graph import Graph, Node, Output, Weight
-from megaseg.engine.graph.layers import layer_shapes, pre_norm_layer
+from megaseg.engine.graph.layers import centred, layer_shapes, pre_norm_layer
 from megaseg.engine.graph.ops import add, add_table, features, layer_norm, linear
 from megaseg.engine.graph.sequences import Sequences, Strided, Whole
 from megaseg.engine.inputs.modality import Modality
@@ -75,6 +76,7 @@ class ContextualizerConfig(ModelConfig, family="contextualizer"):
 
     def build(self, tensor: Tensor) -> Graph:
         """Output ``embedding`` (n, C), and ``logits`` (n, N_c) of a model with classes: a row a shot of a window."""
+        tensor = centring(tensor)
         parts = tuple(projected(self, index, "latents", tensor) for index in range(len(self.modalities)))
         h = add_table(parts[0] if len(parts) == 1 else add(parts), tensor("position.weight"))
         h = layer_norm(encoded(self, h, tensor, "layers"), *norm(tensor, "norm"), self.layer_norm_eps)
@@ -102,6 +104,18 @@ def encoder_problems(config: Any) -> Iterator[str]:
         yield f"dropout must be in [0, 1), got {config.dropout}"
     if not (0.0 < config.layer_norm_eps < 1.0 and math.isfinite(config.layer_norm_eps)):
         yield f"layer_norm_eps must be in (0, 1), got {config.layer_norm_eps}"
+
+
+def centring(tensor: Tensor) -> Tensor:
+    """Tensors of a pre-norm model, what is added to its rows centred: layer normalisations alone read the sums."""
+
+    @cache
+    def read(name: str) -> Weight:
+        if name.endswith(("proj.weight", "proj.bias", "linear2.weight", "linear2.bias")):
+            return centred(tensor(name), 0)
+        return centred(tensor(name), 1) if name.endswith("position.weight") else tensor(name)
+
+    return read
 
 
 def projected(config: Any, index: int, space: str, tensor: Tensor) -> Node:

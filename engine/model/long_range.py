@@ -23,6 +23,7 @@ from megaseg.engine.inputs.modality import Modality
 from megaseg.engine.inputs.tokens import SUFFIX
 from megaseg.engine.model.config import ModelConfig
 from megaseg.engine.model.contextualizer import (
+    centring,
     encoded,
     encoder_problems,
     head_shapes,
@@ -124,6 +125,7 @@ class LongRangeConfig(ModelConfig, family="long_range"):
         without audio language and v^l [chosen]. ``logits`` (n, N_c) of models with classes. There is no output of a
         modality that the model does not have.
         """
+        tensor = centring(tensor)
         token_shots = features(len(self.modalities), 1, "source")
         context = {role: self._contextual(role, token_shots, tensor) for role in self.roles}
         sources = tuple(role for role in self.roles if role != "video")

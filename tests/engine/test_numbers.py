@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from shot_encoders import contextualizer, film, long_range
 from support import random_checkpoint, random_features, small_config
 
 from megaseg import _C, Engine, Features
@@ -86,6 +87,33 @@ def test_features_of_any_size_give_right_logits_or_an_error(backend: str, kind: 
         else:
             assert np.abs(got - expected).max() / expected.std() < ALLOWED[kind], exponent
     assert refused >= set(range(20, 38))
+    assert 15 not in refused
+
+
+@pytest.mark.parametrize("config", [contextualizer(), long_range()], ids=lambda config: config.family)
+@pytest.mark.parametrize(("backend", "kind"), RUNS)
+def test_encoders_of_shots_keep_their_digits(backend: str, kind: str, config: Any) -> None:
+    """Offsets common to all channels of the rows that pre-norm layers add to, and features of any size."""
+    checkpoint, movie = random_checkpoint(config), film(config, 9)
+    for suffix in SUMS:
+        moved = changed(checkpoint, suffix, lambda values: values + 300)
+        want = Engine.from_checkpoint(moved, backend="torch", compute_type="float64", passes=False).embed(movie)
+        got = Engine.from_checkpoint(moved, backend=backend, compute_type=kind).embed(movie)
+        assert np.abs(got - want).max() / want.std() < ALLOWED[kind], suffix
+    whole = Engine.from_checkpoint(checkpoint, backend="torch", compute_type="float64", passes=False)
+    model = Engine.from_checkpoint(checkpoint, backend=backend, compute_type=kind)
+    refused = set()
+    for exponent in (*range(12, 38, 3), 38.4):
+        large = {**movie, "video": movie["video"].copy()}
+        large["video"][4] *= np.float32(10**exponent / np.abs(large["video"][4]).max())
+        try:
+            got = model.embed(large)
+        except FeatureError:
+            refused.add(exponent)
+        else:
+            want = whole.embed(large)
+            assert np.abs(got - want).max() / want.std() < ALLOWED[kind], exponent
+    assert refused >= set(range(21, 38, 3))
     assert 15 not in refused
 
 

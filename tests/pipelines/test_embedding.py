@@ -18,6 +18,7 @@ from megaseg.engine.inputs.modality import Modality
 from megaseg.errors import CheckpointError, FeatureError, UnsupportedError
 from megaseg.features import VideoExtractor
 from megaseg.features.video.similarity import RAW
+from megaseg.pipelines import Pipeline
 from megaseg.pipelines.embedding import Embedder, embedded, encoder_sha256, is_encoder
 
 ENCODER = random_checkpoint(long_range())
@@ -114,3 +115,14 @@ def test_what_is_no_encoder_is_refused(tmp_path: Path) -> None:
         save_checkpoint(tmp_path / "b.safetensors", random_checkpoint(config))
         assert is_encoder(tmp_path / "b.safetensors") == embeds
     Embedder(random_checkpoint(long_range(**SCENE)))  # has an embedding besides its scenes
+
+
+def test_a_result_says_what_a_scene_model_read_as_zeros() -> None:
+    engine = Engine.from_checkpoint(random_checkpoint(long_range(**SCENE)))
+    source = movie()
+    pipeline = Pipeline([engine])
+    assert pipeline.segment(source).to_json() == engine.segment(source).to_json()
+    own = {"video": source.modalities["video"]}
+    for result in (pipeline.segment(own), *pipeline.segment_many([own])):
+        assert result.remarks == ("audio, language: not there, read as zeros",)
+        assert np.array_equal(result.scores, engine.segment(own).scores)

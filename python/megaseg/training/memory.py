@@ -1,4 +1,4 @@
-"""Memory of a training step: what an encoder of shots takes, what is free, and an error in place of the kernel's."""
+"""Memory that is free, and an error for a training step that would not fit."""
 
 from __future__ import annotations
 
@@ -6,13 +6,7 @@ from pathlib import Path
 
 from megaseg.errors import ResourceLimitError
 
-FLOAT = 4  # bytes
 _CGROUP = Path("/sys/fs/cgroup")
-
-
-def layer_floats(hidden_size: int, ffn_size: int, heads: int, tokens: int) -> int:
-    """Numbers that a layer keeps of each row for the gradient, in sequences of ``tokens`` rows."""
-    return 14 * hidden_size + 4 * ffn_size + 4 * heads * tokens
 
 
 def require_memory(needed: int, batch: str) -> None:

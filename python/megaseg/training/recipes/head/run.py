@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from megaseg.engine.inputs.features import Features
 from megaseg.engine.model.checkpoint import Checkpoint
 from megaseg.errors import FeatureError
+from megaseg.training.dropout import use_byte_dropout
 from megaseg.training.loop import Epoch, Loop, Settings, Validation, Work, cosine
 from megaseg.training.recipes.head.config import HeadConfig
 from megaseg.training.recipes.head.encoder import (
@@ -96,9 +97,12 @@ def train_head(
         CheckpointError: an encoder of another family, or the state of another run.
         FeatureError: films or labels that the head cannot learn from.
     """
+    kind.require(encoder_config(encoder.config), mode.trains_encoder)
     torch.manual_seed(config.seed)
     given = [labelled(movies, labels) for movies in (train, validation)]
     network, films, scalings = _prepared(encoder, given, config, mode)
+    if mode.trains_encoder:
+        use_byte_dropout(network)
     own = [labels_of(labels, part) for part in films]
     head = kind.of(films[0], own[0], config)
     parts = [Part(head, *part, config) for part in zip(films, own, strict=True)]
@@ -214,7 +218,7 @@ class _Run:
     def _batches(self, epoch: int) -> Iterator[Sequence[Any]]:
         return ((items,) for items in batches(self._source, self._config.seed, epoch))
 
-    def _loss(self, model: HeadModel, items: Any) -> Tensor:
+    def _loss(self, model: HeadModel, items: Any) -> Tensor | None:
         return self._head.loss(model.model, *self._source.units(model, items), self._config)
 
     def _judge(self, model: HeadModel) -> Figures:
@@ -236,7 +240,7 @@ def _prepared(
         return network, films, {}
     scalings = fit_scalings(films[0].values(), config.components)
     sizes = [dataclasses.replace(m, feature_size=scalings[m.name].basis.shape[1]) for m in own.modalities]
-    network = new_encoder(own.replaced(modalities=tuple(sizes)))
+    network = new_encoder(own.replaced(modalities=tuple(sizes)), config.position_std)
     return network, [part.scaled(scalings) for part in films], scalings
 
 

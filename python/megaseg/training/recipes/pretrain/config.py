@@ -13,6 +13,7 @@ ENCODER = "encoder.safetensors"  # in the folder of a run
 FAMILIES = ("contextualizer", "long_range")
 OBJECTIVES = ("contrast", "cosine", "regression")
 CANDIDATES = ("batch", "masked")
+COMPUTE_TYPES = ("float32", "bfloat16")
 LOSSES = ("intra", "inter", "cross")  # Eqs. 2, 5 and 6; a contextualizer has the first alone
 
 
@@ -20,7 +21,7 @@ LOSSES = ("intra", "inter", "cross")  # Eqs. 2, 5 and 6; a contextualizer has th
 class PretrainConfig:
     """Model sizes, losses and optimisation of a pretraining; the defaults are those of a contextualizer.
 
-    ``modalities`` of a contextualizer are all of the films' unless some are named; ``video``, ``audio`` and
+    ``modalities`` of a contextualizer are all that have a row a shot unless some are named; ``video``, ``audio`` and
     ``language`` of a long-range model are the modalities of these names unless others are named. ``length`` is that of
     the windows, in shots.
 
@@ -34,6 +35,7 @@ class PretrainConfig:
     the initial position embeddings. ``windows_together`` neighbouring windows of a film come in the same batch: more of
     them make the negatives harder. ``validation_share`` of the films is held out, and the run ends after ``patience``
     epochs without a lower loss on them; 0 holds none out. 0 ``epochs`` leave the random weights of ``seed``.
+    ``compute_type`` is that of the transformers in training; losses and weights are float32.
     """
 
     family: str = "contextualizer"
@@ -68,6 +70,7 @@ class PretrainConfig:
     ema_decay: float = 0.99
     validation_share: float = 0.1
     seed: int = 0
+    compute_type: str = "float32"
 
     def __post_init__(self) -> None:
         for problem in self._problems():
@@ -87,7 +90,12 @@ class PretrainConfig:
         return loss not in self.without and (loss == "intra" or self.family == "long_range")
 
     def _problems(self) -> Iterator[str]:
-        for name, known in (("family", FAMILIES), ("objective", OBJECTIVES), ("candidates", CANDIDATES)):
+        for name, known in (
+            ("family", FAMILIES),
+            ("objective", OBJECTIVES),
+            ("candidates", CANDIDATES),
+            ("compute_type", COMPUTE_TYPES),
+        ):
             if getattr(self, name) not in known:
                 yield f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}"
         if unknown := [name for name in self.without if name not in LOSSES]:

@@ -40,6 +40,7 @@ class _Pretraining(nn.Module):
             "regression": regression,
         }
         self._masked_loss = losses[config.objective]
+        self._compute = partial(torch.autocast, "cpu", torch.bfloat16, enabled=config.compute_type == "bfloat16")
 
     def predicted(self, name: str, rows: Tensor, batch: Batch) -> Tensor | None:
         """Eq. 1 of one modality, from its contextual rows (batch, n, C)."""
@@ -64,7 +65,9 @@ class ContextualizerPretraining(_Pretraining):
     def forward(self, batch: Batch) -> Terms:
         """The losses of a batch."""
         there, masked = (next(iter(own.values()), None) for own in (batch.there, batch.masked))
-        rows = self.encoder(batch.features, there, masked, self.mask_token)
+        with self._compute():
+            rows = self.encoder(batch.features, there, masked, self.mask_token)
+        rows = rows.float()
         return _known({f"intra.{name}": self.predicted(name, rows, batch) for name in batch.features})
 
 
@@ -82,7 +85,9 @@ class LongRangePretraining(_Pretraining):
         """The losses of a batch, as far as the config trains on them."""
         config, roles = self._config, self.encoder.config.roles
         windows = LongRangeBatch(batch.features, batch.there, batch.shots, batch.masked)
-        rows = self.encoder.contextual(windows, dict(self.mask_tokens.items()))
+        with self._compute():
+            found = self.encoder.contextual(windows, dict(self.mask_tokens.items()))
+        rows = {name: own.float() for name, own in found.items()}
         terms: dict[str, Tensor | None] = {}
         if config.has("intra"):
             terms |= {f"intra.{role}": self.predicted(name, rows[name], batch) for role, name in roles.items()}
@@ -114,8 +119,9 @@ class LongRangePretraining(_Pretraining):
             return None
         there = {name: own[whole] for name, own in batch.there.items()}
         target, seen = rows[model.video][whole], batch.said[model.video][whole]
-        a, b = (self.encoder.cross(rows[m][whole], target, there.get(m), there.get(model.video)) for m in sources)
-        return symmetric(a[seen], b[seen], config.tau, summed=config.summed)
+        with self._compute():
+            a, b = (self.encoder.cross(rows[m][whole], target, there.get(m), there.get(model.video)) for m in sources)
+        return symmetric(a[seen].float(), b[seen].float(), config.tau, summed=config.summed)
 
 
 def _spoken(batch: Batch, language: str, shots: int) -> Tensor:
