@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pretraining import film, films, with_tokens
+from pretraining import film, films, plain_film, with_tokens
 from support import Run
 
-from megaseg import Features, load_checkpoint, save_features
+from megaseg import Engine, Features, load_checkpoint, save_features
 from megaseg.errors import CheckpointError, FeatureError, ResourceLimitError
 
 torch = pytest.importorskip("torch")
+from megaseg.evaluation.scene import evaluate_scenes  # noqa: E402
 from megaseg.models.long_range import LongRangeBatch  # noqa: E402
 from megaseg.training.dropout import ByteDropout  # noqa: E402
 from megaseg.training.memory import free_bytes  # noqa: E402
@@ -128,6 +129,31 @@ def test_each_objective_trains(tmp_path: Path, objective: str, candidates: str) 
     pretrain(films(6), config, tmp_path)
     before, after = (line["validation"]["loss"] for line in lines(tmp_path))
     assert after < before
+
+
+@FAMILIES
+def test_splices_give_a_scene_model(tmp_path: Path, family: str) -> None:
+    config = dataclasses.replace(CONFIGS[family], splice_share=1.0, epochs=3, without=("intra", "inter", "cross"))
+    movies = films(6)
+    encoder = pretrain(movies, config, tmp_path)
+    log = lines(tmp_path)
+    assert set(log[0]["train"]) == set(log[0]["validation"]) == {"loss", "splice"}
+    assert log[-1]["validation"]["splice"] < log[0]["validation"]["splice"]
+    scenes = Engine.from_checkpoint(tmp_path / "scenes.safetensors", backend="torch")
+    rows = scenes.outputs(movies["film0"], ("embedding",))["embedding"]
+    np.testing.assert_array_equal(rows, Engine.from_checkpoint(encoder, backend="torch").embed(movies["film0"]))
+    assert 1 <= len(scenes.segment(movies["film0"]).scenes) <= movies["film0"].num_shots
+
+
+@pytest.mark.slow
+def test_scenes_are_found_by_splices_alone(tmp_path: Path) -> None:
+    movies = {f"f{k}": plain_film(k) for k in range(10)}
+    config = dataclasses.replace(
+        CONFIGS["contextualizer"], splice_share=1.0, epochs=50, patience=50, without=("intra",), dropout=0.0,
+        length=16, hidden_size=32, ffn_size=64, num_heads=4, learning_rate=4e-3, drop_share=0.0, ema_decay=0.9,
+    )  # fmt: skip
+    pretrain(movies, config, tmp_path)
+    assert evaluate_scenes(Engine.from_checkpoint(tmp_path / "scenes.safetensors"), movies).ap > 0.4
 
 
 def nce(a: Any, b: Any, tau: float) -> float:
