@@ -6,7 +6,6 @@ from pathlib import Path
 
 from megaseg.errors import ResourceLimitError
 
-FLOAT = 4  # bytes
 _CGROUP = Path("/sys/fs/cgroup")
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from megaseg.training.memory import FLOAT, require_memory
+from megaseg.training.memory import require_memory
 from megaseg.training.recipes.pretrain.config import PretrainConfig
+
+_FLOAT = 4  # bytes
 
 
 def estimated_bytes(
     config: PretrainConfig, widths: Mapping[str, int], parameters: int, windows: int, tokens: int
 ) -> int:
-    """Most bytes that a step of training holds, to within about a factor of 1.5 beside what the model takes already.
+    """Most bytes that a step of training holds, the model included, to within about a factor of 1.5.
 
     Args:
         config: sizes and losses.
@@ -30,8 +32,8 @@ def estimated_bytes(
     candidates = rows * (share if config.candidates == "asked" else 1.0)
     products = len(widths) * 3 * asked * candidates * (config.objective != "regression")
     pairs = 4 * rows * (config.has("inter") or config.has("cross"))
-    states = 4 * parameters  # gradient, two moments, best weights
-    return int(FLOAT * (rows * (stacks * config.num_layers * layer + features + products + pairs) + states))
+    states = 6 * parameters  # weights, average, gradient, two moments, best weights
+    return int(_FLOAT * (rows * (stacks * config.num_layers * layer + features + products + pairs) + states))
 
 
 def check_memory(config: PretrainConfig, widths: Mapping[str, int], parameters: int, windows: int, tokens: int) -> None:
