@@ -123,7 +123,7 @@ def test_no_loss_left_is_refused_but_for_random_weights() -> None:
 
 
 @pytest.mark.parametrize("objective", ["contrast", "cosine", "regression"])
-@pytest.mark.parametrize("candidates", ["batch", "asked"])
+@pytest.mark.parametrize("candidates", ["batch", "masked"])
 def test_each_objective_trains(tmp_path: Path, objective: str, candidates: str) -> None:
     config = dataclasses.replace(CONFIGS["contextualizer"], objective=objective, candidates=candidates)
     pretrain(films(6), config, tmp_path)
@@ -154,23 +154,6 @@ def test_scenes_are_found_by_splices_alone(tmp_path: Path) -> None:
     )  # fmt: skip
     pretrain(movies, config, tmp_path)
     assert evaluate_scenes(Engine.from_checkpoint(tmp_path / "scenes.safetensors"), movies).ap > 0.4
-
-
-@torch.no_grad()
-def test_all_tokens_are_asked_for_where_the_config_says_so() -> None:
-    movies = {"a": film(0, 8), "b": film(1, 8, ("video", "audio"))}
-    scalings = fitted(movies, ["video", "audio", "language"], {})
-    losses = []
-    for asked in ("masked", "all"):
-        config = dataclasses.replace(CONFIGS["contextualizer"], asked=asked, objective="regression")
-        model = new_model(config, roles_of(movies, config), {"video": 12, "audio": 9, "language": 10}, None).eval()
-        (batch,) = Windows(Films.scaled(movies, scalings, None), 8, 0.3, together=True).fixed(9)
-        rows = model.encoder(batch.features, None, batch.masked["language"], model.mask_token)
-        there = batch.said["language"] & (batch.masked["language"] if asked == "masked" else True)
-        guesses = model.heads["language"](rows)[there]
-        losses.append((int(there.sum()), float(model(batch)["intra.language"])))
-        assert losses[-1][1] == pytest.approx(float((guesses - batch.features["language"][there]).square().mean()))
-    assert losses[0][0] < losses[1][0]
 
 
 def nce(a: Any, b: Any, tau: float) -> float:
@@ -255,7 +238,7 @@ def test_a_batch_beyond_the_memory_is_refused_with_its_bytes(tmp_path: Path, mon
 
 def test_a_model_beyond_the_memory_is_refused_before_it_is_made(tmp_path: Path) -> None:
     huge = dataclasses.replace(CONFIGS["contextualizer"], hidden_size=65_536, ffn_size=2**20, num_layers=64)
-    with pytest.raises(ResourceLimitError, match="an estimated"):
+    with pytest.raises(ResourceLimitError, match="smaller batches or models take less"):
         pretrain(films(6), huge, tmp_path)  # 40 TB of weights
 
 
@@ -320,8 +303,7 @@ def test_roles_are_named_or_called_so() -> None:
 
 @pytest.mark.parametrize(
     "values",
-    [{"family": "mega"}, {"objective": "l1"}, {"candidates": "all"}, {"asked": "none"},
-     {"splice_share": 1.5}, {"without": ["both"]}, {"without": "intra"},
+    [{"family": "mega"}, {"objective": "l1"}, {"candidates": "all"}, {"without": ["both"]}, {"without": "intra"},
      {"mask_share": 0}, {"mask_share": 1.5}, {"epochs": -1}, {"length": 1}, {"dropout": 1.0}, {"temperature": 0},
      {"batch_size": 0}, {"hidden_size": 30, "num_heads": 4}],
 )  # fmt: skip

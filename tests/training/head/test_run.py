@@ -205,12 +205,12 @@ def test_a_bad_config_is_named(values: dict[str, Any], message: str) -> None:
 
 
 def test_what_does_not_fit_the_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("megaseg.training.memory.free_bytes", lambda: 20_000)
-    with pytest.raises(ResourceLimitError, match=r"batch_size: expected what fits 0\.0 GiB .* shots a batch, an"):
+    monkeypatch.setattr("megaseg.training.recipes.head.memory.free_bytes", lambda: 20_000)
+    with pytest.raises(ResourceLimitError, match=r"batch_size: expected what fits 0\.0 GiB .* shots a batch, about"):
         trained(MODES[1], config=dataclasses.replace(CONFIG, batch_size=4000))
     with pytest.raises(ResourceLimitError, match="examples: expected what fits .* got embeddings of 6,600 examples"):
         train_head(Ordering, encoder(), walks(300, 0), walks(1, 1), CONFIG)
-    monkeypatch.setattr("megaseg.training.memory.free_bytes", lambda: None)
+    monkeypatch.setattr("megaseg.training.recipes.head.memory.free_bytes", lambda: None)
     assert trained().head.kind == "classify"
 
 

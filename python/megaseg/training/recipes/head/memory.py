@@ -6,7 +6,10 @@ from torch import Tensor
 
 from megaseg.engine.model.contextualizer import ContextualizerConfig
 from megaseg.engine.model.long_range import LongRangeConfig
-from megaseg.training.memory import FLOAT, require_memory
+from megaseg.errors import ResourceLimitError
+from megaseg.training.memory import free_bytes
+
+_FLOAT = 4  # bytes
 
 
 def check_batch(encoder: ContextualizerConfig | LongRangeConfig, rows: int) -> None:
@@ -18,9 +21,7 @@ def check_batch(encoder: ContextualizerConfig | LongRangeConfig, rows: int) -> N
     stacks = 1 + (len(encoder.modalities) + 4) * isinstance(encoder, LongRangeConfig)
     layer = 10 * encoder.hidden_size + 3 * encoder.ffn_size
     features = 2 * sum(modality.feature_size for modality in encoder.modalities)
-    require_memory(
-        FLOAT * rows * (stacks * encoder.num_layers * layer + features), "batch_size", f"{rows:,} shots a batch"
-    )
+    _require(_FLOAT * rows * (stacks * encoder.num_layers * layer + features), "batch_size", f"{rows:,} shots a batch")
 
 
 def check_embeddings(first: Tensor, examples: int, of: int) -> None:
@@ -29,5 +30,13 @@ def check_embeddings(first: Tensor, examples: int, of: int) -> None:
     Raises:
         ResourceLimitError: says how much they take and how much is free.
     """
-    needed = 2 * first.numel() * FLOAT * of // examples  # parts, and the parts joined
-    require_memory(needed, "examples", f"embeddings of {of:,} examples")
+    needed = 2 * first.numel() * _FLOAT * of // examples  # parts, and the parts joined
+    _require(needed, "examples", f"embeddings of {of:,} examples")
+
+
+def _require(needed: int, what: str, got: str) -> None:
+    free = free_bytes()
+    if free is not None and needed > free:
+        raise ResourceLimitError(
+            f"{what}: expected what fits {free / 2**30:.1f} GiB of free memory, got {got}, about {needed:,} bytes"
+        )

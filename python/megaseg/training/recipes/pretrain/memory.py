@@ -27,9 +27,8 @@ def estimated_bytes(
     stacks = (len(widths) if long_range else 1) + 5 * (long_range and config.has("cross"))
     layer = 10 * config.hidden_size + 3 * config.ffn_size
     features = 3 * sum(widths.values())
-    share = 1.0 if config.asked == "all" else config.mask_share
-    asked = share if config.has("intra") else 0.0
-    candidates = rows * (share if config.candidates == "asked" else 1.0)
+    asked = config.mask_share if config.has("intra") else 0.0
+    candidates = rows * (config.mask_share if config.candidates == "masked" else 1.0)
     products = len(widths) * 3 * asked * candidates * (config.objective != "regression")
     pairs = 4 * rows * (config.has("inter") or config.has("cross"))
     states = 6 * parameters  # weights, average, gradient, two moments, best weights
@@ -43,4 +42,4 @@ def check_memory(config: PretrainConfig, widths: Mapping[str, int], parameters: 
         ResourceLimitError: says how much a batch takes and how much is free.
     """
     needed = estimated_bytes(config, widths, parameters, windows, tokens)
-    require_memory(needed, "batch_size", f"{windows} windows of {config.length} shots")
+    require_memory(needed, f"{windows} windows of {config.length} shots")
