@@ -390,7 +390,7 @@ def test_the_commands_name_what_is_wrong(run: Run, folder: Path, tmp_path: Path)
         (("contextualizer", folder / "film1.npz"), "films: expected at least 2"),
         (("contextualizer", folder, folder / "film1.npz", "--modalities", "smell"), "expected any of the modalities"),
         (("contextualizer", tmp_path / "films", tmp_path), "expected feature files"),
-        (("contextualizer", tmp_path / "tokens"), "film0: language: expected a row a shot, got tokens"),
+        (("contextualizer", tmp_path / "tokens", "--modalities", "language"), "film0: language: expected a row a shot"),
         (("long-range", folder, "--video", "language", "--language", "language"), "expected different modalities"),
         (("long-range", folder, "--audio", "smell"), "smell: expected a modality of some film"),
     ]:
