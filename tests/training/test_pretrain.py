@@ -131,6 +131,16 @@ def test_each_objective_trains(tmp_path: Path, objective: str, candidates: str) 
 
 
 @FAMILIES
+def test_bfloat16_trains_to_about_the_same_loss(tmp_path: Path, family: str) -> None:
+    losses = []
+    for compute_type in ("float32", "bfloat16"):
+        pretrain(films(5), dataclasses.replace(CONFIGS[family], compute_type=compute_type), tmp_path / compute_type)
+        losses.append(lines(tmp_path / compute_type)[-1]["validation"]["loss"])
+    assert losses[0] != losses[1]
+    assert losses[1] == pytest.approx(losses[0], rel=0.02)
+
+
+@FAMILIES
 def test_splices_give_a_scene_model(tmp_path: Path, family: str) -> None:
     config = dataclasses.replace(CONFIGS[family], splice_share=1.0, epochs=3, without=("intra", "inter", "cross"))
     movies = films(6)
