@@ -1,4 +1,4 @@
-"""Memory that is free, and an error for a training step that would not fit."""
+"""Memory that is free, and an error in place of the kernel's where a training step needs more."""
 
 from __future__ import annotations
 
@@ -6,24 +6,26 @@ from pathlib import Path
 
 from megaseg.errors import ResourceLimitError
 
+FLOAT = 4  # bytes
 _CGROUP = Path("/sys/fs/cgroup")
 
 
-def require_memory(needed: int, batch: str) -> None:
-    """Refuse a batch that does not fit the memory that is free.
+def require_memory(needed: int, option: str, got: str) -> None:
+    """Refuse what does not fit the memory that is free.
 
     Args:
         needed: estimated bytes.
-        batch: what the batch is, for the error.
+        option: the option that sets their number.
+        got: what it asks for, for the error.
 
     Raises:
-        ResourceLimitError: says how much the batch takes and how much is free.
+        ResourceLimitError: says how much it takes and how much is free.
     """
     free = free_bytes()
     if free is not None and needed > free:
         raise ResourceLimitError(
-            f"batch_size: expected a batch that fits {free / 2**30:.1f} GiB of free memory, got {batch}, "
-            f"an estimated {needed:,} bytes ({needed / 2**30:.1f} GiB); smaller batches or models take less"
+            f"{option}: expected what fits {free / 2**30:.1f} GiB of free memory, got {got}, "
+            f"an estimated {needed:,} bytes ({needed / 2**30:.1f} GiB)"
         )
 
 
