@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 from pretraining import film, films, plain_film, with_tokens
-from support import Run
 
-from megaseg import Engine, Features, load_checkpoint, save_features
+from megaseg import Engine, Features, load_checkpoint
 from megaseg.errors import CheckpointError, FeatureError, ResourceLimitError
 
 torch = pytest.importorskip("torch")
@@ -355,56 +354,3 @@ def test_byte_dropout_keeps_the_mean_and_the_share() -> None:
     assert out.mean() == pytest.approx(1, abs=3e-3)
     assert (out[:, ::8] == 0).float().mean() == pytest.approx(26 / 256, abs=5e-3)
     assert torch.equal(drop.eval()(ones), ones)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    path = tmp_path / "films"
-    path.mkdir()
-    for name, movie in films(6).items():
-        save_features(path / f"{name}.npz", movie)
-    return path
-
-
-def test_the_commands_pretrain(run: Run, folder: Path, tmp_path: Path) -> None:
-    small = {name: SIZES[name] for name in ("hidden_size", "ffn_size", "num_heads", "num_layers")}
-    (tmp_path / "c.json").write_text(json.dumps(small))
-    shared = ("--config", tmp_path / "c.json", "--length", "6", "--batch-size", "8", "--epochs", "1", "--json")
-    code, out, err = run("pretrain", "contextualizer", folder, "-o", tmp_path / "a", *shared, "--modalities", "video")
-    assert code == 0, err
-    assert json.loads(out)["epochs"] == 1
-    assert [m.name for m in load_checkpoint(tmp_path / "a" / "encoder.safetensors").config.modalities] == ["video"]
-    code, out, err = run(
-        "pretrain", "long-range", folder, "-o", tmp_path / "b", *shared, "--without", "cross", "--without", "inter"
-    )
-    assert code == 0, err
-    assert "1 of 6 films have no audio: film4\n" in err
-    assert set(lines(tmp_path / "b")[0]["train"]) == {"loss", "intra.video", "intra.audio", "intra.language"}
-    assert load_checkpoint(tmp_path / "b" / "encoder.safetensors").config.max_length == 6
-
-
-def test_the_commands_name_what_is_wrong(run: Run, folder: Path, tmp_path: Path) -> None:
-    other = tmp_path / "c.json"
-    other.write_text('{"family": "long_range"}')
-    (tmp_path / "tokens").mkdir()
-    for name, movie in films(2).items():
-        tokens = {"language": np.zeros(3, np.int32)}
-        said = {**movie.modalities, "language": np.eye(3, 10, dtype=np.float32)}
-        save_features(
-            tmp_path / "tokens" / f"{name}.npz", dataclasses.replace(movie, modalities=said, token_shots=tokens)
-        )
-    for arguments, message in [
-        (
-            ("contextualizer", folder, "--config", tmp_path / "c.json"),
-            "c.json: expected a config of family contextualizer",
-        ),
-        (("contextualizer", folder / "film1.npz"), "films: expected at least 2"),
-        (("contextualizer", folder, folder / "film1.npz", "--modalities", "smell"), "expected any of the modalities"),
-        (("contextualizer", tmp_path / "films", tmp_path), "expected feature files"),
-        (("contextualizer", tmp_path / "tokens", "--modalities", "language"), "film0: language: expected a row a shot"),
-        (("long-range", folder, "--video", "language", "--language", "language"), "expected different modalities"),
-        (("long-range", folder, "--audio", "smell"), "smell: expected a modality of some film"),
-    ]:
-        code, _, err = run("pretrain", *arguments, "-o", tmp_path / "run")
-        assert code == 2
-        assert message in err.replace("\n", " ")
