@@ -36,19 +36,20 @@ class CentredWork:
     def __init__(self, engine: Segmenter, source: Features, sequences: Windows) -> None:
         self._arrays, self._half = engine.to_model_rows(source), sequences.half
         self._shots = len(self._arrays[0])
+        self._begin = self._end = 0  # of what was taken last
         self._done: list[Rows] = []
 
     def wanted(self) -> int:
-        return self._shots - sum(len(run[0]) for run in self._done)
+        return self._shots - self._begin
 
     def take(self, most: int) -> Sequence[Excerpt]:
-        first = self._shots - self.wanted()
-        last = min(self._shots, first + most)
-        begin, end = max(0, first - self._half), last + self._half
-        return [Excerpt([array[begin:end] for array in self._arrays], first - begin, last - begin)]
+        self._end = min(self._shots, self._begin + most)
+        first, last = max(0, self._begin - self._half), self._end + self._half
+        return [Excerpt([array[first:last] for array in self._arrays], self._begin - first, self._end - first)]
 
     def give(self, runs: Sequence[Rows]) -> Rows | None:
         self._done += runs
+        self._begin = self._end
         if self.wanted():
             return None
         return tuple(np.concatenate(parts) for parts in zip(*self._done, strict=True))

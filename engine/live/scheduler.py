@@ -343,7 +343,9 @@ class Scheduler:
             work = [entry.take(share) for entry, share in shares]
             excerpts = list(itertools.chain.from_iterable(work))
             outputs = tuple(dict.fromkeys(name for entry, _ in shares for name in entry.outputs))
-            runs = self.engine.backend.run(excerpts, outputs) if excerpts else []
+            runs = [tuple(run) for run in self.engine.backend.run(excerpts, outputs)] if excerpts else []
+            if len(runs) != len(excerpts):
+                raise MegasegError(f"batch: expected the outputs of {len(excerpts)} excerpts, got {len(runs)}")
         except BaseException as error:  # noqa: BLE001 (whatever it is, it belongs to those whose work it was)
             if len(shares) > 1:
                 return sum(self._try([share], finished) for share in shares)

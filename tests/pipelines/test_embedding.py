@@ -18,6 +18,7 @@ from megaseg.engine.inputs.modality import Modality
 from megaseg.errors import CheckpointError, FeatureError, UnsupportedError
 from megaseg.features import VideoExtractor
 from megaseg.features.video.similarity import RAW
+from megaseg.pipelines import Pipeline
 from megaseg.pipelines.embedding import Embedder, embedded, encoder_sha256, is_encoder
 
 ENCODER = random_checkpoint(long_range())
@@ -80,6 +81,17 @@ def test_what_is_not_there_and_what_is_not_read() -> None:
         embedder.embed({"colour": own["colour"]})
 
 
+def test_a_compiled_encoder_is_the_same_encoder(tmp_path: Path) -> None:
+    from megaseg.engine.backends.native.artefact import compile_checkpoint
+
+    compile_checkpoint(ENCODER, tmp_path / "a.mseg", compute_type="float32")
+    assert is_encoder(tmp_path / "a.mseg")
+    made = Embedder(tmp_path / "a.mseg").embed(movie()).features
+    own = Embedder(ENCODER, compute_type="float32").embed(movie()).features
+    assert made.recipe == own.recipe
+    assert np.array_equal(made.modalities["embedding"], own.modalities["embedding"])
+
+
 def test_a_film_is_its_raw_features(tmp_path: Path) -> None:
     pytest.importorskip("av", reason="needs the extra video")
     path = write_film(tmp_path / "film.mp4", shots(96))
@@ -106,11 +118,22 @@ def test_what_is_no_encoder_is_refused(tmp_path: Path) -> None:
         Embedder("none")
     from megaseg.engine.backends.native.artefact import compile_checkpoint
 
-    compile_checkpoint(ENCODER, tmp_path / "a.mseg", compute_type="float32")
-    with pytest.raises(UnsupportedError, match="a.mseg: expected the checkpoint of an encoder, got a compiled model"):
+    compile_checkpoint(random_checkpoint(small_config()), tmp_path / "a.mseg", compute_type="float32")
+    with pytest.raises(UnsupportedError, match="a.mseg: expected the digest of an encoder, content_sha256"):
         Embedder(tmp_path / "a.mseg")
     assert not is_encoder(tmp_path / "a.mseg")
     for config, embeds in ((long_range(), True), (long_range(**SCENE), False), (small_config(), False)):
         save_checkpoint(tmp_path / "b.safetensors", random_checkpoint(config))
         assert is_encoder(tmp_path / "b.safetensors") == embeds
     Embedder(random_checkpoint(long_range(**SCENE)))  # has an embedding besides its scenes
+
+
+def test_a_result_says_what_a_scene_model_read_as_zeros() -> None:
+    engine = Engine.from_checkpoint(random_checkpoint(long_range(**SCENE)))
+    source = movie()
+    pipeline = Pipeline([engine])
+    assert pipeline.segment(source).to_json() == engine.segment(source).to_json()
+    own = {"video": source.modalities["video"]}
+    for result in (pipeline.segment(own), *pipeline.segment_many([own])):
+        assert result.remarks == ("audio, language: not there, read as zeros",)
+        assert np.array_equal(result.scores, engine.segment(own).scores)

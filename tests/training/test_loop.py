@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
+from megaseg.errors import FeatureError  # noqa: E402
 from megaseg.training.loop import Epoch, Loop, Place, Settings, Validation, Work, cosine, linear  # noqa: E402
 
 SETTINGS = Settings(6, 0.05, cosine(0.0), 0.0, seed=3, ema_decay=0.9, reseed=True)
@@ -115,3 +116,10 @@ def test_a_restored_loop_goes_on_as_if_it_had_not_stopped() -> None:
     assert second.history == whole.history
     for name, tensor in expected.items():
         np.testing.assert_array_equal(tensor, found[name], err_msg=name)
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_before_the_weights_are_lost() -> None:
+    run = loop(loss=lambda model, x: model(torch.tensor([x])).sum() * math.nan)
+    with pytest.raises(FeatureError, match="loss: expected a finite value, got nan"):
+        run.run()
+    assert all(torch.isfinite(tensor).all() for tensor in run.state()["model"].values())

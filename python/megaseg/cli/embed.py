@@ -12,7 +12,6 @@ from rich.table import Table
 
 from megaseg.cli.console import (
     BackendOption,
-    CheckpointOption,
     ComputeTypeOption,
     DeviceOption,
     JsonOption,
@@ -39,7 +38,7 @@ from megaseg.engine.inputs.feature_files import save_features
 from megaseg.errors import FeatureError
 from megaseg.features import VideoExtractor
 from megaseg.media.video import Video
-from megaseg.pipelines.embedding import Embedded, Embedder
+from megaseg.pipelines.embedding import Embedded, Embedder, encoder_of
 from megaseg.pipelines.sources import FeatureFile, Source
 
 
@@ -47,7 +46,9 @@ def embed(
     inputs: Annotated[
         list[str], typer.Argument(help="Feature files, films, screenplays, folders of them, or - (stdin).")
     ],
-    checkpoint: CheckpointOption,
+    checkpoint: Annotated[
+        str, typer.Option("--checkpoint", "-c", help="Checkpoint of an encoder, or the folder of its pretraining.")
+    ],
     output_path: Annotated[Path, typer.Option("--output", "-o", help="A .npz file for one movie, or a folder.")],
     keep: Annotated[
         str | None, typer.Option("--keep", help="Modalities of the input to copy along, several with commas.")
@@ -85,7 +86,7 @@ def embed(
         films = VideoExtractor(shots=shots, subtitles=subtitles, speech=speech, **reads)
         with named_flags("device", "compute_type", "backend"):
             model = {"device": device, "compute_type": compute_type, "backend": backend, "num_threads": threads}
-            embedder = Embedder(checkpoint, extractors=[films], **model)
+            embedder = Embedder(encoder_of(checkpoint), extractors=[films], **model)
         for movie, file in zip(movies, files, strict=True):
             with failures.of(path_of(movie)), named_flags("keep"), stages.of(movie.name):
                 made = embedder.embed(movie, keep=kept)

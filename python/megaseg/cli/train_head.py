@@ -44,7 +44,9 @@ def head(
     folder: Annotated[Path, typer.Argument(help="Folder of feature files.")],
     kind: Annotated[
         str,
-        typer.Option("--head", help="boundary, classify, regress, attributes, relation, roles, ordering or next-shot."),
+        typer.Option(
+            "--head", help="boundary, classify, regress, attributes, relation, roles, ordering, next-shot or retrieval."
+        ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Head to write (.safetensors).")],
     labels: LabelsOption = None,
@@ -64,8 +66,8 @@ def head(
 ) -> None:
     """Train a head on an encoder of shots, frozen unless told otherwise, stopping early on the validation films.
 
-    A boundary head is written as a scene checkpoint of the encoder's family, for segment and eval scene. Interrupted,
-    training goes on from OUTPUT.state when run again.
+    A boundary head is written as a scene checkpoint of the encoder's family, for segment and eval scene; retrieval, as
+    the encoder that it trained, for eval retrieval. Interrupted, training goes on from OUTPUT.state when run again.
     """
     require_file(output)
     try:
@@ -153,17 +155,21 @@ def _known(movies: Mapping[str, Features], labels: Mapping[str, Any] | None) -> 
 
 
 def _save(output: Path, trained: TrainedHead, checkpoint: Path, notes: Mapping[str, Any]) -> None:
-    """A head as its file, a boundary head as the scene model that it is with its encoder."""
+    """A head as its file; a boundary head as a scene model, a retrieval head as the encoder that it trained."""
     from megaseg.training.recipes.head.boundary import Boundary, scene_checkpoint
     from megaseg.training.recipes.head.file import save_head
+    from megaseg.training.recipes.head.retrieval import Retrieval
 
     best = trained.best
     about = {"config": dataclasses.asdict(trained.config), **notes, "epochs": best.number + 1}
     about["validation"] = best.validation
-    if not isinstance(trained.head, Boundary):
+    if isinstance(trained.head, Retrieval):
+        made = trained.encoder
+    elif isinstance(trained.head, Boundary):
+        made = scene_checkpoint(trained)
+    else:
         save_head(output, trained, checkpoint.resolve(), about)
         return
-    made = scene_checkpoint(trained)
     save_checkpoint(output, Checkpoint(made.config, made.tensors, {"training": jsonlib.dumps(about)}))
 
 

@@ -102,8 +102,9 @@ class Passage:
 
     def result(self) -> Segmentation:
         """The result of all models together."""
-        remarks = (*self._reading.remarks, *self._left_out)
-        return dataclasses.replace(joined(self._found), remarks=remarks, source=self._reading.source())
+        found = joined(self._found)
+        remarks = (*self._reading.remarks, *found.remarks, *self._left_out)
+        return dataclasses.replace(found, remarks=remarks, source=self._reading.source())
 
     @property
     def thumbnails(self) -> Thumbnails | None:
@@ -224,8 +225,9 @@ class Pipeline:
         opened = open_source(source)
         if isinstance(opened, Features):
             check_same_features([config.recipe for config in self._configs], location(source))
-            parts = zip(self.engines, options, strict=True)
-            return joined([run(engine, prepared(opened, engine.config.recipe), own) for engine, own in parts]), None
+            rows = [prepared(opened, engine.config.recipe) for engine in self.engines]
+            parts = zip(self.engines, rows, options, strict=True)
+            return joined([_told(engine, own, run(engine, own, given)) for engine, own, given in parts]), None
         passage = Passage(self._configs, opened, self._extractors, keep)
         for place, model in enumerate(passage.order):
             try:
@@ -235,7 +237,8 @@ class Pipeline:
                     raise
                 passage.leave_out(error)
                 continue
-            passage.add(model, run(self.engines[model], features, options[model]))
+            engine = self.engines[model]
+            passage.add(model, _told(engine, features, run(engine, features, options[model])))
         return passage.result(), passage.thumbnails
 
     def segment_many(self, movies: Sequence[FeatureSource], **decision: Any) -> list[Segmentation]:
@@ -247,10 +250,10 @@ class Pipeline:
         check_same_features([config.recipe for config in self._configs], "features")
         opened = [as_features(movie) for movie in movies]
         both = zip(self.engines, self.options(decision), strict=True)
-        parts = [
-            engine.segment_many([prepared(movie, engine.config.recipe) for movie in opened], **own)
-            for engine, own in both
-        ]
+        parts = []
+        for engine, own in both:
+            rows = [prepared(movie, engine.config.recipe) for movie in opened]
+            parts.append([_told(engine, *one) for one in zip(rows, engine.segment_many(rows, **own), strict=True)])
         return [joined(part) for part in zip(*parts, strict=True)]
 
     def features(self, source: Any, model: int = 0) -> Features:
@@ -276,6 +279,14 @@ class Pipeline:
         tasks = [config.task for config in self._configs]
         parts = zip(tasks, options_for_each(tasks, decision), strict=True)
         return [deciding_task(task, "segment").given(own) for task, own in parts]
+
+
+def _told(engine: Engine, features: Features, result: Segmentation) -> Segmentation:
+    """A result whose remarks name the modalities that the model read as zeros."""
+    absent = engine.absent(features)
+    if not absent:
+        return result
+    return dataclasses.replace(result, remarks=(*result.remarks, f"{', '.join(absent)}: not there, read as zeros"))
 
 
 @contextmanager

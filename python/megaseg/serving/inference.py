@@ -249,8 +249,12 @@ class Inference:
             )
         for name, array in request.inputs.items():
             _check_tensor(tensors[name], array)
-            self._expect_shots(len(array))  # rows of tokens, too
-        return _shots(model, request.inputs)
+        shots = _shots(model, request.inputs)
+        self._expect_shots(shots)
+        for name, array in request.inputs.items():
+            if len(array) > max(shots, self.limits.max_shots):
+                raise ResourceLimitError(f"{name}: expected up to {self.limits.max_shots} a request, got {len(array)}")
+        return shots
 
 
 def _check_tensor(tensor: Tensor, array: NDArray[Any]) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from megaseg.errors import CheckpointError
 
 Config = TypeVar("Config")
+_MOST = 2**31 - 1  # of a whole number
 
 
 def read_config(kind: type[Config], path: str | Path) -> Config:
@@ -31,6 +34,31 @@ def read_config(kind: type[Config], path: str | Path) -> Config:
         if not _fits(value, types[key]):
             raise CheckpointError(f"{path}: {key} must be {types[key]}, got {value!r}")
     return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+
+
+def range_problems(
+    config: Any, least: Mapping[str, int], shares: Collection[str] = (), positive: Collection[str] = ()
+) -> Iterator[str]:
+    """What is wrong with the numbers of a config: a sentence each.
+
+    Args:
+        config: a dataclass of numbers.
+        least: least values of whole numbers; 1 of those that are not named.
+        shares: names of numbers from 0 to less than 1.
+        positive: names of finite numbers greater than 0.
+    """
+    for field in dataclasses.fields(config):
+        value, floor = getattr(config, field.name), least.get(field.name, 1)
+        if str(field.type) == "int" and value < floor:
+            yield f"{field.name} must be at least {floor}, got {value}"
+        if str(field.type) == "int" and value > _MOST:
+            yield f"{field.name} must be at most {_MOST}, got {value}"
+    for name in shares:
+        if not 0 <= getattr(config, name) < 1:
+            yield f"{name} must be from 0 to less than 1, got {getattr(config, name)}"
+    for name in positive:
+        if not 0 < getattr(config, name) < math.inf:
+            yield f"{name} must be greater than 0, got {getattr(config, name)}"
 
 
 def _fits(value: Any, kind: str) -> bool:

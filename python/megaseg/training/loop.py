@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from megaseg.errors import FeatureError
 from megaseg.training.state import Groups, optimizer_tensors, restore_optimizer
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -151,6 +152,9 @@ class Loop(Generic[Model, Example, Verdict]):
         """Train for all epochs or until validation ends the run; a restored run goes on after its last epoch.
 
         Returns the averaged weights of the best epoch, without validation of the last, as a model in evaluation mode.
+
+        Raises:
+            FeatureError: a loss that is not finite.
         """
         while len(self.history) < self._settings.epochs and not self._is_over():
             number = len(self.history)
@@ -223,8 +227,8 @@ class Loop(Generic[Model, Example, Verdict]):
         for example in batch:
             loss = self._work.loss(self._model, example)
             if loss is not None:
+                losses.append(_finite(loss.item()))
                 torch.autograd.backward(loss / len(batch))  # one graph in memory at a time
-                losses.append(loss.item())
         if losses:
             nn.utils.clip_grad_norm_(self._model.parameters(), self._settings.gradient_clip)
             self._optimizer.step()
@@ -235,6 +239,12 @@ class Loop(Generic[Model, Example, Verdict]):
         decay = min(self._settings.ema_decay, (number + 1) / (number + 10))  # short memory at first
         for average, parameter in zip(self._average.parameters(), self._model.parameters(), strict=True):
             average.lerp_(parameter, 1 - decay)
+
+
+def _finite(loss: float) -> float:
+    if not math.isfinite(loss):
+        raise FeatureError(f"loss: expected a finite value, got {loss}: too large features or a too high learning_rate")
+    return loss
 
 
 def _groups(model: nn.Module, settings: Settings) -> list[dict[str, Any]]:

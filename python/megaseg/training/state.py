@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import safetensors
 import safetensors.torch
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from megaseg.engine.inputs.files import atomic_write
@@ -19,8 +22,21 @@ from megaseg.errors import CheckpointError
 Groups = dict[str, dict[str, Tensor]]
 
 
+def content_of(arrays: Iterable[NDArray[Any] | Tensor | None], notes: str = "") -> str:
+    """SHA-256 over arrays in their order, and a text: what tells data of the same names apart."""
+    digest = hashlib.sha256(notes.encode())
+    for array in arrays:
+        own = np.ascontiguousarray(np.zeros(0) if array is None else array)
+        digest.update(f"{own.dtype} {own.shape}".encode())
+        digest.update(own.view(np.uint8).data if own.size else b"")
+    return digest.hexdigest()
+
+
 class StateFile:
-    """The file of a run's state, which only a run of the same configuration and movies reads back."""
+    """The file of a run's state, which only a run of the same configuration and data reads back.
+
+    ``movies`` are lists of texts that fix the data: names, and ``content_of`` where these may stand for others.
+    """
 
     def __init__(self, path: Path, config: Any, movies: Sequence[Sequence[str]]) -> None:
         self._path = path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from head_films import FAST, encoder, noise, walks
 
 from megaseg.engine.inputs.features import Features
-from megaseg.errors import FeatureError
+from megaseg.errors import CheckpointError, FeatureError
 from megaseg.training.recipes.head.config import HeadConfig
 from megaseg.training.recipes.head.films import Films
 from megaseg.training.recipes.head.next_shot import NextShot, train_next_shot
@@ -28,6 +29,15 @@ def test_a_frozen_encoder_shows_the_order(train: Any, shots: int) -> None:
     figures = evaluate_head(trained, TEST)
     assert figures["accuracy"] > 0.8
     assert figures["examples"] == sum(film.num_shots - shots + 1 for film in TEST.values())
+
+
+def test_likeness_alone_finds_the_next_shot_from_few_films() -> None:
+    few = dict(list(TRAIN.items())[:2])
+    config = dataclasses.replace(CONFIG, likeness=2)
+    trained = train_next_shot(encoder(), few, VALIDATION, config, False)
+    assert evaluate_head(trained, TEST)["accuracy"] > 0.8
+    with pytest.raises(CheckpointError, match="likeness: expected a divisor of the embedding's"):
+        train_next_shot(encoder(), few, VALIDATION, dataclasses.replace(config, likeness=11), False)
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ import pytest
 import torch
 from generated_events import EVENT_NAMES, Annotations, encoder, relation_clips, relation_of, shuffled
 
-from megaseg.errors import FeatureError
+from megaseg.errors import CheckpointError, FeatureError
 from megaseg.training.recipes.head.config import HeadConfig
 from megaseg.training.recipes.head.films import Films
 from megaseg.training.recipes.head.protocol import Drawing
@@ -116,3 +116,19 @@ def test_an_interrupted_run_ends_in_the_same_bits(tmp_path: Path) -> None:
     assert whole.history == again.history
     for name, tensor in whole.model.state_dict().items():
         assert torch.equal(tensor, again.model.state_dict()[name]), name
+
+
+def test_a_state_is_of_its_films_and_labels_whatever_their_names(tmp_path: Path) -> None:
+    movies, annotations = relation_clips(10, 0)
+    own, config = labels(tmp_path, annotations), HeadConfig(epochs=2)
+
+    def cut(epoch: Any) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_head(EventRelation, encoder(), movies, movies, config, labels=own, watch=Watch(tmp_path / "s", cut))
+    others = labels(tmp_path, shuffled(annotations, 1))
+    noisy = dict(zip(movies, relation_clips(10, 5)[0].values(), strict=True))
+    for films, told in ((movies, others), (noisy, own)):
+        with pytest.raises(CheckpointError, match="expected the state of this configuration and these movies"):
+            train_head(EventRelation, encoder(), films, films, config, labels=told, watch=Watch(tmp_path / "s"))

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from head_films import FAST, clips, encoder
+from head_films import FAST, clips, encoder, walks
 
 from megaseg.engine.inputs.features import Features
 from megaseg.engine.inputs.modality import Modality
 from megaseg.engine.model.checkpoint import Checkpoint, save_checkpoint
 from megaseg.engine.model.mega import MegaConfig
-from megaseg.errors import CheckpointError, FeatureError, UnsupportedError
+from megaseg.errors import CheckpointError, FeatureError, ResourceLimitError, UnsupportedError
 from megaseg.models import Mega, to_checkpoint
 from megaseg.training.recipes.head.classify import Classify
 from megaseg.training.recipes.head.config import HeadConfig
@@ -178,7 +178,54 @@ def test_labels_of_unknown_films_are_named() -> None:
 
 
 def test_every_kind_is_found_by_its_name() -> None:
-    names = ("boundary", "classify", "regress", "attributes", "relation", "roles", "ordering", "next-shot")
+    names = ("boundary", "classify", "regress", "attributes", "relation", "roles", "ordering", "next-shot", "retrieval")
     assert set(HEADS) == set(names)
     with pytest.raises(UnsupportedError, match="head: expected one of boundary, .*, got 'other'"):
         head_of("other")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"head_size": -1}, "head_size must be at least 0, got -1"),
+        ({"head_size": 10**7}, "head_size must be at most 65536"),
+        ({"epochs": 0}, "epochs must be at least 1, got 0"),
+        ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"frozen_batch_size": 0}, "frozen_batch_size must be at least 1"),
+        ({"seed": 2**40}, "seed must be at most"),
+        ({"head_dropout": 1.0}, "head_dropout must be from 0 to less than 1, got 1.0"),
+        ({"learning_rate": 0.0}, "learning_rate must be greater than 0"),
+        ({"learning_rate": float("nan")}, "learning_rate must be greater than 0"),
+        ({"weight_decay": -1.0}, "weight_decay must be at least 0"),
+    ],
+)
+def test_a_bad_config_is_named(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(CheckpointError, match=f"head config: {message}"):
+        HeadConfig(**values)
+
+
+def test_what_does_not_fit_the_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("megaseg.training.recipes.head.memory.free_bytes", lambda: 20_000)
+    with pytest.raises(ResourceLimitError, match=r"batch_size: expected what fits 0\.0 GiB .* shots a batch, about"):
+        trained(MODES[1], config=dataclasses.replace(CONFIG, batch_size=4000))
+    with pytest.raises(ResourceLimitError, match="examples: expected what fits .* got embeddings of 6,600 examples"):
+        train_head(Ordering, encoder(), walks(300, 0), walks(1, 1), CONFIG)
+    monkeypatch.setattr("megaseg.training.recipes.head.memory.free_bytes", lambda: None)
+    assert trained().head.kind == "classify"
+
+
+def test_films_of_one_shot_do_no_harm() -> None:
+    short = {f"short-{k}": Features({"visual": np.full((1, 6), k, np.float32)}) for k in range(3)}
+    labels = {**LABELS, **dict.fromkeys(short, "low")}
+    for mode in MODES:
+        head = train_head(Classify, encoder(), {**TRAIN, **short}, {**VALIDATION, **short}, CONFIG, mode, labels)
+        assert all(np.isfinite(epoch.loss) for epoch in head.history)
+
+
+def test_a_constant_modality_does_no_harm() -> None:
+    flat = [
+        {n: Features({"visual": 0 * f.modalities["visual"] + 7}) for n, f in p.items()} for p in (TRAIN, VALIDATION)
+    ]
+    for mode in MODES:
+        head = train_head(Classify, encoder(), *flat, CONFIG, mode, LABELS)
+        assert all(np.isfinite(epoch.loss) for epoch in head.history)

@@ -13,7 +13,7 @@ from torch.nn import functional
 from megaseg.training.recipes.head.config import HeadConfig
 from megaseg.training.recipes.head.films import Films
 from megaseg.training.recipes.head.protocol import Drawing, Examples, Head
-from megaseg.training.recipes.head.scorer import Scorer
+from megaseg.training.recipes.head.scorer import Likeness, Scorer
 from megaseg.training.recipes.head.windows import neighbours
 
 
@@ -45,7 +45,7 @@ class Choice(Head):
 
     def model(self, width: int, config: HeadConfig) -> nn.Module:
         """A score of each arrangement."""
-        return Scorer(width, self.length, config)
+        return (Likeness if config.likeness else Scorer)(width, self.length, config)
 
     def loss(self, model: nn.Module, inputs: Tensor, targets: Tensor, config: HeadConfig) -> Tensor:
         """Cross-entropy of the film's own arrangement among the others."""

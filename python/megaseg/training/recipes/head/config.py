@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from megaseg.training.config import read_config
+from megaseg.errors import CheckpointError
+from megaseg.training.config import range_problems, read_config
+
+_WIDEST = 65_536  # of a hidden layer
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,11 +20,14 @@ class HeadConfig:
     ``batch_size`` counts examples of a trained encoder, ``frozen_batch_size`` what the head reads of a frozen one (rows
     or examples, by the head), which is embedded once: ``draws`` times where examples are drawn at random.
     ``encoder_share`` is the encoder's learning rate as a share of the head's; the projections of raw features stay as
-    they are unless ``train_projections``, which takes more labels than there usually are. ``components`` gives the
-    principal directions that a modality keeps where the encoder is drawn anew. ``positive_weight`` weighs boundaries,
-    ``length`` is the number of shots of a training window (0: the encoder's own), ``examples`` the most runs of shots
-    of an epoch of the heads that need no labels (0: all).
-    ``validation_share`` of the films, chosen by name, validate where no others do.
+    they are unless ``train_projections``, which takes more labels than there usually are. Where the encoder is drawn
+    anew, ``components`` gives the principal directions that a modality keeps, and ``position_std`` the spread of the
+    position embeddings: small ones make a model slow to learn which row is the neighbour. ``positive_weight`` weighs
+    boundaries, ``length`` is the number of shots of a training window (0: the encoder's own), ``examples`` the most
+    runs of shots of an epoch of the heads that need no labels (0: all).
+    ``validation_share`` of the films, chosen by name, validate where no others do. ``likeness`` makes the heads
+    that choose an arrangement of shots compare nothing but their likeness, in so many blocks of columns (0: they read
+    the embeddings themselves).
     """
 
     head_size: int = 0
@@ -42,14 +48,33 @@ class HeadConfig:
     length: int = 0
     examples: int = 0
     components: Mapping[str, int] = field(default_factory=dict)
+    position_std: float = 0.5
     validation_share: float = 0.2
+    likeness: int = 0
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        for problem in self._problems():
+            raise CheckpointError(f"head config: {problem}")
 
     @classmethod
     def read(cls, path: str | Path) -> HeadConfig:
         """Parse a JSON object of any of the fields.
 
         Raises:
-            CheckpointError: an unreadable file, an unknown key or a value of the wrong type.
+            CheckpointError: an unreadable file, an unknown key, a value of the wrong type or one out of range.
         """
         return read_config(cls, path)
+
+    def _problems(self) -> Iterator[str]:
+        yield from range_problems(
+            self,
+            dict.fromkeys(("head_size", "length", "examples", "likeness", "seed"), 0),
+            ("head_dropout", "warmup", "ema_decay", "validation_share"),
+            ("learning_rate", "gradient_clip", "positive_weight"),
+        )
+        if self.head_size > _WIDEST:
+            yield f"head_size must be at most {_WIDEST}, got {self.head_size}"
+        for name in ("weight_decay", "encoder_share", "position_std"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                yield f"{name} must be at least 0, got {getattr(self, name)}"

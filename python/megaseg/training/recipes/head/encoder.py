@@ -66,11 +66,17 @@ def encoder_of(checkpoint: Checkpoint) -> Encoder:
     return Encoder(_twin(without_classes(checkpoint)))
 
 
-def new_encoder(config: ContextualizerConfig | LongRangeConfig) -> Encoder:
-    """An encoder drawn anew."""
+def new_encoder(config: ContextualizerConfig | LongRangeConfig, position_std: float) -> Encoder:
+    """An encoder drawn anew, its position embeddings of spread ``position_std``."""
+    twin: contextualizer.Contextualizer | long_range.LongRange
     if isinstance(config, ContextualizerConfig):
-        return Encoder(contextualizer.Contextualizer(config))
-    return Encoder(long_range.LongRange(config))
+        twin = contextualizer.Contextualizer(config)
+    else:
+        twin = long_range.LongRange(config)
+    for name, parameter in twin.named_parameters():
+        if name.endswith("position.weight"):
+            nn.init.normal_(parameter, std=position_std)
+    return Encoder(twin)
 
 
 def encoder_config(config: ModelConfig) -> ContextualizerConfig | LongRangeConfig:

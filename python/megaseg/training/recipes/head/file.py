@@ -21,6 +21,7 @@ from torch import Tensor
 
 from megaseg.engine.inputs.files import atomic_write
 from megaseg.engine.model.checkpoint import Checkpoint, check_tensors, load_checkpoint
+from megaseg.engine.model.config import FORMAT as MODEL
 from megaseg.engine.model.config import ModelConfig
 from megaseg.errors import CheckpointError
 from megaseg.training.recipes.head.config import HeadConfig
@@ -85,7 +86,8 @@ def _opened(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
             metadata = dict(file.metadata() or {})
             found = metadata.get("format")
             if found != FORMAT:
-                raise CheckpointError(f"{path}: metadata format must be {FORMAT!r}, got {found!r}")
+                hint = "; models of scenes are scored by megaseg eval scene" if found == MODEL else ""
+                raise CheckpointError(f"{path}: metadata format must be {FORMAT!r}, got {found!r}{hint}")
             return metadata, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no iterator)
     except (safetensors.SafetensorError, OSError) as error:
         raise CheckpointError(f"{path}: expected a safetensors file, got: {error}") from error

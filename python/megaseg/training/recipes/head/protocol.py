@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from megaseg.engine.model.config import ModelConfig
 from megaseg.training.recipes.head.config import HeadConfig
 from megaseg.training.recipes.head.films import Films
 
@@ -99,6 +100,14 @@ class Head(ABC):
         """
         raise NotImplementedError
 
+    @classmethod  # noqa: B027 (most heads take any encoder)
+    def require(cls, encoder: ModelConfig, trains_encoder: bool) -> None:
+        """Refuse an encoder, or one that stays as it is, where the head cannot be of it.
+
+        Raises:
+            UnsupportedError: says what the head needs.
+        """
+
     @classmethod
     @abstractmethod
     def of(cls, films: Films, labels: Any, config: HeadConfig) -> Self:
@@ -133,8 +142,8 @@ class Head(ABC):
         """A new model for embeddings of ``width`` E; its parameters go into the head's file."""
 
     @abstractmethod
-    def loss(self, model: nn.Module, inputs: Tensor, targets: Tensor, config: HeadConfig) -> Tensor:
-        """Mean loss of a batch of units."""
+    def loss(self, model: nn.Module, inputs: Tensor, targets: Tensor, config: HeadConfig) -> Tensor | None:
+        """Mean loss of a batch of units; None where nothing of it can be learned."""
 
     @abstractmethod
     def predict(self, model: nn.Module, inputs: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from megaseg.training.recipes.head.ordering import Ordering
 from megaseg.training.recipes.head.protocol import Head
 from megaseg.training.recipes.head.regress import Regress
 from megaseg.training.recipes.head.relation import EventRelation
+from megaseg.training.recipes.head.retrieval import Retrieval
 from megaseg.training.recipes.head.roles import Roles
 
 HEADS: dict[str, type[Head]] = {
@@ -22,6 +23,7 @@ HEADS: dict[str, type[Head]] = {
         Attributes,
         Ordering,
         NextShot,
+        Retrieval,
         EventRelation,
         Roles,
     )

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from megaseg.engine.inputs.features import Features
 from megaseg.engine.model.checkpoint import Checkpoint
 from megaseg.errors import FeatureError
+from megaseg.training.dropout import use_byte_dropout
 from megaseg.training.loop import Epoch, Loop, Settings, Validation, Work, cosine
 from megaseg.training.recipes.head.config import HeadConfig
 from megaseg.training.recipes.head.encoder import (
@@ -29,7 +30,7 @@ from megaseg.training.recipes.head.films import Films
 from megaseg.training.recipes.head.protocol import Head, Standard
 from megaseg.training.recipes.head.sources import FineTuned, Frozen, HeadModel, Part, Source, Units, batches
 from megaseg.training.scaling import Scaling, fit_scalings, unscaled
-from megaseg.training.state import StateFile
+from megaseg.training.state import StateFile, content_of
 
 Figures = dict[str, float]
 HeadEpoch = Epoch[Figures]
@@ -96,9 +97,12 @@ def train_head(
         CheckpointError: an encoder of another family, or the state of another run.
         FeatureError: films or labels that the head cannot learn from.
     """
+    kind.require(encoder_config(encoder.config), mode.trains_encoder)
     torch.manual_seed(config.seed)
     given = [labelled(movies, labels) for movies in (train, validation)]
     network, films, scalings = _prepared(encoder, given, config, mode)
+    if mode.trains_encoder:
+        use_byte_dropout(network)
     own = [labels_of(labels, part) for part in films]
     head = kind.of(films[0], own[0], config)
     parts = [Part(head, *part, config) for part in zip(films, own, strict=True)]
@@ -107,7 +111,7 @@ def train_head(
     if isinstance(source, Frozen):
         _standardise(model, source.inputs)
     run = _Run(head, HeadModel(model, network if mode.trains_encoder else None), source, parts[1], config)
-    identity = [*(part.names for part in films), (kind.kind, str(mode), encoder.weights_sha256())]
+    identity = [*(part.names for part in films), (kind.kind, str(mode), encoder.weights_sha256(), _content(parts))]
     file = None if watch.state is None else StateFile(watch.state, config, identity)
     trained, history = run.train(file, watch)
     result = without_classes(encoder) if trained.encoder is None else checkpoint_of(trained.encoder)
@@ -161,6 +165,12 @@ def labels_of(labels: Mapping[str, Any] | None, films: Films) -> Mapping[str, An
     return None if labels is None else {name: labels[name] for name in films.names if name in labels}
 
 
+def _content(parts: Sequence[Part]) -> str:
+    """What tells films of the same names apart: their features, and all labels."""
+    arrays = (array for part in parts for array in (*part.films.values().values(), part.films.labels))
+    return content_of(arrays, repr([part.labels for part in parts]))
+
+
 def figure_of(head: Head, figures: Mapping[str, float]) -> float:
     """The figure that chooses an epoch, turned so that lower is better; NaN is worst."""
     value = figures.get(head.figure, math.nan)
@@ -208,7 +218,7 @@ class _Run:
     def _batches(self, epoch: int) -> Iterator[Sequence[Any]]:
         return ((items,) for items in batches(self._source, self._config.seed, epoch))
 
-    def _loss(self, model: HeadModel, items: Any) -> Tensor:
+    def _loss(self, model: HeadModel, items: Any) -> Tensor | None:
         return self._head.loss(model.model, *self._source.units(model, items), self._config)
 
     def _judge(self, model: HeadModel) -> Figures:
@@ -230,7 +240,7 @@ def _prepared(
         return network, films, {}
     scalings = fit_scalings(films[0].values(), config.components)
     sizes = [dataclasses.replace(m, feature_size=scalings[m.name].basis.shape[1]) for m in own.modalities]
-    network = new_encoder(own.replaced(modalities=tuple(sizes)))
+    network = new_encoder(own.replaced(modalities=tuple(sizes)), config.position_std)
     return network, [part.scaled(scalings) for part in films], scalings
 
 

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from megaseg.training.recipes.head.config import HeadConfig
 from megaseg.training.recipes.head.encoder import Encoder
 from megaseg.training.recipes.head.films import Films
+from megaseg.training.recipes.head.memory import check_batch, check_embeddings
 from megaseg.training.recipes.head.protocol import Drawing, Examples, Head
 
-_EXAMPLES = 64  # embedded at once
+_ROWS = 16_384  # embedded at once
 _EVALUATION = 1 << 20  # the epoch whose draws evaluation takes
 Units = tuple[Tensor, Tensor]
 
@@ -47,10 +48,13 @@ class Part:
 
     def embedded(self, encoder: Encoder, examples: Examples) -> Units:
         """What the head's model reads of examples, and its targets: (units, ...) both."""
-        parts = []
-        for chosen in torch.split(torch.arange(len(examples)), _EXAMPLES):
+        parts: list[Units] = []
+        size = max(1, _ROWS // examples.rows[0].numel())
+        for chosen in torch.split(torch.arange(len(examples)), size):
             own = examples[chosen].trimmed()
             parts.append(self.head.read(encoder.embed(self.films, own.rows), own))
+            if len(parts) == 1:
+                check_embeddings(parts[0][0], len(chosen), len(examples))
         inputs, targets = zip(*parts, strict=True)
         return torch.cat(inputs), torch.cat(targets)
 
@@ -111,11 +115,12 @@ class FineTuned:
         self._encoder, self._train, self._validation = encoder, train, validation
         self._judged = validation.judged(encoder)
         self._epoch, self._examples = 0, train.drawn(encoder, 0, frozen=False)
+        check_batch(encoder.config, self.batch_size * self._examples.rows[0].numel())
         self.count = len(self._examples)  # to within a few of other epochs
 
     def items(self, epoch: int, chosen: Tensor) -> Examples:
-        """Examples of an epoch."""
-        return self._of(epoch)[chosen[chosen < len(self._of(epoch))]]
+        """Examples of an epoch; one that has fewer than the first gives some twice."""
+        return self._of(epoch)[chosen % len(self._of(epoch))]
 
     def units(self, model: HeadModel, items: Examples) -> Units:
         """Examples as the encoder embeds them now."""

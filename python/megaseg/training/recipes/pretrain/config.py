@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from megaseg.errors import CheckpointError
-from megaseg.training.config import read_config
+from megaseg.training.config import range_problems, read_config
 
 ENCODER = "encoder.safetensors"  # in the folder of a run
 FAMILIES = ("contextualizer", "long_range")
 OBJECTIVES = ("contrast", "cosine", "regression")
-CANDIDATES = ("batch", "masked")
+ASKED = ("masked", "all")
+CANDIDATES = ("batch", "asked")
+COMPUTE_TYPES = ("float32", "bfloat16")
 LOSSES = ("intra", "inter", "cross")  # Eqs. 2, 5 and 6; a contextualizer has the first alone
 
 
@@ -20,20 +22,25 @@ LOSSES = ("intra", "inter", "cross")  # Eqs. 2, 5 and 6; a contextualizer has th
 class PretrainConfig:
     """Model sizes, losses and optimisation of a pretraining; the defaults are those of a contextualizer.
 
-    ``modalities`` of a contextualizer are all of the films' unless some are named; ``video``, ``audio`` and
+    ``modalities`` of a contextualizer are all that have a row a shot unless some are named; ``video``, ``audio`` and
     ``language`` of a long-range model are the modalities of these names unless others are named. ``length`` is that of
     the windows, in shots.
 
     Masked prediction: ``mask_share`` of the tokens, and ``objective``: ``contrast`` by dot product, ``cosine`` by
-    cosine similarity over ``temperature``, or ``regression``. ``candidates`` are all tokens of the ``batch`` or the
-    ``masked`` ones. ``tau`` is InfoNCE's temperature, ``summed`` its sum over shots in place of the mean, and
+    cosine similarity over ``temperature``, or ``regression``. Asked for are the ``masked`` tokens, or ``all``: those
+    that are seen, too, so that every row is trained. ``candidates`` are all tokens of the ``batch`` or the ``asked``
+    ones. ``tau`` is InfoNCE's temperature, ``summed`` its sum over shots in place of the mean, and
     ``without`` names losses to leave out, of ``intra``, ``inter`` and ``cross``.
+
+    ``splice_share`` of the windows have places of elsewhere spliced in, and the model says after which shots the next
+    is not the film's next: an objective of this package, not of the papers.
 
     ``drop_share`` is how often a modality of a window is left out, as if the film did not have it. ``components`` gives
     the principal directions that a modality keeps (all features where it names none). ``position_std`` is the spread of
     the initial position embeddings. ``windows_together`` neighbouring windows of a film come in the same batch: more of
     them make the negatives harder. ``validation_share`` of the films is held out, and the run ends after ``patience``
     epochs without a lower loss on them; 0 holds none out. 0 ``epochs`` leave the random weights of ``seed``.
+    ``compute_type`` is that of the transformers in training; losses and weights are float32.
     """
 
     family: str = "contextualizer"
@@ -50,12 +57,14 @@ class PretrainConfig:
     position_std: float = 0.5
     components: Mapping[str, int] = field(default_factory=dict)
     objective: str = "cosine"
+    asked: str = "masked"
     candidates: str = "batch"
     mask_share: float = 0.2
     temperature: float = 0.1
     tau: float = 0.3
     summed: bool = False
     without: tuple[str, ...] = ()
+    splice_share: float = 0.0
     drop_share: float = 0.1
     epochs: int = 30
     patience: int = 5
@@ -68,6 +77,7 @@ class PretrainConfig:
     ema_decay: float = 0.99
     validation_share: float = 0.1
     seed: int = 0
+    compute_type: str = "float32"
 
     def __post_init__(self) -> None:
         for problem in self._problems():
@@ -83,36 +93,36 @@ class PretrainConfig:
         return read_config(cls, path)
 
     def has(self, loss: str) -> bool:
-        """Whether a loss of ``LOSSES`` is trained on."""
+        """Whether a loss of ``LOSSES``, or ``splice``, is trained on."""
+        if loss == "splice":
+            return self.splice_share > 0
         return loss not in self.without and (loss == "intra" or self.family == "long_range")
 
     def _problems(self) -> Iterator[str]:
-        for name, known in (("family", FAMILIES), ("objective", OBJECTIVES), ("candidates", CANDIDATES)):
+        for name, known in (
+            ("asked", ASKED),
+            ("family", FAMILIES),
+            ("objective", OBJECTIVES),
+            ("candidates", CANDIDATES),
+            ("compute_type", COMPUTE_TYPES),
+        ):
             if getattr(self, name) not in known:
                 yield f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}"
         if unknown := [name for name in self.without if name not in LOSSES]:
             yield f"without must name some of {', '.join(LOSSES)}, got {unknown[0]!r}"
-        if not any(map(self.has, LOSSES)) and self.epochs:
+        if not any(map(self.has, (*LOSSES, "splice"))) and self.epochs:
             yield f"without must leave a loss to train on, got {', '.join(self.without)}"
-        least = {"epochs": 0, "length": 2, "num_layers": 0, "seed": 0}
-        for own in fields(self):
-            value, floor = getattr(self, own.name), least.get(own.name, 1)
-            if str(own.type) == "int" and value < floor:
-                yield f"{own.name} must be at least {floor}, got {value}"
-        shares = {
-            "dropout": 1,
-            "drop_share": 1,
-            "validation_share": 1,
-            "warmup": 1,
-            "ema_decay": 1,
-            "mask_share": 1 + 1e-9,
-        }
-        for name, end in shares.items():
-            if not 0 <= getattr(self, name) < end:
-                yield f"{name} must be from 0 to {'1' if end > 1 else 'less than 1'}, got {getattr(self, name)}"
-        for name in ("mask_share", "temperature", "tau", "learning_rate", "position_std", "gradient_clip"):
-            if not 0 < getattr(self, name) < float("inf"):
-                yield f"{name} must be greater than 0, got {getattr(self, name)}"
+        yield from range_problems(
+            self,
+            {"epochs": 0, "num_layers": 0, "seed": 0, "length": 2},
+            ("dropout", "drop_share", "validation_share", "warmup", "ema_decay"),
+            ("mask_share", "temperature", "tau", "learning_rate", "position_std", "gradient_clip"),
+        )
+        for name in ("mask_share", "splice_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                yield f"{name} must be from 0 to 1, got {getattr(self, name)}"
+        if not 0 <= self.weight_decay < float("inf"):
+            yield f"weight_decay must be at least 0, got {self.weight_decay}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,14 +19,15 @@ _ROLES = ("video", "audio", "language")
 
 
 def roles_of(movies: Mapping[str, Features], config: PretrainConfig) -> dict[str, str]:
-    """The modality of each role; of a contextualizer every modality is its own.
+    """The modality of each role; a contextualizer reads all that have a row a shot unless some are named.
 
     Raises:
         FeatureError: a long-range model without video, or with neither audio nor language.
     """
     known = list(dict.fromkeys(name for movie in movies.values() for name in movie.modalities))
     if config.family == "contextualizer":
-        return {name: name for name in config.modalities or known}
+        tokens = {name for movie in movies.values() for name in movie.token_shots}
+        return {name: name for name in config.modalities or [name for name in known if name not in tokens]}
     named = {role: getattr(config, role) or (role if role in known else "") for role in _ROLES}
     roles = {role: name for role, name in named.items() if name}
     if "video" not in roles or len(roles) < 2:

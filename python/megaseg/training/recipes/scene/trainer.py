@@ -21,7 +21,7 @@ from megaseg.training.loop import Epoch, Loop, Settings, Validation, Work, cosin
 from megaseg.training.objectives.boundary import weighted_cross_entropy
 from megaseg.training.recipes.scene.config import SceneConfig
 from megaseg.training.scaling import fit_scalings, unscaled
-from megaseg.training.state import StateFile
+from megaseg.training.state import StateFile, content_of
 
 SceneEpoch = Epoch[SceneMetrics]
 _EVALUATION_BATCH = 256
@@ -33,7 +33,9 @@ class SceneTrainer:
     def __init__(self, config: SceneConfig, train: Corpus, validation: Corpus, state_path: Path) -> None:
         self._scalings = fit_scalings(train.rows, config.components)
         self._train, self._validation = train.scaled(self._scalings), validation.scaled(self._scalings)
-        self._config, self._state = config, StateFile(state_path, config, (train.names, validation.names))
+        content = content_of(array for part in (train, validation) for array in (*part.rows.values(), part.labels))
+        self._config = config
+        self._state = StateFile(state_path, config, (train.names, validation.names, [content]))
         self._settings = Settings(
             config.epochs,
             config.learning_rate,

@@ -1,0 +1,160 @@
+"""Few-label curve of scene boundaries on MovieNet-SSeg: ``python -m benchmarks.pretraining.movienet FEATURES WORK``.
+
+FEATURES has folders ``train`` and ``val``, as ``megaseg features movienet`` writes them. Encoders are pretrained on the
+training films without their labels, into WORK. Each run is a line of ``benchmarks/results/pretraining/movienet.jsonl``;
+runs that are there are not run again. The films with labels are drawn by seed; eight of the validation films choose the
+epoch, and AP is that of the engine, pooled over all shots of all 64. Weights stay in WORK: they never ship.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from megaseg import Engine, load_features
+from megaseg.engine.inputs.features import Features
+from megaseg.engine.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from megaseg.evaluation.scene import evaluate_scenes
+from megaseg.training.corpus import Corpus
+from megaseg.training.recipes.head.boundary import train_boundary
+from megaseg.training.recipes.head.config import HeadConfig
+from megaseg.training.recipes.pretrain.config import config_of
+from megaseg.training.recipes.pretrain.run import pretrain
+from megaseg.training.recipes.scene.config import SceneConfig
+from megaseg.training.recipes.scene.trainer import SceneTrainer
+
+LOG = Path(__file__).resolve().parents[1] / "results" / "pretraining" / "movienet.jsonl"
+SETTINGS = Path(__file__).with_name("movienet.json")
+JUDGES = 8  # validation films that choose the epoch
+Movies = Mapping[str, Features]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("features", type=Path)
+    parser.add_argument("work", type=Path)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--plan", default="curve", help="a list of runs in movienet.json")
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    settings = json.loads(SETTINGS.read_text())
+    runs = _Runs(given.features, given.work, settings, given.threads)
+    for method, mode, movies, seed in _planned(settings["plans"][given.plan]):
+        runs.run(method, mode, movies, seed)
+
+
+def _planned(plan: list[dict[str, Any]]) -> list[tuple[str, str, int, int]]:
+    return [
+        (part["method"], mode, movies, seed)
+        for part in plan
+        for movies in part["movies"]
+        for seed in part["seeds"]
+        for mode in part["modes"]
+    ]
+
+
+class _Runs:
+    """Films in memory, and the log."""
+
+    def __init__(self, features: Path, work: Path, settings: dict[str, Any], threads: int) -> None:
+        self._work, self._settings, self._threads = work, settings, threads
+        self._train, self._val = (_films(features / part) for part in ("train", "val"))
+        self._judges = {name: self._val[name] for name in sorted(self._val)[:: len(self._val) // JUDGES][:JUDGES]}
+        LOG.parent.mkdir(parents=True, exist_ok=True)
+        work.mkdir(parents=True, exist_ok=True)
+
+    def run(self, method: str, mode: str, movies: int, seed: int) -> None:
+        """Train and judge one model, unless its line is there."""
+        config = self._config(method, mode, movies, seed)
+        key = {"task": "movienet", "method": method, "mode": mode, "movies": movies, "seed": seed}
+        if any(key.items() <= line.items() and line["config"] == config for line in _lines()):
+            return
+        begun = time.perf_counter()
+        order = np.random.default_rng(100 + seed).permutation(sorted(self._train))
+        chosen = {name: self._train[name] for name in order[:movies].tolist()}
+        make: Callable[..., Checkpoint] = self._mega if method == "mega" else self._boundary
+        checkpoint = make(method, mode, chosen, config)
+        seconds = time.perf_counter() - begun
+        engine = Engine.from_checkpoint(checkpoint, compute_type="float32", num_threads=self._threads)
+        figures = evaluate_scenes(engine, self._reads(method, self._val))
+        save_checkpoint(self._work / f"{method}-{mode}-{movies}-{seed}.safetensors", checkpoint)
+        line = key | {"ap": round(figures.ap, 5), "f1": round(figures.f1, 5), "map": round(figures.map, 5)}
+        line |= {"seconds": round(seconds, 1), "config": config}
+        with LOG.open("a") as log:
+            log.write(json.dumps(line) + "\n")
+        print({name: value for name, value in line.items() if name != "config"}, flush=True)
+
+    def _config(self, method: str, mode: str, movies: int, seed: int) -> dict[str, Any]:
+        """Everything that fixes a run besides its films."""
+        own = self._settings["methods"][method]
+        if method == "mega":
+            return {"seed": seed, **own["scene"]}
+        head = own["heads"][mode]
+        return {"pretraining": own["pretraining"], "head": {"seed": seed, **head["all"], **head.get(str(movies), {})}}
+
+    def _boundary(self, method: str, mode: str, chosen: Movies, config: dict[str, Any]) -> Checkpoint:
+        encoder = self._encoder(method, config["pretraining"])
+        settings = HeadConfig(**config["head"])
+        checkpoint, history = train_boundary(
+            encoder, self._reads(method, chosen), self._reads(method, self._judges), settings,
+            fine_tune=mode == "fine-tuned", from_scratch=mode == "scratch",
+        )  # fmt: skip
+        print([round((epoch.validation or {}).get("ap", 0.0), 4) for epoch in history], flush=True)
+        return checkpoint
+
+    def _mega(self, method: str, mode: str, chosen: Movies, config: dict[str, Any]) -> Checkpoint:
+        parts = [Corpus.from_movies(self._reads(method, movies)) for movies in (chosen, self._judges)]
+        state = self._work / f"mega-{config['seed']}-{len(chosen)}.state"
+        checkpoint, _ = SceneTrainer(SceneConfig(**config), parts[0], parts[1], state).run(
+            lambda epoch: print(
+                epoch.number, round(epoch.loss, 4), epoch.validation and epoch.validation.ap, flush=True
+            )
+        )
+        state.unlink(missing_ok=True)
+        return checkpoint
+
+    def _encoder(self, method: str, config: dict[str, Any]) -> Checkpoint:
+        """The encoder of a method, pretrained when it is first wanted."""
+        settings = config_of(config["family"])(**_tuples(config))
+        folder = self._work / method
+        file = folder / "encoder.safetensors"
+        wanted = json.dumps(config, sort_keys=True)
+        if not (file.is_file() and (folder / "config.json").read_text() == wanted):
+            pretrain(self._train, settings, folder, lambda line: print(line, flush=True))
+            (folder / "config.json").write_text(wanted)
+        return load_checkpoint(file)
+
+    def _reads(self, method: str, movies: Movies) -> dict[str, Features]:
+        """Films with the modalities that a method reads alone."""
+        names = self._settings["methods"][method]["modalities"]
+        return {film: _only(features, names) for film, features in movies.items()}
+
+
+def _films(folder: Path) -> dict[str, Features]:
+    return {path.stem: load_features(path) for path in sorted(folder.glob("*.npz"))}
+
+
+def _only(features: Features, names: list[str]) -> Features:
+    tokens = {name: shots for name, shots in features.token_shots.items() if name in names}
+    own = {name: features.modalities[name] for name in names}
+    return dataclasses.replace(features, modalities=own, token_shots=tokens)
+
+
+def _tuples(config: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in config.items()}
+
+
+def _lines() -> list[dict[str, Any]]:
+    return [json.loads(line) for line in LOG.read_text().splitlines()] if LOG.is_file() else []
+
+
+if __name__ == "__main__":
+    main()
