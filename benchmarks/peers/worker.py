@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.peers.encoders import ENCODERS
+from benchmarks.peers.long_range import WINDOW_SUBJECTS
 from benchmarks.peers.subjects import SUBJECTS, Peer, Unsupported
 
 
@@ -44,7 +45,8 @@ def main() -> None:
         request = json.loads(line)
         try:
             if peer is None:
-                known = ENCODERS if request.get("texts") else SUBJECTS
+                kinds = {"texts": ENCODERS, "windows": WINDOW_SUBJECTS}
+                known = next((own for key, own in kinds.items() if key in request), SUBJECTS)
                 peer, reply = known[request["subject"]](request), {}
             else:
                 reply = answer(peer, request)

@@ -75,6 +75,6 @@ class HeadConfig:
         )
         if self.head_size > _WIDEST:
             yield f"head_size must be at most {_WIDEST}, got {self.head_size}"
-        for name in ("weight_decay", "encoder_share"):
+        for name in ("weight_decay", "encoder_share", "position_std"):
             if not 0 <= getattr(self, name) < float("inf"):
                 yield f"{name} must be at least 0, got {getattr(self, name)}"
