@@ -164,7 +164,7 @@ def test_ids_choose_rows_of_a_table(tmp_path: Path, target: str, first: str) -> 
     sums = program.step("add", program.value("latents", width), [rows, sums])
     program.output("y", program.step("select", program.value("sequences", width), [sums]))
     plan = program.plan(tmp_path, num_threads=2)
-    assert plan.signature[1] == [("word", 1, "int32"), ("x", width, "float32")]
+    assert plan.signature[1] == [("word", 1, "int32", False), ("x", width, "float32", False)]
     words = [np.random.default_rng(n).integers(0, 11, (n, 1)).astype(np.int32) for n in (1, 30, 100)]
     inputs = [[own, normal(len(own), len(own), width)] for own in words]
     for own, (got,) in zip(inputs, run(plan, *inputs), strict=True):
