@@ -32,6 +32,7 @@ ORDER = (
     "serve",
     "catalog",
     "encoder",
+    "long-range",
     "onnx",
     "estep",
     "neighbours",

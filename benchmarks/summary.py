@@ -19,6 +19,7 @@ PEERS = {
 STREAMS = "live streams, a shot every 3 s, bfloat16"
 CATALOGS = ("catalog, scene preset, 300 shots a title", "catalog, screenplay-scenes, 300 shots a title")
 SCREENPLAY = "screenplay of 1,758 blocks, text to scenes and acts"
+WINDOWS = "long-range preset, embeddings, float32"
 ERRORS = "logit error, 20 random models"
 
 
@@ -63,17 +64,30 @@ def text(document: Document) -> Iterator[str]:
     """The text encoder beside the best peer of each case, and the way of a screenplay."""
     yield "## Text\n"
     yield f"{document.machine}. all-MiniLM-L6-v2 on sentences as long as a screenplay's blocks.\n"
-    yield "| | megaseg | best peer | |\n|---|---|---|---|"
-    for case in dict.fromkeys(row["case"] for row in document.rows if row["case"].startswith("text encoder")):
-        ours = document.of(case)["megaseg"]
-        best = document.of(case)[ours["facts"]["best_peer"]]
-        amounts = [f"{row['p50']:.3g} {row['unit']}" for row in (ours, best)]
-        ratio = f"{ours['facts']['ratio']:.1f} x"
-        yield f"| {case.removeprefix('text encoder, ')} | {amounts[0]} | {amounts[1]}, {best['subject']} | {ratio} |"
+    yield from _beside_best(document, "text encoder, ")
     yield f"\n| {SCREENPLAY} | seconds | peak memory |\n|---|---|---|"
     for subject, row in document.of(SCREENPLAY).items():
         yield f"| {subject} | {row['p50']:.2f} | {row['facts']['peak_mib']} MiB |"
     yield ""
+
+
+def windows(document: Document) -> Iterator[str]:
+    """Windows of the preset long-range beside the best peer of each case."""
+    yield "## Encoder of shots\n"
+    yield f"{document.machine}. Preset long-range: windows of 30 shots, as many sentences, random weights.\n"
+    yield from _beside_best(document, "long-range preset, ")
+    yield ""
+
+
+def _beside_best(document: Document, kind: str) -> Iterator[str]:
+    """A line a case that begins so."""
+    yield "| | megaseg | best peer | |\n|---|---|---|---|"
+    for case in dict.fromkeys(row["case"] for row in document.rows if row["case"].startswith(kind)):
+        ours = document.of(case)["megaseg"]
+        best = document.of(case)[ours["facts"]["best_peer"]]
+        amounts = [f"{row['p50']:.3g} {row['unit']}" for row in (ours, best)]
+        ratio = f"{ours['facts']['ratio']:.1f} x"
+        yield f"| {case.removeprefix(kind)} | {amounts[0]} | {amounts[1]}, {best['subject']} | {ratio} |"
 
 
 def service(document: Document) -> Iterator[str]:
@@ -138,6 +152,7 @@ def _newest(case: str, table: Callable[[Document], Iterator[str]]) -> Callable[[
 TABLES = (
     _newest(next(iter(PEERS)), peers),
     _newest(SCREENPLAY, text),
+    _newest(WINDOWS, windows),
     _newest(STREAMS, service),
     _newest(CATALOGS[0], catalog),
     _newest(ERRORS, errors),
