@@ -39,12 +39,12 @@ def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def movienet() -> str:
     """AP on the validation films by number of labelled films, of each method; runs of one method differ by seed."""
-    lines = [line for line in read("movienet") if line["method"] != "mega" and not line.get("ablation")]
+    lines = [line for line in read("movienet") if line["method"] in _METHODS]
     counts = sorted({line["movies"] for line in lines})
     kinds = list(dict.fromkeys((line["method"], line["mode"]) for line in lines))
-    kinds.sort(key=lambda kind: (_METHODS.index(kind[0]), _MODES.index(kind[1])))
+    kinds.sort(key=lambda kind: (list(_METHODS).index(kind[0]), _MODES.index(kind[1])))
     rows = [
-        [f"{method.replace('_', '-')}, {mode}"]
+        [f"{_METHODS[method]}, {mode}"]
         + [
             spread([line["ap"] for line in lines if (line["method"], line["mode"], line["movies"]) == (*kind, count)])
             for count in counts
@@ -52,12 +52,18 @@ def movienet() -> str:
         for kind in kinds
         for method, mode in [kind]
     ]
-    every = [line["ap"] for line in read("movienet") if line["method"] == "mega" and not line.get("ablation")]
+    every = [line["ap"] for line in read("movienet") if line["method"] == "mega"]
     rows.append(["MEGA", *["-"] * (len(counts) - 1), spread(every)])
     return markdown(["scene head", *[f"{count} films" for count in counts]], rows)
 
 
-_METHODS = ("contextualizer", "long_range")
+_METHODS = {
+    "contextualizer": "contextualizer",
+    "contextualizer-large": "contextualizer of 3 layers of 128",
+    "contextualizer-cosine": "contextualizer by cosine contrast",
+    "contextualizer-random": "contextualizer of random weights",
+    "long_range": "long-range",
+}
 _MODES = ("scratch", "frozen", "fine-tuned")
 TABLES: dict[str, Callable[[], str]] = {
     "movienet": movienet,
