@@ -2,8 +2,8 @@
 
 FEATURES has folders ``train`` and ``val``, as ``megaseg features movienet`` writes them. Encoders are pretrained on the
 training films without their labels, into WORK. Each run is a line of ``benchmarks/results/pretraining/movienet.jsonl``;
-runs that are there are not run again. The films with labels are drawn by seed; sixteen of the validation films choose the
-epoch, and AP is that of the engine, pooled over all shots of all 64. Weights stay in WORK: they never ship.
+runs that are there are not run again. The films with labels are drawn by seed; sixteen of the validation films choose
+the epoch, and AP is that of the engine, pooled over all shots of all 64. Weights stay in WORK: they never ship.
 """
 
 from __future__ import annotations
