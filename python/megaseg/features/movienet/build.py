@@ -17,8 +17,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from megaseg.engine.inputs.feature_files import save_features
 from megaseg.engine.inputs.features import Features
@@ -58,7 +60,7 @@ def features_of(film: Film, dialogue: Dialogue, modalities: Sequence[str] = MODA
     said = aligned(Dialogue(dialogue.lines, tokens.astype(np.float32)), times[1:, 0])
     spans = said.spans.astype(np.float64)
     shots = np.searchsorted(times[:, 1], np.maximum.accumulate(spans.mean(1)), side="right")
-    arrays = {
+    arrays: dict[str, NDArray[Any]] = {
         "dialogue": shot_rows(said, times),
         "rhythm": rhythm_rows(times),
         "speech": speech_rows(times, spans, said.vectors),
@@ -136,7 +138,7 @@ def require_subtitles(films: Sequence[Film], folder: Path) -> None:
         raise FeatureError(f"{folder}: expected subtitles such as {films[0].name}.srt of {len(films)} films, got none")
 
 
-def _read_index(path: Path) -> dict[str, dict[str, object]]:
+def _read_index(path: Path) -> dict[str, dict[str, Any]]:
     try:
         found = json.loads(path.read_text())
     except (OSError, ValueError):

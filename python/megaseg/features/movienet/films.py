@@ -81,7 +81,7 @@ def _times(where: str, shots: Any) -> NDArray[np.int64]:
     given = np.array(shots) if _pairs(shots) else np.zeros(0)
     if given.ndim != 2 or given.dtype.kind != "i" or not len(given):
         raise FeatureError(f"{where}: shots: expected pairs of first and last frame, got {shots!r:.60}")
-    times = given.astype(np.int64) + np.array([0, 1])
+    times: NDArray[np.int64] = given.astype(np.int64) + np.array([0, 1])
     wrong = np.flatnonzero((times[:, 1] <= times[:, 0]) | (times[:, 0] < np.append(0, times[:-1, 1])))
     if wrong.size:
         shot = int(wrong[0])
