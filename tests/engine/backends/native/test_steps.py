@@ -334,7 +334,7 @@ def test_outputs_are_read_by_other_steps_and_have_parts(tmp_path: Path, target: 
     plan = program.plan(tmp_path)
     assert plan.signature == (
         ("whole", 40, 0),
-        [("a", width, "float32"), ("b", width, "float32")],
+        [("a", width, "float32", False), ("b", width, "float32", False)],
         [("total", width, 2), ("mean", width, 0), ("twice", width, 0)],
         {"task": "test"},
         target,
