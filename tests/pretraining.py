@@ -27,9 +27,21 @@ def film(seed: int, shots: int = 60, names: tuple[str, ...] = ("video", "audio",
     return Features(modalities, labels=ends.astype(np.uint8), recipe="toy/1")
 
 
-def with_tokens(movie: Features, counts: int = 3) -> Features:
+def plain_film(seed: int, shots: int = 200) -> Features:
+    """A film whose shots are nearly the same throughout a scene, in video and in audio; a tenth are boundaries."""
+    rng = np.random.default_rng(seed)
+    ends = rng.random(shots) < 0.1
+    ends[-1] = True
+    scene = np.append(0, np.cumsum(ends)[:-1])
+    video = rng.standard_normal((scene[-1] + 1, 4))[scene] + 0.05 * rng.standard_normal((shots, 4))
+    audio = video @ np.random.default_rng(0).standard_normal((4, 5))
+    arrays = {"video": video.astype(np.float32), "audio": audio.astype(np.float32)}
+    return Features(arrays, labels=ends.astype(np.uint8))
+
+
+def with_tokens(movie: Features, counts: int = 3, seed: int = 7) -> Features:
     """The film with up to ``counts`` tokens a shot in place of its language rows."""
-    rng = np.random.default_rng(7)
+    rng = np.random.default_rng(seed)
     rows = movie.modalities["language"]
     shots = np.repeat(np.arange(len(rows)), rng.integers(0, counts + 1, len(rows))).astype(np.int32)
     tokens = rows[shots] + rng.standard_normal((len(shots), rows.shape[1])).astype(np.float32)

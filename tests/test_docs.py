@@ -12,6 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.pretraining import tables  # noqa: E402
 from benchmarks.report import markdown  # noqa: E402
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -63,6 +64,11 @@ def test_names_import(page: Path) -> None:
     names = set(re.findall(r"(?<![\w./:])megaseg(?:\.[A-Za-z_]\w*)+", text_of(page)))
     wrong = sorted(name for name in names if name.split(".")[1] not in FORMATS and not resolves(name))
     assert not wrong
+
+
+def test_tables_of_pretraining_are_the_committed_logs() -> None:
+    page = tables.PAGE.read_text(encoding="utf-8")
+    assert page == tables.filled(page)
 
 
 def test_benchmarks_are_the_committed_rows() -> None:

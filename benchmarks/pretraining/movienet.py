@@ -2,7 +2,7 @@
 
 FEATURES has folders ``train`` and ``val``, as ``megaseg features movienet`` writes them. Encoders are pretrained on the
 training films without their labels, into WORK. Each run is a line of ``benchmarks/results/pretraining/movienet.jsonl``;
-runs that are there are not run again. The films with labels are drawn by seed; eight of the validation films choose the
+runs that are there are not run again. The films with labels are drawn by seed; sixteen of the validation films choose the
 epoch, and AP is that of the engine, pooled over all shots of all 64. Weights stay in WORK: they never ship.
 """
 
@@ -33,7 +33,7 @@ from megaseg.training.recipes.scene.trainer import SceneTrainer
 
 LOG = Path(__file__).resolve().parents[1] / "results" / "pretraining" / "movienet.jsonl"
 SETTINGS = Path(__file__).with_name("movienet.json")
-JUDGES = 8  # validation films that choose the epoch
+JUDGES = 16  # validation films that choose the epoch
 Movies = Mapping[str, Features]
 
 

@@ -17,7 +17,7 @@ space           rows
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,10 +34,19 @@ SPACES = ("shots", "latents", "prefix", "tokens", "sequences", "source")
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Weight:
-    """A constant that is computed when it is read, so that a graph of any size weighs nothing."""
+    """A constant that is computed when it is read, so that a graph of any size weighs nothing.
+
+    ``key`` says what the values are, a checkpoint's tensor and what was made of it: equal keys are equal values. None
+    is like no other.
+    """
 
     shape: tuple[int, ...]
     read: Callable[[], Array]
+    key: Hashable = None
+
+    def derived(self, *how: Hashable) -> Hashable:
+        """The key of what is made of the weight in a way that ``how`` names with all its numbers."""
+        return None if self.key is None else (self.key, *how)
 
     def double(self) -> NDArray[np.float64]:
         """The values in the precision that passes compute in."""
@@ -45,11 +54,12 @@ class Weight:
 
     def rows(self, begin: int, end: int) -> Weight:
         """Rows begin to end."""
-        return Weight((end - begin, *self.shape[1:]), lambda: self.read()[begin:end])
+        return Weight((end - begin, *self.shape[1:]), lambda: self.read()[begin:end], self.derived("rows", begin, end))
 
     def columns(self, begin: int, end: int) -> Weight:
         """Columns begin to end of a matrix."""
-        return Weight((self.shape[0], end - begin), lambda: self.read()[:, begin:end])
+        key = self.derived("columns", begin, end)
+        return Weight((self.shape[0], end - begin), lambda: self.read()[:, begin:end], key)
 
 
 @dataclass(frozen=True, eq=False, slots=True)

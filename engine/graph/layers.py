@@ -25,7 +25,7 @@ def centred(weight: Weight, channels: int) -> Weight:
             values = values - values.mean(axis=channels, keepdims=True)
         return values
 
-    return Weight(weight.shape, read)
+    return Weight(weight.shape, read, weight.derived("centred", channels))
 
 
 def post_norm_layer(h: Node, tensor: Tensor, prefix: str, *, heads: int, eps: float) -> Node:

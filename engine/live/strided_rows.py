@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from megaseg.engine.graph.sequences import Strided, nearest, strided
+from megaseg.engine.graph.sequences import Strided, nearest
 
 Rows = NDArray[np.float32]
 
@@ -20,6 +20,7 @@ class StridedRows:
     """Where a stream of shots stands; ``give`` takes the rows of windows and gives those that are final.
 
     ``hold_last``: the latest shot waits for the next one even where its row is known, since it may be the movie's last.
+    No call's work grows with the movie.
     """
 
     def __init__(self, sequences: Strided, *, hold_last: bool = False) -> None:
@@ -30,27 +31,39 @@ class StridedRows:
         self._windows = 0  # that have run
         self._latest: tuple[int, Rows] | None = None  # the last of them: its first shot, and its rows
 
+    @property
+    def _last(self) -> int:
+        """First shot of the last window, if the movie ends here."""
+        return max(0, self.num_shots - self.length)
+
+    @property
+    def _count(self) -> int:
+        """Windows that the movie surely has, whether they have run or not: as ``strided`` has them, where it ends."""
+        if self.closed:
+            return -(-self._last // self.step) + 1 if self.num_shots else 0
+        return self._last // self.step + 1 if self.num_shots >= self.length else 0
+
+    def _start(self, window: int) -> int:
+        """First shot of a window that the movie surely has."""
+        return min(window * self.step, self._last)
+
     def windows(self, most: int | None = None) -> list[range]:
         """Shots of the next windows that can run, in order."""
-        starts = self._starts()[self._windows :][:most]
+        count = self._count if most is None else min(self._count, self._windows + most)
+        starts = map(self._start, range(self._windows, count))
         return [range(start, min(start + self.length, self.num_shots)) for start in starts]
-
-    def _starts(self) -> list[int]:
-        """First shots of the windows that the movie surely has, whether they have run or not."""
-        if self.closed:
-            return strided(self.num_shots, self.length, self.step).tolist() if self.num_shots else []
-        return list(range(0, self.num_shots - self.length + 1, self.step))
 
     def final(self, most: int | None = None) -> int:
         """End of the rows that are final once ``most`` more windows have run; None: all that can."""
-        starts = self._starts()
-        count = len(starts) if most is None else min(len(starts), self._windows + most)
+        known = self._count
+        count = known if most is None else min(known, self._windows + most)
         if count == 0:
             return self.done
-        if self.closed and count == len(starts):
+        if self.closed and count == known:
             return self.num_shots
-        after = starts[count] if count < len(starts) else max(starts[-1] + 1, self.num_shots - self.length)
-        end = self._boundary(starts[count - 1], min(after, starts[count - 1] + self.step))
+        start = self._start(count - 1)
+        after = self._start(count) if count < known else max(start + 1, self._last)
+        end = self._boundary(start, min(after, start + self.step))
         return max(self.done, end if self.closed else min(end, self.num_shots - self._hold))
 
     def _boundary(self, start: int, after: int) -> int:
@@ -84,9 +97,8 @@ class StridedRows:
         return self._needed(self._windows)
 
     def _needed(self, windows: int) -> int:
-        if self.closed:
-            return ([*self._starts(), self.num_shots])[windows]
-        return max(0, min(windows * self.step, self.num_shots - self.length))
+        """First shot that windows from this one on may see."""
+        return self.num_shots if self.closed and windows >= self._count else self._start(windows)
 
     def needed_from(self, row: int) -> int:
         """First shot that a stream which has given the rows before ``row`` sees again when it goes on."""
@@ -94,11 +106,13 @@ class StridedRows:
 
     def _window_of(self, row: int) -> int:
         """The first window that may give a row, wherever the movie ends."""
-        starts = self._starts()
+        count = self._count
         if self.closed and row >= self.num_shots:
-            return len(starts)
-        rows = self.num_shots if self.closed else self.length + max(0, len(starts) - 1) * self.step
-        return int(nearest(max(rows, row + 1), self.length, np.array(starts or [0]))[row])
+            return count
+        window = max(0, (row - self._boundary(0, self.step)) // self.step + 1)  # of windows every ``step`` shots
+        if self.closed and window == count - 2 and row >= self._boundary(self._start(window), self._last):
+            window += 1  # the last window is nearer than a step
+        return max(0, min(window, count - 1))
 
     def resume(self, num_shots: int, done: int, *, closed: bool) -> None:
         """Go on where ``done`` rows of ``num_shots`` shots were given: the window of the next row runs again."""

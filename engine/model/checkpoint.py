@@ -25,7 +25,9 @@ from megaseg.engine.model.derived_tensors import DerivedTensors
 from megaseg.engine.model.file_tensors import STORAGE, Array, FileTensors
 from megaseg.errors import CheckpointError
 
+CONTENT = "content_sha256"  # in the metadata of a compiled encoder: ``Checkpoint.content_sha256``
 __all__ = [
+    "CONTENT",
     "Checkpoint",
     "Modality",
     "ModelConfig",
@@ -65,6 +67,11 @@ class Checkpoint:
         """SHA-256 over the config and ``weights_sha256``: the same for every file of the same function."""
         described = json.dumps(self.config.to_dict(), sort_keys=True)
         return hashlib.sha256(f"{described} {self.weights_sha256()}".encode()).hexdigest()
+
+    def compiled_metadata(self) -> dict[str, str]:
+        """Metadata of a compiled model: the checkpoint's own, and whose embeddings it gives where it is an encoder."""
+        digest = {CONTENT: self.content_sha256()} if self.config.task == "embedding" else {}
+        return {**self.metadata, **digest}
 
     def file_sha256(self) -> str | None:
         """SHA-256 of the checkpoint's file, computed once; None for a checkpoint in memory."""

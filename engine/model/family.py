@@ -22,7 +22,7 @@ def graph_of(checkpoint: Checkpoint) -> Graph:
         CheckpointError: a family that builds a graph which no backend can run; names the output or the op.
     """
     shapes = checkpoint.config.tensor_shapes()
-    graph = checkpoint.config.build(lambda name: Weight(shapes[name], lambda: checkpoint.tensors[name]))
+    graph = checkpoint.config.build(lambda name: Weight(shapes[name], lambda: checkpoint.tensors[name], name))
     return _checked(graph, checkpoint.config)
 
 

@@ -56,7 +56,8 @@ def test_a_file_a_film(data: Path) -> None:
     np.testing.assert_array_equal(film.token_shots["language"], [0, 2])
     said = film.modalities["language"].astype(np.float32)
     np.testing.assert_allclose(film.modalities["dialogue"], said[[0, 1, 1]], rtol=1e-6)
-    assert film.modalities["rhythm"].shape == (3, 38)
+    assert film.modalities["rhythm"].shape == (3, 12)
+    assert film.modalities["speech"].shape == (3, 26)
     silent = load_features(data / "out" / "tt2.npz")
     assert silent.labels is None
     assert silent.modalities["language"].shape == (0, 36)
@@ -91,10 +92,10 @@ def test_a_folder_without_subtitles(data: Path) -> None:
 
 def test_rows_of_shots_alone(data: Path) -> None:
     assert run(data)[0] == 0
-    code, out, _ = run(data, "--modalities", "dialogue,rhythm", "--json")
+    code, out, _ = run(data, "--modalities", "dialogue,rhythm,speech", "--json")
     assert code == 0
     assert {row["status"] for row in json.loads(out)["films"]} == {"written"}
-    assert list(load_features(data / "out" / "tt1.npz").modalities) == ["dialogue", "rhythm"]
+    assert list(load_features(data / "out" / "tt1.npz").modalities) == ["dialogue", "rhythm", "speech"]
     for wrong in ("language", "dialogue,pictures"):
-        with pytest.raises(FeatureError, match="--modalities: expected some of dialogue, rhythm, language"):
+        with pytest.raises(FeatureError, match="--modalities: expected some of dialogue, rhythm, speech, language"):
             run(data, "--modalities", wrong)

@@ -89,5 +89,5 @@ def test_roles_and_units_that_are_not_there_are_refused() -> None:
     with pytest.raises(UnsupportedError, match="unit: expected one of clip, shot, got 'frame'"):
         paired_rows(engine, {}, ("video", "audio"), "frame")
     other = of_shots.to_checkpoint(of_shots.Contextualizer(contextualizer()))
-    with pytest.raises(UnsupportedError, match="expected two of no roles, got 'video'"):
+    with pytest.raises(UnsupportedError, match="expected a model of family long_range, got one of contextualizer"):
         paired_rows(Engine.from_checkpoint(other, backend="torch"), {}, ("video", "audio"))

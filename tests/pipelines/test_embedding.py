@@ -81,6 +81,17 @@ def test_what_is_not_there_and_what_is_not_read() -> None:
         embedder.embed({"colour": own["colour"]})
 
 
+def test_a_compiled_encoder_is_the_same_encoder(tmp_path: Path) -> None:
+    from megaseg.engine.backends.native.artefact import compile_checkpoint
+
+    compile_checkpoint(ENCODER, tmp_path / "a.mseg", compute_type="float32")
+    assert is_encoder(tmp_path / "a.mseg")
+    made = Embedder(tmp_path / "a.mseg").embed(movie()).features
+    own = Embedder(ENCODER, compute_type="float32").embed(movie()).features
+    assert made.recipe == own.recipe
+    assert np.array_equal(made.modalities["embedding"], own.modalities["embedding"])
+
+
 def test_a_film_is_its_raw_features(tmp_path: Path) -> None:
     pytest.importorskip("av", reason="needs the extra video")
     path = write_film(tmp_path / "film.mp4", shots(96))
@@ -107,8 +118,8 @@ def test_what_is_no_encoder_is_refused(tmp_path: Path) -> None:
         Embedder("none")
     from megaseg.engine.backends.native.artefact import compile_checkpoint
 
-    compile_checkpoint(ENCODER, tmp_path / "a.mseg", compute_type="float32")
-    with pytest.raises(UnsupportedError, match="a.mseg: expected the checkpoint of an encoder, got a compiled model"):
+    compile_checkpoint(random_checkpoint(small_config()), tmp_path / "a.mseg", compute_type="float32")
+    with pytest.raises(UnsupportedError, match="a.mseg: expected the digest of an encoder, content_sha256"):
         Embedder(tmp_path / "a.mseg")
     assert not is_encoder(tmp_path / "a.mseg")
     for config, embeds in ((long_range(), True), (long_range(**SCENE), False), (small_config(), False)):

@@ -10,15 +10,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pretraining import film, films, with_tokens
-from support import Run
+from pretraining import film, films, plain_film, with_tokens
 
-from megaseg import Features, load_checkpoint, save_features
+from megaseg import Engine, Features, load_checkpoint
 from megaseg.errors import CheckpointError, FeatureError, ResourceLimitError
 
 torch = pytest.importorskip("torch")
+from megaseg.evaluation.scene import evaluate_scenes  # noqa: E402
 from megaseg.models.long_range import LongRangeBatch  # noqa: E402
 from megaseg.training.dropout import ByteDropout  # noqa: E402
+from megaseg.training.memory import free_bytes  # noqa: E402
 from megaseg.training.recipes.pretrain import memory  # noqa: E402
 from megaseg.training.recipes.pretrain.batches import Windows  # noqa: E402
 from megaseg.training.recipes.pretrain.config import LongRangePretrainConfig, PretrainConfig, config_of  # noqa: E402
@@ -121,12 +122,64 @@ def test_no_loss_left_is_refused_but_for_random_weights() -> None:
 
 
 @pytest.mark.parametrize("objective", ["contrast", "cosine", "regression"])
-@pytest.mark.parametrize("candidates", ["batch", "masked"])
+@pytest.mark.parametrize("candidates", ["batch", "asked"])
 def test_each_objective_trains(tmp_path: Path, objective: str, candidates: str) -> None:
     config = dataclasses.replace(CONFIGS["contextualizer"], objective=objective, candidates=candidates)
     pretrain(films(6), config, tmp_path)
     before, after = (line["validation"]["loss"] for line in lines(tmp_path))
     assert after < before
+
+
+@FAMILIES
+def test_bfloat16_trains_to_about_the_same_loss(tmp_path: Path, family: str) -> None:
+    losses = []
+    for compute_type in ("float32", "bfloat16"):
+        pretrain(films(5), dataclasses.replace(CONFIGS[family], compute_type=compute_type), tmp_path / compute_type)
+        losses.append(lines(tmp_path / compute_type)[-1]["validation"]["loss"])
+    assert losses[0] != losses[1]
+    assert losses[1] == pytest.approx(losses[0], rel=0.02)
+
+
+@FAMILIES
+def test_splices_give_a_scene_model(tmp_path: Path, family: str) -> None:
+    config = dataclasses.replace(CONFIGS[family], splice_share=1.0, epochs=3, without=("intra", "inter", "cross"))
+    movies = films(6)
+    encoder = pretrain(movies, config, tmp_path)
+    log = lines(tmp_path)
+    assert set(log[0]["train"]) == set(log[0]["validation"]) == {"loss", "splice"}
+    assert log[-1]["validation"]["splice"] < log[0]["validation"]["splice"]
+    scenes = Engine.from_checkpoint(tmp_path / "scenes.safetensors", backend="torch")
+    rows = scenes.outputs(movies["film0"], ("embedding",))["embedding"]
+    np.testing.assert_array_equal(rows, Engine.from_checkpoint(encoder, backend="torch").embed(movies["film0"]))
+    assert 1 <= len(scenes.segment(movies["film0"]).scenes) <= movies["film0"].num_shots
+
+
+@pytest.mark.slow
+def test_scenes_are_found_by_splices_alone(tmp_path: Path) -> None:
+    movies = {f"f{k}": plain_film(k) for k in range(10)}
+    config = dataclasses.replace(
+        CONFIGS["contextualizer"], splice_share=1.0, epochs=50, patience=50, without=("intra",), dropout=0.0,
+        length=16, hidden_size=32, ffn_size=64, num_heads=4, learning_rate=4e-3, drop_share=0.0, ema_decay=0.9,
+    )  # fmt: skip
+    pretrain(movies, config, tmp_path)
+    assert evaluate_scenes(Engine.from_checkpoint(tmp_path / "scenes.safetensors"), movies).ap > 0.4
+
+
+@torch.no_grad()
+def test_all_tokens_are_asked_for_where_the_config_says_so() -> None:
+    movies = {"a": film(0, 8), "b": film(1, 8, ("video", "audio"))}
+    scalings = fitted(movies, ["video", "audio", "language"], {})
+    losses = []
+    for asked in ("masked", "all"):
+        config = dataclasses.replace(CONFIGS["contextualizer"], asked=asked, objective="regression")
+        model = new_model(config, roles_of(movies, config), {"video": 12, "audio": 9, "language": 10}, None).eval()
+        (batch,) = Windows(Films.scaled(movies, scalings, None), 8, 0.3, together=True).fixed(9)
+        rows = model.encoder(batch.features, None, batch.masked["language"], model.mask_token)
+        there = batch.said["language"] & (batch.masked["language"] if asked == "masked" else True)
+        guesses = model.heads["language"](rows)[there]
+        losses.append((int(there.sum()), float(model(batch)["intra.language"])))
+        assert losses[-1][1] == pytest.approx(float((guesses - batch.features["language"][there]).square().mean()))
+    assert losses[0][0] < losses[1][0]
 
 
 def nce(a: Any, b: Any, tau: float) -> float:
@@ -202,16 +255,16 @@ def test_a_loss_that_is_not_finite_ends_the_run(tmp_path: Path) -> None:
 
 
 def test_a_batch_beyond_the_memory_is_refused_with_its_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "free_bytes", lambda: 10_000)
+    monkeypatch.setattr("megaseg.training.memory.free_bytes", lambda: 10_000)
     with pytest.raises(ResourceLimitError, match=r"batch_size: .*got 16 windows of 8 shots, an estimated [\d,]+ bytes"):
         pretrain(films(6), CONFIGS["contextualizer"], tmp_path)
-    monkeypatch.setattr(memory, "free_bytes", lambda: None)
+    monkeypatch.setattr("megaseg.training.memory.free_bytes", lambda: None)
     pretrain(films(6), dataclasses.replace(CONFIGS["contextualizer"], epochs=0), tmp_path)
 
 
 def test_a_model_beyond_the_memory_is_refused_before_it_is_made(tmp_path: Path) -> None:
     huge = dataclasses.replace(CONFIGS["contextualizer"], hidden_size=65_536, ffn_size=2**20, num_layers=64)
-    with pytest.raises(ResourceLimitError, match="smaller batches or models take less"):
+    with pytest.raises(ResourceLimitError, match="an estimated"):
         pretrain(films(6), huge, tmp_path)  # 40 TB of weights
 
 
@@ -239,7 +292,7 @@ def test_larger_batches_and_models_take_more_memory() -> None:
     assert memory.estimated_bytes(small, widths, 1000, 64, 30) > 3 * base
     assert memory.estimated_bytes(dataclasses.replace(small, hidden_size=64), widths, 1000, 16, 30) > base
     assert memory.estimated_bytes(dataclasses.replace(small, without=("cross",)), widths, 1000, 16, 30) < base
-    assert memory.free_bytes() is None or memory.free_bytes() > 0
+    assert free_bytes() is None or free_bytes() > 0
 
 
 def test_it_stops_when_held_out_films_gain_no_more(tmp_path: Path) -> None:
@@ -275,7 +328,8 @@ def test_roles_are_named_or_called_so() -> None:
 
 @pytest.mark.parametrize(
     "values",
-    [{"family": "mega"}, {"objective": "l1"}, {"candidates": "all"}, {"without": ["both"]}, {"without": "intra"},
+    [{"family": "mega"}, {"objective": "l1"}, {"candidates": "all"}, {"asked": "none"},
+     {"splice_share": 1.5}, {"without": ["both"]}, {"without": "intra"},
      {"mask_share": 0}, {"mask_share": 1.5}, {"epochs": -1}, {"length": 1}, {"dropout": 1.0}, {"temperature": 0},
      {"batch_size": 0}, {"hidden_size": 30, "num_heads": 4}],
 )  # fmt: skip
@@ -300,56 +354,3 @@ def test_byte_dropout_keeps_the_mean_and_the_share() -> None:
     assert out.mean() == pytest.approx(1, abs=3e-3)
     assert (out[:, ::8] == 0).float().mean() == pytest.approx(26 / 256, abs=5e-3)
     assert torch.equal(drop.eval()(ones), ones)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    path = tmp_path / "films"
-    path.mkdir()
-    for name, movie in films(6).items():
-        save_features(path / f"{name}.npz", movie)
-    return path
-
-
-def test_the_commands_pretrain(run: Run, folder: Path, tmp_path: Path) -> None:
-    small = {name: SIZES[name] for name in ("hidden_size", "ffn_size", "num_heads", "num_layers")}
-    (tmp_path / "c.json").write_text(json.dumps(small))
-    shared = ("--config", tmp_path / "c.json", "--length", "6", "--batch-size", "8", "--epochs", "1", "--json")
-    code, out, err = run("pretrain", "contextualizer", folder, "-o", tmp_path / "a", *shared, "--modalities", "video")
-    assert code == 0, err
-    assert json.loads(out)["epochs"] == 1
-    assert [m.name for m in load_checkpoint(tmp_path / "a" / "encoder.safetensors").config.modalities] == ["video"]
-    code, out, err = run(
-        "pretrain", "long-range", folder, "-o", tmp_path / "b", *shared, "--without", "cross", "--without", "inter"
-    )
-    assert code == 0, err
-    assert "1 of 6 films have no audio: film4\n" in err
-    assert set(lines(tmp_path / "b")[0]["train"]) == {"loss", "intra.video", "intra.audio", "intra.language"}
-    assert load_checkpoint(tmp_path / "b" / "encoder.safetensors").config.max_length == 6
-
-
-def test_the_commands_name_what_is_wrong(run: Run, folder: Path, tmp_path: Path) -> None:
-    other = tmp_path / "c.json"
-    other.write_text('{"family": "long_range"}')
-    (tmp_path / "tokens").mkdir()
-    for name, movie in films(2).items():
-        tokens = {"language": np.zeros(3, np.int32)}
-        said = {**movie.modalities, "language": np.eye(3, 10, dtype=np.float32)}
-        save_features(
-            tmp_path / "tokens" / f"{name}.npz", dataclasses.replace(movie, modalities=said, token_shots=tokens)
-        )
-    for arguments, message in [
-        (
-            ("contextualizer", folder, "--config", tmp_path / "c.json"),
-            "c.json: expected a config of family contextualizer",
-        ),
-        (("contextualizer", folder / "film1.npz"), "films: expected at least 2"),
-        (("contextualizer", folder, folder / "film1.npz", "--modalities", "smell"), "expected any of the modalities"),
-        (("contextualizer", tmp_path / "films", tmp_path), "expected feature files"),
-        (("contextualizer", tmp_path / "tokens"), "film0: language: expected a row a shot, got tokens"),
-        (("long-range", folder, "--video", "language", "--language", "language"), "expected different modalities"),
-        (("long-range", folder, "--audio", "smell"), "smell: expected a modality of some film"),
-    ]:
-        code, _, err = run("pretrain", *arguments, "-o", tmp_path / "run")
-        assert code == 2
-        assert message in err.replace("\n", " ")

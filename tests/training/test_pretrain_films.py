@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,7 +14,7 @@ from megaseg import Features
 from megaseg.errors import FeatureError
 
 torch = pytest.importorskip("torch")
-from megaseg.training.recipes.pretrain.batches import Batch, Windows, masks  # noqa: E402
+from megaseg.training.recipes.pretrain.batches import Batch, Changes, Windows, masks  # noqa: E402
 from megaseg.training.recipes.pretrain.checks import check_films  # noqa: E402
 from megaseg.training.recipes.pretrain.films import Films, fitted  # noqa: E402
 from megaseg.training.scaling import Scaling  # noqa: E402
@@ -31,7 +32,7 @@ def windows(movies: Mapping[str, Features], language: str | None = None, share: 
 
 
 def epoch(of: Windows, seed: int = 0, drop_share: float = 0.0, size: int = 3, neighbours: int = 1) -> list[Batch]:
-    return list(of.training(size, neighbours, drop_share, torch.Generator().manual_seed(seed)))
+    return list(of.training(size, neighbours, Changes(0.0, drop_share), torch.Generator().manual_seed(seed)))
 
 
 def starts_of(batches: list[Batch], movie: Features) -> list[int]:
@@ -207,3 +208,41 @@ def test_values_beyond_float32_are_named() -> None:
     nothing = {name: changed(audio=np.zeros((60, 9), np.float32)) for name in "ab"}
     with pytest.raises(FeatureError, match="audio: expected at least 2 rows that are not zeros"):
         fitted(nothing, NAMES, {})
+
+
+def test_places_of_elsewhere_are_spliced_in() -> None:
+    movies = {name: film(k, 40 + k) for k, name in enumerate("abc")} | {"short": film(9, 3)}
+    of = windows(movies)
+    every = np.concatenate([m.modalities["video"] - 1 for m in movies.values()])
+    ends = np.cumsum([m.num_shots for m in movies.values()]) - 1
+    spliced = windows_seen = 0
+    for batch in of.training(99, 1, Changes(splice_share=0.5), torch.Generator().manual_seed(3)):
+        for number, gaps in enumerate(batch.gaps):
+            rows = batch.features["video"][number].numpy()
+            shots = [int(np.flatnonzero((every == row).all(1))[0]) for row in rows[: int(gaps.sum()) + 1]]
+            expected = [b != a + 1 or a in ends for a, b in itertools.pairwise(shots)]
+            assert batch.splices[number].tolist()[: len(expected)] == expected
+            assert sum(expected) <= 3
+            spliced, windows_seen = spliced + any(expected), windows_seen + 1
+    assert 0.25 < spliced / windows_seen < 0.75
+    assert not any(batch.splices.any() for batch in of.fixed(99))
+    a, b = (torch.cat([batch.splices.flatten() for batch in of.fixed(99, 1.0)]) for _ in range(2))
+    assert torch.equal(a, b)
+    assert a.any()
+
+
+def test_tokens_go_with_the_shots_that_are_spliced() -> None:
+    movies = {name: with_tokens(film(k, 30), seed=k) for k, name in enumerate("ab")}
+    shots_of = {
+        tuple(token - 1): shot for m in movies.values() for token, shot in
+        zip(m.modalities["language"], m.modalities["video"][m.token_shots["language"]], strict=True)
+    }  # fmt: skip
+    for batch in windows(movies, "language").training(
+        9, 1, Changes(splice_share=1.0), torch.Generator().manual_seed(0)
+    ):
+        assert batch.splices.any()
+        assert batch.shots is not None
+        for number, token in (batch.shots < LENGTH).nonzero().tolist():
+            shot = batch.features["video"][number, batch.shots[number, token]].numpy()
+            own = batch.features["language"][number, token].numpy()
+            np.testing.assert_array_equal(shot, shots_of[tuple(own)] - 1)

@@ -156,7 +156,7 @@ def _write(checkpoint: Checkpoint, path: Path, compute_type: str, target: str, p
         lambda kind, weight, bias: native.linear_pack(kind, weight, bias, target=target),
         lambda kind, n, k: int(native.linear_packed_size(kind, n, k, target=target)),
     )
-    info = ArtefactInfo(checkpoint.config, target, compute_type, passes, dict(checkpoint.metadata))
+    info = ArtefactInfo(checkpoint.config, target, compute_type, passes, checkpoint.compiled_metadata())
     _write_sections(path, info, *lowering.words(target, properties_of(checkpoint.config)))
     try:
         native.seal_artefact(os.fsencode(path))

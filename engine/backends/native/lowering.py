@@ -7,7 +7,7 @@ type; outputs, sums, what a layer normalisation reads, and everything per shot s
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,10 +41,14 @@ PackedSize = Callable[[str, int, int], int]
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """Weights of a step in the order of bytes that the executor reads: their number, and the bytes when asked for."""
+    """Weights of a step in the order of bytes that the executor reads: their number, and the bytes when asked for.
+
+    Equal keys are equal bytes; None is like no other.
+    """
 
     size: int
     read: Callable[[], Iterator[Bytes]]
+    key: Hashable = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,9 +172,9 @@ class Lowering:
     def _weights(self, node: Node, of_type: str, product: str) -> Iterator[Packed]:
         own = node.weights
         if node.op == "linear":
-            n, k = own["weight"].shape
-            size = self._packed_size(product, n, k)
-            yield Packed(size, lambda: iter([self._packed(product, own["weight"], own.get("bias"))]))
+            size = self._packed_size(product, *own["weight"].shape)
+            key = _key(product, *own.values())
+            yield Packed(size, lambda: iter([self._packed(product, own["weight"], own.get("bias"))]), key)
         elif node.op == "head_linear":
             heads, n, k = own["weight"].shape
             size = heads * self._packed_size(product, n, k)
@@ -203,14 +207,18 @@ class Lowering:
         ]
         ops = extension().ops()
         placed: list[tuple[int, Packed]] = []
+        shared: dict[Hashable, int] = {}  # offsets
         end = 0
         for step in self.steps:
             words.append(_word(ops.index(step.op), step.out, len(step.inputs), *step.inputs))
             words.append(_word(len(step.attributes), *step.attributes, len(step.weights)))
             for packed in step.weights:
-                words.append(struct.pack("<QQ", end, packed.size))
-                placed.append((end, packed))
-                end += -(-packed.size // ALIGN) * ALIGN
+                key = None if packed.key is None else (packed.size, packed.key)
+                at = shared.setdefault(key, end) if key else end
+                words.append(struct.pack("<QQ", at, packed.size))
+                if at == end:
+                    placed.append((end, packed))
+                    end += -(-packed.size // ALIGN) * ALIGN
         words.append(_word(len(self._graph.outputs)))
         for output in self._graph.outputs:
             parts = [self._index[part] for part in output.parts]
@@ -260,9 +268,16 @@ def _head(weight: Weight, head: int) -> Weight:
 
 def _plain(weight: Weight, of_type: str) -> Packed:
     count = int(np.prod(weight.shape))
+    key = _key(f"plain {of_type}", weight)
     if of_type == "float32":
-        return Packed(4 * count, lambda: iter([_single(weight)]))
-    return Packed(2 * count, lambda: iter([_bfloat16(_single(weight))]))
+        return Packed(4 * count, lambda: iter([_single(weight)]), key)
+    return Packed(2 * count, lambda: iter([_bfloat16(_single(weight))]), key)
+
+
+def _key(kind: str, *weights: Weight) -> Hashable:
+    """Of weights packed in one way."""
+    keys = [weight.key for weight in weights]
+    return None if None in keys else (kind, *keys)
 
 
 def _bfloat16(x: NDArray[np.float32]) -> NDArray[np.uint16]:

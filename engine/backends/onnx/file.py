@@ -110,7 +110,7 @@ def export_checkpoint(
             "version": __version__,
             "passes": json.dumps([name for name in PASSES if name in chosen]),
             "weights_sha256": checkpoint.weights_sha256(),
-            "metadata": json.dumps(dict(checkpoint.metadata)),
+            "metadata": json.dumps(checkpoint.compiled_metadata()),
         }
         model = export(rewrite(graph_of(checkpoint), chosen), checkpoint.config, compute_type, metadata=metadata)
     if path is not None:

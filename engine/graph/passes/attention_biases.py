@@ -39,4 +39,5 @@ def _moved(out: Node, value_bias: Weight) -> Weight:
         moved: NDArray[np.float64] = weight.double() @ value_bias.double()
         return moved if bias is None else moved + bias.double()
 
-    return Weight((weight.shape[0],), read)
+    used = (value_bias.key, bias.key if bias is not None else "none")
+    return Weight((weight.shape[0],), read, None if None in used else weight.derived("moved", *used))

@@ -41,7 +41,7 @@ def movienet(
     threads: ThreadsOption = 0,
     json: JsonOption = False,
 ) -> None:
-    """One .npz a film: dialogue and rhythm of each shot, language of each line, and labels where they are known.
+    """One .npz a film: dialogue, rhythm and speech of each shot, language of each line, labels if known.
 
     Subtitles are moved to where their lines begin at cuts. Films without subtitles have zeros and no lines. Runs again
     for free: files that are up to date stay as they are. A film that fails does not stop the others. Exit code 1 with

@@ -25,6 +25,11 @@ Run = Annotated[Path, typer.Option("--output", "-o", help="Folder of the run: en
 Config = Annotated[Path | None, typer.Option(help="JSON of PretrainConfig fields; default: the defaults.")]
 Length = Annotated[int | None, typer.Option(help="Shots of a window.", min=2)]
 Objective = Annotated[str | None, typer.Option(help="Masked prediction by contrast, cosine or regression.")]
+Asked = Annotated[str | None, typer.Option(help="Tokens that masked prediction asks for: masked, or all.")]
+Without = Annotated[list[str] | None, typer.Option(help="Leave out a loss: intra, inter or cross.")]
+Splices = Annotated[
+    float | None, typer.Option(help="Share of windows with places of elsewhere spliced in, to be found; default: 0.")
+]
 Epochs = Annotated[int | None, typer.Option(help="Most epochs; 0 writes the random weights of the seed.", min=0)]
 BatchSize = Annotated[int | None, typer.Option(help="Windows of a batch.", min=1)]
 Seed = Annotated[int | None, typer.Option(help="Overrides the config's seed.", min=0)]
@@ -37,8 +42,11 @@ def contextualizer(
     output: Run,
     config: Config = None,
     modalities: Annotated[str | None, typer.Option(help="Modalities to read, with commas; default: all.")] = None,
+    without: Without = None,
     length: Length = None,
     objective: Objective = None,
+    asked: Asked = None,
+    splices: Splices = None,
     epochs: Epochs = None,
     batch_size: BatchSize = None,
     seed: Seed = None,
@@ -50,8 +58,14 @@ def contextualizer(
     Ends by the loss on held-out films. An interrupted run goes on after its last epoch when run again.
     """
     named = None if modalities is None else tuple(name.strip() for name in modalities.split(","))
-    given: dict[str, Any] = {"modalities": named, "length": length, "objective": objective, "epochs": epochs}
-    given |= {"batch_size": batch_size, "seed": seed}
+    given: dict[str, Any] = {
+        "modalities": named,
+        "length": length,
+        "objective": objective,
+        "asked": asked,
+        "epochs": epochs,
+    }
+    given |= {"batch_size": batch_size, "seed": seed, "splice_share": splices, "without": tuple(without or ()) or None}
     _pretrain("contextualizer", films, output, config, given, threads, json)
 
 
@@ -63,9 +77,11 @@ def long_range(
     video: Annotated[str | None, typer.Option(help="The modality in the place of video.")] = None,
     audio: Annotated[str | None, typer.Option(help="The modality in the place of audio.")] = None,
     language: Annotated[str | None, typer.Option(help="The modality of words or sentences.")] = None,
-    without: Annotated[list[str] | None, typer.Option(help="Leave out a loss: intra, inter or cross.")] = None,
+    without: Without = None,
     length: Length = None,
     objective: Objective = None,
+    asked: Asked = None,
+    splices: Splices = None,
     epochs: Epochs = None,
     batch_size: BatchSize = None,
     seed: Seed = None,
@@ -84,6 +100,7 @@ def long_range(
         "objective": objective,
     }
     given |= {"epochs": epochs, "batch_size": batch_size, "seed": seed, "without": tuple(without or ()) or None}
+    given |= {"splice_share": splices}
     _pretrain("long_range", films, output, config, given, threads, json)
 
 

@@ -36,7 +36,7 @@ def retrieval_metrics(queries: NDArray[np.float32], candidates: NDArray[np.float
         FeatureError: fewer than two pairs, or of different shapes.
     """
     if queries.shape != candidates.shape or len(queries) < 2:
-        raise FeatureError(f"retrieval: expected two pairs or more, got {queries.shape} and {candidates.shape}")
+        raise FeatureError(f"retrieval: expected two pairs or more, got rows {queries.shape} and {candidates.shape}")
     own, others = _unit_rows(queries), _unit_rows(candidates)
     ranks = np.concatenate([_ranks(own, others, begin) for begin in range(0, len(own), _BLOCK)])
     one, five, ten = (float((ranks <= most).mean()) for most in (1, 5, 10))
@@ -60,10 +60,12 @@ def paired_rows(
         FeatureError: features that do not fit the model, or no movie that has both modalities.
     """
     config = engine.config
-    known = config.roles if isinstance(config, LongRangeConfig) else {}
+    if not isinstance(config, LongRangeConfig):
+        raise UnsupportedError(f"retrieval: expected a model of family long_range, got one of {config.family}")
+    known = config.roles
     for role in roles:
         if role not in known:
-            raise UnsupportedError(f"retrieval: expected two of {', '.join(known) or 'no roles'}, got {role!r}")
+            raise UnsupportedError(f"retrieval: expected two of {', '.join(known)}, got {role!r}")
     if unit not in _UNITS:
         raise UnsupportedError(f"unit: expected one of {', '.join(_UNITS)}, got {unit!r}")
     pairs: list[list[NDArray[np.float32]]] = []

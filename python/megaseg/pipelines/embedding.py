@@ -12,13 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from megaseg.engine.backends.native.artefact import is_artefact
+from megaseg.engine.backends.native import artefact
+from megaseg.engine.backends.native.artefact import ArtefactInfo, is_artefact
+from megaseg.engine.backends.onnx import file as onnx_file
 from megaseg.engine.backends.onnx.file import is_onnx
 from megaseg.engine.backends.protocol import EMBEDDING
-from megaseg.engine.backends.tensorrt.plan import is_plan
+from megaseg.engine.backends.tensorrt.plan import PlanInfo, is_plan, read_plan
 from megaseg.engine.engine import Engine
 from megaseg.engine.inputs.features import Features
-from megaseg.engine.model.checkpoint import Checkpoint, load_checkpoint, resolve_checkpoint
+from megaseg.engine.model.checkpoint import CONTENT, Checkpoint, load_checkpoint, resolve_checkpoint
 from megaseg.engine.model.config import ModelConfig
 from megaseg.engine.model.family import structure_of
 from megaseg.errors import FeatureError, UnsupportedError
@@ -39,32 +41,40 @@ def encoder_of(given: str | os.PathLike[str]) -> str:
 
 
 def encoder_sha256(checkpoint: str | os.PathLike[str] | Checkpoint) -> str:
-    """``Checkpoint.content_sha256`` of an encoder, by which embeddings say whose they are.
+    """``Checkpoint.content_sha256`` of an encoder, by which embeddings say whose they are; a compiled one bears it.
 
     Raises:
         CheckpointError: a file that cannot be trusted.
-        UnsupportedError: a compiled model, which does not hold the weights as they were.
+        UnsupportedError: a model that was compiled without it.
     """
-    if not isinstance(checkpoint, Checkpoint):
-        path = resolve_checkpoint(checkpoint)
-        if _compiled(path):
-            raise UnsupportedError(f"{path}: expected the checkpoint of an encoder, got a compiled model")
-        checkpoint = load_checkpoint(path)
-    return checkpoint.content_sha256()
+    if isinstance(checkpoint, Checkpoint):
+        return checkpoint.content_sha256()
+    path = resolve_checkpoint(checkpoint)
+    info = _compiled(path)
+    if info is None:
+        return load_checkpoint(path).content_sha256()
+    if CONTENT not in info.metadata:
+        raise UnsupportedError(f"{path}: expected the digest of an encoder, {CONTENT}, in metadata, got none")
+    return str(info.metadata[CONTENT])
 
 
 def is_encoder(checkpoint: str | os.PathLike[str]) -> bool:
-    """Whether a file, or a shipped name, is the checkpoint of a model that embeds and decides nothing.
+    """Whether a file, or a shipped name, is a model that embeds and decides nothing.
 
     Raises:
         CheckpointError: a file that cannot be trusted.
     """
     path = resolve_checkpoint(checkpoint)
-    return not _compiled(path) and load_checkpoint(path).config.task == EMBEDDING
+    return (_compiled(path) or load_checkpoint(path)).config.task == EMBEDDING
 
 
-def _compiled(path: Path) -> bool:
-    return is_artefact(path) or is_onnx(path) or is_plan(path)
+def _compiled(path: Path) -> ArtefactInfo | PlanInfo | None:
+    """What a compiled model says about itself; None of a checkpoint."""
+    if is_artefact(path):
+        return artefact.read_info(path)
+    if is_onnx(path):
+        return onnx_file.load(path)[1]
+    return read_plan(path)[0] if is_plan(path) else None
 
 
 def recipe_of(digest: str) -> str:
@@ -135,7 +145,7 @@ class Embedder:
 
     Raises:
         CheckpointError, UnsupportedError, ResourceLimitError: as ``Engine.from_checkpoint``.
-        UnsupportedError: a compiled model, or one that gives no embedding of each shot.
+        UnsupportedError: a model that gives no embedding of each shot, or one compiled by an earlier version.
     """
 
     def __init__(

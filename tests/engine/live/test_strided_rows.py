@@ -76,3 +76,22 @@ def test_a_row_is_final_as_soon_as_no_window_can_be_nearer() -> None:
             same = [len({own[shot] for own in owners}) == 1 for shot in range(come)]
             known = [same[shot] and owners[0][shot] + length <= come for shot in range(come)]
             assert known == [True] * final + [False] * (come - final)
+
+
+def test_no_call_grows_with_the_movie(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+
+    def watched(rows: int, length: int, starts: np.ndarray) -> np.ndarray:
+        sizes.append(rows)
+        return nearest(rows, length, starts)
+
+    monkeypatch.setattr("megaseg.engine.live.strided_rows.nearest", watched)
+    rows = StridedRows(Strided(8, 4))
+    rows.num_shots = 10**9
+    rows.resume(10**9, 10**9 - 7, closed=False)
+    assert len(rows.windows()) <= 2
+    assert 10**9 - 12 <= rows.needed_from(rows.done) <= rows.needed <= rows.final() <= 10**9
+    rows.give([np.zeros((8, 1), np.float32) for _ in rows.windows()])
+    rows.closed = True
+    assert len(rows.windows()) <= 1
+    assert max(sizes) <= 16

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import numpy as np
 
-from megaseg.features.movienet.rhythm import WIDTH, rhythm_rows
+from megaseg.features.movienet.rhythm import RHYTHM, SPEECH, rhythm_rows, speech_rows
 
 TIMES = np.array([[0, 2000], [2000, 4000], [4000, 12_000], [12_000, 14_000]], float)
 SPANS = np.array([[500, 1500], [3500, 5000], [11_000, 12_000]], float)
 VECTORS = np.array([[1, 0], [1, 0], [0, 1]], np.float32)
-ROWS = rhythm_rows(TIMES, SPANS, VECTORS)
+
+
+def rows_of(times: np.ndarray, spans: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    rhythm, speech = rhythm_rows(times), speech_rows(times, spans, vectors)
+    assert (rhythm.shape, speech.shape) == ((len(times), RHYTHM), (len(times), SPEECH))
+    assert rhythm.dtype == speech.dtype == np.float32
+    return np.concatenate([rhythm, speech], 1)
+
+
+ROWS = rows_of(TIMES, SPANS, VECTORS)
 
 
 def test_lengths_are_against_the_median() -> None:
-    assert ROWS.shape == (4, WIDTH)
-    assert ROWS.dtype == np.float32
     np.testing.assert_allclose(ROWS[:, 0], [0, 0, np.log(4), 0], atol=1e-6)
     np.testing.assert_allclose(ROWS[:, 1], np.log(2))
     np.testing.assert_allclose(ROWS[1, 2:4], [0, np.log(4) / 2], atol=1e-6)  # means of two before and after
@@ -42,7 +49,7 @@ def test_shares_of_speech() -> None:
 def test_overlapping_lines_count_once() -> None:
     twice = np.concatenate([SPANS, SPANS + 100])
     order = np.argsort(twice[:, 0])
-    rows = rhythm_rows(TIMES, twice[order], np.tile(VECTORS, (2, 1))[order])
+    rows = rows_of(TIMES, twice[order], np.tile(VECTORS, (2, 1))[order])
     np.testing.assert_allclose(rows[0, 26], 1100 / 2000, atol=1e-6)
 
 
@@ -56,6 +63,6 @@ def test_alike_before_and_after() -> None:
 
 
 def test_a_film_without_lines() -> None:
-    rows = rhythm_rows(TIMES, np.zeros((0, 2)), np.zeros((0, 2), np.float32))
+    rows = rows_of(TIMES, np.zeros((0, 2)), np.zeros((0, 2), np.float32))
     np.testing.assert_array_equal(rows[:, :12], ROWS[:, :12])
     assert not rows[:, 12:].any()

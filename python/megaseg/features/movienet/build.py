@@ -4,7 +4,8 @@
 modality     width row
 ============ ===== =======================================================================================
 ``dialogue``   384 of a shot: the mean sentence vector of the lines that overlap it, zeros without any
-``rhythm``      38 of a shot: ``rhythm.rhythm_rows``
+``rhythm``      12 of a shot: ``rhythm.rhythm_rows``
+``speech``      26 of a shot: ``rhythm.speech_rows``
 ``language``   384 of a line: its sentence vector; ``language.shots`` is the shot in which its middle is
 ============ ===== =======================================================================================
 """
@@ -24,13 +25,13 @@ from megaseg.engine.inputs.features import Features
 from megaseg.engine.inputs.files import atomic_write, what_is_there
 from megaseg.errors import FeatureError
 from megaseg.features.movienet.films import TIME_BASE, Film
-from megaseg.features.movienet.rhythm import rhythm_rows
+from megaseg.features.movienet.rhythm import rhythm_rows, speech_rows
 from megaseg.features.text.alignment import aligned
 from megaseg.features.text.dialogue import Dialogue, Encode, encoded, shot_rows
 from megaseg.media.sidecars import SUFFIXES, read_subtitles
 
 RECIPE = "movienet-subtitles/1"
-MODALITIES = ("dialogue", "rhythm", "language")
+MODALITIES = ("dialogue", "rhythm", "speech", "language")
 INDEX = "index.json"
 
 
@@ -59,7 +60,8 @@ def features_of(film: Film, dialogue: Dialogue, modalities: Sequence[str] = MODA
     shots = np.searchsorted(times[:, 1], np.maximum.accumulate(spans.mean(1)), side="right")
     arrays = {
         "dialogue": shot_rows(said, times),
-        "rhythm": rhythm_rows(times, spans, said.vectors),
+        "rhythm": rhythm_rows(times),
+        "speech": speech_rows(times, spans, said.vectors),
         "language": said.vectors.astype(np.float16),
     }
     tokens_of = {"language": shots.clip(0, len(times) - 1).astype(np.int32)}
@@ -85,7 +87,7 @@ class Builder:
     def __init__(
         self, folder: Path, subtitles: Path, encode: Encode, identity: str, modalities: Sequence[str] = MODALITIES
     ) -> None:
-        if not set(modalities) & {"dialogue", "rhythm"} or set(modalities) - set(MODALITIES):
+        if not set(modalities) - {"language"} or set(modalities) - set(MODALITIES):
             raise FeatureError(
                 f"modalities: expected some of {', '.join(MODALITIES)} and not language alone, "
                 f"got {', '.join(modalities)}"

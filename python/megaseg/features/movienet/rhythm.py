@@ -1,4 +1,4 @@
-"""Rhythm of shots and of speech about each cut, and how alike what is said before and after: no labels are read.
+"""Rhythm of shots and of speech about each cut; no labels are read.
 
 Row i tells of shot i and of the cut after it. Lengths are logarithms, against the film's median.
 """
@@ -20,20 +20,23 @@ _LINES = (1, 2, 4, 8, 16, 32)  # lines before and after that are compared
 _TIMES = (10.0, 30.0, 60.0, 120.0)  # seconds before and after, of which the lines are compared
 
 
-def rhythm_rows(times: Rows, spans: Rows, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Modality ``rhythm`` (shots, ``WIDTH``).
+def speech_rows(times: Rows, spans: Rows, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Modality ``speech`` (shots, ``SPEECH``): when people speak about each cut, and how alike what they say is.
 
     Args:
         times: start and end (shots, 2) of each shot in ms.
         spans: start and end (lines, 2) of each line in ms, in order of start.
         vectors: sentence vectors (lines, D) of the lines.
     """
-    parts = [_lengths(times), _silence(times, spans), _speech(times, spans), _cohesion(times[:, 1], spans, vectors)]
+    parts = [_silence(times, spans), _shares(times, spans), _cohesion(times[:, 1], spans, vectors)]
     return np.concatenate(parts, axis=1).astype(np.float32)
 
 
-def _lengths(times: Rows) -> Rows:
-    """(shots, 12): the length, the film's median, means before and after each cut, the next length, the place."""
+def rhythm_rows(times: Rows) -> NDArray[np.float32]:
+    """Modality ``rhythm`` (shots, ``RHYTHM``) of start and end (shots, 2) of each shot in ms.
+
+    The length, the film's median, mean lengths before and after the cut, the next length, the place in the film.
+    """
     logs = np.log(np.maximum((times[:, 1] - times[:, 0]) / 1000, _LEAST))
     median = float(np.median(logs))
     apart, shots = logs - median, len(logs)
@@ -42,7 +45,7 @@ def _lengths(times: Rows) -> Rows:
     for many in _MANY:
         low, high = np.maximum(after - many, 0), np.minimum(after + many, shots)
         columns += [(sums[after] - sums[low]) / (after - low), (sums[high] - sums[after]) / np.maximum(high - after, 1)]
-    return np.column_stack([*columns, np.append(apart[1:], 0.0), (after - 0.5) / shots])
+    return np.column_stack([*columns, np.append(apart[1:], 0.0), (after - 0.5) / shots]).astype(np.float32)
 
 
 def _silence(times: Rows, spans: Rows) -> Rows:
@@ -63,7 +66,7 @@ def _log(seconds: Rows) -> Rows:
     return np.log1p(np.clip(seconds, 0, _LONGEST))
 
 
-def _speech(times: Rows, spans: Rows) -> Rows:
+def _shares(times: Rows, spans: Rows) -> Rows:
     """(shots, 10): share of speech before and after the cut and in the shot, and how many lines begin in it."""
     if not len(spans):
         return np.zeros((len(times), 2 * len(_SHARES) + 2))
@@ -101,4 +104,5 @@ def _cohesion(ends: Rows, spans: Rows, vectors: NDArray[np.float32]) -> Rows:
     return np.column_stack(columns)
 
 
-WIDTH = 2 + 2 * len(_MANY) + 2 + 6 + 2 * len(_SHARES) + 2 + len(_LINES) + len(_TIMES)
+RHYTHM = 2 + 2 * len(_MANY) + 2
+SPEECH = 6 + 2 * len(_SHARES) + 2 + len(_LINES) + len(_TIMES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from support import random_checkpoint
 pytest.importorskip("torch")
 
 from megaseg import Engine
+from megaseg.engine.backends.native.artefact import compile_checkpoint
 from megaseg.engine.backends.native.backend import NativeBackend
 from megaseg.engine.backends.native.extension import extension
 from megaseg.engine.backends.torch.backend import TorchBackend
@@ -143,3 +145,11 @@ def test_what_overflows_is_named_by_movie_and_shots(config: Config, backend: str
         engine.embed_many(movies)
     with pytest.raises(FeatureError, match="features of movie 0, shots 9 to 15: expected"):
         engine.embed(movies[1])
+
+
+def test_weights_that_two_chains_read_are_there_once(tmp_path: Path) -> None:
+    checkpoint = random_checkpoint(long_range(hidden_size=128, ffn_size=256, num_heads=4))
+    for passes in ((), tuple(PASSES)):
+        compile_checkpoint(checkpoint, tmp_path / "model.mseg", compute_type="float32", passes=passes)
+        engine = Engine.from_checkpoint(tmp_path / "model.mseg")
+        assert engine.describe()["weight_bytes"] < 1.1 * 4 * checkpoint.num_parameters  # both copies: 1.4

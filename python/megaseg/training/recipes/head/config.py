@@ -69,12 +69,12 @@ class HeadConfig:
     def _problems(self) -> Iterator[str]:
         yield from range_problems(
             self,
-            dict.fromkeys(("head_size", "length", "examples", "seed"), 0),
+            dict.fromkeys(("head_size", "length", "examples", "likeness", "seed"), 0),
             ("head_dropout", "warmup", "ema_decay", "validation_share"),
             ("learning_rate", "gradient_clip", "positive_weight"),
         )
         if self.head_size > _WIDEST:
             yield f"head_size must be at most {_WIDEST}, got {self.head_size}"
-        for name in ("weight_decay", "encoder_share"):
+        for name in ("weight_decay", "encoder_share", "position_std"):
             if not 0 <= getattr(self, name) < float("inf"):
                 yield f"{name} must be at least 0, got {getattr(self, name)}"

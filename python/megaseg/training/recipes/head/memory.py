@@ -7,7 +7,7 @@ from torch import Tensor
 from megaseg.engine.model.contextualizer import ContextualizerConfig
 from megaseg.engine.model.long_range import LongRangeConfig
 from megaseg.errors import ResourceLimitError
-from megaseg.training.recipes.pretrain.memory import free_bytes
+from megaseg.training.memory import free_bytes
 
 _FLOAT = 4  # bytes
 

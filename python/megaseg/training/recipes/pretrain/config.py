@@ -12,7 +12,8 @@ from megaseg.training.config import range_problems, read_config
 ENCODER = "encoder.safetensors"  # in the folder of a run
 FAMILIES = ("contextualizer", "long_range")
 OBJECTIVES = ("contrast", "cosine", "regression")
-CANDIDATES = ("batch", "masked")
+ASKED = ("masked", "all")
+CANDIDATES = ("batch", "asked")
 COMPUTE_TYPES = ("float32", "bfloat16")
 LOSSES = ("intra", "inter", "cross")  # Eqs. 2, 5 and 6; a contextualizer has the first alone
 
@@ -26,9 +27,13 @@ class PretrainConfig:
     the windows, in shots.
 
     Masked prediction: ``mask_share`` of the tokens, and ``objective``: ``contrast`` by dot product, ``cosine`` by
-    cosine similarity over ``temperature``, or ``regression``. ``candidates`` are all tokens of the ``batch`` or the
-    ``masked`` ones. ``tau`` is InfoNCE's temperature, ``summed`` its sum over shots in place of the mean, and
+    cosine similarity over ``temperature``, or ``regression``. Asked for are the ``masked`` tokens, or ``all``: those
+    that are seen, too, so that every row is trained. ``candidates`` are all tokens of the ``batch`` or the ``asked``
+    ones. ``tau`` is InfoNCE's temperature, ``summed`` its sum over shots in place of the mean, and
     ``without`` names losses to leave out, of ``intra``, ``inter`` and ``cross``.
+
+    ``splice_share`` of the windows have places of elsewhere spliced in, and the model says after which shots the next
+    is not the film's next: an objective of this package, not of the papers.
 
     ``drop_share`` is how often a modality of a window is left out, as if the film did not have it. ``components`` gives
     the principal directions that a modality keeps (all features where it names none). ``position_std`` is the spread of
@@ -52,12 +57,14 @@ class PretrainConfig:
     position_std: float = 0.5
     components: Mapping[str, int] = field(default_factory=dict)
     objective: str = "cosine"
+    asked: str = "masked"
     candidates: str = "batch"
     mask_share: float = 0.2
     temperature: float = 0.1
     tau: float = 0.3
     summed: bool = False
     without: tuple[str, ...] = ()
+    splice_share: float = 0.0
     drop_share: float = 0.1
     epochs: int = 30
     patience: int = 5
@@ -86,11 +93,14 @@ class PretrainConfig:
         return read_config(cls, path)
 
     def has(self, loss: str) -> bool:
-        """Whether a loss of ``LOSSES`` is trained on."""
+        """Whether a loss of ``LOSSES``, or ``splice``, is trained on."""
+        if loss == "splice":
+            return self.splice_share > 0
         return loss not in self.without and (loss == "intra" or self.family == "long_range")
 
     def _problems(self) -> Iterator[str]:
         for name, known in (
+            ("asked", ASKED),
             ("family", FAMILIES),
             ("objective", OBJECTIVES),
             ("candidates", CANDIDATES),
@@ -100,7 +110,7 @@ class PretrainConfig:
                 yield f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}"
         if unknown := [name for name in self.without if name not in LOSSES]:
             yield f"without must name some of {', '.join(LOSSES)}, got {unknown[0]!r}"
-        if not any(map(self.has, LOSSES)) and self.epochs:
+        if not any(map(self.has, (*LOSSES, "splice"))) and self.epochs:
             yield f"without must leave a loss to train on, got {', '.join(self.without)}"
         yield from range_problems(
             self,
@@ -108,8 +118,9 @@ class PretrainConfig:
             ("dropout", "drop_share", "validation_share", "warmup", "ema_decay"),
             ("mask_share", "temperature", "tau", "learning_rate", "position_std", "gradient_clip"),
         )
-        if self.mask_share > 1:
-            yield f"mask_share must be at most 1, got {self.mask_share}"
+        for name in ("mask_share", "splice_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                yield f"{name} must be from 0 to 1, got {getattr(self, name)}"
         if not 0 <= self.weight_decay < float("inf"):
             yield f"weight_decay must be at least 0, got {self.weight_decay}"
 

@@ -24,20 +24,27 @@ _MOST_FITTED = 100_000  # rows that scalings are fitted on, evenly spaced
 class Rows:
     """One modality of all films: ``values`` (rows + 1, K) scaled, ``said`` (rows + 1,) where a row is not all zeros.
 
-    The last row stands for everything that is not there: a row of zeros, scaled. Film f's rows are
-    ``edges[f]:edges[f + 1]``: its shots, or none of a film without the modality; tokens have the shots ``shots``
-    (rows,), counted over all films.
+    The last row stands for everything that is not there: a row of zeros, scaled. Shots are counted over all films, and
+    one more, the last, is no shot: ``has`` (shots + 1,) says which are of a film with the modality.
     """
 
     values: Tensor
     said: Tensor
-    edges: Tensor
-    shots: Tensor | None = None
+    has: Tensor
 
-    @property
-    def nothing(self) -> int:
-        """The row that stands for what is not there."""
-        return len(self.values) - 1
+
+@dataclass(frozen=True, slots=True)
+class ShotRows(Rows):
+    """A row a shot: ``of`` (shots + 1,) is the row of each shot."""
+
+    of: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRows(Rows):
+    """Tokens of shots, in order: those of shot j are ``first[j]:first[j + 1]``, of (shots + 1,)."""
+
+    first: Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +53,7 @@ class Films:
 
     names: tuple[str, ...]
     edges: Tensor
-    rows: Mapping[str, Rows]
+    rows: Mapping[str, ShotRows | TokenRows]
 
     @classmethod
     def scaled(cls, movies: Mapping[str, Features], scalings: Mapping[str, Scaling], language: str | None) -> Films:
@@ -55,8 +62,8 @@ class Films:
         Raises:
             FeatureError: values too large to be scaled; names the film.
         """
-        edges = _edges([movie.num_shots for movie in movies.values()])
-        rows = {name: _rows(movies, name, scalings[name], edges if name == language else None) for name in scalings}
+        edges = torch.tensor([0, *itertools.accumulate(movie.num_shots for movie in movies.values())])
+        rows = {name: _rows(movies, name, own, edges, name == language) for name, own in scalings.items()}
         return cls(tuple(movies), edges, rows)
 
 
@@ -79,40 +86,49 @@ def fitted(
     return fit_scalings(rows, components)
 
 
-def tokens(movie: Features, name: str) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """A film's language tokens (s, D) and their shots (s,): of a row a shot, those that are not all zeros."""
+def _rows(
+    movies: Mapping[str, Features], name: str, scaling: Scaling, edges: Tensor, tokens: bool
+) -> ShotRows | TokenRows:
+    width = len(scaling.mean)
+    empty: tuple[NDArray[Any], NDArray[np.int64]] = np.zeros((0, width), np.float32), np.zeros(0, np.int64)
+    parts, shots = [], []
+    for movie, first in zip(movies.values(), edges.tolist(), strict=False):
+        own, places = empty if name not in movie.modalities else _placed(movie, name, tokens)
+        parts.append(own)
+        shots.append(torch.from_numpy(places + first))
+    values, said = _scaled(list(movies), name, parts, scaling)
+    has = torch.zeros(int(edges[-1]) + 1, dtype=torch.bool)
+    for own, low, high in zip(parts, edges.tolist(), edges.tolist()[1:], strict=False):
+        has[low:high] = len(own) > 0
+    every = torch.cat(shots)
+    if tokens:
+        return TokenRows(values, said, has, torch.searchsorted(every, torch.arange(len(has))))
+    of = torch.full((len(has),), len(values) - 1)
+    of[every] = torch.arange(len(every))
+    return ShotRows(values, said, has, of)
+
+
+def _placed(movie: Features, name: str, tokens: bool) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """A film's rows and their shots; language by shot is a token where it is not all zeros."""
     array = movie.modalities[name]
+    if not tokens:
+        return array, np.arange(len(array))
     given = movie.token_shots.get(name)
     array, shots = tokens_of_rows(array) if given is None else (array, given)
     return array, shots.astype(np.int64)
 
 
-def _rows(movies: Mapping[str, Features], name: str, scaling: Scaling, shot_edges: Tensor | None) -> Rows:
-    width = len(scaling.mean)
-    parts, shots = [], []
-    for number, movie in enumerate(movies.values()):
-        own: NDArray[Any] = np.zeros((0, width), np.float32)
-        places: NDArray[np.int64] = np.zeros(0, np.int64)
-        if name in movie.modalities and shot_edges is None:
-            own = movie.modalities[name]
-        elif name in movie.modalities and shot_edges is not None:
-            own, places = tokens(movie, name)
-            places = places + int(shot_edges[number])
-        parts.append(own)
-        shots.append(places)
-    edges = _edges(list(map(len, parts)))
-    values = torch.empty(int(edges[-1]) + 1, scaling.basis.shape[1])
+def _scaled(films: Sequence[str], name: str, parts: Sequence[NDArray[Any]], scaling: Scaling) -> tuple[Tensor, Tensor]:
+    """All rows scaled, and which are not all zeros; after them the row that stands for nothing."""
+    edges = [0, *itertools.accumulate(map(len, parts))]
+    values = torch.empty(edges[-1] + 1, scaling.basis.shape[1])
     said = torch.zeros(len(values), dtype=torch.bool)
-    for film, own, (low, high) in zip(movies, parts, itertools.pairwise(edges.tolist()), strict=True):
+    for film, own, low, high in zip(films, parts, edges, edges[1:], strict=False):
         values[low:high] = scaling(torch.from_numpy(own.astype(np.float32)))
         said[low:high] = torch.from_numpy(own.any(1))
         if not torch.isfinite(values[low:high]).all():
             raise FeatureError(
                 f"{film}: {name}: expected values that float32 can scale, got some up to {abs(own).max()}"
             )
-    values[-1] = scaling(torch.zeros(1, width))[0]
-    return Rows(values, said, edges, None if shot_edges is None else torch.from_numpy(np.concatenate(shots)))
-
-
-def _edges(counts: Sequence[int]) -> Tensor:
-    return torch.tensor([0, *itertools.accumulate(counts)])
+    values[-1] = scaling(torch.zeros(1, scaling.mean.shape[0]))[0]
+    return values, said

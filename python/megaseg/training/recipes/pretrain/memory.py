@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
-from megaseg.errors import ResourceLimitError
+from megaseg.training.memory import FLOAT, require_memory
 from megaseg.training.recipes.pretrain.config import PretrainConfig
-
-_FLOAT = 4  # bytes
-_CGROUP = Path("/sys/fs/cgroup")
 
 
 def estimated_bytes(
@@ -29,46 +25,20 @@ def estimated_bytes(
     stacks = (len(widths) if long_range else 1) + 5 * (long_range and config.has("cross"))
     layer = 10 * config.hidden_size + 3 * config.ffn_size
     features = 3 * sum(widths.values())
-    asked = config.mask_share if config.has("intra") else 0.0
-    candidates = rows * (config.mask_share if config.candidates == "masked" else 1.0)
+    share = 1.0 if config.asked == "all" else config.mask_share
+    asked = share if config.has("intra") else 0.0
+    candidates = rows * (share if config.candidates == "asked" else 1.0)
     products = len(widths) * 3 * asked * candidates * (config.objective != "regression")
     pairs = 4 * rows * (config.has("inter") or config.has("cross"))
     states = 4 * parameters  # gradient, two moments, best weights
-    return int(_FLOAT * (rows * (stacks * config.num_layers * layer + features + products + pairs) + states))
+    return int(FLOAT * (rows * (stacks * config.num_layers * layer + features + products + pairs) + states))
 
 
 def check_memory(config: PretrainConfig, widths: Mapping[str, int], parameters: int, windows: int, tokens: int) -> None:
     """Refuse a batch that does not fit the memory that is free; arguments as ``estimated_bytes``.
 
     Raises:
-        ResourceLimitError: says how much a batch takes, how much is free, and which batch size would fit.
+        ResourceLimitError: says how much a batch takes, and how much is free.
     """
-    free, needed = free_bytes(), estimated_bytes(config, widths, parameters, windows, tokens)
-    if free is None or needed <= free:
-        return
-    raise ResourceLimitError(
-        f"batch_size: expected a batch that fits {free / 2**30:.1f} GiB of free memory, got {windows} "
-        f"windows of {config.length} shots, an estimated {needed:,} bytes ({needed / 2**30:.1f} GiB); smaller batches "
-        "or models take less"
-    )
-
-
-def free_bytes() -> int | None:
-    """Memory that this process may still take: of the machine and of its control group; None where neither says."""
-    limits = [_available(Path("/proc/meminfo")), _left(_CGROUP)]
-    return min((limit for limit in limits if limit is not None), default=None)
-
-
-def _available(path: Path) -> int | None:
-    try:
-        lines = path.read_text().splitlines()
-    except OSError:
-        return None
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
-
-
-def _left(group: Path) -> int | None:
-    try:
-        return int((group / "memory.max").read_text()) - int((group / "memory.current").read_text())
-    except (OSError, ValueError):  # no limit: "max"
-        return None
+    needed = estimated_bytes(config, widths, parameters, windows, tokens)
+    require_memory(needed, "batch_size", f"{windows} windows of {config.length} shots")

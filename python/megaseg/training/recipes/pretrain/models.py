@@ -13,6 +13,7 @@ from megaseg.engine.model.long_range import LongRangeConfig
 from megaseg.models.contextualizer import Contextualizer
 from megaseg.models.long_range import LongRange, LongRangeBatch
 from megaseg.training.dropout import use_byte_dropout
+from megaseg.training.objectives.boundary import log_odds_cross_entropy
 from megaseg.training.objectives.info_nce import symmetric
 from megaseg.training.objectives.masked_prediction import contrast, cosine_contrast, regression
 from megaseg.training.recipes.pretrain.batches import Batch
@@ -40,21 +41,29 @@ class _Pretraining(nn.Module):
             "regression": regression,
         }
         self._masked_loss = losses[config.objective]
+        self.splice = nn.Linear(encoder.config.embedding_size, 1) if config.splice_share else None
         self._compute = partial(torch.autocast, "cpu", torch.bfloat16, enabled=config.compute_type == "bfloat16")
 
     def predicted(self, name: str, rows: Tensor, batch: Batch) -> Tensor | None:
         """Eq. 1 of one modality, from its contextual rows (batch, n, C)."""
         said, features = batch.said[name], batch.features[name]
-        asked = batch.masked[name] & said
+        asked = said if self._config.asked == "all" else batch.masked[name] & said
         predictions = self.heads[name](rows[asked])
-        if self._config.candidates == "masked" or self._config.objective == "regression":
+        if self._config.candidates == "asked" or self._config.objective == "regression":
             return self._masked_loss(predictions, features[asked], torch.arange(len(predictions)))
         places = said.flatten().cumsum(0) - 1
         return self._masked_loss(predictions, features[said], places[asked.flatten()])
 
+    def spliced(self, embedding: Tensor, batch: Batch) -> dict[str, Tensor | None]:
+        """Cross-entropy of whether the next shot is from elsewhere, told from each shot's embedding (batch, n, E)."""
+        if self.splice is None or not batch.gaps.any():
+            return {}
+        log_odds = self.splice(embedding[:, :-1][batch.gaps])[:, 0]
+        return {"splice": log_odds_cross_entropy(log_odds, batch.splices[batch.gaps].to(log_odds.dtype))}
+
 
 class ContextualizerPretraining(_Pretraining):
-    """A contextualizer and the loss ``intra.MODALITY`` of every modality (Eq. 2)."""
+    """A contextualizer and the loss ``intra.MODALITY`` of every modality (Eq. 2), besides ``splice``."""
 
     encoder: Contextualizer
 
@@ -68,7 +77,10 @@ class ContextualizerPretraining(_Pretraining):
         with self._compute():
             rows = self.encoder(batch.features, there, masked, self.mask_token)
         rows = rows.float()
-        return _known({f"intra.{name}": self.predicted(name, rows, batch) for name in batch.features})
+        terms = self.spliced(rows, batch)
+        if self._config.has("intra"):
+            terms |= {f"intra.{name}": self.predicted(name, rows, batch) for name in batch.features}
+        return _known(terms)
 
 
 class LongRangePretraining(_Pretraining):
@@ -95,7 +107,20 @@ class LongRangePretraining(_Pretraining):
             terms |= self._aligned(rows, windows, batch)
         if config.has("cross") and {"audio", "language"} <= set(roles):
             terms["cross"] = self._crossed(rows, batch)
+        if config.has("splice"):
+            terms |= self.spliced(self._embedding(rows, windows), batch)
         return _known(terms)
+
+    def _embedding(self, rows: Mapping[str, Tensor], windows: LongRangeBatch) -> Tensor:
+        """The encoder's output (batch, n, 3 C) of its contextual rows."""
+        model = self.encoder.config
+        role = "language" if model.audio is None else "audio"
+        own, there = rows[model.roles[role]], windows.there
+        shots = self.encoder.language_of_shots(own, windows) if role == "language" else own
+        with self._compute():
+            crossed = self.encoder.cross(own, rows[model.video], there.get(model.roles[role]), there.get(model.video))
+        outputs = {"context.video": rows[model.video], f"context.{role}": shots, f"cross.{role}": crossed.float()}
+        return self.encoder.embedding(outputs)
 
     def _aligned(self, rows: Mapping[str, Tensor], windows: LongRangeBatch, batch: Batch) -> dict[str, Tensor | None]:
         """Eq. 5, the part of each source: shots that have both are pairs."""

@@ -21,7 +21,7 @@ from megaseg.engine.model.checkpoint import Checkpoint, save_checkpoint
 from megaseg.errors import FeatureError
 from megaseg.models.shot_encoders import saved
 from megaseg.training.loop import Epoch, Loop, Settings, Validation, Work, cosine
-from megaseg.training.recipes.pretrain.batches import Batch, Windows
+from megaseg.training.recipes.pretrain.batches import Batch, Changes, Windows
 from megaseg.training.recipes.pretrain.checks import check_films
 from megaseg.training.recipes.pretrain.config import ENCODER, PretrainConfig
 from megaseg.training.recipes.pretrain.films import Films, fitted
@@ -31,7 +31,7 @@ from megaseg.training.recipes.pretrain.setup import new_model, roles_of
 from megaseg.training.scaling import unscaled
 from megaseg.training.state import StateFile, content_of
 
-LOG, STATE = "log.jsonl", "state.safetensors"
+LOG, STATE, SCENES = "log.jsonl", "state.safetensors", "scenes.safetensors"
 Losses = dict[str, float]  # by name, and ``loss``, their sum (Eq. 7)
 Model = ContextualizerPretraining | LongRangePretraining
 
@@ -45,6 +45,8 @@ def pretrain(
     notes: Mapping[str, Any] | None = None,
 ) -> Checkpoint:
     """Pretrain an encoder on films; writes ``encoder.safetensors`` and ``log.jsonl`` into ``folder``.
+
+    With splices the same encoder is there as a scene model, too, ``scenes.safetensors``, which no label has seen.
 
     An interrupted run goes on after its last epoch, to the same bits, when it is called again.
 
@@ -63,7 +65,7 @@ def pretrain(
     """
     folder.mkdir(parents=True, exist_ok=True)
     run = _Run(movies, config, folder)
-    checkpoint = run.train(report, advance)
+    checkpoint, scenes = run.train(report, advance)
     best = run.best()
     training = {
         **(notes or {}),
@@ -74,6 +76,8 @@ def pretrain(
     }
     checkpoint = Checkpoint(checkpoint.config, checkpoint.tensors, {"training": json.dumps(training)})
     save_checkpoint(folder / ENCODER, checkpoint)
+    if scenes is not None:
+        save_checkpoint(folder / SCENES, Checkpoint(scenes.config, scenes.tensors, checkpoint.metadata))
     run.state.remove()
     return checkpoint
 
@@ -107,7 +111,7 @@ class _Run:
         self._scalings = fitted(train, names, config.components)
         self._train = self._windows(train, language)
         held = {name: movies[name] for name in self.held_out}
-        self._fixed = list(self._windows(held, language).fixed(config.batch_size)) if held else []
+        self._fixed = list(self._windows(held, language).fixed(config.batch_size, config.splice_share)) if held else []
         self._settings = Settings(
             config.epochs, config.learning_rate, cosine(config.warmup), config.weight_decay, config.seed,
             gradient_clip=config.gradient_clip, ema_decay=config.ema_decay, reseed=True,
@@ -127,8 +131,10 @@ class _Run:
             model, Work(self._batches, steps, self._loss), self._settings, validation
         )
 
-    def train(self, report: Callable[[dict[str, Any]], None], advance: Callable[[int], None]) -> Checkpoint:
-        """Train, or go on, and return the encoder of raw features."""
+    def train(
+        self, report: Callable[[dict[str, Any]], None], advance: Callable[[int], None]
+    ) -> tuple[Checkpoint, Checkpoint | None]:
+        """Train, or go on, and return the encoder of raw features, and with splices the scene model."""
         found = self.state.load()
         if found is not None:
             groups, progress = found
@@ -148,7 +154,8 @@ class _Run:
 
         model = self._loop.run(keep, lambda batch: advance(len(batch[0])))
         self._write_log()
-        return unscaled(saved(model.encoder, None), self._scalings)
+        encoder = unscaled(saved(model.encoder, None), self._scalings)
+        return encoder, None if model.splice is None else _scene_model(encoder, model.splice)
 
     def best(self) -> dict[str, Any] | None:
         """The log's line of the epoch whose weights are kept."""
@@ -164,7 +171,8 @@ class _Run:
         config = self._config
         generator = torch.Generator().manual_seed(self._settings.seed_of(epoch))
         self._sums.clear()
-        batches = self._train.training(config.batch_size, config.windows_together, config.drop_share, generator)
+        changes = Changes(config.splice_share, config.drop_share)
+        batches = self._train.training(config.batch_size, config.windows_together, changes, generator)
         return ((batch,) for batch in batches)
 
     def _loss(self, model: Model, batch: Batch) -> Tensor | None:
@@ -181,6 +189,13 @@ class _Run:
     def _write_log(self) -> None:
         with atomic_write(self._folder / LOG) as temporary:
             temporary.write_text("".join(json.dumps(line) + "\n" for line in self._lines))
+
+
+def _scene_model(encoder: Checkpoint, splice: torch.nn.Linear) -> Checkpoint:
+    """The encoder with a head whose P(boundary) is that the next shot is from elsewhere."""
+    weight, bias = (own.detach().numpy().copy() for own in (splice.weight, splice.bias))
+    head = {"head.weight": np.concatenate([0 * weight, weight]), "head.bias": np.concatenate([0 * bias, bias])}
+    return Checkpoint(encoder.config.replaced(task="scene", num_classes=2), {**encoder.tensors, **head})
 
 
 class _Sums:
