@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.pretraining.films_tables import films_tables, forrest_gump_tables
+
 LOGS = Path(__file__).resolve().parents[1] / "results" / "pretraining"
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "pretraining.md"
 Lines = list[dict[str, Any]]
@@ -57,7 +59,11 @@ def movienet() -> str:
 
 _METHODS = ("contextualizer", "long_range")
 _MODES = ("scratch", "frozen", "fine-tuned")
-TABLES: dict[str, Callable[[], str]] = {"movienet": movienet}
+TABLES: dict[str, Callable[[], str]] = {
+    "movienet": movienet,
+    "films": lambda: films_tables(read("films")),
+    "forrest-gump": lambda: forrest_gump_tables(read("forrest-gump")),
+}
 
 
 def filled(text: str) -> str:

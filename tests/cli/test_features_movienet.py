@@ -74,6 +74,12 @@ def test_again_only_what_changed(data: Path) -> None:
     assert "1 films, 3 shots; 1 up to date, 0 without subtitles" in err
 
 
+def test_lines_timed_in_frames_are_in_frames_of_the_shots(data: Path) -> None:
+    (data / "subtitles" / "tt2.srt").write_text("{48}{60}Hello\n{96}{120}Say goodbye\n")
+    assert run(data)[0] == 0
+    np.testing.assert_array_equal(load_features(data / "out" / "tt2.npz").token_shots["language"], [1, 2])
+
+
 def test_a_broken_file_stops_nothing(data: Path) -> None:
     (data / "subtitles" / "tt2.srt").write_bytes(b"\x00\x00\x01\xba pictures")
     code, _, err = run(data)

@@ -110,7 +110,7 @@ class Builder:
         kept = self._index.get(file.name, {})
         if kept.get("digest") == digest and file.is_file():
             return Built(film.name, file, "kept", len(film.times), kept.get("lines"))
-        lines = [] if found is None else read_subtitles(found)
+        lines = [] if found is None else read_subtitles(found, frame_rate=float(1 / TIME_BASE))
         dialogue = encoded(lines, self._encode)
         save_features(file, features_of(film, dialogue, self._modalities))
         said = None if found is None else len(dialogue.lines)
