@@ -70,7 +70,7 @@ MEGASEG_INLINE Vec gelu_coarse(Vec x) {
   const Vec q =
       polynomial(s, {1.222098339e-02F, -7.134827971e-02F, 1.809415966e-01F, -2.463959008e-01F, 1.562293917e-01F,
                      3.712335974e-02F, -1.283592880e-01F, 4.980415851e-02F, 2.883973345e-02F, -1.905553788e-02F});
-  return max(x, Vec{}) - t * q;
+  return max(Vec{}, x) - t * q;  // in this order NaN stays
 }
 
 // Any but GELU; a NaN stays one. Not inlined: its registers would cost the common loop some.

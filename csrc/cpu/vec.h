@@ -191,7 +191,7 @@ MEGASEG_INLINE Vec gelu(Vec x) {
                      -1.767834872e-01F, -5.165712163e-02F, 2.161794454e-01F, -1.612882912e-01F, -2.822224051e-02F,
                      1.275409460e-01F, -5.956739932e-02F, -3.424079716e-02F, 3.837737441e-02F, -2.169643063e-03F,
                      -8.141599596e-03F, 2.375727054e-03F});
-  return max(x, zero) - t * q;
+  return max(zero, x) - t * q;  // in this order NaN stays
 }
 
 // Absolute error below 2e-7: (1 - t) / (1 + t) with t = exp(-2 |x|), and near 0, where that loses digits, an odd

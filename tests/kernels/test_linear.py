@@ -143,6 +143,14 @@ def test_no_number_in_a_row_is_no_number_in_its_column(target, compute_type, rng
     assert np.isfinite(np.delete(got, [7, 8], axis=1)).all()
 
 
+def test_gelu_keeps_what_is_no_number(target, compute_type, rng):
+    weight, bias = normal(rng, 40, 70), normal(rng, 40)
+    bias[[3, 39]] = np.nan
+    got = values(kernels.linear(normal(rng, 3, 70), weight, bias, gelu=True, compute_type=compute_type, target=target))
+    assert np.isnan(got[:, [3, 39]]).all()
+    assert np.isfinite(np.delete(got, [3, 39], axis=1)).all()
+
+
 def test_targets_agree_bit_by_bit_in_int8(rng):
     targets = [name for name in _C.available_targets() if "int8" in _C.compute_types(name)]
     for rows, n, k in ((1, 64, 768), (19, 130, 257), (70, 70, 511)):

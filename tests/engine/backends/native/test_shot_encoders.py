@@ -147,6 +147,15 @@ def test_what_overflows_is_named_by_movie_and_shots(config: Config, backend: str
         engine.embed(movies[1])
 
 
+@pytest.mark.parametrize("family", [contextualizer, long_range])
+def test_a_hidden_layer_does_not_hide_what_overflows(family: Any) -> None:
+    config = family(task="scene", num_classes=2, head_size=8)
+    movie = film(config, 12)
+    movie["video"][5] = 3e38
+    with pytest.raises(FeatureError, match="expected values that give finite logits"):
+        native(random_checkpoint(config)).segment(movie)
+
+
 def test_weights_that_two_chains_read_are_there_once(tmp_path: Path) -> None:
     checkpoint = random_checkpoint(long_range(hidden_size=128, ffn_size=256, num_heads=4))
     for passes in ((), tuple(PASSES)):
