@@ -33,14 +33,8 @@ def aligned(dialogue: Dialogue, cuts: Spans) -> Dialogue:
     """
     moved = np.rint(aligned_spans(dialogue.spans.astype(np.float64), cuts)).astype(np.int64)
     order = np.argsort(moved[:, 0], kind="stable")
-<<<<<<< HEAD
-    lines = [
-        SubtitleLine(int(moved[line, 0]), int(moved[line, 1]), dialogue.lines[line].text) for line in order.tolist()
-    ]
-=======
     rows = zip(moved[order].tolist(), order.tolist(), strict=True)
     lines = [SubtitleLine(start, end, dialogue.lines[line].text) for (start, end), line in rows]
->>>>>>> main
     return Dialogue(tuple(lines), dialogue.vectors[order])
 
 
@@ -83,9 +77,5 @@ def _gains(starts: Spans, cuts: Spans, states: Spans) -> Spans:
     after = np.searchsorted(cuts, moved).clip(1, len(cuts) - 1)
     apart = np.minimum(np.abs(cuts[after] - moved), np.abs(cuts[after - 1] - moved))
     near = np.exp(-0.5 * np.square(apart / _NEAR))
-<<<<<<< HEAD
-    return np.asarray(np.log(1 - _SHARE + _SHARE * near / (near.mean(1, keepdims=True) + _RARE)))
-=======
     gains: Spans = np.log(1 - _SHARE + _SHARE * near / (near.mean(1, keepdims=True) + _RARE))
     return gains
->>>>>>> main
