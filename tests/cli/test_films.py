@@ -152,7 +152,7 @@ def test_a_catalogue_of_films(films: Path, tmp_path: Path) -> None:
         (("segment", "{0}/broken.mp4", "--speech", "{0}"), "expected a Whisper model of CTranslate2"),
         (("segment", "{0}/broken.mp4", "--plot", "a.jpeg"), "a.jpeg: expected a picture ending in"),
         (("shots", "sample"), "sample: expected films"),
-        (("shots", "{0}", "-o", "one.csv"), "one.csv: expected a folder for 2 films"),
+        (("shots", "{0}", "-o", "one.csv"), "one.csv: expected a folder for 2 movies"),
         (("features", "video", "{0}/good.mp4", "-o", "{0}/x.npz", "-x", "smell"), "extractors: expected some of"),
     ],
 )
