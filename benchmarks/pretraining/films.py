@@ -206,10 +206,20 @@ def raw(runs: Runs) -> None:
             runs.head(task, "raw", "likeness", seed, 0)
 
 
+def splices(runs: Runs) -> None:
+    """The same, and the other tasks, by an encoder that learnt where other places were spliced in, too."""
+    for seed in SEEDS:
+        for films in (2, 6, 17):
+            runs.head("boundary", "spliced", "columns", seed, 0, films, splice_share=0.5)
+        for head in ("likeness", "columns"):
+            for task in ("next-shot", "ordering"):
+                runs.head(task, "spliced", head, seed, 0, splice_share=0.5)
+
+
 def columns(runs: Runs) -> None:
     """The same by a linear layer over embeddings and their products, which is nearer to the paper's."""
-    for seed in SEEDS:
-        for task in ("next-shot", "ordering"):
+    for task in ("next-shot", "ordering"):
+        for seed in SEEDS:
             for method in ("none", "pretrained"):
                 runs.head(task, method, "columns", seed, 0)
 
@@ -240,7 +250,7 @@ def scratch(runs: Runs) -> None:
 
 
 PLANS: dict[str, Callable[[Runs], None]] = {
-    "likeness": likeness, "raw": raw, "boundary": boundary, "columns": columns, "scratch": scratch, "losses": losses,
+    "likeness": likeness, "raw": raw, "boundary": boundary, "splices": splices, "columns": columns, "scratch": scratch, "losses": losses,
     "folds": folds,
 }  # fmt: skip
 

@@ -18,10 +18,13 @@ _FILMS = {
     ("inter alone", "likeness"): "likeness, pretrained with inter alone",
     ("masked alone", "likeness"): "likeness, pretrained, masked tokens asked for alone",
     ("length 30", "likeness"): "likeness, pretrained on 30 shots",
+    ("spliced", "likeness"): "likeness, pretrained with splices",
     ("none", "columns"): "columns, random weights",
     ("pretrained", "columns"): "columns, pretrained",
+    ("spliced", "columns"): "columns, pretrained with splices",
 }
 _GUMP = {"raw": "features", "none": "embeddings, random weights", "pretrained": "embeddings, pretrained"}
+_BOUNDARY = {"none": "random weights", "pretrained": "pretrained", "spliced": "pretrained with splices"}
 
 
 def films_tables(logs: Lines) -> str:
@@ -37,9 +40,8 @@ def films_tables(logs: Lines) -> str:
     labelled = [line for line in logs if line["task"] == "boundary"]
     counts = sorted({line["films"] for line in labelled})
     rows = [
-        [_GUMP[method].removeprefix("embeddings, ")]
-        + [_seeds([x for x in labelled if (x["method"], x["films"]) == (method, count)]) for count in counts]
-        for method in dict.fromkeys(line["method"] for line in labelled)
+        [name] + [_seeds([x for x in labelled if (x["method"], x["films"]) == (method, count)]) for count in counts]
+        for method, name in _BOUNDARY.items()
     ]
     return first + "\n\n" + _table(["boundary, linear head", *[f"{count} films" for count in counts]], rows)
 
