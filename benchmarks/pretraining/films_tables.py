@@ -24,7 +24,13 @@ _FILMS = {
     ("spliced", "columns"): "columns, pretrained with splices",
 }
 _GUMP = {"raw": "features", "none": "embeddings, random weights", "pretrained": "embeddings, pretrained"}
-_BOUNDARY = {"none": "random weights", "pretrained": "pretrained", "spliced": "pretrained with splices"}
+_BOUNDARY = {
+    ("none", "columns"): "frozen, random weights",
+    ("pretrained", "columns"): "frozen, pretrained",
+    ("spliced", "columns"): "frozen, pretrained with splices",
+    ("none", "fine-tuned"): "trained, from random weights",
+    ("pretrained", "fine-tuned"): "trained, pretrained",
+}
 
 
 def films_tables(logs: Lines) -> str:
@@ -39,11 +45,12 @@ def films_tables(logs: Lines) -> str:
     first = _table(["head, encoder", "next shot", "ordering", "seeds x folds"], rows)
     labelled = [line for line in logs if line["task"] == "boundary"]
     counts = sorted({line["films"] for line in labelled})
-    rows = [
-        [name] + [_seeds([x for x in labelled if (x["method"], x["films"]) == (method, count)]) for count in counts]
-        for method, name in _BOUNDARY.items()
-    ]
-    return first + "\n\n" + _table(["boundary, linear head", *[f"{count} films" for count in counts]], rows)
+    rows = []
+    for (method, head), name in _BOUNDARY.items():
+        own = [line for line in labelled if (line["method"], line["head"]) == (method, head)]
+        if own:
+            rows.append([name, *[_seeds([line for line in own if line["films"] == count]) for count in counts]])
+    return first + "\n\n" + _table(["boundary, encoder", *[f"{count} films" for count in counts]], rows)
 
 
 def forrest_gump_tables(logs: Lines) -> str:
