@@ -53,6 +53,8 @@ LIKENESS: dict[str, Any] = {
 COLUMNS: dict[str, Any] = {"epochs": 10, "frozen_batch_size": 128, "learning_rate": 1e-3}
 SCRATCH: dict[str, Any] = {"components": {"visual": 64, "colour": 32}, "position_std": 0.3, "encoder_share": 1.0,
                            "epochs": 8, "patience": 3, "batch_size": 64, "examples": 1500}  # fmt: skip
+FINE_TUNED: dict[str, Any] = {"epochs": 15, "patience": 15, "batch_size": 16, "learning_rate": 2e-3,
+                              "encoder_share": 1.0, "train_projections": True}  # fmt: skip
 HEADS: dict[str, type[Head]] = {"next-shot": NextShot, "ordering": Ordering, "boundary": Boundary}
 
 
@@ -160,14 +162,17 @@ class Runs:
             own = {"none": {"epochs": 0}, "scratch": {"epochs": 0}}.get(method, changes)
             encoder, pretraining = self.encoder(seed, fold, **own)
         names = np.random.default_rng([seed, fold]).permutation(sorted(train)).tolist()
-        values = {"likeness": LIKENESS, "columns": COLUMNS}[head] | (SCRATCH if method == "scratch" else {})
+        values = {"likeness": LIKENESS, "columns": COLUMNS, "fine-tuned": FINE_TUNED}[head] | (
+            SCRATCH if method == "scratch" else {}
+        )
         if method == "raw" and head == "likeness":
             values = values | {"likeness": 2}
         if films:
             train = {name: train[name] for name in names[:films]}
         judges = dict(list(train.items())[:JUDGES]) if films else {name: train.pop(name) for name in names[:JUDGES]}
         config = HeadConfig(**(values | {"seed": seed}))
-        trained = train_head(HEADS[task], encoder, train, judges, config, Mode(from_scratch=method == "scratch"))
+        mode = Mode(fine_tune=head == "fine-tuned", from_scratch=method == "scratch")
+        trained = train_head(HEADS[task], encoder, train, judges, config, mode)
         figures = evaluate_head(trained, test)
         return figures[HEADS[task].figure], {"pretraining": pretraining, "head": dataclasses.asdict(config)}
 
@@ -206,20 +211,31 @@ def raw(runs: Runs) -> None:
             runs.head(task, "raw", "likeness", seed, 0)
 
 
+def splices(runs: Runs) -> None:
+    """The same, and the other tasks, by an encoder that learnt where other places were spliced in, too."""
+    for seed in SEEDS:
+        for films in (2, 6, 17):
+            runs.head("boundary", "spliced", "columns", seed, 0, films, splice_share=0.5)
+        for head in ("likeness", "columns"):
+            for task in ("next-shot", "ordering"):
+                runs.head(task, "spliced", head, seed, 0, splice_share=0.5)
+
+
 def columns(runs: Runs) -> None:
     """The same by a linear layer over embeddings and their products, which is nearer to the paper's."""
-    for seed in SEEDS:
-        for task in ("next-shot", "ordering"):
+    for task in ("next-shot", "ordering"):
+        for seed in SEEDS:
             for method in ("none", "pretrained"):
                 runs.head(task, method, "columns", seed, 0)
 
 
 def boundary(runs: Runs) -> None:
-    """Scene boundaries with few labelled films."""
-    for seed in SEEDS:
-        for films in (2, 6, 17):
-            for method in ("none", "pretrained"):
-                runs.head("boundary", method, "columns", seed, 0, films)
+    """Scene boundaries with few labelled films, by a linear layer on frozen embeddings and with the encoder trained."""
+    for head in ("columns", "fine-tuned"):
+        for seed in SEEDS:
+            for films in (2, 6, 17):
+                for method in ("none", "pretrained"):
+                    runs.head("boundary", method, head, seed, 0, films)
 
 
 def losses(runs: Runs) -> None:
@@ -240,9 +256,15 @@ def scratch(runs: Runs) -> None:
 
 
 PLANS: dict[str, Callable[[Runs], None]] = {
-    "likeness": likeness, "raw": raw, "boundary": boundary, "columns": columns, "scratch": scratch, "losses": losses,
+    "likeness": likeness,
+    "raw": raw,
+    "boundary": boundary,
+    "splices": splices,
+    "columns": columns,
+    "scratch": scratch,
+    "losses": losses,
     "folds": folds,
-}  # fmt: skip
+}
 
 
 if __name__ == "__main__":

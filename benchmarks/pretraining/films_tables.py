@@ -18,10 +18,19 @@ _FILMS = {
     ("inter alone", "likeness"): "likeness, pretrained with inter alone",
     ("masked alone", "likeness"): "likeness, pretrained, masked tokens asked for alone",
     ("length 30", "likeness"): "likeness, pretrained on 30 shots",
+    ("spliced", "likeness"): "likeness, pretrained with splices",
     ("none", "columns"): "columns, random weights",
     ("pretrained", "columns"): "columns, pretrained",
+    ("spliced", "columns"): "columns, pretrained with splices",
 }
 _GUMP = {"raw": "features", "none": "embeddings, random weights", "pretrained": "embeddings, pretrained"}
+_BOUNDARY = {
+    ("none", "columns"): "frozen, random weights",
+    ("pretrained", "columns"): "frozen, pretrained",
+    ("spliced", "columns"): "frozen, pretrained with splices",
+    ("none", "fine-tuned"): "trained, from random weights",
+    ("pretrained", "fine-tuned"): "trained, pretrained",
+}
 
 
 def films_tables(logs: Lines) -> str:
@@ -36,12 +45,12 @@ def films_tables(logs: Lines) -> str:
     first = _table(["head, encoder", "next shot", "ordering", "seeds x folds"], rows)
     labelled = [line for line in logs if line["task"] == "boundary"]
     counts = sorted({line["films"] for line in labelled})
-    rows = [
-        [_GUMP[method].removeprefix("embeddings, ")]
-        + [_seeds([x for x in labelled if (x["method"], x["films"]) == (method, count)]) for count in counts]
-        for method in dict.fromkeys(line["method"] for line in labelled)
-    ]
-    return first + "\n\n" + _table(["boundary, linear head", *[f"{count} films" for count in counts]], rows)
+    rows = []
+    for (method, head), name in _BOUNDARY.items():
+        own = [line for line in labelled if (line["method"], line["head"]) == (method, head)]
+        if own:
+            rows.append([name, *[_seeds([line for line in own if line["films"] == count]) for count in counts]])
+    return first + "\n\n" + _table(["boundary, encoder", *[f"{count} films" for count in counts]], rows)
 
 
 def forrest_gump_tables(logs: Lines) -> str:
