@@ -137,9 +137,10 @@ def test_options_that_do_not_fit_are_refused(
 def test_retrieval_in_both_directions(run: Run, tmp_path: Path) -> None:
     config = long_range("video audio")
     torch.manual_seed(0)
-    save_checkpoint(tmp_path / "encoder.safetensors", of_modalities.to_checkpoint(of_modalities.LongRange(config)))
+    (tmp_path / "run").mkdir()
+    save_checkpoint(tmp_path / "run" / "encoder.safetensors", of_modalities.to_checkpoint(of_modalities.LongRange(config)))
     movies = {f"film-{n}": Features.from_mapping(film(config, n)) for n in range(4, 16)}
-    given = ("eval", "retrieval", tmp_path / "encoder.safetensors", write(tmp_path / "films", movies))
+    given = ("eval", "retrieval", tmp_path / "run", write(tmp_path / "films", movies))
     code, out, err = run(*given, "--backend", "torch", "--json")
     assert (code, err) == (0, "")
     found = json.loads(out)
