@@ -93,6 +93,27 @@ def test_heads_of_films_without_labels(run: Run, data: Path) -> None:
         assert "accuracy" in out
 
 
+def test_a_folder_is_no_head(run: Run, data: Path) -> None:
+    code, _, err = run("eval", "head", data / "run", data / "walks")
+    assert code == 2
+    assert "run: expected a file that megaseg train head wrote, got a folder" in err
+
+
+def test_a_head_is_written_over_nothing_that_is_read(run: Run, data: Path) -> None:
+    films, encoder_file = data / "walks", data / "run" / "encoder.safetensors"
+    before = {path: path.read_bytes() for path in (*films.iterdir(), encoder_file)}
+    for output, message in (
+        (next(films.iterdir()), "--output: expected a .safetensors file"),
+        (films / "head.safetensors", "--output: expected another file than those that are read"),
+        (encoder_file, "--output: expected another file than those that are read"),
+    ):
+        code, _, err = run("train", "head", data / "run", films, "--head", "ordering", "-o", output, "--config",
+                           data / "config.json")  # fmt: skip
+        assert code == 2
+        assert message in err
+    assert {path: path.read_bytes() for path in (*films.iterdir(), encoder_file)} == before
+
+
 def test_numbers_by_labels_of_two_files(run: Run, data: Path) -> None:
     lines = (data / "numbers.csv").read_text().splitlines()
     (data / "train.csv").write_text("\n".join(lines[:18]))
@@ -153,6 +174,9 @@ def test_retrieval_in_both_directions(run: Run, tmp_path: Path) -> None:
     code, _, err = run(*given, "--backend", "torch", "--to", "language")
     assert code == 2
     assert "retrieval: expected two of video, audio, got 'language'" in err
+    code, _, err = run(*given, "--backend", "torch", "--to", "video")
+    assert code == 2
+    assert "retrieval: expected two of video, audio, got 'video' twice" in err
     code, _, err = run(*given, "--backend", "torch", "--unit", "frame")
     assert "--unit: expected one of clip, shot, got 'frame'" in err
 

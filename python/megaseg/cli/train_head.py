@@ -68,7 +68,8 @@ def head(
     A boundary head is written as a scene checkpoint of the encoder's family, for segment and eval scene; retrieval, as
     the encoder that it trained, for eval retrieval. Interrupted, training goes on from OUTPUT.state when run again.
     """
-    require_file(output)
+    checkpoint = resolve_checkpoint(checkpoint)
+    require_file(output, checkpoint, folder, validation)
     try:
         import torch
 
@@ -82,7 +83,6 @@ def head(
     settings = HeadConfig() if config is None else HeadConfig.read(config)
     if seed is not None:
         settings = dataclasses.replace(settings, seed=seed)
-    checkpoint = resolve_checkpoint(checkpoint)
     encoder = load_checkpoint(checkpoint)
     films = _films(own, (folder, validation), (labels, validation_labels), partial, settings.validation_share)
     if threads:

@@ -47,7 +47,7 @@ def scene(
     of epochs, with the threshold of highest F1 over all held-out scores. Interrupted, training goes on from
     OUTPUT.*.state when run again; the states are deleted when the checkpoint is written.
     """
-    require_file(output)
+    require_file(output, folder)
     try:
         import torch
 
