@@ -105,6 +105,7 @@ def test_a_head_is_written_over_nothing_that_is_read(run: Run, data: Path) -> No
     for output, message in (
         (next(films.iterdir()), "--output: expected a .safetensors file"),
         (films / "head.safetensors", "--output: expected another file than those that are read"),
+        (data / "none" / "head.safetensors", "--output: expected a file in a folder that is there"),
         (encoder_file, "--output: expected another file than those that are read"),
     ):
         code, _, err = run("train", "head", data / "run", films, "--head", "ordering", "-o", output, "--config",
@@ -159,7 +160,8 @@ def test_retrieval_in_both_directions(run: Run, tmp_path: Path) -> None:
     config = long_range("video audio")
     torch.manual_seed(0)
     (tmp_path / "run").mkdir()
-    save_checkpoint(tmp_path / "run" / "encoder.safetensors", of_modalities.to_checkpoint(of_modalities.LongRange(config)))
+    encoder_of_both = of_modalities.to_checkpoint(of_modalities.LongRange(config))
+    save_checkpoint(tmp_path / "run" / "encoder.safetensors", encoder_of_both)
     movies = {f"film-{n}": Features.from_mapping(film(config, n)) for n in range(4, 16)}
     given = ("eval", "retrieval", tmp_path / "run", write(tmp_path / "films", movies))
     code, out, err = run(*given, "--backend", "torch", "--json")

@@ -172,6 +172,8 @@ def require_file(path: Path, *read: Path | None) -> None:
         raise FeatureError(
             f"--output: expected a file to write, got {'-' if path == Path('-') else f'the folder {path}'}"
         )
+    if not path.parent.is_dir():
+        raise FeatureError(f"--output: expected a file in a folder that is there, got {path}")
     if path.suffix.lower() != ".safetensors":
         raise FeatureError(f"--output: expected a .safetensors file, got {path}")
     for source in read:
