@@ -25,9 +25,11 @@ from megaseg.engine.model.derived_tensors import DerivedTensors
 from megaseg.engine.model.file_tensors import STORAGE, Array, FileTensors
 from megaseg.errors import CheckpointError
 
+ENCODER = "encoder.safetensors"  # in the folder of a pretraining run
 CONTENT = "content_sha256"  # in the metadata of a compiled encoder: ``Checkpoint.content_sha256``
 __all__ = [
     "CONTENT",
+    "ENCODER",
     "Checkpoint",
     "Modality",
     "ModelConfig",
@@ -102,19 +104,20 @@ class Checkpoint:
 
 
 def resolve_checkpoint(name_or_path: str | os.PathLike[str]) -> Path:
-    """A path, or the name of a checkpoint that ships with megaseg (``screenplay-scenes``, ``screenplay-acts``).
+    """A path, the folder of a pretraining run, whose encoder it stands for, or the name of a shipped checkpoint.
 
     Raises:
-        CheckpointError: neither a file nor a shipped name; lists the shipped ones.
+        CheckpointError: none of these; lists the shipped ones.
     """
     if not isinstance(name_or_path, (str, os.PathLike)):
         raise CheckpointError(f"checkpoint: expected a path or a shipped name, got {type(name_or_path).__name__}")
-    path = resolve(name_or_path, "checkpoints")
+    inside = os.path.join(name_or_path, ENCODER)
+    path = resolve(inside if os.path.isfile(inside) else name_or_path, "checkpoints")
     if path is None:
         names = ", ".join(shipped("checkpoints"))
         raise CheckpointError(
             f"{name_or_path}: expected a .safetensors, .mseg, .onnx or .plan file or a shipped checkpoint ({names}), "
-            f"got {what_is_there(name_or_path)}"
+            f"or the folder of a pretraining run, got {what_is_there(name_or_path)}"
         )
     return path
 

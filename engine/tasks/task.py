@@ -228,9 +228,8 @@ def deciding_task(name: str, call: str) -> DecidingTask:
     task = task_of(name)
     if not isinstance(task, DecidingTask):
         expected = " or ".join(own.name for own in deciding_tasks())
-        raise UnsupportedError(
-            f"{call}: expected a {expected} model, got one of task {name}; use logits, embed or outputs"
-        )
+        rows = "embed" if name == "embedding" else "logits"
+        raise UnsupportedError(f"{call}: expected a {expected} model, got one of task {name}; use {rows} or outputs")
     return task
 
 

@@ -234,7 +234,7 @@ def test_doctor_says_what_runs(run: Run) -> None:
         (("segment", "movie.mp4"), "movie.mp4: expected a film, got no such file"),
         (("segment", "missing.npz"), "(sample), got no such file"),
         (("segment", "{movie}", "-c", "/tmp"), "/tmp: expected a .safetensors, .mseg"),
-        (("segment", "{movie}", "-c", "missing"), "screenplay-scenes, video-acts, video-scenes), got no such file"),
+        (("segment", "{movie}", "-c", "missing"), "), or the folder of a pretraining run, got no such file"),
         (("segment", "{movie}", "-c", "{scene}", "--unordered"), "--ordered/--unordered: expected an option of task"),
         (
             ("segment", "sample", "-c", "screenplay-acts"),

@@ -93,6 +93,28 @@ def test_heads_of_films_without_labels(run: Run, data: Path) -> None:
         assert "accuracy" in out
 
 
+def test_a_folder_is_no_head(run: Run, data: Path) -> None:
+    code, _, err = run("eval", "head", data / "run", data / "walks")
+    assert code == 2
+    assert "run: expected a file that megaseg train head wrote, got a folder" in err
+
+
+def test_a_head_is_written_over_nothing_that_is_read(run: Run, data: Path) -> None:
+    films, encoder_file = data / "walks", data / "run" / "encoder.safetensors"
+    before = {path: path.read_bytes() for path in (*films.iterdir(), encoder_file)}
+    for output, message in (
+        (next(films.iterdir()), "--output: expected a .safetensors file"),
+        (films / "head.safetensors", "--output: expected another file than those that are read"),
+        (data / "none" / "head.safetensors", "--output: expected a file in a folder that is there"),
+        (encoder_file, "--output: expected another file than those that are read"),
+    ):
+        code, _, err = run("train", "head", data / "run", films, "--head", "ordering", "-o", output, "--config",
+                           data / "config.json")  # fmt: skip
+        assert code == 2
+        assert message in err
+    assert {path: path.read_bytes() for path in (*films.iterdir(), encoder_file)} == before
+
+
 def test_numbers_by_labels_of_two_files(run: Run, data: Path) -> None:
     lines = (data / "numbers.csv").read_text().splitlines()
     (data / "train.csv").write_text("\n".join(lines[:18]))
@@ -137,9 +159,11 @@ def test_options_that_do_not_fit_are_refused(
 def test_retrieval_in_both_directions(run: Run, tmp_path: Path) -> None:
     config = long_range("video audio")
     torch.manual_seed(0)
-    save_checkpoint(tmp_path / "encoder.safetensors", of_modalities.to_checkpoint(of_modalities.LongRange(config)))
+    (tmp_path / "run").mkdir()
+    encoder_of_both = of_modalities.to_checkpoint(of_modalities.LongRange(config))
+    save_checkpoint(tmp_path / "run" / "encoder.safetensors", encoder_of_both)
     movies = {f"film-{n}": Features.from_mapping(film(config, n)) for n in range(4, 16)}
-    given = ("eval", "retrieval", tmp_path / "encoder.safetensors", write(tmp_path / "films", movies))
+    given = ("eval", "retrieval", tmp_path / "run", write(tmp_path / "films", movies))
     code, out, err = run(*given, "--backend", "torch", "--json")
     assert (code, err) == (0, "")
     found = json.loads(out)
@@ -152,6 +176,9 @@ def test_retrieval_in_both_directions(run: Run, tmp_path: Path) -> None:
     code, _, err = run(*given, "--backend", "torch", "--to", "language")
     assert code == 2
     assert "retrieval: expected two of video, audio, got 'language'" in err
+    code, _, err = run(*given, "--backend", "torch", "--to", "video")
+    assert code == 2
+    assert "retrieval: expected two of video, audio, got 'video' twice" in err
     code, _, err = run(*given, "--backend", "torch", "--unit", "frame")
     assert "--unit: expected one of clip, shot, got 'frame'" in err
 

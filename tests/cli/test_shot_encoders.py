@@ -42,3 +42,6 @@ def test_an_encoder_has_no_scenes(run: Run, tmp_path: Path) -> None:
     code, _, err = run("segment", tmp_path / "film.npz", "-c", tmp_path / "model.safetensors")
     assert code
     assert "expected a scene or act model, got one of task embedding" in err
+    code, out, _ = run("compile", tmp_path / "model.safetensors", "-o", tmp_path / "model.mseg")
+    assert code == 0
+    assert "megaseg segment" not in out

@@ -42,7 +42,7 @@ from megaseg.cli.console import (
 from megaseg.engine.inputs.files import sha256
 from megaseg.engine.model.checkpoint import resolve_checkpoint
 from megaseg.errors import FeatureError
-from megaseg.pipelines.embedding import encoder_of, is_encoder
+from megaseg.pipelines.embedding import is_encoder
 from megaseg.pipelines.shipped import shipped_for_paths
 
 
@@ -88,8 +88,8 @@ def catalog(
         raise FeatureError(f"--workers: expected --ray with it, got {workers} workers without a cluster")
     with named_flags("path_column"):
         titles = find_titles(inputs, path_column=path_column)
-    chosen = map(encoder_of, checkpoint or shipped_for_paths(titles.values()))
-    names = [os.path.abspath(name) if os.path.isfile(name) else name for name in chosen]
+    chosen = checkpoint or shipped_for_paths(titles.values())
+    names = [os.path.abspath(resolve_checkpoint(name)) if os.path.exists(name) else name for name in chosen]
     decision = {
         "threshold": threshold,
         "min_scene_length": min_scene_length,

@@ -158,8 +158,12 @@ def require_folder(path: str | os.PathLike[str]) -> None:
         raise FeatureError(f"--output: expected a folder, got {'-' if os.fspath(path) == '-' else f'the file {path}'}")
 
 
-def require_file(path: Path) -> None:
-    """Check before any work that an output can be a file: it is no folder, nor ``-``.
+def require_file(path: Path, *read: Path | None) -> None:
+    """Check before any work that an output can be a checkpoint: no folder, nor ``-``, nor what is read.
+
+    Args:
+        path: of the output.
+        read: files, and folders whose files are all read.
 
     Raises:
         FeatureError: it cannot.
@@ -168,6 +172,13 @@ def require_file(path: Path) -> None:
         raise FeatureError(
             f"--output: expected a file to write, got {'-' if path == Path('-') else f'the folder {path}'}"
         )
+    if not path.parent.is_dir():
+        raise FeatureError(f"--output: expected a file in a folder that is there, got {path}")
+    if path.suffix.lower() != ".safetensors":
+        raise FeatureError(f"--output: expected a .safetensors file, got {path}")
+    for source in read:
+        if source is not None and source.resolve() in {path.resolve(), path.resolve().parent}:
+            raise FeatureError(f"--output: expected another file than those that are read, {source}, got {path}")
 
 
 def print_error(message: str) -> None:

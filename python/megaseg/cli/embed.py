@@ -38,7 +38,7 @@ from megaseg.engine.inputs.feature_files import save_features
 from megaseg.errors import FeatureError
 from megaseg.features import VideoExtractor
 from megaseg.media.video import Video
-from megaseg.pipelines.embedding import Embedded, Embedder, encoder_of
+from megaseg.pipelines.embedding import Embedded, Embedder
 from megaseg.pipelines.sources import FeatureFile, Source
 
 
@@ -86,7 +86,7 @@ def embed(
         films = VideoExtractor(shots=shots, subtitles=subtitles, speech=speech, **reads)
         with named_flags("device", "compute_type", "backend"):
             model = {"device": device, "compute_type": compute_type, "backend": backend, "num_threads": threads}
-            embedder = Embedder(encoder_of(checkpoint), extractors=[films], **model)
+            embedder = Embedder(checkpoint, extractors=[films], **model)
         for movie, file in zip(movies, files, strict=True):
             with failures.of(path_of(movie)), named_flags("keep"), stages.of(movie.name):
                 made = embedder.embed(movie, keep=kept)

@@ -16,7 +16,7 @@ from megaseg.evaluation.split import feature_files
 
 
 def retrieval(
-    checkpoint: Annotated[str, typer.Argument(help="Encoder of family long_range.")],
+    checkpoint: Annotated[str, typer.Argument(help="Encoder of family long_range, or the folder of its pretraining.")],
     folder: Annotated[Path, typer.Argument(help="Folder of feature files, each a film or a clip.")],
     source: Annotated[str, typer.Option("--from", help="video, audio or language.")] = "video",
     target: Annotated[str, typer.Option("--to", help="video, audio or language.")] = "audio",

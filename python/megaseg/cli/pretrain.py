@@ -12,6 +12,7 @@ import typer
 
 from megaseg.cli.console import JsonOption, console, named_flags, print_json, progress, require_folder
 from megaseg.engine.inputs.features import Features
+from megaseg.engine.model.checkpoint import ENCODER
 from megaseg.errors import FeatureError, UnsupportedError
 from megaseg.evaluation.split import feature_files
 
@@ -111,7 +112,7 @@ def _pretrain(
     try:
         import torch
 
-        from megaseg.training.recipes.pretrain.config import ENCODER, config_of
+        from megaseg.training.recipes.pretrain.config import config_of
         from megaseg.training.recipes.pretrain.run import pretrain
     except ImportError as error:
         raise UnsupportedError(f"training needs {error.name}: pip install 'megaseg[train]'") from error

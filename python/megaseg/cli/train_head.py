@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from megaseg.cli.console import JsonOption, console, named_flags, print_json, progress, require_file
-from megaseg.engine.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from megaseg.engine.model.checkpoint import Checkpoint, load_checkpoint, resolve_checkpoint, save_checkpoint
 from megaseg.errors import FeatureError, UnsupportedError
 from megaseg.evaluation.split import feature_files, labelled_files
 from megaseg.training.recipes.head.data import require_films, split_films
-from megaseg.training.recipes.pretrain.config import ENCODER
 
 if TYPE_CHECKING:
     from megaseg.engine.inputs.features import Features
@@ -69,7 +68,8 @@ def head(
     A boundary head is written as a scene checkpoint of the encoder's family, for segment and eval scene; retrieval, as
     the encoder that it trained, for eval retrieval. Interrupted, training goes on from OUTPUT.state when run again.
     """
-    require_file(output)
+    checkpoint = resolve_checkpoint(checkpoint)
+    require_file(output, checkpoint, folder, validation)
     try:
         import torch
 
@@ -83,7 +83,6 @@ def head(
     settings = HeadConfig() if config is None else HeadConfig.read(config)
     if seed is not None:
         settings = dataclasses.replace(settings, seed=seed)
-    checkpoint = checkpoint / ENCODER if checkpoint.is_dir() else checkpoint
     encoder = load_checkpoint(checkpoint)
     films = _films(own, (folder, validation), (labels, validation_labels), partial, settings.validation_share)
     if threads:

@@ -17,7 +17,6 @@ from megaseg.errors import FeatureError, UnsupportedError
 from megaseg.evaluation.split import labelled_files
 from megaseg.pipelines.embedding import embedded, encoder_sha256, require_embedding
 from megaseg.pipelines.pipeline import naming
-from megaseg.training.recipes.pretrain.config import ENCODER
 
 if TYPE_CHECKING:
     from megaseg.training.recipes.scene.trainer import SceneEpoch
@@ -48,7 +47,7 @@ def scene(
     of epochs, with the threshold of highest F1 over all held-out scores. Interrupted, training goes on from
     OUTPUT.*.state when run again; the states are deleted when the checkpoint is written.
     """
-    require_file(output)
+    require_file(output, folder)
     try:
         import torch
 
@@ -96,9 +95,8 @@ def _embedded(movies: dict[str, Features], run: Path | None, keep: str, threads:
         if keep:
             raise FeatureError("--keep: expected --features-from beside it")
         return movies
-    encoder = run / ENCODER if run.is_dir() else run
-    digest = encoder_sha256(encoder)
-    engine = Engine.from_checkpoint(encoder, compute_type="float32", num_threads=threads)
+    digest = encoder_sha256(run)
+    engine = Engine.from_checkpoint(run, compute_type="float32", num_threads=threads)
     require_embedding(engine.config)
     kept = [name.strip() for name in keep.split(",") if name.strip()]
     made = {}

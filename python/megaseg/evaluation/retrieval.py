@@ -66,6 +66,8 @@ def paired_rows(
     for role in roles:
         if role not in known:
             raise UnsupportedError(f"retrieval: expected two of {', '.join(known)}, got {role!r}")
+    if roles[0] == roles[1]:
+        raise UnsupportedError(f"retrieval: expected two of {', '.join(known)}, got {roles[0]!r} twice")
     if unit not in _UNITS:
         raise UnsupportedError(f"unit: expected one of {', '.join(_UNITS)}, got {unit!r}")
     pairs: list[list[NDArray[np.float32]]] = []

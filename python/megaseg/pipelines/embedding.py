@@ -30,14 +30,7 @@ from megaseg.features.video.similarity import prepared
 from megaseg.pipelines.pipeline import Extractors, naming
 from megaseg.pipelines.sources import open_source
 
-RUN_ENCODER = "encoder.safetensors"  # in the folder of a pretraining run
 DIGITS = 12  # of the encoder's digest, enough to tell encoders apart
-
-
-def encoder_of(given: str | os.PathLike[str]) -> str:
-    """The checkpoint itself, or that of a pretraining run whose folder is given."""
-    inside = os.path.join(given, RUN_ENCODER)
-    return inside if os.path.isfile(inside) else os.fspath(given)
 
 
 def encoder_sha256(checkpoint: str | os.PathLike[str] | Checkpoint) -> str:

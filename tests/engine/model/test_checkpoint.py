@@ -83,6 +83,17 @@ def test_a_name_that_is_neither_file_nor_shipped() -> None:
         load_checkpoint("no-such-model")
 
 
+def test_the_folder_of_a_pretraining_run_stands_for_its_encoder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("run").mkdir()
+    with pytest.raises(CheckpointError, match="run: expected .* the folder of a pretraining run, got a folder"):
+        load_checkpoint("run")
+    save_checkpoint("run/encoder.safetensors", random_checkpoint(small_config()))
+    assert load_checkpoint("run").config == small_config()
+
+
 def test_saving_refuses_tensors_that_do_not_fit(tmp_path: Path) -> None:
     good = random_checkpoint(small_config())
     path = tmp_path / "a.safetensors"

@@ -35,7 +35,7 @@ def test_the_tasks_that_there_are() -> None:
     assert [task.name for task in tasks()] == ["scene", "act", "synopsis", "embedding", "gap"]
     with pytest.raises(UnsupportedError, match="task: expected one of scene, .*, gap, got 'plot'"):
         task_of("plot")
-    with pytest.raises(UnsupportedError, match="call: expected a scene or act model, got one of task embedding"):
+    with pytest.raises(UnsupportedError, match="got one of task embedding; use embed or outputs"):
         deciding_task("embedding", "call")
     with pytest.raises(ValueError, match="'scene' is there already"):
         register(Scenes("scene"))

@@ -19,7 +19,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from megaseg.engine.inputs.files import atomic_write
+from megaseg.engine.inputs.files import atomic_write, what_is_there
 from megaseg.engine.model.checkpoint import Checkpoint, check_tensors, load_checkpoint
 from megaseg.engine.model.config import FORMAT as MODEL
 from megaseg.engine.model.config import ModelConfig
@@ -81,6 +81,8 @@ def load_head(path: Path, encoder: Path | None = None) -> TrainedHead:
 
 
 def _opened(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    if not path.is_file():
+        raise CheckpointError(f"{path}: expected a file that megaseg train head wrote, got {what_is_there(path)}")
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = dict(file.metadata() or {})

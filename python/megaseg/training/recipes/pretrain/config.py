@@ -9,7 +9,6 @@ from pathlib import Path
 from megaseg.errors import CheckpointError
 from megaseg.training.config import range_problems, read_config
 
-ENCODER = "encoder.safetensors"  # in the folder of a run
 FAMILIES = ("contextualizer", "long_range")
 OBJECTIVES = ("contrast", "cosine", "regression")
 ASKED = ("masked", "all")

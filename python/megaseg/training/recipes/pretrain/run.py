@@ -17,13 +17,13 @@ from torch import Tensor
 
 from megaseg.engine.inputs.features import Features
 from megaseg.engine.inputs.files import atomic_write
-from megaseg.engine.model.checkpoint import Checkpoint, save_checkpoint
+from megaseg.engine.model.checkpoint import ENCODER, Checkpoint, save_checkpoint
 from megaseg.errors import FeatureError
 from megaseg.models.shot_encoders import saved
 from megaseg.training.loop import Epoch, Loop, Settings, Validation, Work, cosine
 from megaseg.training.recipes.pretrain.batches import Batch, Changes, Windows
 from megaseg.training.recipes.pretrain.checks import check_films
-from megaseg.training.recipes.pretrain.config import ENCODER, PretrainConfig
+from megaseg.training.recipes.pretrain.config import PretrainConfig
 from megaseg.training.recipes.pretrain.films import Films, fitted
 from megaseg.training.recipes.pretrain.memory import check_memory
 from megaseg.training.recipes.pretrain.models import ContextualizerPretraining, LongRangePretraining
