@@ -137,8 +137,10 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         )
         raise CheckpointError(f"{path}: expected a safetensors file, got: {error}{hint}") from error
     metadata = dict(tensors.metadata)
-    if metadata.get("format") != FORMAT:
-        raise CheckpointError(f"{path}: metadata format must be {FORMAT!r}, got {metadata.get('format')!r}")
+    found = metadata.get("format")
+    if found != FORMAT:
+        hint = "; heads are scored by megaseg eval head" if str(found).startswith("megaseg-head/") else ""
+        raise CheckpointError(f"{path}: metadata format must be {FORMAT!r}, got {found!r}{hint}")
     try:
         config = ModelConfig.from_dict(_json_object(metadata.pop("config", "")))
         check_tensors(config, tensors.entries)

@@ -62,6 +62,12 @@ def test_a_file_a_movie(run: Run, folder: Path, encoder: Path, tmp_path: Path) -
     assert load_features(tmp_path / "one.npz").num_shots == 20
 
 
+def test_two_movies_of_one_name(run: Run, folder: Path, encoder: Path, tmp_path: Path) -> None:
+    code, _, err = run("embed", folder / "a.npz", folder / "a.npz", "-c", encoder, "-o", tmp_path / "out")
+    assert code == 2
+    assert "out: expected movies of different names, got a 2 times" in err
+
+
 def test_failures_are_listed_at_the_end(run: Run, folder: Path, encoder: Path, tmp_path: Path) -> None:
     np.savez(folder / "c.npz", video=np.ones((3, 8), np.float32))
     (folder / "d.npz").write_bytes(b"no archive")

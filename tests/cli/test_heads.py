@@ -57,6 +57,7 @@ def test_a_classifier_from_films_to_figures(run: Run, data: Path) -> None:
     assert (code, err) == (0, "")
     assert json.loads(out)["accuracy"] > 0.7
     assert json.loads(out)["clips"] == 24
+    assert "'megaseg-head/1'; heads are scored by megaseg eval head" in run("info", made)[2]
     (data / "run" / "encoder.safetensors").rename(data / "moved.safetensors")
     assert run("eval", "head", made, data / "clips", *own)[0] == 2
     again = run("eval", "head", made, data / "clips", *own, "--encoder", data / "moved.safetensors")

@@ -72,7 +72,7 @@ def compile_model(
         return
     output.print(
         f"{output_path}: {report['bytes']:,} bytes for {report['target']} in {report['compute_type']}; "
-        "every command takes it in place of the checkpoint",
+        "use it as a checkpoint",
         soft_wrap=True,
     )
     for key in ("inputs", "outputs"):

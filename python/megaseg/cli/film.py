@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -96,5 +97,6 @@ def one_file_each(names: list[str], output: Path, *suffixes: str, failed: int = 
     if output.exists() and not output.is_dir():
         raise FeatureError(f"{output}: expected a folder or a {', '.join(suffixes)} file, got another file")
     if len(set(names)) < len(names):
-        raise FeatureError(f"{output}: expected movies of different names, got two of one")
+        often = Counter(names).most_common(1)[0]
+        raise FeatureError(f"{output}: expected movies of different names, got {often[0]} {often[1]} times")
     return [output / f"{name}{suffixes[0]}" for name in names]
