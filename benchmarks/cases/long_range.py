@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,8 @@ BATCHES = (16, 64)
 MUST, AIM = 1.5, 2.0
 
 
-def run() -> list[Row]:
-    rows: list[Row] = []
+def run() -> Iterator[list[Row]]:
+    """The rows of each case when it is done."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         checkpoint = _checkpoint()
@@ -33,14 +34,13 @@ def run() -> list[Row]:
         np.savez(folder / "windows.npz", **arrays)
         exact = _exact(checkpoint, arrays)
         everything = [output.name for output in structure_of(checkpoint.config).outputs]
-        for what, outputs in (("all outputs", everything), ("embeddings", ["embedding"])):
+        for what, outputs in (("embeddings", ["embedding"]), ("all outputs", everything)):
             for kind in TYPES:
                 job: dict[str, Any] = {"model": str(folder / "model.safetensors"), "outputs": outputs, "type": kind}
                 job |= {"windows": str(folder / "windows.npz"), "threads": THREADS, "onnx": ""}
                 if kind != "bfloat16":
                     job["onnx"] = export(job, folder / f"{what[:3]}.onnx")
-                rows += _compare(f"long-range preset, {what}, {kind}", job, exact)
-    return rows
+                yield _compare(f"long-range preset, {what}, {kind}", job, exact)
 
 
 def _checkpoint() -> Checkpoint:
