@@ -48,6 +48,33 @@ def test_the_commands_pretrain(run: Run, folder: Path, tmp_path: Path) -> None:
     assert load_checkpoint(tmp_path / "b" / "encoder.safetensors").config.max_length == 6
 
 
+@pytest.mark.parametrize("family", ["contextualizer", "long-range"])
+def test_every_option_reaches_the_run(run: Run, folder: Path, tmp_path: Path, family: str) -> None:
+    given = {"length": 6, "objective": "regression", "asked": "all", "epochs": 0, "batch-size": 8, "seed": 3}
+    flags = [word for name, value in given.items() for word in (f"--{name}", str(value))]
+    sizes = tmp_path / "c.json"
+    sizes.write_text('{"hidden_size": 16, "ffn_size": 32, "num_heads": 2, "num_layers": 1}')
+    code, _, err = run(
+        "pretrain",
+        family,
+        folder,
+        "-o",
+        tmp_path / "a",
+        "--config",
+        sizes,
+        "--splices",
+        "0.5",
+        "--without",
+        "cross",
+        *flags,
+    )
+    assert code == 0, err
+    config = json.loads(load_checkpoint(tmp_path / "a" / "encoder.safetensors").metadata["training"])["config"]
+    wanted = {name.replace("-", "_"): value for name, value in given.items()} | {"splice_share": 0.5}
+    assert {name: config[name] for name in wanted} == wanted
+    assert config["without"] == ["cross"]
+
+
 def test_the_commands_name_what_is_wrong(run: Run, folder: Path, tmp_path: Path) -> None:
     other = tmp_path / "c.json"
     other.write_text('{"family": "long_range"}')

@@ -59,14 +59,9 @@ def contextualizer(
     Ends by the loss on held-out films. An interrupted run goes on after its last epoch when run again.
     """
     named = None if modalities is None else tuple(name.strip() for name in modalities.split(","))
-    given: dict[str, Any] = {
-        "modalities": named,
-        "length": length,
-        "objective": objective,
-        "asked": asked,
-        "epochs": epochs,
-    }
-    given |= {"batch_size": batch_size, "seed": seed, "splice_share": splices, "without": tuple(without or ()) or None}
+    given: dict[str, Any] = {"modalities": named, "length": length, "objective": objective, "asked": asked}
+    given |= {"epochs": epochs, "batch_size": batch_size, "seed": seed, "without": tuple(without or ()) or None}
+    given |= {"splice_share": splices}
     _pretrain("contextualizer", films, output, config, given, threads, json)
 
 
@@ -93,13 +88,8 @@ def long_range(
 
     Ends by the loss on held-out films. An interrupted run goes on after its last epoch when run again.
     """
-    given: dict[str, Any] = {
-        "video": video,
-        "audio": audio,
-        "language": language,
-        "length": length,
-        "objective": objective,
-    }
+    given: dict[str, Any] = {"video": video, "audio": audio, "language": language}
+    given |= {"length": length, "objective": objective, "asked": asked}
     given |= {"epochs": epochs, "batch_size": batch_size, "seed": seed, "without": tuple(without or ()) or None}
     given |= {"splice_share": splices}
     _pretrain("long_range", films, output, config, given, threads, json)

@@ -14,18 +14,18 @@ from megaseg.engine.inputs.features import Features
 from megaseg.errors import CheckpointError, FeatureError
 from megaseg.training.recipes.head.config import HeadConfig
 from megaseg.training.recipes.head.films import Films
-from megaseg.training.recipes.head.next_shot import NextShot, train_next_shot
-from megaseg.training.recipes.head.ordering import Ordering, train_ordering
+from megaseg.training.recipes.head.next_shot import NextShot
+from megaseg.training.recipes.head.ordering import Ordering
 from megaseg.training.recipes.head.protocol import Drawing
-from megaseg.training.recipes.head.run import evaluate_head
+from megaseg.training.recipes.head.run import Mode, evaluate_head, train_head
 
 TRAIN, VALIDATION, TEST = walks(12, 0), walks(4, 1), walks(6, 2)
 CONFIG = HeadConfig(epochs=12, patience=12, learning_rate=5e-3, head_dropout=0.0, frozen_batch_size=32, head_size=32)
 
 
-@pytest.mark.parametrize(("train", "shots"), [(train_ordering, 3), (train_next_shot, 9)])
-def test_a_frozen_encoder_shows_the_order(train: Any, shots: int) -> None:
-    trained = train(encoder(), TRAIN, VALIDATION, CONFIG, False)
+@pytest.mark.parametrize(("head", "shots"), [(Ordering, 3), (NextShot, 9)])
+def test_a_frozen_encoder_shows_the_order(head: Any, shots: int) -> None:
+    trained = train_head(head, encoder(), TRAIN, VALIDATION, CONFIG)
     figures = evaluate_head(trained, TEST)
     assert figures["accuracy"] > 0.8
     assert figures["examples"] == sum(film.num_shots - shots + 1 for film in TEST.values())
@@ -34,25 +34,25 @@ def test_a_frozen_encoder_shows_the_order(train: Any, shots: int) -> None:
 def test_likeness_alone_finds_the_next_shot_from_few_films() -> None:
     few = dict(list(TRAIN.items())[:2])
     config = dataclasses.replace(CONFIG, likeness=2)
-    trained = train_next_shot(encoder(), few, VALIDATION, config, False)
+    trained = train_head(NextShot, encoder(), few, VALIDATION, config)
     assert evaluate_head(trained, TEST)["accuracy"] > 0.8
     with pytest.raises(CheckpointError, match="likeness: expected a divisor of the embedding's"):
-        train_next_shot(encoder(), few, VALIDATION, dataclasses.replace(config, likeness=11), False)
+        train_head(NextShot, encoder(), few, VALIDATION, dataclasses.replace(config, likeness=11))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("train", [train_ordering, train_next_shot])
+@pytest.mark.parametrize("head", [Ordering, NextShot])
 @pytest.mark.parametrize("from_scratch", [False, True])
-def test_a_trained_encoder_learns_the_order(train: Any, from_scratch: bool) -> None:
-    trained = train(encoder(), TRAIN, VALIDATION, CONFIG, True, from_scratch)
+def test_a_trained_encoder_learns_the_order(head: Any, from_scratch: bool) -> None:
+    trained = train_head(head, encoder(), TRAIN, VALIDATION, CONFIG, Mode(True, from_scratch))
     assert evaluate_head(trained, TEST)["accuracy"] > 0.8
 
 
-@pytest.mark.parametrize(("train", "chance"), [(train_ordering, 1 / 6), (train_next_shot, 1 / 5)])
-def test_shots_in_random_order_teach_nothing(train: Any, chance: float) -> None:
+@pytest.mark.parametrize(("head", "chance"), [(Ordering, 1 / 6), (NextShot, 1 / 5)])
+def test_shots_in_random_order_teach_nothing(head: Any, chance: float) -> None:
     rng = np.random.default_rng(0)
     parts = [{n: Features({"visual": noise(rng, 24)}) for n in part} for part in (TRAIN, VALIDATION)]
-    figures = evaluate_head(train(encoder(), *parts, CONFIG, False), TEST)
+    figures = evaluate_head(train_head(head, encoder(), *parts, CONFIG), TEST)
     assert figures["chance"] == pytest.approx(chance)
     assert figures["accuracy"] < chance + 0.25
 
@@ -81,12 +81,12 @@ def test_examples_are_all_arrangements_in_random_order(head: Any, shots: int, le
 def test_films_that_are_too_short_are_refused() -> None:
     short = {name: Features({"visual": film.modalities["visual"][:8]}) for name, film in TEST.items()}
     with pytest.raises(FeatureError, match="films: expected at least one of 9 shots or more, got none"):
-        train_next_shot(encoder(), short, VALIDATION, CONFIG, False)
+        train_head(NextShot, encoder(), short, VALIDATION, CONFIG)
     with pytest.raises(FeatureError, match="films: expected at least one, got none"):
-        train_ordering(encoder(), TRAIN, {}, CONFIG, False)
+        train_head(Ordering, encoder(), TRAIN, {}, CONFIG)
 
 
 def test_equal_scores_are_right_by_chance_alone() -> None:
     same = {name: Features({"visual": np.ones((40, 6), np.float32)}) for name in TEST}
-    trained = train_ordering(encoder(), TRAIN, VALIDATION, HeadConfig(epochs=1), False)
+    trained = train_head(Ordering, encoder(), TRAIN, VALIDATION, HeadConfig(epochs=1))
     assert evaluate_head(trained, same)["accuracy"] == pytest.approx(1 / 6, abs=0.1)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from megaseg.engine.model.config import ModelConfig
+from megaseg.errors import UnsupportedError
 from megaseg.training.recipes.head.config import HeadConfig
 from megaseg.training.recipes.head.films import Films
 
@@ -97,8 +98,9 @@ class Head(ABC):
 
         Raises:
             FeatureError: names the file, the line, what was expected and what came.
+            UnsupportedError: a head that takes no file of labels.
         """
-        raise NotImplementedError
+        raise UnsupportedError(f"labels: expected none for head {cls.kind}, got {path}")
 
     @classmethod  # noqa: B027 (most heads take any encoder)
     def require(cls, encoder: ModelConfig, trains_encoder: bool) -> None:
