@@ -1,4 +1,4 @@
-"""The training loop: AdamW or SGD over epochs of batches, averaged weights, early stopping, and a state to go on from."""
+"""The training loop: AdamW or SGD over epochs of batches, averaged weights, early stopping, a state to go on from."""
 
 from __future__ import annotations
 
