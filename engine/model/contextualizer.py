@@ -53,6 +53,7 @@ class ContextualizerConfig(ModelConfig, family="contextualizer"):
     def problems(self) -> Iterator[str]:
         """What is wrong with the numbers."""
         yield from encoder_problems(self)
+        yield from sizes_out_of_range({"step": self.step}, 1, self.max_length)
 
     @property
     def sequences(self) -> Sequences:
@@ -87,11 +88,9 @@ def encoder_problems(config: Any) -> Iterator[str]:
     """What is wrong with the numbers of an encoder of shots with a contextualizer's fields."""
     if config.task not in CLASSES:
         yield f"task must be one of {', '.join(CLASSES)}, got {config.task!r}"
-    if ids := [modality.name for modality in config.modalities if modality.type != "float32"]:
-        yield f"type of {ids[0]} must be float32, got ids"
+    yield from number_problems(config)
     sizes = ("max_length", "hidden_size", "ffn_size", "num_heads")
     yield from sizes_out_of_range({name: getattr(config, name) for name in sizes})
-    yield from sizes_out_of_range({"step": config.step}, 1, config.max_length)
     yield from sizes_out_of_range({"num_layers": config.num_layers}, 0, MAX_LAYERS)
     if config.hidden_size % config.num_heads:
         yield f"hidden_size must be a multiple of num_heads, got {config.hidden_size} and {config.num_heads}"
@@ -100,6 +99,12 @@ def encoder_problems(config: Any) -> Iterator[str]:
     yield from sizes_out_of_range({"head_size": config.head_size}, 0)
     if config.head_size and not config.num_classes:
         yield f"head_size must be 0 without num_classes, got {config.head_size}"
+
+
+def number_problems(config: Any) -> Iterator[str]:
+    """What is wrong with the numbers of an encoder's inputs, dropout and norms."""
+    if ids := [modality.name for modality in config.modalities if modality.type != "float32"]:
+        yield f"type of {ids[0]} must be float32, got ids"
     if not 0.0 <= config.dropout < 1.0:
         yield f"dropout must be in [0, 1), got {config.dropout}"
     if not (0.0 < config.layer_norm_eps < 1.0 and math.isfinite(config.layer_norm_eps)):
@@ -113,7 +118,7 @@ def centring(tensor: Tensor) -> Tensor:
     def read(name: str) -> Weight:
         if name.endswith(("proj.weight", "proj.bias", "linear2.weight", "linear2.bias")):
             return centred(tensor(name), 0)
-        return centred(tensor(name), 1) if name.endswith("position.weight") else tensor(name)
+        return centred(tensor(name), 1) if name.endswith(("position.weight", "class_token")) else tensor(name)
 
     return read
 

@@ -21,7 +21,7 @@ from megaseg.engine.graph.ops import add, add_table, concat, features, gather, l
 from megaseg.engine.graph.sequences import Sequences, Strided, Whole
 from megaseg.engine.inputs.modality import Modality
 from megaseg.engine.inputs.tokens import SUFFIX
-from megaseg.engine.model.config import ModelConfig
+from megaseg.engine.model.config import ModelConfig, sizes_out_of_range
 from megaseg.engine.model.contextualizer import (
     centring,
     encoded,
@@ -79,6 +79,7 @@ class LongRangeConfig(ModelConfig, family="long_range"):
         if sorted(names) != sorted(name for name in self.roles.values()):
             yield f"modalities must be those of video, audio and language {self.roles}, got {names}"
         yield from encoder_problems(self)
+        yield from sizes_out_of_range({"step": self.step}, 1, self.max_length)
 
     @property
     def roles(self) -> dict[str, str]:

@@ -109,6 +109,8 @@ class OnnxLowering(Writer):
             return self._op("Concat", *inputs, axis=-1)
         if node.op != "select":
             return self._op("Concat", *inputs, axis=1)
+        if node.inputs[0].space == "prefix":
+            return inputs[0]
         prefix = node.inputs[0].prefix
         middle = prefix + self._length // 2
         ends = {"prefix": (0, prefix), "latents": (prefix, _END), "sequences": (middle, middle + 1)}

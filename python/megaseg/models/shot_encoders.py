@@ -15,6 +15,19 @@ from megaseg.errors import CheckpointError
 Model = TypeVar("Model", bound=nn.Module)
 
 
+class Projection(nn.Module):
+    """``W x + b`` of a modality's rows."""
+
+    def __init__(self, feature_size: int, size: int) -> None:
+        super().__init__()
+        self.proj = nn.Linear(feature_size, size)
+
+
+def summed(modalities: nn.ModuleDict, features: Mapping[str, Tensor]) -> Tensor:
+    """The sum (batch, n, C) of the projections of all modalities, each (batch, n, D_m)."""
+    return torch.stack([own.proj(features[name]) for name, own in modalities.items()]).sum(0)  # type: ignore[operator]
+
+
 def encoder_layers(config: Any) -> nn.ModuleList:
     """``num_layers`` pre-norm encoder layers."""
     return nn.ModuleList(nn.TransformerEncoderLayer(**_numbers(config)) for _ in range(config.num_layers))
