@@ -90,14 +90,24 @@ def open_segment(folder: Path, name: str, entry: SegmentEntry, width: int) -> Se
         SearchIndexError: a file is not as it was written.
         UnsupportedError: the segment has a graph, and the extra ``search`` is missing.
     """
-    for kind, file in entry.files.items():
-        _check(segment_file(folder, name, kind), file)
+    check_segment(folder, name, entry)
     vectors = _array(segment_file(folder, name, "vectors"), np.float32, (entry.rows, width))
     scenes = _array(segment_file(folder, name, "scenes"), np.int64, (entry.rows, 4))
     graph = None
     if "graph" in entry.files:
         graph = Graph(segment_file(folder, name, "graph"), entry.rows, width)
     return Segment(entry, vectors, scenes, graph, np.zeros(entry.rows, np.bool_))
+
+
+def check_segment(folder: Path, name: str, entry: SegmentEntry) -> None:
+    """Check every byte of a segment's files.
+
+    Raises:
+        FileNotFoundError: a file is gone.
+        SearchIndexError: a file is not as it was written.
+    """
+    for kind, file in entry.files.items():
+        _check(segment_file(folder, name, kind), file)
 
 
 def _check(path: Path, expected: FileEntry) -> None:

@@ -7,6 +7,7 @@ the manifest, and ``settle`` rewrites what has become small or empty.
 from __future__ import annotations
 
 import dataclasses
+import io
 import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from megaseg.engine.inputs.files import locked
 from megaseg.errors import FeatureError, OverloadedError, SearchIndexError
 from megaseg.search.manifest import MANIFEST, SEGMENTS, Manifest, SegmentEntry, TitleEntry, read_manifest, segment_file
-from megaseg.search.segment import EXACT, NO_TIME, Part, add_graph, write_segment
+from megaseg.search.segment import EXACT, NO_TIME, Part, add_graph, check_segment, write_segment
 
 DEAD = 4  # a segment of which one row in so many is no title's is rewritten
 
@@ -50,6 +51,18 @@ class TitleScenes:
             raise FeatureError(f"scenes: expected int64 ({len(vectors)}, 4), got {scenes.dtype} {scenes.shape}")
         if (scenes[:, 0] < 0).any() or (scenes[:, 1] < scenes[:, 0]).any() or (scenes[:, 1] >= self.shots).any():
             raise FeatureError(f"scenes: expected shots from 0 to {self.shots - 1}")
+
+    def to_bytes(self) -> bytes:
+        """The bytes of an ``.npz``, which a worker sends."""
+        file, told = io.BytesIO(), [self.time_base, self.found]
+        np.savez(file, vectors=self.vectors, scenes=self.scenes, shots=self.shots, told=np.array(told))
+        return file.getvalue()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> TitleScenes:
+        """Read ``to_bytes`` back."""
+        with np.load(io.BytesIO(data), allow_pickle=False) as file:
+            return cls(file["vectors"], file["scenes"], int(file["shots"]), *file["told"].tolist())
 
 
 class IndexWriter:
@@ -103,9 +116,23 @@ class IndexWriter:
         Raises:
             FeatureError: no such title.
         """
+        self.expect(name)
+        self._replace({title: entry for title, entry in self.manifest.titles.items() if title != name}, {})
+
+    def expect(self, name: str) -> None:
+        """Check that there is a title.
+
+        Raises:
+            FeatureError: no such title.
+        """
         if name not in self.manifest.titles:
             raise FeatureError(f"title: expected one of the {len(self.manifest.titles)} of the index, got {name!r:.80}")
-        self._replace({title: entry for title, entry in self.manifest.titles.items() if title != name}, {})
+
+    def damaged(self) -> set[str]:
+        """Titles whose vectors are not as they were written; to add them again replaces them."""
+        own = self.manifest.segments.items()
+        broken = {name for name, entry in own if not is_whole(self.folder, name, entry)}
+        return {title for title, entry in self.manifest.titles.items() if entry.segment in broken}
 
     def commit(self) -> None:
         """Make what was added part of the index."""
@@ -132,7 +159,8 @@ class IndexWriter:
         graphs that are done, and how many there are.
 
         Raises:
-            UnsupportedError: a segment needs a graph, and the extra ``search`` is missing; all titles are there.
+            SearchIndexError: a segment that is damaged; what was added is there.
+            UnsupportedError: a segment needs a graph, and the extra ``search`` is missing; what was added is there.
         """
         self.commit()
         for group in rewritten({name: (s.rows, self.manifest.live(name)) for name, s in self.manifest.segments.items()}):
@@ -151,6 +179,8 @@ class IndexWriter:
 
     def _rewrite(self, group: list[str]) -> None:
         """Write the live rows of segments as one."""
+        for name in group:
+            check_segment(self.folder, name, self.manifest.segments[name])  # what is copied gets a new checksum
         own = {n: t for n, t in self.manifest.titles.items() if t.segment in group}
         order = sorted(own, key=lambda name: (own[name].segment, own[name].first))
         segment, first, titles = secrets.token_hex(8), 0, dict(self.manifest.titles)
@@ -182,6 +212,15 @@ class IndexWriter:
                 path.unlink(missing_ok=True)
         for path in self.folder.glob(f".{MANIFEST}.*"):
             path.unlink(missing_ok=True)
+
+
+def is_whole(folder: Path, name: str, entry: SegmentEntry) -> bool:
+    """Whether the files of a segment are as they were written."""
+    try:
+        check_segment(folder, name, entry)
+    except (SearchIndexError, OSError):
+        return False
+    return True
 
 
 def _mapped(vectors: Path, scenes: Path) -> Part:
