@@ -1,10 +1,18 @@
-"""The oracle: every op in plain torch, in the precision of its arguments. Tests run it in float64."""
+"""The oracle: every op in plain torch or NumPy, in the precision of its arguments. Tests run it in float64."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from megaseg.kernels.scene_pairs import ScenePairs
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor
 
 
@@ -105,11 +113,40 @@ def query_attention(query: Tensor, bottleneck_rows: Tensor, latent_rows: Tensor,
 
 def banded_estep(shots: Tensor, sentences: Tensor, threshold: float, band: float = 0.3) -> Tensor:
     """As ``megaseg.kernels.banded_estep`` for one movie, dense: booleans (L_sh, L_syn)."""
-    import math
-    from fractions import Fraction
-
     import torch
 
     n, m = len(shots), len(sentences)
     offset = (torch.arange(n)[:, None] * m - torch.arange(m) * n).abs()
     return (shots @ sentences.T >= threshold) & (offset < math.ceil(Fraction(str(band)) * n * m))
+
+
+def scene_pairs(
+    us: Sequence[NDArray[Any]], vs: Sequence[NDArray[Any]], *, window: int = 9, share: float = 0.5
+) -> list[ScenePairs]:
+    """As ``megaseg.kernels.scene_pairs``, dense."""
+    return [_scene_pairs(u, v, window, Fraction(str(share))) for u, v in zip(us, vs, strict=True)]
+
+
+def _scene_pairs(u: NDArray[Any], v: NDArray[Any], window: int, share: Fraction) -> ScenePairs:
+    sums = _window_sums(u, window) @ _window_sums(v, window).T  # window^2 times the means, in their order
+    flat = sums.ravel()
+    count = math.ceil(share * flat.size)
+    left = np.flatnonzero(flat >= np.partition(flat, flat.size - count)[flat.size - count])
+    left = left[np.argsort(-flat[left], kind="stable")]  # of equal ones row by row
+    taken = []
+    while left.size:
+        taken.append(left[0])
+        i, j = np.divmod(left, sums.shape[1])
+        left = left[(abs(i - i[0]) >= window) & (abs(j - j[0]) >= window)]
+    first = np.stack(np.divmod(taken, sums.shape[1]), axis=1).astype(np.int32)
+    return ScenePairs(first, (flat[taken] / window**2).astype(np.float32))
+
+
+def _window_sums(x: NDArray[Any], window: int) -> NDArray[Any]:
+    """Sums of ``window`` neighbouring rows; of bfloat16 (its bits, uint16) as float32, rounded to bfloat16."""
+    if x.dtype != np.uint16:
+        summed: NDArray[Any] = np.lib.stride_tricks.sliding_window_view(x, window, axis=0).sum(axis=-1)
+        return summed
+    sums = _window_sums((x.astype(np.uint32) << 16).view(np.float32), window)
+    bits = sums.view(np.uint32)
+    return ((bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000).view(np.float32)

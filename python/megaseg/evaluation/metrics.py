@@ -84,6 +84,21 @@ def average_precision(truth: ArrayLike, scores: ArrayLike) -> float:
     return float(average_precision_score(truth, scores))
 
 
+def area_under_roc(truth: ArrayLike, scores: ArrayLike) -> float:
+    """Area under the ROC curve: how often a true one scores above a false one, of equal scores half.
+
+    Raises:
+        FeatureError: none that is true, or none that is false.
+    """
+    true, values = np.asarray(truth, bool), np.asarray(scores, np.float64)
+    count = int(true.sum())
+    if not 0 < count < true.size:
+        raise FeatureError(f"auc: expected some that are true and some that are not, got {count} of {true.size}")
+    _, places, sizes = np.unique(values, return_inverse=True, return_counts=True)
+    ranks = np.cumsum(sizes) - (sizes - 1) / 2  # from 1, of equal scores their mean
+    return float((ranks[places][true].sum() - count * (count + 1) / 2) / (count * (true.size - count)))
+
+
 def _precision_recall_f1(truth: NDArray[np.uint8], found: NDArray[np.bool_]) -> tuple[float, float, float]:
     hits, expected, claimed = int((truth.astype(bool) & found).sum()), int(truth.sum()), int(found.sum())
     return hits / max(1, claimed), hits / max(1, expected), 2 * hits / max(1, expected + claimed)

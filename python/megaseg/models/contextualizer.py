@@ -9,7 +9,17 @@ from torch import Tensor, nn
 
 from megaseg.engine.model.checkpoint import Checkpoint
 from megaseg.engine.model.contextualizer import ContextualizerConfig
-from megaseg.models.shot_encoders import Head, Projection, encoder_layers, layer_norm, loaded, padding, saved, summed, with_masks
+from megaseg.models.shot_encoders import (
+    Head,
+    Projection,
+    encoder_layers,
+    layer_norm,
+    loaded,
+    padding,
+    saved,
+    summed,
+    with_masks,
+)
 
 
 class Contextualizer(Head):
@@ -43,7 +53,8 @@ class Contextualizer(Head):
         ``there`` (batch, n) is False for padding, which nothing attends to. At ``masked`` (batch, n) shots
         ``mask_token`` (C,) stands in for the sum of the projections.
         """
-        h = with_masks(summed(self.modalities, features), masked, mask_token) + self.position.weight[: h.shape[1]]
+        rows = with_masks(summed(self.modalities, features), masked, mask_token)
+        h = rows + self.position.weight[: rows.shape[1]]
         for layer in self.layers:
             h = layer(h, src_key_padding_mask=padding(there))
         embedding: Tensor = self.norm(h)

@@ -60,17 +60,17 @@ class MovieEncoder(nn.Module):
 
         ``there`` (batch, n) is False for padding. A movie has at least one shot.
         """
-        rows = self(features)["similarity"]
+        rows: Tensor = self(features)["similarity"]
         if there is None:
-            mean: Tensor = rows.mean(1)
-            return mean
+            return rows.mean(1)
         share = there.to(rows.dtype) / there.sum(1, keepdim=True)
         return (rows * share[..., None]).sum(1)
 
 
 def pair_logits(a: Tensor, b: Tensor, scale: Tensor | float, offset: Tensor | float) -> Tensor:
     """Logits (...) that movies of vectors a and b (..., E) are similar: ``scale * cosine(a, b) + offset``."""
-    return scale * functional.cosine_similarity(a, b, dim=-1) + offset
+    logits: Tensor = scale * functional.cosine_similarity(a, b, dim=-1) + offset
+    return logits
 
 
 def from_checkpoint(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32) -> MovieEncoder:

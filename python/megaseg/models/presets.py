@@ -3,8 +3,9 @@
 Family ``mega``: the paper's three models (supplementary, Table 1b); their numbers of heads, which the paper does not
 print, are chosen here. Family ``contextualizer``: sizes are chosen here, for "low capacity" (Xiao et al. 2022). Family
 ``long_range``: Argaw et al. (2023), section 3: k = 30, three layers, R(2+1)D-ResNet50 (video), VGGish and wav2vec 2.0
-side by side (audio), BART (language); its widths, which the paper does not print, are the original Transformer's. Families ``movie_encoder`` and
-``scene_encoder``: Chen et al. (2023): 1,024 shots of 512 features; 9 shots; other widths are chosen here.
+side by side (audio), BART (language); its widths, which the paper does not print, are the original Transformer's.
+Families ``movie_encoder`` and ``scene_encoder``: Chen et al. (2023), up to 1,024 shots of 512 features, and 9 shots;
+other widths are chosen here.
 """
 
 from __future__ import annotations

@@ -94,7 +94,12 @@ def load_state(path: Path) -> tuple[Groups, dict[str, Any]]:
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, names: dict[Tensor, str]) -> dict[str, Tensor]:
     """Moments and step counts by parameter name."""
-    return {f"{names[p]}:{key}": value for p, state in optimizer.state.items() for key, value in state.items()}
+    return {
+        f"{names[p]}:{key}": value
+        for p, state in optimizer.state.items()
+        for key, value in state.items()
+        if value is not None  # SGD without momentum
+    }
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, names: dict[Tensor, str], tensors: dict[str, Tensor]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import math
 import time
@@ -19,6 +18,7 @@ from megaseg.engine.inputs.features import Features
 from megaseg.engine.inputs.files import atomic_write
 from megaseg.engine.model.checkpoint import ENCODER, Checkpoint, save_checkpoint
 from megaseg.errors import FeatureError
+from megaseg.evaluation.split import held_out
 from megaseg.models.shot_encoders import saved
 from megaseg.training.loop import Epoch, Loop, Settings, Validation, Work, cosine
 from megaseg.training.recipes.pretrain.batches import Batch, Changes, Windows
@@ -80,13 +80,6 @@ def pretrain(
         save_checkpoint(folder / SCENES, Checkpoint(scenes.config, scenes.tensors, checkpoint.metadata))
     run.state.remove()
     return checkpoint
-
-
-def held_out(names: Sequence[str], share: float) -> list[str]:
-    """The films that validate: the ``share`` of lowest SHA-256 of their names, rounded up, and never all."""
-    order = sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest())
-    chosen = set(order[: min(math.ceil(share * len(names)), len(names) - 1)])
-    return [name for name in names if name in chosen]
 
 
 def _content(movies: Mapping[str, Features]) -> str:

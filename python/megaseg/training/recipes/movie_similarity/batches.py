@@ -1,0 +1,86 @@
+"""Batches of pairs of movies, each movie of a batch read once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from megaseg.training.recipes.movie_similarity.pairs import MoviePairs
+from megaseg.training.recipes.pretrain.films import Films, ShotRows
+
+_NOTHING = -1  # in the place of a shot
+
+
+@dataclass(frozen=True, slots=True)
+class Movies:
+    """Movies as they are read: ``features`` by modality (movies, n, K), ``there`` (movies, n), False for padding."""
+
+    features: dict[str, Tensor]
+    there: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class PairBatch:
+    """Movies, the pairs among them (pairs, 2) by their number, and whether each is ``similar`` (pairs,)."""
+
+    movies: Movies
+    pairs: Tensor
+    similar: Tensor
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Reads shots of ``films``, at most ``most`` of each."""
+
+    films: Films
+    most: int
+
+    def drawn(self, chosen: Tensor, drop_share: float, generator: torch.Generator) -> Movies:
+        """Movies by number, of longer ones ``most`` shots at random in their order, with modalities left out."""
+        own = self._own(chosen)
+        order = torch.rand(own.shape, generator=generator).masked_fill(own == _NOTHING, 2.0).argsort(1)
+        kept = order[:, : self.most].sort(1).values
+        shots = own.gather(1, kept)
+        dropped = torch.rand(len(self.films.rows), len(chosen), generator=generator) < drop_share
+        dropped &= ~dropped.all(0)
+        return self._movies(shots, dropped)
+
+    def whole(self, film: int) -> Movies:
+        """One movie with all its shots."""
+        return self._movies(self._own(torch.tensor([film])), torch.zeros(len(self.films.rows), 1, dtype=torch.bool))
+
+    def _own(self, chosen: Tensor) -> Tensor:
+        """Shots (movies, n) of each movie, counted over all, then nothing."""
+        low, high = self.films.edges[chosen], self.films.edges[chosen + 1]
+        places = low[:, None] + torch.arange(int((high - low).max()))
+        return torch.where(places < high[:, None], places, _NOTHING)
+
+    def _movies(self, shots: Tensor, dropped: Tensor) -> Movies:
+        features = {}
+        for (name, rows), own in zip(self.films.rows.items(), dropped, strict=True):
+            assert isinstance(rows, ShotRows)
+            features[name] = rows.values[rows.of[torch.where(own[:, None], _NOTHING, shots)]]
+        return Movies(features, shots != _NOTHING)
+
+
+def batches(
+    pairs: MoviePairs, numbers: Tensor, reader: Reader, size: int, drop_share: float, generator: torch.Generator
+) -> Iterator[PairBatch]:
+    """One epoch: every similar pair once in random order, in batches of ``size`` with as many others at random.
+
+    ``numbers`` (names,) are those of the pairs' names in the films.
+    """
+    every, similar = torch.from_numpy(pairs.pairs).long(), torch.from_numpy(pairs.similar)
+    alike, others = similar.nonzero()[:, 0], (~similar).nonzero()[:, 0]
+    order = alike[torch.randperm(len(alike), generator=generator)]
+    for part in torch.split(order, size // 2):
+        drawn = others[torch.randint(len(others), (len(part),), generator=generator)]
+        chosen = torch.cat([part, drawn])
+        unique, places = torch.unique(numbers[every[chosen]], return_inverse=True)
+        yield PairBatch(reader.drawn(unique, drop_share, generator), places, similar[chosen])
