@@ -1,4 +1,4 @@
-"""``Segmenter``, ``Embedder`` and ``SceneEmbedder``: callable classes for Ray Data's ``map_batches``, one engine an actor."""
+"""Callable classes for Ray Data's ``map_batches``, one engine an actor: ``Segmenter``, ``Embedder``, ``SceneEmbedder``."""
 
 from __future__ import annotations
 

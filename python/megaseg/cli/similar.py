@@ -51,9 +51,7 @@ def similar(
     same_film: Annotated[bool, typer.Option("--same-film", help="Also scenes of the film itself.")] = False,
     checkpoint: Annotated[
         str | None,
-        typer.Option(
-            "--checkpoint", "-c", help="The encoder of the index.", show_default="where it was when indexed"
-        ),
+        typer.Option("--checkpoint", "-c", help="The encoder of the index.", show_default="where it was when indexed"),
     ] = None,
     scenes: Annotated[
         str | None, typer.Option(help="Of a film that is not in the index: where its scenes end, as of megaseg index.")
@@ -62,7 +60,8 @@ def similar(
         bool, typer.Option("--explain", help="With the block of shots that match best; titles are read again.")
     ] = False,
     report: Annotated[
-        Path | None, typer.Option("--report", help="An HTML page of the results, with pictures and the shots that match.")
+        Path | None,
+        typer.Option("--report", help="HTML page of the results, with pictures and the shots that match."),
     ] = None,
     plot: Annotated[
         Path | None, typer.Option("--plot", help="Picture of the shots that match (.png, .svg); extra plot.")
@@ -136,15 +135,13 @@ class _Reader:
         given = self._checkpoint or wanted.checkpoint
         digest = encoder_sha256(given)
         if digest != wanted.encoder:
+            expected = f"{wanted.checkpoint} ({wanted.encoder[:12]})"
             raise SearchIndexError(
-                f"{self._index.folder}: expected the encoder of the index, {wanted.checkpoint} ({wanted.encoder[:12]}), "
-                f"got {given} ({digest[:12]})"
+                f"{self._index.folder}: expected the encoder of the index, {expected}, got {given} ({digest[:12]})"
             )
 
 
-def _query(
-    index: SceneIndex, reader: _Reader, film: str, part: Part
-) -> tuple[Query, Movie | None, str | None]:
+def _query(index: SceneIndex, reader: _Reader, film: str, part: Part) -> tuple[Query, Movie | None, str | None]:
     """What is searched with, the movie where it was read, and the title that it is, if it is one."""
     titles = index.manifest.titles
     path = os.path.abspath(film)

@@ -91,31 +91,22 @@ def _data(picture: bytes) -> str:
 
 
 def _figure(found: Found, hit: Hit, match: Match, low: float, high: float) -> str:
-    rows, columns = match.similarities.shape
     names = _text(", ".join(match.modalities))
     told = f"Shots that match best: mean {match.mean:.3f} of {names}. Rows: the scene asked for. Columns: this scene."
     drawing = _drawing(match, found.query, found.result, low, high)
-    label = f"{rows} by {columns} shots; shots {match.query_first} and on, {match.result_first} and on"
-    return f'<figure><div class="block">{_svg(columns, rows, drawing, label)}</div><figcaption>{told}</figcaption></figure>'
-
-
-def _svg(columns: int, rows: int, drawing: str, label: str) -> str:
-    width, height = LABEL + CELL * (columns + 1), ROW * (rows + 2)
-    return (
-        f'<svg width="{width}" height="{height}" viewBox="0 0 {width} {height}" role="img" aria-label="{label}">'
-        f"{drawing}</svg>"
-    )
+    return f'<figure><div class="block">{drawing}</div><figcaption>{told}</figcaption></figure>'
 
 
 def _drawing(match: Match, query: Side, result: Side, low: float, high: float) -> str:
-    """Numbers and pictures of shots above and to the left, and a rectangle for each pair."""
+    """Numbers, and where there are any pictures, of shots above and to the left, and a rectangle for each pair."""
+    rows, columns = match.similarities.shape
+    left, top = LABEL + CELL * any(query.matched), ROW * (1 + any(result.matched))
     parts = []
-    left, top = LABEL + CELL, 2 * ROW
-    for j, shot in enumerate(range(match.result_first, match.result_first + match.similarities.shape[1])):
+    for j, shot in enumerate(range(match.result_first, match.result_first + columns)):
         x = left + j * CELL
         parts.append(f'<text x="{x + CELL / 2:g}" y="{ROW * 0.7:g}" text-anchor="middle">{shot}</text>')
         parts.append(_picture(result.matched, j, x, ROW))
-    for i, shot in enumerate(range(match.query_first, match.query_first + match.similarities.shape[0])):
+    for i, shot in enumerate(range(match.query_first, match.query_first + rows)):
         y = top + i * ROW
         parts.append(f'<text x="{LABEL - 4}" y="{y + ROW * 0.65:g}" text-anchor="end">{shot}</text>')
         parts.append(_picture(query.matched, i, LABEL, y))
@@ -123,7 +114,9 @@ def _drawing(match: Match, query: Side, result: Side, low: float, high: float) -
             told = f"shot {shot} and shot {match.result_first + j}: {value:.3f}"
             place = f'x="{left + j * CELL}" y="{y}" width="{CELL - 1}" height="{ROW - 1}"'
             parts.append(f'<rect {place} fill="{colour(value, low, high)}"><title>{told}</title></rect>')
-    return "".join(parts)
+    size = f'width="{left + CELL * columns}" height="{top + ROW * rows}"'
+    label = f"{rows} by {columns} shots, from shot {match.query_first} and from shot {match.result_first}"
+    return f'<svg {size} role="img" aria-label="{label}">{"".join(parts)}</svg>'
 
 
 def _picture(pictures: Sequence[bytes], place: int, x: float, y: float) -> str:

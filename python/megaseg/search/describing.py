@@ -209,7 +209,9 @@ class Describer:
         if name not in self._models:
             engine = Engine.from_checkpoint(name, **self._options)
             if engine.config.task != "scene":
-                raise FeatureError(f"scenes: expected a model of scenes, or results, got one of task {engine.config.task}")
+                raise FeatureError(
+                    f"scenes: expected a model of scenes, or results, got one of task {engine.config.task}"
+                )
             self._models[name] = engine
         return self._models[name]
 
