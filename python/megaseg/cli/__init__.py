@@ -22,6 +22,7 @@ from megaseg.cli import (
     export_inference_server,
     features,
     formats,
+    index,
     info,
     mux,
     pretrain,
@@ -31,6 +32,7 @@ from megaseg.cli import (
     segment,
     serve,
     shots,
+    similar,
     train,
 )
 from megaseg.cli.console import print_error
@@ -69,6 +71,8 @@ app.command("formats")(formats.formats)
 app.command("catalog")(catalog.catalog)
 app.command("explain")(explain.explain)
 app.command("embed")(embed.embed)
+app.command("index")(index.index)
+app.command("similar")(similar.similar)
 app.command("serve")(serve.serve)
 app.command("info")(info.info)
 app.command("convert")(convert.convert)
