@@ -33,7 +33,7 @@ SpeechOption = Annotated[
 ]
 # Endings of files that ``--output`` of a folder is meant by a mistake.
 _OTHER_FILES = frozenset(
-    ".csv .edl .h5 .html .json .jsonl .mkv .mp4 .mseg .npy .npz .onnx .pkl .pt .pth .safetensors .txt .xml .zip".split()
+    [".csv", ".edl", ".h5", ".html", ".json", ".jsonl", ".mkv", ".mp4", ".mseg", ".npy", ".npz", ".onnx", ".pkl", ".pt", ".pth", ".safetensors", ".txt", ".xml", ".zip"]
 )
 
 
