@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from fractions import Fraction
 
 import numpy as np
@@ -39,25 +40,37 @@ def films(count: int = 16, shots: int = 60) -> dict[str, Features]:
     return {f"film{k:02d}-{k % 2}": film(k, k % 2, shots + k) for k in range(count)}
 
 
-def planted(count: int = 8, scenes: int = 6, length: int = 9) -> dict[str, Features]:
-    """Films that share scenes: scene s of any film is one of ``scenes`` subjects, in an order of the film's own.
+BASIS = np.linalg.qr(np.random.default_rng(9).standard_normal((24, 24)))[0]  # of which the first are subjects
+
+
+def planted(count: int = 8, subjects: int = 6) -> dict[str, Features]:
+    """Films of six scenes of nine shots, each of another one of ``subjects``, in an order of the film's own.
 
     A subject is a direction; rows are that direction and a little noise, and labels mark the last shot of each scene.
     """
-    subjects = np.linalg.qr(np.random.default_rng(9).standard_normal((16, 16)))[0][:scenes]
     made = {}
     for k in range(count):
         rng = np.random.default_rng(100 + k)
-        order = rng.permutation(scenes)
-        rows = np.repeat(subjects[order], length, 0) + 0.1 * rng.standard_normal((scenes * length, 16))
+        order = rng.permutation(subjects)[:6]
+        rows = np.repeat(BASIS[order], 9, 0) + 0.1 * rng.standard_normal((54, len(BASIS)))
         labels = np.zeros(len(rows), np.uint8)
-        labels[length - 1 :: length] = 1
-        made[f"planted{k}"] = Features({"picture": rows.astype(np.float32)}, labels=labels, recipe=RECIPE)
+        labels[8::9] = 1
+        made[f"planted{k:02d}"] = Features({"picture": rows.astype(np.float32)}, labels=labels, recipe=RECIPE)
     return made
 
 
-def subjects_of(movie: Features, length: int = 9) -> np.ndarray:
+def subjects_of(movie: Features) -> list[int]:
     """The subject of each of the film's planted scenes."""
-    subjects = np.linalg.qr(np.random.default_rng(9).standard_normal((16, 16)))[0]
-    means = movie.modalities["picture"].reshape(-1, length, 16).mean(1)
-    return np.argmax(means @ subjects.T, 1)
+    means = movie.modalities["picture"].reshape(-1, 9, len(BASIS)).mean(1)
+    found: list[int] = np.argmax(means @ BASIS.T, 1).tolist()
+    return found
+
+
+def noisy(movies: dict[str, Features], loud: float = 0.5) -> dict[str, Features]:
+    """Planted films with what is the same in all shots of a film, about as loud as their subjects."""
+    made = {}
+    for k, (name, movie) in enumerate(movies.items()):
+        own = loud * np.random.default_rng(k).standard_normal(6) @ BASIS[-6:]
+        rows = movie.modalities["picture"] + own.astype(np.float32)
+        made[name] = dataclasses.replace(movie, modalities={"picture": rows})
+    return made

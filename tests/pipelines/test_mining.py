@@ -21,7 +21,7 @@ from megaseg.kernels import reference
 from megaseg.pipelines.mined_pairs import MinedPairs, read_mined
 from megaseg.pipelines.mining import best_blocks, long_enough, mine, similar_movies, unit_rows
 
-WIDTH = 16
+WIDTH = 24
 
 
 def identity(recipe: str | None = None) -> Checkpoint:
@@ -46,7 +46,7 @@ def engine() -> Engine:
 def test_planted_scenes_are_found(engine: Engine) -> None:
     movies = planted(4)
     done: list[int] = []
-    pairs = [("planted0", "planted1"), ("planted2", "planted3"), ("planted3", "planted0")]
+    pairs = [("planted00", "planted01"), ("planted02", "planted03"), ("planted03", "planted00")]
     mined = mine(movies, engine, pairs, "digest", share=0.01, advance=done.append)
     assert sum(done) == 3
     for a, b in pairs:
@@ -54,7 +54,7 @@ def test_planted_scenes_are_found(engine: Engine) -> None:
         numbers = [mined.names.index(a), mined.names.index(b)]
         first = mined.first[[movie == numbers for movie in own]]
         found = {(i // 9, j // 9) for i, j in first.tolist() if i % 9 == 0 == j % 9}
-        there = [subjects_of(movies[name]).tolist() for name in (a, b)]
+        there = [subjects_of(movies[name]) for name in (a, b)]
         expected = {(there[0].index(s), there[1].index(s)) for s in range(6)}
         assert found == expected
     assert mined.scores.max() < 1 + 1e-5
@@ -63,7 +63,7 @@ def test_planted_scenes_are_found(engine: Engine) -> None:
 def test_pairs_are_the_reference_of_unit_rows(engine: Engine) -> None:
     movies = {str(k): Features({"picture": film(k, 0, 30 + k).modalities["picture"]}) for k in range(3)}
     wide = {
-        name: Features({"picture": np.pad(movie.modalities["picture"], ((0, 0), (0, 4)))})
+        name: Features({"picture": np.pad(movie.modalities["picture"], ((0, 0), (0, 12)))})
         for name, movie in movies.items()
     }
     pairs = [("2", "0"), ("0", "1")]
@@ -101,29 +101,29 @@ def test_the_file_is_read_back(engine: Engine, tmp_path: Path) -> None:
         name: dataclasses.replace(movie, times=np.stack([np.arange(54)] * 2, 1) + k, time_base=Fraction(1, 25))
         for k, (name, movie) in enumerate(planted(3).items())
     }
-    mined = mine(movies, engine, [("planted0", "planted2")], "abc")
+    mined = mine(movies, engine, [("planted00", "planted02")], "abc")
     mined.save(tmp_path / "p.npz")
     again = read_mined(tmp_path / "p.npz")
     for field in dataclasses.fields(MinedPairs):
         np.testing.assert_array_equal(getattr(again, field.name), getattr(mined, field.name))
     again.require_movies(movies)
     again.require_encoder("abc")
-    shorter = Features({"picture": movies["planted0"].modalities["picture"][:-1]})
+    shorter = Features({"picture": movies["planted00"].modalities["picture"][:-1]})
     for own, message in [
-        ({"planted0": movies["planted0"]}, "planted2 is not there"),
-        (movies | {"planted0": shorter}, "planted0: expected the 54 shots that scene pairs were mined from, got 53"),
-        (movies | {"planted0": movies["planted1"]}, "planted0: .*got other times"),
+        ({"planted00": movies["planted00"]}, "planted02 is not there"),
+        (movies | {"planted00": shorter}, "planted00: expected the 54 shots that scene pairs were mined from, got 53"),
+        (movies | {"planted00": movies["planted01"]}, "planted00: .*got other times"),
     ]:
         with pytest.raises(FeatureError, match=message):
             again.require_movies(own)
-    again.require_movies(movies | {"planted0": dataclasses.replace(movies["planted0"], times=None, time_base=None)})
+    again.require_movies(movies | {"planted00": dataclasses.replace(movies["planted00"], times=None, time_base=None)})
     with pytest.raises(FeatureError, match="expected those of encoder xyz, got those of abc"):
         again.require_encoder("xyz")
 
 
 def test_damaged_files_are_named(engine: Engine, tmp_path: Path) -> None:
     path = tmp_path / "p.npz"
-    mine(planted(2), engine, [("planted0", "planted1")], "abc").save(path)
+    mine(planted(2), engine, [("planted00", "planted01")], "abc").save(path)
     whole = path.read_bytes()
     rng = np.random.default_rng(0)
     for k in range(60):
@@ -159,7 +159,7 @@ def test_damaged_files_are_named(engine: Engine, tmp_path: Path) -> None:
 
 def test_blocks_are_the_best_of_their_movies(engine: Engine) -> None:
     movies = planted(3)
-    pairs = [("planted0", "planted1"), ("planted0", "planted2"), ("planted1", "planted2")]
+    pairs = [("planted00", "planted01"), ("planted00", "planted02"), ("planted01", "planted02")]
     mined = mine(movies, engine, pairs, "digest")
     blocks = best_blocks(movies, engine, mined, 2)
     assert len({block.names for block in blocks}) == 2
@@ -171,19 +171,19 @@ def test_blocks_are_the_best_of_their_movies(engine: Engine) -> None:
 
 def test_what_cannot_be_mined_is_named(engine: Engine) -> None:
     movies = planted(2)
-    short = movies | {"planted1": Features({"picture": movies["planted1"].modalities["picture"][:8]})}
+    short = movies | {"planted01": Features({"picture": movies["planted01"].modalities["picture"][:8]})}
     for own, pairs, message in [
         (movies, [], "pairs: expected at least one pair of movies"),
-        (movies, [("planted0", "other")], "pairs: expected movies that are there, got other"),
-        (movies, [("planted0", "planted0")], "expected two movies, got planted0 with itself"),
-        (short, [("planted0", "planted1")], "planted1: expected at least 9 shots, those of one scene, got 8"),
+        (movies, [("planted00", "other")], "pairs: expected movies that are there, got other"),
+        (movies, [("planted00", "planted00")], "expected two movies, got planted00 with itself"),
+        (short, [("planted00", "planted01")], "planted01: expected at least 9 shots, those of one scene, got 8"),
     ]:
         with pytest.raises(FeatureError, match=message):
             mine(own, engine, pairs, "digest")
     with pytest.raises(FeatureError, match="limit: expected at least 1"):
-        mine(movies, engine, [("planted0", "planted1")], "digest", limit=0)
+        mine(movies, engine, [("planted00", "planted01")], "digest", limit=0)
     left, names = long_enough(short)
-    assert (list(left), names) == (["planted0"], ["planted1"])
+    assert (list(left), names) == (["planted00"], ["planted01"])
 
 
 def test_a_model_without_embeddings_is_refused() -> None:
@@ -191,6 +191,6 @@ def test_a_model_without_embeddings_is_refused() -> None:
 
     scenes = Engine.from_checkpoint(random_checkpoint(small_config()))
     with pytest.raises(UnsupportedError, match="embed: expected an encoder of shots"):
-        mine(planted(2), scenes, [("planted0", "planted1")], "digest")
+        mine(planted(2), scenes, [("planted00", "planted01")], "digest")
     with pytest.raises(UnsupportedError, match="movies: expected a model of family movie_encoder"):
         similar_movies(planted(2), scenes)
