@@ -1,4 +1,4 @@
-"""``Segmenter``, ``Embedder`` and ``SceneEmbedder``: callable classes for Ray Data's ``map_batches``, one engine an actor."""
+"""Callable classes for Ray Data's ``map_batches``, one engine an actor: ``Segmenter``, ``Embedder``, ``SceneEmbedder``."""
 
 from __future__ import annotations
 
@@ -243,7 +243,7 @@ class SceneEmbedder(_Titles):
 
     def _scenes(self, movie: Features | Source, title: str) -> bytes:
         made = self._describer.describe(movie, title)
-        for remark in made.remarks:
+        for remark in made.movie.remarks:
             _log.warning("%s", visible(f"{title}: {remark}" if title else remark))
         return made.kept().to_bytes()
 

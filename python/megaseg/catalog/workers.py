@@ -43,7 +43,7 @@ class LocalWorkers:
 
 
 def hand_of(options: Mapping[str, Any]) -> Hand:
-    """What does the work, by ``options["makes"]``: ``embeddings``, ``scenes`` (vectors of them) or, without it, results.
+    """What does the work, by ``options["makes"]``: ``embeddings``, ``scenes`` for an index, or without it results.
 
     Raises:
         CheckpointError, UnsupportedError, ResourceLimitError, FeatureError: as these do.

@@ -17,7 +17,7 @@ _EVERY = 30.0  # seconds after which what was added becomes part of the index, s
 
 @dataclass
 class Built:
-    """What a run did: titles that were added, that had changed, that were as before, and that failed with the reason."""
+    """What a run did: titles added, replaced and left as before, and those that failed with the reason."""
 
     added: list[str] = field(default_factory=list)
     replaced: list[str] = field(default_factory=list)
@@ -25,9 +25,7 @@ class Built:
     failed: dict[str, str] = field(default_factory=dict)
 
 
-def titles_left(
-    writer: IndexWriter, titles: Mapping[str, str], contents: Contents, built: Built
-) -> dict[str, str]:
+def titles_left(writer: IndexWriter, titles: Mapping[str, str], contents: Contents, built: Built) -> dict[str, str]:
     """Digests by title of those that have to be indexed; others become part of ``built``."""
     left, damaged = {}, writer.damaged()
     for title, path in titles.items():
@@ -72,4 +70,3 @@ def build_index(
             writer.commit()
             latest = time.monotonic()
     writer.commit()
-

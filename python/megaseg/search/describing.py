@@ -33,20 +33,17 @@ RESULT = ".json"  # suffix of results that say where scenes end
 
 
 @dataclass(frozen=True)
-class Described:
-    """A movie's scenes, as an encoder sees them.
+class Movie:
+    """A movie as an encoder reads it, divided into scenes.
 
-    ``features`` are what the encoder reads; ``rows`` (scenes, 2) are each scene's first and last row of them, and
-    ``shots`` (scenes, 2) its first and last shot: the same, unless a row is a scene. ``vectors`` are float32 (scenes,
-    E); ``times`` are those of the shots (shots, 2).
+    ``shots`` (scenes, 2) are each scene's first and last shot, ``rows`` (scenes, 2) its first and last row of
+    ``features``: the same, unless a row is a scene. ``times`` are those of the shots (shots, 2).
     """
 
     features: Features
-    rows: NDArray[np.int64]
     shots: NDArray[np.int64]
-    vectors: NDArray[np.float32]
+    rows: NDArray[np.int64]
     times: Times
-    found: str
     remarks: tuple[str, ...] = ()
     thumbnails: Thumbnails | None = None
 
@@ -55,12 +52,34 @@ class Described:
         """Number of shots."""
         return int(self.shots[-1, 1]) + 1
 
+    def rows_of(self, first: int, last: int) -> tuple[int, int]:
+        """First and last row of features of the shots ``first`` to ``last``.
+
+        Raises:
+            FeatureError: shots that are not there.
+        """
+        if not 0 <= first <= last < self.num_shots:
+            raise FeatureError(f"shots: expected from 0 to {self.num_shots - 1}, got {first} to {last}")
+        if np.array_equal(self.rows, self.shots):
+            return first, last
+        touched = self.rows[(self.shots[:, 1] >= first) & (self.shots[:, 0] <= last)]
+        return int(touched[0, 0]), int(touched[-1, 1])
+
+
+@dataclass(frozen=True)
+class Described:
+    """A movie and the vectors (scenes, E), float32, of its scenes; ``found`` says how these were found."""
+
+    movie: Movie
+    vectors: NDArray[np.float32]
+    found: str
+
     def kept(self) -> TitleScenes:
         """What an index keeps."""
-        ticks, base = self.times
-        spans = None if ticks is None else np.stack([ticks[self.shots[:, 0], 0], ticks[self.shots[:, 1], 1]], axis=1)
-        scenes = table(self.shots, spans)
-        return TitleScenes(self.vectors, scenes, self.num_shots, "" if base is None else str(base), self.found)
+        (ticks, base), shots = self.movie.times, self.movie.shots
+        spans = None if ticks is None else np.stack([ticks[shots[:, 0], 0], ticks[shots[:, 1], 1]], axis=1)
+        scenes, time_base = table(shots, spans), "" if base is None else str(base)
+        return TitleScenes(self.vectors, scenes, self.movie.num_shots, time_base, self.found)
 
 
 class Describer:
@@ -121,32 +140,43 @@ class Describer:
             UnsupportedError: a missing extra.
         """
         with naming(source):
-            opened = open_source(source)
-            own = _OfFeatures(opened) if isinstance(opened, Features) else _OfSource(opened, self._extractors)
+            own = self._opened(source)
             ends, found = self._ends(own, title)
-            features = own.features(self.engine, ends)
-            shots = np.stack([np.append(0, ends[:-1] + 1), ends], axis=1)
-            by_scene = features.num_shots == len(ends) and _units(features)
-            rows = np.repeat(np.arange(len(ends))[:, None], 2, axis=1) if by_scene else shots
-            if not by_scene and features.num_shots != ends[-1] + 1:
-                raise FeatureError(f"scenes: expected scenes of {features.num_shots} shots, got some of {ends[-1] + 1}")
-            vectors = scene_vectors(self.engine, features, rows)
-            absent = self.engine.absent(features)
-            told = [f"{', '.join(absent)}: not there, read as zeros"] if absent else []
-            return Described(features, rows, shots, vectors, own.times(), found, (*own.remarks, *told), own.thumbnails)
+            movie = self._movie(own, ends)
+            return Described(movie, scene_vectors(self.engine, movie.features, movie.rows), found)
 
-    def vector(self, movie: Described, first: int, last: int) -> NDArray[np.float32]:
+    def read(self, source: Any, ends: NDArray[np.int64]) -> Movie:
+        """A movie whose scenes end with the shots ``ends``.
+
+        Raises:
+            FeatureError: a movie of other shots; otherwise as ``describe``.
+        """
+        with naming(source):
+            return self._movie(self._opened(source), ends)
+
+    def vector(self, movie: Movie, first: int, last: int) -> NDArray[np.float32]:
         """The vector (E,) of the shots ``first`` to ``last`` of a movie as a scene of its own.
 
         Raises:
             FeatureError: shots that are not there.
         """
-        if not 0 <= first <= last < movie.num_shots:
-            raise FeatureError(f"shots: expected from 0 to {movie.num_shots - 1}, got {first} to {last}")
-        touched = movie.rows[(movie.shots[:, 1] >= first) & (movie.shots[:, 0] <= last)]
-        own = (first, last) if np.array_equal(movie.rows, movie.shots) else (touched[0, 0], touched[-1, 1])
-        found: NDArray[np.float32] = scene_vectors(self.engine, movie.features, np.array([own], np.int64))[0]
+        own = np.array([movie.rows_of(first, last)], np.int64)
+        found: NDArray[np.float32] = scene_vectors(self.engine, movie.features, own)[0]
         return found
+
+    def _opened(self, source: Any) -> _OfFeatures | _OfSource:
+        opened = open_source(source)
+        return _OfFeatures(opened) if isinstance(opened, Features) else _OfSource(opened, self._extractors)
+
+    def _movie(self, own: _OfFeatures | _OfSource, ends: NDArray[np.int64]) -> Movie:
+        features = own.features(self.engine, ends)
+        shots = np.stack([np.append(0, ends[:-1] + 1), ends], axis=1)
+        rows = np.repeat(np.arange(len(ends))[:, None], 2, axis=1) if _units(features) else shots
+        if features.num_shots != rows[-1, 1] + 1:
+            raise FeatureError(f"scenes: expected scenes of {features.num_shots} shots, got some of {rows[-1, 1] + 1}")
+        absent = self.engine.absent(features)
+        told = [f"{', '.join(absent)}: not there, read as zeros"] if absent else []
+        return Movie(features, shots, rows, own.times(), (*own.remarks, *told), own.thumbnails)
 
     def _ends(self, own: _OfFeatures | _OfSource, title: str) -> tuple[NDArray[np.int64], str]:
         """Last shot (scenes,) of each scene, and how it was found."""
@@ -179,7 +209,9 @@ class Describer:
         if name not in self._models:
             engine = Engine.from_checkpoint(name, **self._options)
             if engine.config.task != "scene":
-                raise FeatureError(f"scenes: expected a model of scenes, or results, got one of task {engine.config.task}")
+                raise FeatureError(
+                    f"scenes: expected a model of scenes, or results, got one of task {engine.config.task}"
+                )
             self._models[name] = engine
         return self._models[name]
 

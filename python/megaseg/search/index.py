@@ -57,7 +57,9 @@ class Hit:
 class SceneIndex:
     """An open index. Its files are never changed, so that it stays as it was opened; ``current`` follows a writer."""
 
-    def __init__(self, folder: Path, manifest: Manifest, segments: Mapping[str, Segment], state: tuple[int, ...]) -> None:
+    def __init__(
+        self, folder: Path, manifest: Manifest, segments: Mapping[str, Segment], state: tuple[int, ...]
+    ) -> None:
         """Made by ``open``; ``state`` is that of the manifest's file."""
         self.folder, self.manifest, self._segments, self._state = folder, manifest, segments, state
         own: dict[str, list[tuple[int, str]]] = {name: [] for name in segments}
@@ -91,7 +93,9 @@ class SceneIndex:
                 }
             except FileNotFoundError as error:  # of a manifest that a writer has replaced meanwhile
                 if last or state == _state(folder):
-                    raise SearchIndexError(f"{error.filename}: expected a file of the index, got no such file") from error
+                    raise SearchIndexError(
+                        f"{error.filename}: expected a file of the index, got no such file"
+                    ) from error
                 continue
             spans: dict[str, list[tuple[int, int]]] = {name: [] for name in segments}
             for title in manifest.titles.values():
@@ -116,7 +120,9 @@ class SceneIndex:
         """
         if name not in self.manifest.titles:
             some = ", ".join(sorted(self.manifest.titles)[:5]) or "none"
-            raise FeatureError(f"title: expected one of {len(self.manifest.titles)} ({some} ...), got {name!r:.80}")
+            raise FeatureError(
+                f"title: expected one of the {len(self.manifest.titles)} of the index ({some} ...), got {name!r:.80}"
+            )
         return self.manifest.titles[name]
 
     def scenes(self, name: str) -> NDArray[np.int64]:
@@ -175,7 +181,9 @@ class SceneIndex:
         name = self._names[segment][place]
         title = self.manifest.titles[name]
         first, last, start, end = self._segments[segment].scenes[row].tolist()
-        times = (None, None, None) if start == NO_TIME or not title.time_base else (start, end, Fraction(title.time_base))
+        times = (
+            (None, None, None) if start == NO_TIME or not title.time_base else (start, end, Fraction(title.time_base))
+        )
         return Hit(name, row - title.first + 1, first, last, *times, distance, title.source)
 
 

@@ -117,7 +117,9 @@ def read_manifest(folder: Path) -> Manifest:
             raise ValueError("its checksum is another one")
         return _checked(values)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise SearchIndexError(f"{path}: expected the manifest of an index, whole and as it was written: {error}") from error
+        raise SearchIndexError(
+            f"{path}: expected the manifest of an index, whole and as it was written: {error}"
+        ) from error
 
 
 def _checksum(values: Mapping[str, Any]) -> str:

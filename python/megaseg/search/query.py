@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megaseg.errors import FeatureError
-from megaseg.search.describing import Describer, Described
+from megaseg.search.describing import Described, Describer
 from megaseg.search.index import SceneIndex
 from megaseg.search.segment import NO_TIME
 
@@ -121,16 +121,16 @@ def of_title(index: SceneIndex, name: str, part: Part) -> Query:
     return Query(name, mean.astype(np.float32), None, int(rows[0, 0]), int(rows[-1, 1]), seconds, numbers)
 
 
-def of_movie(describer: Describer, name: str, movie: Described, part: Part) -> Query:
+def of_movie(describer: Describer, name: str, described: Described, part: Part) -> Query:
     """A part of a movie that has been read; shots that are no scene are read by the encoder as a scene of their own.
 
     Raises:
         FeatureError: a part that is not there, or times of a movie without them.
     """
-    table = movie.kept().scenes
+    table, movie = described.kept().scenes, described.movie
     ticks, base = movie.times
     scene, (first, last) = _located(part, table, base, ticks)
-    vector = movie.vectors[scene - 1] if scene is not None else describer.vector(movie, first, last)
+    vector = described.vectors[scene - 1] if scene is not None else describer.vector(movie, first, last)
     seconds = None if ticks is None else _span(np.array([0, 0, ticks[first, 0], ticks[last, 1]]), base)
     return Query(name, vector, scene, first, last, seconds)
 

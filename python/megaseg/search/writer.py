@@ -163,7 +163,9 @@ class IndexWriter:
             UnsupportedError: a segment needs a graph, and the extra ``search`` is missing; what was added is there.
         """
         self.commit()
-        for group in rewritten({name: (s.rows, self.manifest.live(name)) for name, s in self.manifest.segments.items()}):
+        for group in rewritten(
+            {name: (s.rows, self.manifest.live(name)) for name, s in self.manifest.segments.items()}
+        ):
             self._rewrite(group)
         large = [n for n, s in self.manifest.segments.items() if s.rows > EXACT and "graph" not in s.files]
         whole, done = sum(self.manifest.segments[name].rows for name in large), 0
@@ -247,7 +249,9 @@ def _manifest(folder: Path, new: Manifest | None) -> Manifest:
                 f"got {new.checkpoint} ({new.encoder[:12]}); another encoder has an index of its own"
             )
         return found
-    others = [path.name for path in folder.iterdir() if path.name != SEGMENTS and not path.name.startswith(f".{MANIFEST}")]
+    others = [
+        path.name for path in folder.iterdir() if path.name != SEGMENTS and not path.name.startswith(f".{MANIFEST}")
+    ]
     if others:
         raise SearchIndexError(f"{folder}: expected a new folder, or an index, got a folder with {sorted(others)[0]}")
     new.write(folder)
