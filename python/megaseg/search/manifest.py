@@ -50,9 +50,9 @@ class SegmentEntry:
 class TitleEntry:
     """A title: its scenes are rows ``first`` to ``first + scenes - 1`` of a segment.
 
-    ``shots`` is its number of shots, ``time_base`` the seconds of a tick of its times ("" where it has none), ``source``
-    the file that it was read from, ``content`` a digest that changes with that file and with how scenes were found, and
-    ``found`` says how: ``labels``, ``results``, or the name of a model.
+    ``shots`` is its number of shots, ``time_base`` the seconds of a tick of its times, "" where it has none. ``source``
+    is the file that it was read from, ``content`` a digest that changes with that file and with how scenes were found,
+    and ``found`` says how: ``labels``, ``results``, or the name of a model.
     """
 
     segment: str

@@ -1,4 +1,4 @@
-"""``IndexWriter``: titles added to an index and removed from it; a process killed at any moment leaves the index before.
+"""``IndexWriter``: adds titles to an index and removes them; a process killed at any moment leaves the index before.
 
 Titles that are added become a segment. A segment is never changed: a title that is removed or replaced is dropped from
 the manifest, and ``settle`` rewrites what has become small or empty.
@@ -203,7 +203,7 @@ class IndexWriter:
             yield vectors[rows], scenes[rows]
 
     def _replace(self, titles: Mapping[str, TitleEntry], written: Mapping[str, SegmentEntry]) -> None:
-        """Replace the manifest, and remove files that it does not name: of segments without titles, and of killed runs."""
+        """Replace the manifest, and remove files that it does not name, such as those of killed runs."""
         used = {title.segment for title in titles.values()}
         segments = {n: s for n, s in {**self.manifest.segments, **written}.items() if n in used}
         self.manifest = dataclasses.replace(self.manifest, segments=segments, titles=titles)
