@@ -1,4 +1,4 @@
-"""``Segmenter``, ``Embedder``, ``SceneEmbedder``: callable classes for Ray Data's ``map_batches``, one engine an actor."""
+"""``Segmenter``, ``Embedder`` and ``SceneEmbedder``, for ``map_batches`` of Ray Data: one engine an actor."""
 
 from __future__ import annotations
 
