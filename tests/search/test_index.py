@@ -103,7 +103,9 @@ def test_settled_segments_are_more_than_twice_as_large_as_all_smaller_ones(tmp_p
         for number in range(5):
             writer.remove(f"film{number}")
         writer.settle()
-        assert_all_found(SceneIndex.open(tmp_path), {n: f for n, f in films.items() if n not in films or int(n[4:]) > 4})
+        assert_all_found(
+            SceneIndex.open(tmp_path), {n: f for n, f in films.items() if n not in films or int(n[4:]) > 4}
+        )
         for number in range(40, 49):
             writer.add(f"film{number}", title(15, number))
             writer.settle()
@@ -125,7 +127,9 @@ def test_what_is_rewritten() -> None:
 def test_an_index_of_another_encoder(tmp_path: Path) -> None:
     write(tmp_path, titles(1))
     other = dataclasses.replace(NEW, encoder="f" * 64, checkpoint="other.safetensors")
-    with pytest.raises(SearchIndexError, match=r"encoder of the index, encoder.safetensors \(eeeeeeeeeeee\), got other"):
+    with pytest.raises(
+        SearchIndexError, match=r"encoder of the index, encoder.safetensors \(eeeeeeeeeeee\), got other"
+    ):
         IndexWriter.opened(tmp_path, other).__enter__()
     with IndexWriter.opened(tmp_path, NEW) as writer, pytest.raises(FeatureError, match="expected 12 numbers a scene"):
         writer.add("a", TitleScenes(np.ones((1, 5), np.float32), title(1, 0).scenes, 3))

@@ -88,7 +88,7 @@ class Manifest:
         """Replace the folder's manifest, whole or not at all."""
         values = {"format": FORMAT, **asdict(self)}
         with atomic_write(folder / MANIFEST) as temporary:
-            temporary.write_text(json.dumps({**values, "sha256": _checksum(values)}) + "\n", encoding="utf-8")
+            temporary.write_text(json.dumps({**values, "sha256": _checksum(values)}), encoding="utf-8")
 
 
 def segment_file(folder: Path, name: str, kind: str) -> Path:
@@ -116,7 +116,7 @@ def read_manifest(folder: Path) -> Manifest:
         if given != _checksum(values):
             raise ValueError("its checksum is another one")
         return _checked(values)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ArithmeticError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise SearchIndexError(
             f"{path}: expected the manifest of an index, whole and as it was written: {error}"
         ) from error
