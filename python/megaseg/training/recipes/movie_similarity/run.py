@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from megaseg.engine.inputs.features import Features
-from megaseg.engine.inputs.files import atomic_write
 from megaseg.engine.model.checkpoint import ENCODER, Checkpoint, save_checkpoint
 from megaseg.models.shot_encoders import saved
-from megaseg.training.loop import Epoch, Loop, Settings, Validation, Work, cosine
+from megaseg.training.logged import LoggedRun
+from megaseg.training.loop import Loop, Settings, Validation, Work, cosine
 from megaseg.training.recipes.movie_similarity.batches import Movies, PairBatch, Reader, batches
 from megaseg.training.recipes.movie_similarity.config import MovieSimilarityConfig
 from megaseg.training.recipes.movie_similarity.figures import Figures, pair_figures
@@ -27,9 +26,8 @@ from megaseg.training.recipes.movie_similarity.models import MovieSimilarity
 from megaseg.training.recipes.movie_similarity.pairs import MoviePairs
 from megaseg.training.recipes.movie_similarity.setup import Prepared, prepare
 from megaseg.training.scaling import unscaled
-from megaseg.training.state import StateFile, content_of
+from megaseg.training.state import content_of
 
-LOG, STATE = "log.jsonl", "state.safetensors"
 Vectors = dict[str, NDArray[np.float32]]
 
 
@@ -65,19 +63,19 @@ def train_movie_similarity(
     """
     folder.mkdir(parents=True, exist_ok=True)
     run = _Run(prepare(movies, pairs, config), config, folder)
-    model = run.train(report, advance)
+    model = run.logged.train(report, advance)
     encoder = unscaled(dataclasses.replace(saved(model.encoder, None), config=model.config()), run.own.scalings)
-    best = run.best()
+    best = run.logged.best()
     training = {
         **(notes or {}),
         "config": dataclasses.asdict(config),
         "data": {"recipe": encoder.config.recipe, **run.own.parts, "remarks": list(pairs.remarks)},
-        "epochs": 0 if best is None else best + 1,
+        "epochs": 0 if best is None else best["epoch"] + 1,
         **run.figures(model),
     }
     checkpoint = Checkpoint(encoder.config, encoder.tensors, {"training": json.dumps(training)})
     save_checkpoint(folder / ENCODER, checkpoint)
-    run.state.remove()
+    run.logged.finish()
     return checkpoint
 
 
@@ -85,16 +83,13 @@ class _Run:
     """One run: its movies, its model and its loop."""
 
     def __init__(self, own: Prepared, config: MovieSimilarityConfig, folder: Path) -> None:
-        self.own, self._config, self._folder = own, config, folder
-        identity = [*own.parts.values(), [own.content, content_of([own.pairs.pairs, own.pairs.similar])]]
-        self.state = StateFile(folder / STATE, config, identity)
+        self.own, self._config = own, config
         self._reader = Reader(own.films, config.max_length)
         self._settings = Settings(
             config.epochs, config.learning_rate, cosine(config.warmup), config.weight_decay, config.seed,
             gradient_clip=config.gradient_clip, ema_decay=config.ema_decay, reseed=True,
             optimizer=config.optimizer, momentum=config.momentum,
         )  # fmt: skip
-        self._lines: list[dict[str, Any]] = []
         self._train = own.between("train", "train")
         self._held = own.between("validation", "validation")
         steps = max(1, math.ceil(int(self._train.similar.sum()) / (config.batch_size // 2)))
@@ -103,37 +98,11 @@ class _Run:
         torch.manual_seed(config.seed)
         model = MovieSimilarity(own.model)
         model.centre(map(self._whole, own.parts["train"]))
-        self._loop: Loop[MovieSimilarity, PairBatch, Figures] = Loop(
+        loop: Loop[MovieSimilarity, PairBatch, Figures] = Loop(
             model, Work(self._batches, steps, self._loss), self._settings, validation
         )
-
-    def train(self, report: Callable[[dict[str, Any]], None], advance: Callable[[int], None]) -> MovieSimilarity:
-        """Train, or go on, and return the model of the best epoch."""
-        found = self.state.load()
-        if found is not None:
-            groups, progress = found
-            self._lines = progress["lines"]
-            lines = self._lines
-            self._loop.restore(groups, [Epoch(n, x["train"]["loss"], x.get("validation")) for n, x in enumerate(lines)])
-        begun = time.perf_counter()
-
-        def keep(epoch: Epoch[Figures]) -> None:
-            nonlocal begun
-            line = {"epoch": epoch.number, "train": {"loss": epoch.loss}, "seconds": time.perf_counter() - begun}
-            self._lines.append(line | ({} if epoch.validation is None else {"validation": epoch.validation}))
-            self.state.save(self._loop.state(), {"lines": self._lines})
-            self._write_log()
-            report(self._lines[-1])
-            begun = time.perf_counter()
-
-        model = self._loop.run(keep, lambda batch: advance(len(batch[0])))
-        self._write_log()
-        return model
-
-    def best(self) -> int | None:
-        """The epoch whose weights are kept; None without any."""
-        number = self._loop.best_epoch()
-        return number if number is not None or not self._lines else len(self._lines) - 1
+        data = [*own.parts.values(), [own.content, content_of([own.pairs.pairs, own.pairs.similar])]]
+        self.logged = LoggedRun(loop, folder, config, data)
 
     @torch.inference_mode()
     def figures(self, model: MovieSimilarity) -> dict[str, Any]:
@@ -171,10 +140,6 @@ class _Run:
 
     def _whole(self, name: str) -> Movies:
         return self._reader.whole(self.own.films.names.index(name))
-
-    def _write_log(self) -> None:
-        with atomic_write(self._folder / LOG) as temporary:
-            temporary.write_text("".join(json.dumps(line) + "\n" for line in self._lines))
 
 
 def _worth(figures: Figures) -> float:

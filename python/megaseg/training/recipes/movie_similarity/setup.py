@@ -18,9 +18,9 @@ from megaseg.training.recipes.movie_similarity.memory import check_memory
 from megaseg.training.recipes.movie_similarity.models import MovieSimilarity
 from megaseg.training.recipes.movie_similarity.pairs import MoviePairs
 from megaseg.training.recipes.pretrain.checks import check_films
-from megaseg.training.recipes.pretrain.films import Films, fitted
+from megaseg.training.recipes.pretrain.films import Films, fitted, shot_modalities
 from megaseg.training.scaling import Scaling
-from megaseg.training.state import content_of
+from megaseg.training.state import content_of_movies
 
 _SHOWN = 3
 
@@ -55,7 +55,7 @@ def prepare(movies: Mapping[str, Features], pairs: MoviePairs, config: MovieSimi
         CheckpointError: components that do not fit. ResourceLimitError: a batch that does not fit the memory.
     """
     own = _of_pairs(movies, pairs)
-    names = _modalities(own, config)
+    names = shot_modalities(own, config.modalities)
     check_films(own, names, None)
     parts = split(list(own), config)
     training = pairs.between(parts["train"], parts["train"])
@@ -80,7 +80,7 @@ def prepare(movies: Mapping[str, Features], pairs: MoviePairs, config: MovieSimi
     check_memory(config, widths, parameters, count, min(config.max_length, longest))
     known = {name: number for number, name in enumerate(own)}
     numbers = torch.tensor([known.get(name, -1) for name in pairs.names])
-    return Prepared(films, scalings, pairs, numbers, parts, model, _content(own))
+    return Prepared(films, scalings, pairs, numbers, parts, model, content_of_movies(own))
 
 
 def split(names: list[str], config: MovieSimilarityConfig) -> dict[str, list[str]]:
@@ -100,15 +100,3 @@ def _of_pairs(movies: Mapping[str, Features], pairs: MoviePairs) -> dict[str, Fe
         shown = ", ".join(missing[:_SHOWN]) + (", ..." if len(missing) > _SHOWN else "")
         raise FeatureError(f"pairs: expected movies that are there, got {len(missing)} that are not: {shown}")
     return {name: movie for name, movie in movies.items() if name in used}
-
-
-def _modalities(movies: Mapping[str, Features], config: MovieSimilarityConfig) -> list[str]:
-    """The modalities that are read: those named, or all that have a row a shot."""
-    tokens = {name for movie in movies.values() for name in movie.token_shots}
-    known = dict.fromkeys(name for movie in movies.values() for name in movie.modalities if name not in tokens)
-    return list(config.modalities or known)
-
-
-def _content(movies: Mapping[str, Features]) -> str:
-    arrays = (movie.modalities[name] for movie in movies.values() for name in sorted(movie.modalities))
-    return content_of(arrays, repr([sorted(movie.modalities) for movie in movies.values()]))
