@@ -10,9 +10,11 @@ from megaseg.kernels.embed import embed
 from megaseg.kernels.layer_norm import layer_norm
 from megaseg.kernels.linear import linear
 from megaseg.kernels.query_attention import query_attention
+from megaseg.kernels.scene_pairs import ScenePairs, scene_pairs
 from megaseg.kernels.window_attention import window_attention
 
 __all__ = [
+    "ScenePairs",
     "banded_estep",
     "bottleneck_attention",
     "cast",
@@ -20,5 +22,6 @@ __all__ = [
     "layer_norm",
     "linear",
     "query_attention",
+    "scene_pairs",
     "window_attention",
 ]

@@ -28,6 +28,7 @@ _TYPES = {
     "window_attention": ("float32",),
     "query_attention": _ALL,
     "banded_estep": _ALL,
+    "scene_pairs": _ALL,
 }
 OPS = tuple(_TYPES)
 # Implementations are named, not imported: a backend's libraries load when its first op runs. Which of the types a CPU

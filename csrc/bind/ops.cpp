@@ -16,6 +16,7 @@
 #include "core/memory/buffer.h"
 #include "core/platform/target.h"
 #include "core/run/parallel.h"
+#include "core/run/scene_pairs.h"
 
 namespace py = pybind11;
 
@@ -338,6 +339,17 @@ py::array query_attention(const Floats& query, const py::array& bottleneck_rows,
   return out.array;
 }
 
+// Threads that stay: to start them would take as long as a movie. By process, since a fork leaves them behind.
+template <typename F>
+auto with_session(const std::string& target, int num_threads, const F& f) {
+  static std::mutex mutex;
+  static std::map<std::tuple<std::string, int, pid_t>, std::unique_ptr<Session>> sessions;
+  const std::lock_guard lock(mutex);
+  std::unique_ptr<Session>& session = sessions[{target, num_threads, getpid()}];
+  if (!session) session = std::make_unique<Session>(target, num_threads, std::initializer_list<Type>{});
+  return f(*session);
+}
+
 // Writes out[m]; returns the movies with a similarity that is not finite.
 std::vector<int> banded_estep(const std::vector<py::array>& shots, const std::vector<py::array>& sentences,
                               std::vector<py::array> out, const std::vector<std::int64_t>& reach, float threshold,
@@ -360,15 +372,44 @@ std::vector<int> banded_estep(const std::vector<py::array>& shots, const std::ve
     movies.push_back({u, v, static_cast<std::uint8_t*>(out[m].mutable_data()), bytes, static_cast<int>(rows),
                       static_cast<int>(columns), size_of(shots[m], 1), reach[m], threshold, as_bits});
   }
-  // Threads that stay: to start them would take as long as a movie. By process, since a fork leaves them behind.
-  static std::mutex mutex;
-  static std::map<std::tuple<std::string, int, pid_t>, std::unique_ptr<Session>> sessions;
   const py::gil_scoped_release release;
-  const std::lock_guard lock(mutex);
-  std::unique_ptr<Session>& session = sessions[{target, num_threads, getpid()}];
-  if (!session) session = std::make_unique<Session>(target, num_threads, std::initializer_list<Type>{});
-  for (const auto& movie : movies) session->require({movie.shots.type});
-  return session->ops.banded_estep(movies);
+  return with_session(target, num_threads, [&](Session& session) {
+    for (const auto& movie : movies) session.require({movie.shots.type});
+    return session.ops.banded_estep(movies);
+  });
+}
+
+// A tuple a pair of movies: first (pairs, 2), scores (pairs), and what is not finite or nothing.
+std::vector<std::tuple<Ints, Floats, std::string>> scene_pairs(const std::vector<py::array>& us,
+                                                               const std::vector<py::array>& vs,
+                                                               const std::vector<std::int64_t>& candidates, int window,
+                                                               const std::string& target, int num_threads) {
+  check(us.size() == vs.size() && us.size() == candidates.size() && window > 0, "scene_pairs: lists of one length");
+  std::vector<megaseg::ScenePairsArgs> movies;
+  for (std::size_t m = 0; m < us.size(); ++m) {
+    const ConstRows u = rows_of(us[m], "scene_pairs: us (rows, size) with contiguous rows");
+    const ConstRows v = rows_of(vs[m], "scene_pairs: vs (rows, size) with contiguous rows");
+    check(us[m].ndim() == 2 && vs[m].ndim() == 2 && us[m].shape(1) == vs[m].shape(1) && us[m].shape(1) > 0 &&
+              u.type == v.type && us[m].shape(0) >= window && vs[m].shape(0) >= window,
+          "scene_pairs: one width and type, at least `window` rows");
+    const std::int64_t scores = (us[m].shape(0) - window + 1) * (vs[m].shape(0) - window + 1);
+    check(candidates[m] > 0 && candidates[m] <= scores, "scene_pairs: candidates in [1, scores]");
+    movies.push_back({u, v, size_of(us[m], 0), size_of(vs[m], 0), size_of(us[m], 1), window, candidates[m]});
+  }
+  const auto run = [&] {
+    const py::gil_scoped_release release;
+    return with_session(target, num_threads, [&](Session& session) {
+      for (const auto& movie : movies) session.require({movie.u.type});
+      return megaseg::scene_pairs(session.ops.kernels(), session.ops.thread_pool(), movies);
+    });
+  };
+  std::vector<std::tuple<Ints, Floats, std::string>> results;
+  for (const megaseg::ScenePairs& pairs : run()) {
+    const auto count = static_cast<py::ssize_t>(pairs.scores.size());
+    results.emplace_back(Ints({count, py::ssize_t{2}}, pairs.first.data()), Floats(count, pairs.scores.data()),
+                         pairs.not_finite);
+  }
+  return results;
 }
 
 }  // namespace
@@ -397,4 +438,6 @@ void bind_ops(py::module_& m) {
         "out"_a = none, "target"_a = "");
   m.def("banded_estep", banded_estep, "shots"_a, "sentences"_a, "out"_a, py::kw_only(), "reach"_a, "threshold"_a,
         "as_bits"_a = false, "target"_a = "", "num_threads"_a = 1);
+  m.def("scene_pairs", scene_pairs, "us"_a, "vs"_a, py::kw_only(), "candidates"_a, "window"_a, "target"_a = "",
+        "num_threads"_a = 1);
 }

@@ -105,20 +105,6 @@ MEGASEG_INLINE void tile(int sentences, Operand<typename Product::Element> u, Op
   }
 }
 
-// Bit i: a[i] >= b[i]; NaN is not.
-MEGASEG_INLINE std::uint64_t at_least(Vec a, Vec b) {
-#if defined(MEGASEG_AVX512)
-  return _mm512_cmp_ps_mask(a, b, _CMP_GE_OQ);
-#elif defined(MEGASEG_AVX2)
-  return static_cast<std::uint64_t>(_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_GE_OQ)));
-#else
-  const IntVec mask = a >= b;
-  std::uint64_t bits = 0;
-  for (int i = 0; i < kLanes; ++i) bits |= static_cast<std::uint64_t>(mask[i] & 1) << i;
-  return bits;
-#endif
-}
-
 MEGASEG_INLINE void store_booleans(std::uint8_t* to, std::uint64_t bits, int count) {
 #if defined(MEGASEG_AVX512)
   const __mmask64 mask = ~std::uint64_t{0} >> (kColumns - count);

@@ -207,6 +207,49 @@ struct BandedEstepArgs {
   bool as_bits;
 };
 
+// out[r, :] = in[r, :] + in[r + 1, :] + ... + in[r + window - 1, :], added in this order.
+struct WindowSumsArgs {
+  ConstRows in;  // float32 or bfloat16
+  Rows out;      // [rows, size] float32 or bfloat16
+  int window;
+  int size;
+};
+
+// Columns of a matrix of scores that are read together: bits of a word.
+inline constexpr int kScoreBlock = 64;
+
+// The highest score of a row within a block of columns, and the first column that has it.
+struct BestColumn {
+  float score;
+  std::int32_t column;
+};
+
+// How many scores lie where: above `high`, and from `low` to `high` in bins of 2^shift neighbouring floats.
+struct ScoreCounts {
+  float low;
+  float high;
+  int shift;
+  std::int64_t above;
+  std::uint32_t* bins;
+};
+
+// Whole numbers in the order of the floats; 0 and -0 are one. (Inlined everywhere: targets share no function.)
+[[gnu::always_inline]] inline std::int32_t order_of(float x) {
+  std::int32_t bits;
+  __builtin_memcpy(&bits, &x, sizeof bits);
+  return bits < 0 ? -(bits & INT32_MAX) : bits;
+}
+
+// Scores of rows and one block of columns, as they come from linear; -0 is read as 0.
+struct ScoreBlockArgs {
+  const float* scores;   // [rows, kScoreBlock]; whole rows are read, also columns that are not free
+  std::uint64_t free;    // bit j: column j counts
+  int first;             // the number of column 0
+  BestColumn* best;      // of every row, or null; a score of -infinity where no column is free
+  ptrdiff_t best_stride;
+  ScoreCounts* counts;  // or null
+};
+
 struct KernelTable {
   const char* name;
   bool types[kTypes];  // compute types that the target has products for; float32 is always there
@@ -240,6 +283,8 @@ struct KernelTable {
   std::size_t (*query_attention_scratch_size)(int heads, int keys);
   void (*query_attention)(const QueryAttentionArgs&, int window, void* scratch);
   bool (*banded_estep)(const BandedEstepArgs&, int begin, int end);  // false: a similarity in the band is not finite
+  bool (*window_sums)(const WindowSumsArgs&, int begin, int end);    // false: an element or a sum is not finite
+  bool (*score_block)(const ScoreBlockArgs&, int rows);              // false: a score is not finite
 };
 
 // Keys that a task lays out are a multiple of this on every target.

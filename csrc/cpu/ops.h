@@ -51,5 +51,7 @@ void window_attention(const WindowAttentionArgs& args, int window, int head, voi
 std::size_t query_attention_scratch_size(int heads, int keys);
 void query_attention(const QueryAttentionArgs& args, int window, void* scratch);
 bool banded_estep(const BandedEstepArgs& args, int begin, int end);
+bool window_sums(const WindowSumsArgs& args, int begin, int end);
+bool score_block(const ScoreBlockArgs& args, int rows);
 
 }  // namespace megaseg::cpu::MEGASEG_TARGET

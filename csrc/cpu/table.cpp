@@ -45,6 +45,8 @@ const KernelTable table{
     .query_attention_scratch_size = query_attention_scratch_size,
     .query_attention = query_attention,
     .banded_estep = banded_estep,
+    .window_sums = window_sums,
+    .score_block = score_block,
 };
 
 }  // namespace megaseg::cpu::MEGASEG_TARGET

@@ -107,6 +107,20 @@ MEGASEG_INLINE Vec max(Vec a, Vec b) { return a > b ? a : b; }
 MEGASEG_INLINE Vec min(Vec a, Vec b) { return a < b ? a : b; }
 #endif
 
+// Bit i: a[i] >= b[i]; NaN is not.
+MEGASEG_INLINE std::uint64_t at_least(Vec a, Vec b) {
+#if defined(MEGASEG_AVX512)
+  return _mm512_cmp_ps_mask(a, b, _CMP_GE_OQ);
+#elif defined(MEGASEG_AVX2)
+  return static_cast<std::uint64_t>(_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_GE_OQ)));
+#else
+  const IntVec mask = a >= b;
+  std::uint64_t bits = 0;
+  for (int i = 0; i < kLanes; ++i) bits |= static_cast<std::uint64_t>(mask[i] & 1) << i;
+  return bits;
+#endif
+}
+
 // Lane i of the result is lane i ^ kDistance.
 template <int kDistance, int... kIndex>
 MEGASEG_INLINE Vec swap_lanes(Vec v, std::integer_sequence<int, kIndex...>) {

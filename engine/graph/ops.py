@@ -121,7 +121,7 @@ def select(x: Node, space: str) -> Node:
     """
     if x.space == space:
         return x
-    if x.op == "select" and x.space != "prefix":
+    if x.op == "select" and x.space == "latents" and space == "sequences":
         return select(x.inputs[0], space)
     if x.op == "join":
         part = x.inputs[0] if space == "prefix" else x.inputs[1]

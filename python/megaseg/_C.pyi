@@ -133,6 +133,15 @@ def banded_estep(
     target: str = "",
     num_threads: int = 1,
 ) -> list[int]: ...
+def scene_pairs(
+    us: list[_Matrix],
+    vs: list[_Matrix],
+    *,
+    candidates: list[int],
+    window: int,
+    target: str = "",
+    num_threads: int = 1,
+) -> list[tuple[NDArray[np.int32], NDArray[np.float32], str]]: ...
 
 # The kernels of a GPU, on addresses of its memory: rows are the address of the first, at a multiple of 16 bytes, and
 # the elements from one to the next, a multiple of 8. They are there when cuda_architectures() is not empty.
