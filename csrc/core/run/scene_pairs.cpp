@@ -17,8 +17,9 @@ using cpu::BestColumn;
 using cpu::kScoreBlock;
 
 constexpr float kNone = -std::numeric_limits<float>::infinity();
-constexpr int kTogether = 48;      // rows, or more, whose bests are brought up to date at a time
-constexpr int kPiece = 24;         // of them in a task
+constexpr int kFewestRows = 32;  // whose bests are brought up to date at a time, and at most
+constexpr int kMostRows = 96;
+constexpr int kPiece = 24;          // of them in a task
 constexpr int kTasksPerThread = 4;  // enough to even out their lengths
 
 int ceil_div(int a, int b) { return (a + b - 1) / b; }
@@ -109,12 +110,9 @@ void Greedy::pass(bool keep_best) {
     const int part = task % parts;
     for (int block = scores_.blocks() * part / parts; block < scores_.blocks() * (part + 1) / parts; ++block) {
       const float* const scores = scores_.block(block, begin, count, thread);
-      const cpu::ScoreBlockArgs args{scores,
-                                     scores_.all_of(block),
-                                     block * kScoreBlock,
-                                     keep_best ? best(begin, block) : nullptr,
-                                     scores_.blocks(),
-                                     candidates_.counts(thread)};
+      const cpu::ScoreBlockArgs args{
+          scores,           scores_.all_of(block),     block * kScoreBlock, keep_best ? best(begin, block) : nullptr,
+          scores_.blocks(), candidates_.counts(thread)};
       if (!scores_.kernels().score_block(args, count)) finite_ = false;
     }
   });
@@ -154,11 +152,11 @@ void Greedy::take(int row, const BestColumn& column) {
          [this](int c) { free_[count_of(c / kScoreBlock)] &= ~(std::uint64_t{1} << c % kScoreBlock); });
 }
 
-// Brings the rows up to date that come first, all bounds of theirs that reach the last of these rows: at least until
-// one of them has a free column, and enough rows for a product.
+// Brings the rows up to date that come first, all bounds of theirs that reach the last of these rows: until one of them
+// has a free column, and enough rows for a product.
 void Greedy::update() {
   std::vector<Row> first;
-  for (bool found = false; !rows_.empty() && (!found || first.size() < kTogether); rows_.pop()) {
+  for (bool found = false; !rows_.empty() && first.size() < count_of(found ? kFewestRows : kMostRows); rows_.pop()) {
     const Row top = rows_.top();
     if (!row_free_[count_of(top.row)]) continue;
     if (top.score == kNone) break;

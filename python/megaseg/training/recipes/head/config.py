@@ -8,15 +8,18 @@ from pathlib import Path
 
 from megaseg.errors import CheckpointError
 from megaseg.training.config import range_problems, read_config
+from megaseg.training.loop import OPTIMIZERS
 
 _WIDEST = 65_536  # of a hidden layer
+_DEEPEST = 64  # hidden layers
 
 
 @dataclass(frozen=True, slots=True)
 class HeadConfig:
     """Head sizes, optimisation and examples.
 
-    ``head_size`` is the width of a hidden layer (0: one linear layer) and ``head_dropout`` that of what the head reads.
+    ``head_size`` is the width of each of ``num_hidden`` hidden layers (0: one linear layer) and ``head_dropout`` that
+    of what the head reads. ``optimizer`` is adamw or sgd, the latter with ``momentum``.
     ``batch_size`` counts examples of a trained encoder, ``frozen_batch_size`` what the head reads of a frozen one (rows
     or examples, by the head), which is embedded once: ``draws`` times where examples are drawn at random.
     ``encoder_share`` is the encoder's learning rate as a share of the head's; the projections of raw features stay as
@@ -31,7 +34,10 @@ class HeadConfig:
     """
 
     head_size: int = 0
+    num_hidden: int = 1
     head_dropout: float = 0.1
+    optimizer: str = "adamw"
+    momentum: float = 0.9
     epochs: int = 20
     patience: int = 5
     batch_size: int = 32
@@ -70,9 +76,13 @@ class HeadConfig:
         yield from range_problems(
             self,
             dict.fromkeys(("head_size", "length", "examples", "likeness", "seed"), 0),
-            ("head_dropout", "warmup", "ema_decay", "validation_share"),
+            ("head_dropout", "momentum", "warmup", "ema_decay", "validation_share"),
             ("learning_rate", "gradient_clip", "positive_weight"),
         )
+        if self.optimizer not in OPTIMIZERS:
+            yield f"optimizer must be one of {', '.join(OPTIMIZERS)}, got {self.optimizer!r:.40}"
+        if self.num_hidden > _DEEPEST:
+            yield f"num_hidden must be at most {_DEEPEST}, got {self.num_hidden}"
         if self.head_size > _WIDEST:
             yield f"head_size must be at most {_WIDEST}, got {self.head_size}"
         for name in ("weight_decay", "encoder_share", "position_std"):
