@@ -14,6 +14,7 @@ from megaseg.engine.model.scene_encoder import SceneEncoderConfig
 from megaseg.models.scene_encoder import SceneEncoder
 from megaseg.training.dropout import use_byte_dropout
 from megaseg.training.objectives.momentum_contrast import follow
+from megaseg.training.recipes.scene_contrast.start import begin_as_mean
 from megaseg.training.state import Groups
 
 
@@ -32,13 +33,22 @@ class Related:
 
 
 class SceneProjection(nn.Module):
-    """A scene encoder and two layers [chosen] to ``projection_size`` columns of unit length."""
+    """A scene encoder and one or two layers [chosen] to ``projection_size`` columns of unit length."""
 
-    def __init__(self, config: SceneEncoderConfig, projection_size: int) -> None:
+    def __init__(
+        self, config: SceneEncoderConfig, projection_size: int, projection_layers: int = 2, start: str = "random"
+    ) -> None:
         super().__init__()
         self.encoder = SceneEncoder(config)
+        if start == "mean":
+            begin_as_mean(self.encoder)
         size = config.embedding_size
-        self.projection = nn.Sequential(nn.Linear(size, size), nn.GELU(), nn.Linear(size, projection_size))
+        last = nn.Linear(size, projection_size)
+        if projection_layers == 1:
+            nn.init.orthogonal_(last.weight)  # distances are kept
+            self.projection = nn.Sequential(last)
+        else:
+            self.projection = nn.Sequential(nn.Linear(size, size), nn.GELU(), last)
         use_byte_dropout(self.encoder)
 
     def forward(self, features: Mapping[str, Tensor]) -> Tensor:
