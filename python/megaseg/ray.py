@@ -1,4 +1,4 @@
-"""Callable classes for Ray Data's ``map_batches``, one engine an actor: ``Segmenter``, ``Embedder``, ``SceneEmbedder``."""
+"""``Segmenter``, ``Embedder`` and ``SceneEmbedder``, for ``map_batches`` of Ray Data: one engine an actor."""
 
 from __future__ import annotations
 

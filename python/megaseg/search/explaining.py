@@ -65,7 +65,7 @@ class Explainer:
     def found(
         self, query: Query, movie: Movie | None, hits: Sequence[Hit], advance: Callable[[], object] = lambda: None
     ) -> list[Found]:
-        """Results with all that can be shown of them; ``movie`` is that of the query. ``advance`` is called after each."""
+        """Results with all that can be shown of them; ``movie`` is the query's. ``advance`` is called after each."""
         found = []
         for hit in hits:
             found.append(self._explained(query, movie, hit))

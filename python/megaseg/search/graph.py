@@ -39,7 +39,7 @@ def _new(width: int) -> Any:
 def build(
     vectors: NDArray[np.float32], path: Path, *, threads: int = 0, advance: Callable[[int], object] = lambda count: None
 ) -> None:
-    """Write the graph of unit vectors (n, width), whose keys are their rows; ``advance`` is told rows as they are added.
+    """Write the graph of unit vectors (n, width), whose keys are their rows; ``advance`` is told rows as they come.
 
     Vectors are float16 in the graph: it finds candidates, which are compared as they are.
 

@@ -16,6 +16,7 @@ from megaseg.errors import FeatureError, SearchIndexError
 from megaseg.search.manifest import MANIFEST, Manifest, TitleEntry, read_manifest
 from megaseg.search.segment import NO_TIME, Segment, open_segment
 
+State = tuple[int, ...]  # of the manifest's file
 _TRIES = 20  # manifests that may be replaced while their files are opened
 
 
@@ -57,9 +58,7 @@ class Hit:
 class SceneIndex:
     """An open index. Its files are never changed, so that it stays as it was opened; ``current`` follows a writer."""
 
-    def __init__(
-        self, folder: Path, manifest: Manifest, segments: Mapping[str, Segment], state: tuple[int, ...]
-    ) -> None:
+    def __init__(self, folder: Path, manifest: Manifest, segments: Mapping[str, Segment], state: State) -> None:
         """Made by ``open``; ``state`` is that of the manifest's file."""
         self.folder, self.manifest, self._segments, self._state = folder, manifest, segments, state
         own: dict[str, list[tuple[int, str]]] = {name: [] for name in segments}
@@ -181,13 +180,21 @@ class SceneIndex:
         name = self._names[segment][place]
         title = self.manifest.titles[name]
         first, last, start, end = self._segments[segment].scenes[row].tolist()
-        times = (
-            (None, None, None) if start == NO_TIME or not title.time_base else (start, end, Fraction(title.time_base))
+        timed = start != NO_TIME and title.time_base != ""
+        return Hit(
+            title=name,
+            scene=row - title.first + 1,
+            first_shot=first,
+            last_shot=last,
+            start_ticks=start if timed else None,
+            end_ticks=end if timed else None,
+            time_base=Fraction(title.time_base) if timed else None,
+            distance=distance,
+            source=title.source,
         )
-        return Hit(name, row - title.first + 1, first, last, *times, distance, title.source)
 
 
-def _state(folder: Path) -> tuple[int, ...]:
+def _state(folder: Path) -> State:
     """What changes whenever a manifest is replaced."""
     try:
         state = os.stat(folder / MANIFEST)

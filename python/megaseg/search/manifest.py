@@ -50,9 +50,9 @@ class SegmentEntry:
 class TitleEntry:
     """A title: its scenes are rows ``first`` to ``first + scenes - 1`` of a segment.
 
-    ``shots`` is its number of shots, ``time_base`` the seconds of a tick of its times ("" where it has none), ``source``
-    the file that it was read from, ``content`` a digest that changes with that file and with how scenes were found, and
-    ``found`` says how: ``labels``, ``results``, or the name of a model.
+    ``shots`` is its number of shots, ``time_base`` the seconds of a tick of its times, "" where it has none. ``source``
+    is the file that it was read from, ``content`` a digest that changes with that file and with how scenes were found,
+    and ``found`` says how: ``labels``, ``results``, or the name of a model.
     """
 
     segment: str
@@ -88,7 +88,7 @@ class Manifest:
         """Replace the folder's manifest, whole or not at all."""
         values = {"format": FORMAT, **asdict(self)}
         with atomic_write(folder / MANIFEST) as temporary:
-            temporary.write_text(json.dumps({**values, "sha256": _checksum(values)}) + "\n", encoding="utf-8")
+            temporary.write_text(json.dumps({**values, "sha256": _checksum(values)}), encoding="utf-8")
 
 
 def segment_file(folder: Path, name: str, kind: str) -> Path:
@@ -116,7 +116,7 @@ def read_manifest(folder: Path) -> Manifest:
         if given != _checksum(values):
             raise ValueError("its checksum is another one")
         return _checked(values)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ArithmeticError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise SearchIndexError(
             f"{path}: expected the manifest of an index, whole and as it was written: {error}"
         ) from error

@@ -80,8 +80,13 @@ def similarities(
         )
     parts = [(_rows(query, name, query_shots), _rows(result, name, result_shots)) for name in names]
     total = sum((a @ b.T for a, b in parts), start=np.zeros((len(parts[0][0]), len(parts[0][1]))))
-    there = sum((a.any(axis=1)[:, None] & b.any(axis=1)).astype(np.int64) for a, b in parts)
+    there = sum((np.outer(_there(a), _there(b)) for a, b in parts), start=np.zeros(total.shape))
     return names, (total / np.maximum(there, 1)).astype(np.float32)
+
+
+def _there(rows: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which rows are not all zero."""
+    return np.asarray(rows.any(axis=1), np.bool_)
 
 
 def _comparable(query: Features, result: Features, name: str) -> bool:
@@ -94,7 +99,7 @@ def _comparable(query: Features, result: Features, name: str) -> bool:
 def _rows(movie: Features, name: str, shots: Range) -> NDArray[np.float64]:
     """Rows of unit length of a scene's shots, less the film's mean; zero where a shot has none."""
     whole = movie.modalities[name]
-    there = whole.any(axis=1)
+    there = _there(whole)
     mean = whole[there].mean(axis=0, dtype=np.float64) if there.any() else 0.0
     own = slice(shots[0], shots[1] + 1)
     rows = (whole[own] - mean) * there[own, None]

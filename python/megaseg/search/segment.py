@@ -142,7 +142,7 @@ def write_segment(folder: Path, name: str, parts: Iterable[Part], rows: int, wid
             vectors[begin : begin + len(own)], scenes[begin : begin + len(own)] = own, table
             begin += len(own)
         for array in (vectors, scenes):
-            array.flush()  # type: ignore[no-untyped-call]
+            array.flush()
     return SegmentEntry(rows, {kind: FileEntry.of(path) for kind, path in paths.items()})
 
 

@@ -1,4 +1,4 @@
-"""``IndexWriter``: titles added to an index and removed from it; a process killed at any moment leaves the index before.
+"""``IndexWriter``: adds titles to an index and removes them; a process killed at any moment leaves the index before.
 
 Titles that are added become a segment. A segment is never changed: a title that is removed or replaced is dropped from
 the manifest, and ``settle`` rewrites what has become small or empty.
@@ -90,6 +90,7 @@ class IndexWriter:
         try:
             with locked(path, wait=0):
                 writer = cls(path, _manifest(path, new))
+                writer._clean()
                 yield writer
                 writer.commit()
         except BlockingIOError as error:
@@ -203,16 +204,19 @@ class IndexWriter:
             yield vectors[rows], scenes[rows]
 
     def _replace(self, titles: Mapping[str, TitleEntry], written: Mapping[str, SegmentEntry]) -> None:
-        """Replace the manifest, and remove files that it does not name: of segments without titles, and of killed runs."""
+        """Replace the manifest, and remove the files of segments that it does not name."""
         used = {title.segment for title in titles.values()}
         segments = {n: s for n, s in {**self.manifest.segments, **written}.items() if n in used}
         self.manifest = dataclasses.replace(self.manifest, segments=segments, titles=titles)
         self.manifest.write(self.folder)
-        named = {segment_file(self.folder, n, kind) for n, s in segments.items() for kind in s.files}
-        for path in (self.folder / SEGMENTS).glob("*") if (self.folder / SEGMENTS).is_dir() else ():
-            if path not in named:
-                path.unlink(missing_ok=True)
-        for path in self.folder.glob(f".{MANIFEST}.*"):
+        self._clean()
+
+    def _clean(self) -> None:
+        """Remove files that the manifest does not name, such as those of a killed run."""
+        own = self.manifest.segments.items()
+        named = {segment_file(self.folder, name, kind) for name, entry in own for kind in entry.files}
+        left = [path for path in self.folder.glob(f"{SEGMENTS}/*") if path not in named]
+        for path in (*left, *self.folder.glob(f".{MANIFEST}.*")):
             path.unlink(missing_ok=True)
 
 
