@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from megaseg.errors import SearchIndexError, UnsupportedError
 
 LINKS = 16  # of a vector to neighbours, twice as many at the bottom
-BUILD_WIDTH = 128  # candidates looked at for each new vector
-SEARCH_WIDTH = 96  # candidates looked at in a search, or more where more are asked for
+BUILD_WIDTH = 64  # candidates looked at for each new vector
+SEARCH_WIDTH = 192  # candidates looked at in a search, or more where more are asked for
 _BLOCK = 1 << 15  # vectors added between two calls of ``advance``
 
 
