@@ -242,10 +242,10 @@ struct ScoreCounts {
 
 // Scores of rows and one block of columns, as they come from linear; -0 is read as 0.
 struct ScoreBlockArgs {
-  const float* scores;   // [rows, kScoreBlock]; whole rows are read, also columns that are not free
-  std::uint64_t free;    // bit j: column j counts
-  int first;             // the number of column 0
-  BestColumn* best;      // of every row, or null; a score of -infinity where no column is free
+  const float* scores;  // [rows, kScoreBlock]; whole rows are read, also columns that are not free
+  std::uint64_t free;   // bit j: column j counts
+  int first;            // the number of column 0
+  BestColumn* best;     // of every row, or null; a score of -infinity where no column is free
   ptrdiff_t best_stride;
   ScoreCounts* counts;  // or null
 };

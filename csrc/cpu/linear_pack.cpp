@@ -23,6 +23,18 @@ void pack_row(const Packed<Float32>& packed, const float* weight, int row, int k
   pack_row(packed, weight, row, k, [](Vec x, float* to) { store(to, x); });
 }
 
+// Rows [row, row + kLanes), whole vectors of k at a time: a column's lines are written whole.
+void pack_rows(const Packed<Float32>& packed, const float* weight, int row, int k) {
+  float* to = packed.panel(row / kPanel * kPanel) + row % kPanel;
+  for (int i = 0; i < k; i += kLanes) {
+    const int count = k - i < kLanes ? k - i : kLanes;
+    Vec m[kLanes];
+    for (int r = 0; r < kLanes; ++r) m[r] = load_partial(weight + static_cast<ptrdiff_t>(row + r) * k + i, count);
+    transpose(m);
+    for (int j = 0; j < count; ++j, to += kPanel) store(to, m[j]);
+  }
+}
+
 #if defined(MEGASEG_BF16)
 void pack_row(const Packed<BFloat16Pairs>& packed, const float* weight, int row, int k) {
   pack_row(packed, weight, row, k, [](Vec x, BFloat16* to) { store(to, x); });
@@ -67,10 +79,14 @@ void linear_pack(Type type, const float* weight, const float* bias, int n, int k
   with_product(type, [&]<typename Product>(Product) {
     const Packed<Product> to(packed, n, k);
     __builtin_memset(packed, 0, static_cast<std::size_t>(to.size()));
-    for (int row = 0; row < n; ++row) {
-      pack_row(to, weight + static_cast<ptrdiff_t>(row) * k, row, k);
-      to.bias()[row] = bias ? bias[row] : 0.0F;
+    int row = 0;
+    if constexpr (std::is_same_v<Product, Float32>) {
+      for (; row + kLanes <= n; row += kLanes) pack_rows(to, weight, row, k);
     }
+    for (; row < n; ++row) {
+      pack_row(to, weight + static_cast<ptrdiff_t>(row) * k, row, k);
+    }
+    for (int i = 0; i < n; ++i) to.bias()[i] = bias ? bias[i] : 0.0F;
   });
 }
 

@@ -30,7 +30,7 @@ class ContextualizerConfig(ModelConfig, family="contextualizer"):
     """The numbers that fix a contextualizer's function.
 
     A sequence is a window of ``max_length`` shots, one every ``step`` shots. Without ``num_classes`` the model embeds;
-    with them it has a head, of one hidden layer of ``head_size`` units or of none.
+    with them it has a head, of ``head_layers`` hidden layers (None: one) of ``head_size`` units, or of none at 0.
     """
 
     absent_as_zeros: ClassVar[bool] = True
@@ -47,6 +47,7 @@ class ContextualizerConfig(ModelConfig, family="contextualizer"):
     head_size: int = 0
     dropout: float = 0.1
     layer_norm_eps: float = 1e-5
+    head_layers: int | None = None
     threshold: float | None = None
     recipe: str | None = None
 
@@ -99,6 +100,10 @@ def encoder_problems(config: Any) -> Iterator[str]:
     yield from sizes_out_of_range({"head_size": config.head_size}, 0)
     if config.head_size and not config.num_classes:
         yield f"head_size must be 0 without num_classes, got {config.head_size}"
+    if config.head_layers is not None:
+        yield from sizes_out_of_range({"head_layers": config.head_layers}, 1, MAX_LAYERS)
+        if not config.head_size:
+            yield f"head_layers must be left out without head_size, got {config.head_layers}"
 
 
 def number_problems(config: Any) -> Iterator[str]:
@@ -139,7 +144,7 @@ def encoded(config: Any, h: Node, tensor: Tensor, prefix: str) -> Node:
 
 
 def norm(tensor: Tensor, prefix: str) -> tuple[Weight, Weight]:
-    """Weights of a layer normalisation."""
+    """Weight and bias of a layer normalisation, or of a linear layer."""
     return tensor(f"{prefix}.weight"), tensor(f"{prefix}.bias")
 
 
@@ -148,9 +153,15 @@ def with_logits(config: Any, outputs: tuple[Output, ...], tensor: Tensor) -> tup
     if not config.num_classes:
         return outputs
     h = outputs[-1].node
-    if config.head_size:
-        h = linear(h, tensor("hidden.weight"), tensor("hidden.bias"), activation="gelu")
+    for name in hidden_layers(config.head_size, config.head_layers):
+        h = linear(h, *norm(tensor, name), activation="gelu")
     return Output("logits", linear(h, tensor("head.weight"), tensor("head.bias"))), *outputs
+
+
+def hidden_layers(size: int, layers: int | None) -> tuple[str, ...]:
+    """Names of a head's hidden layers, one without a number of them, none of no size: ``hidden``, ``hidden2``, ..."""
+    count = (layers or 1) if size else 0
+    return tuple(f"hidden{i}" if i > 1 else "hidden" for i in range(1, count + 1))
 
 
 def stack_shapes(prefix: str, count: int, layer: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
@@ -167,8 +178,8 @@ def head_shapes(config: Any) -> dict[str, tuple[int, ...]]:
     """Names and shapes of the tensors that make logits of an embedding; none without classes."""
     if not config.num_classes:
         return {}
-    size, shapes = config.embedding_size, {}
-    if config.head_size:
-        shapes = {"hidden.weight": (config.head_size, size), "hidden.bias": (config.head_size,)}
+    size, shapes = config.embedding_size, dict[str, tuple[int, ...]]()
+    for name in hidden_layers(config.head_size, config.head_layers):
+        shapes |= {f"{name}.weight": (config.head_size, size), f"{name}.bias": (config.head_size,)}
         size = config.head_size
     return {**shapes, "head.weight": (config.num_classes, size), "head.bias": (config.num_classes,)}

@@ -63,6 +63,7 @@ class LongRangeConfig(ModelConfig, family="long_range"):
     head_size: int = 0
     dropout: float = 0.1
     layer_norm_eps: float = 1e-5
+    head_layers: int | None = None
     threshold: float | None = None
     recipe: str | None = None
 

@@ -37,7 +37,7 @@ class SceneEncoderConfig(ModelConfig, family="scene_encoder"):
     """The numbers that fix a scene encoder's function.
 
     A sequence is the window of ``max_length`` shots (odd) around a shot. Without ``num_classes`` the model embeds; with
-    them it has a head, of one hidden layer of ``head_size`` units or of none.
+    them it has a head, of ``head_layers`` hidden layers (None: one) of ``head_size`` units, or of none at 0.
     """
 
     absent_as_zeros: ClassVar[bool] = True
@@ -53,6 +53,7 @@ class SceneEncoderConfig(ModelConfig, family="scene_encoder"):
     head_size: int = 0
     dropout: float = 0.1
     layer_norm_eps: float = 1e-5
+    head_layers: int | None = None
     threshold: float | None = None
     recipe: str | None = None
 

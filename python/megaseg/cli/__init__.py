@@ -24,6 +24,7 @@ from megaseg.cli import (
     formats,
     index,
     info,
+    mine_pairs,
     mux,
     pretrain,
     redecide,
@@ -73,6 +74,7 @@ app.command("explain")(explain.explain)
 app.command("embed")(embed.embed)
 app.command("index")(index.index)
 app.command("similar")(similar.similar)
+app.command("mine-pairs")(mine_pairs.mine_pairs)
 app.command("serve")(serve.serve)
 app.command("info")(info.info)
 app.command("convert")(convert.convert)

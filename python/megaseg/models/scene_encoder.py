@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -38,15 +39,45 @@ class SceneEncoder(Head):
 
         ``there`` (batch, L) is False for shots that nothing attends to.
         """
-        h = summed(self.modalities, features) + self.position.weight
+        return self._class_rows(summed(self.modalities, features), there)
+
+    def rows(self, features: Mapping[str, Tensor], there: Tensor) -> Tensor:
+        """A row (batch, n, C) a shot, of the window around it in its sequence, the sequence's edges repeated.
+
+        Features (batch, n, D_m); ``there`` (batch, n) is False for padding behind a sequence, whose rows mean nothing.
+        """
+        shots = summed(self.modalities, features)
+        reach = torch.arange(self.config.max_length) - self.config.max_length // 2
+        place = torch.arange(shots.shape[1])[:, None] + reach  # (n, L)
+        last = there.sum(1)[:, None, None] - 1
+        inside = place.expand(len(shots), -1, -1).minimum(last).clamp_min(0)  # (batch, n, L)
+        windows = shots.gather(1, inside.flatten(1)[..., None].expand(-1, -1, shots.shape[2]))
+        found = self._class_rows(windows.view(-1, self.config.max_length, shots.shape[2]))
+        return found.view(*shots.shape[:2], -1)
+
+    def _class_rows(self, shots: Tensor, there: Tensor | None = None) -> Tensor:
+        """The class token's rows (batch, C) of windows of projected shots (batch, L, C)."""
+        h = shots + self.position.weight
         h = torch.cat([self.class_token.expand(len(h), 1, -1), h], dim=1)
         left_out = padding(there)
         if left_out is not None:
             left_out = nn.functional.pad(left_out, (1, 0), value=False)
-        for layer in self.layers:
+        for layer in self.layers[:-1]:
             h = layer(h, src_key_padding_mask=left_out)
+        for layer in self.layers[-1:]:
+            h = _class_row(layer, h, left_out)
         embedding: Tensor = self.norm(h[:, 0])
         return embedding
+
+
+def _class_row(layer: Any, h: Tensor, left_out: Tensor | None) -> Tensor:
+    """A pre-norm layer's row (batch, 1, C) of the class token, the only row of the last layer that is read."""
+    rows = layer.norm1(h)
+    attended = layer.self_attn(rows[:, :1], rows, rows, key_padding_mask=left_out, need_weights=False)[0]
+    own = h[:, :1] + layer.dropout1(attended)
+    inner = layer.dropout(layer.activation(layer.linear1(layer.norm2(own))))
+    row: Tensor = own + layer.dropout2(layer.linear2(inner))
+    return row
 
 
 def from_checkpoint(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32) -> SceneEncoder:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -12,7 +13,7 @@ from megaseg.engine.engine import Engine
 from megaseg.engine.inputs.features import Features
 from megaseg.errors import FeatureError
 from megaseg.features.video.similarity import prepared
-from megaseg.kernels.reference import scene_pairs
+from megaseg.kernels.scene_pairs import scene_pairs
 from megaseg.pipelines.embedding import require_embedding
 from megaseg.pipelines.mined_pairs import MinedPairs, cuts_of
 from megaseg.pipelines.similarity import movie_vectors, similarities
@@ -66,7 +67,7 @@ def mine(
     for begin in range(0, len(pairs), _BATCH):
         own = pairs[begin : begin + _BATCH]
         sides = [[rows(pair[side]) for pair in own] for side in (0, 1)]
-        found = scene_pairs(sides[0], sides[1], window=window, share=share)
+        found = scene_pairs(*sides, window=window, share=share, num_threads=num_threads)
         for (a, b), mined in zip(own, found, strict=True):
             kept = slice(limit)
             owners.append(np.full((len(mined.first[kept]), 2), (number[a], number[b]), np.int32))
@@ -147,3 +148,32 @@ def _require(movies: Mapping[str, Features], pairs: Iterable[tuple[str, str]], w
     for a, b in pairs:
         if a == b:
             raise FeatureError(f"pairs: expected two movies, got {a} with itself")
+
+
+@dataclass(frozen=True, slots=True)
+class PairBlock:
+    """One mined pair in full: names and first shots of its scenes, and the cosine (window, window) of their shots."""
+
+    names: tuple[str, str]
+    first: tuple[int, int]
+    similarities: NDArray[np.float32]
+
+
+def best_blocks(movies: Mapping[str, Features], engine: Engine, mined: MinedPairs, count: int) -> list[PairBlock]:
+    """The ``count`` best of mined pairs, no two movies more than once, the highest score first.
+
+    Raises:
+        FeatureError: movies that the pairs were not mined from, or features that do not fit the encoder.
+    """
+    mined.require_movies(movies)
+    found: dict[tuple[int, int], PairBlock] = {}
+    for k in np.argsort(-mined.scores, kind="stable").tolist():
+        a, b = mined.movies[k].tolist()
+        if (a, b) in found:
+            continue
+        if len(found) == count:
+            break
+        names, (i, j) = (mined.names[a], mined.names[b]), mined.first[k].tolist()
+        u, v = (unit_rows(engine, movies[name])[x : x + mined.window] for name, x in zip(names, (i, j), strict=True))
+        found[a, b] = PairBlock(names, (i, j), u @ v.T)
+    return list(found.values())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -18,14 +19,32 @@ _NOTHING = -1  # in the place of a shot
 
 @dataclass(frozen=True, slots=True)
 class SceneBatch:
-    """Two scenes a pair: features by modality (n, length, K) of either, and the numbers of their movies (n, 2)."""
+    """Two views a positive: features by modality (n, length, K) of either, and their ``owners`` (n, 2).
+
+    An owner is the number of what gives a view no negatives: its movie, or its scene.
+    """
 
     queries: dict[str, Tensor]
     keys: dict[str, Tensor]
-    movies: Tensor
+    owners: Tensor
 
     def __len__(self) -> int:
-        return len(self.movies)
+        return len(self.owners)
+
+
+class Positives(Protocol):
+    """Positives of movies."""
+
+    def __len__(self) -> int: ...
+
+    def training(self, config: SceneContrastConfig, generator: torch.Generator) -> Iterator[SceneBatch]:
+        """One epoch in random order, changed anew."""
+
+    def fixed(self, length: int, most: int) -> SceneBatch:
+        """At most ``most`` positives of scenes of ``length`` shots, always the same."""
+
+    def owners(self) -> Tensor:
+        """The distinct owners (n, 2) of all positives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +67,11 @@ class ScenePairs:
     def __len__(self) -> int:
         return len(self.movies)
 
+    def owners(self) -> Tensor:
+        """The distinct pairs of movies (n, 2)."""
+        distinct: Tensor = torch.unique(self.movies, dim=0)
+        return distinct
+
     def training(self, config: SceneContrastConfig, generator: torch.Generator) -> Iterator[SceneBatch]:
         """One epoch in random order; which scene of a pair is the query is drawn, too."""
         order = torch.randperm(len(self), generator=generator)[: config.pairs_per_epoch or None]
@@ -64,7 +88,7 @@ class ScenePairs:
 
     def fixed(self, length: int, most: int) -> SceneBatch:
         """At most ``most`` pairs, evenly spaced, of scenes that are not changed."""
-        chosen = torch.from_numpy(np.linspace(0, len(self) - 1, min(most, len(self))).round().astype(np.int64))
+        chosen = spaced(len(self), most)
         movies, first = self.movies[chosen], self.first[chosen]
         offset = (self.window - length) // 2 + torch.arange(length)
         kept = torch.ones(len(self.films.rows), len(chosen), dtype=torch.bool)
@@ -79,15 +103,30 @@ class ScenePairs:
         skipped = torch.rand(shape, generator=generator) < config.shot_drop_share
         begin = first + shift + (self.window - config.length) // 2
         shots = begin[:, None] + torch.arange(config.length) + skipped.long().cumsum(1)
-        dropped = torch.rand(len(self.films.rows), len(movies), generator=generator) < config.drop_share
-        return self._features(movies, shots, ~dropped | dropped.all(0))
+        kept = kept_modalities(self.films, len(movies), config.drop_share, generator)
+        return self._features(movies, shots, kept)
 
     def _features(self, movies: Tensor, shots: Tensor, kept: Tensor) -> dict[str, Tensor]:
-        """Features of shots (n, length) of movies, its ends repeated, by modality where it is ``kept`` (M, n)."""
+        """Features of shots (n, length), counted in their movies, whose ends are repeated."""
         low, high = self.films.edges[movies], self.films.edges[movies + 1]
-        rows_of = (low[:, None] + shots).clamp(low[:, None], high[:, None] - 1)
-        features = {}
-        for (name, rows), own in zip(self.films.rows.items(), kept, strict=True):
-            assert isinstance(rows, ShotRows)
-            features[name] = rows.values[rows.of[torch.where(own[:, None], rows_of, _NOTHING)]]
-        return features
+        return read(self.films, (low[:, None] + shots).clamp(low[:, None], high[:, None] - 1), kept)
+
+
+def read(films: Films, shots: Tensor, kept: Tensor) -> dict[str, Tensor]:
+    """Features (n, length, K) of shots (n, length), counted over all films, by modality where ``kept`` (M, n)."""
+    features = {}
+    for (name, rows), own in zip(films.rows.items(), kept, strict=True):
+        assert isinstance(rows, ShotRows)
+        features[name] = rows.values[rows.of[torch.where(own[:, None], shots, _NOTHING)]]
+    return features
+
+
+def kept_modalities(films: Films, count: int, drop_share: float, generator: torch.Generator) -> Tensor:
+    """Which modalities (M, n) of so many views are read: at random, at least one of each view."""
+    dropped = torch.rand(len(films.rows), count, generator=generator) < drop_share
+    return ~dropped | dropped.all(0)
+
+
+def spaced(count: int, most: int) -> Tensor:
+    """At most ``most`` of the numbers below ``count``, evenly spaced."""
+    return torch.from_numpy(np.linspace(0, count - 1, min(most, count)).round().astype(np.int64))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -13,17 +14,41 @@ from megaseg.engine.model.scene_encoder import SceneEncoderConfig
 from megaseg.models.scene_encoder import SceneEncoder
 from megaseg.training.dropout import use_byte_dropout
 from megaseg.training.objectives.momentum_contrast import follow
+from megaseg.training.recipes.scene_contrast.start import begin_as_mean
 from megaseg.training.state import Groups
 
 
-class SceneProjection(nn.Module):
-    """A scene encoder and two layers [chosen] to ``projection_size`` columns of unit length."""
+@dataclass(frozen=True, slots=True)
+class Related:
+    """Which owners give each other no negatives: each itself, and those that ``also`` (owners, owners) says."""
 
-    def __init__(self, config: SceneEncoderConfig, projection_size: int) -> None:
+    also: Tensor | None = None
+
+    def allowed(self, owners: Tensor, others: Tensor) -> Tensor:
+        """Which ``others`` (K,) are related to neither owner of the pairs (n, 2): bool (n, K)."""
+        same = (owners[:, :1] == others) | (owners[:, 1:] == others)
+        if self.also is None:
+            return ~same
+        return ~(same | (self.also[owners[:, 0]] | self.also[owners[:, 1]])[:, others])
+
+
+class SceneProjection(nn.Module):
+    """A scene encoder and one or two layers [chosen] to ``projection_size`` columns of unit length."""
+
+    def __init__(
+        self, config: SceneEncoderConfig, projection_size: int, projection_layers: int = 2, start: str = "random"
+    ) -> None:
         super().__init__()
         self.encoder = SceneEncoder(config)
+        if start == "mean":
+            begin_as_mean(self.encoder)
         size = config.embedding_size
-        self.projection = nn.Sequential(nn.Linear(size, size), nn.GELU(), nn.Linear(size, projection_size))
+        last = nn.Linear(size, projection_size)
+        if projection_layers == 1:
+            nn.init.orthogonal_(last.weight)  # distances are kept
+            self.projection = nn.Sequential(last)
+        else:
+            self.projection = nn.Sequential(nn.Linear(size, size), nn.GELU(), last)
         use_byte_dropout(self.encoder)
 
     def forward(self, features: Mapping[str, Tensor]) -> Tensor:
@@ -32,51 +57,43 @@ class SceneProjection(nn.Module):
 
 
 class Keys:
-    """The encoder of keys, which follows that of queries, and the queue of the last keys with their movies.
+    """The encoder of keys, which follows that of queries, and the queue of the last keys with their owners."""
 
-    ``related`` (movies, movies) says which movies give each other no negatives.
-    """
-
-    def __init__(self, model: SceneProjection, size: int, related: Tensor, momentum: float) -> None:
+    def __init__(self, model: SceneProjection, size: int, related: Related, momentum: float) -> None:
         self._model = copy.deepcopy(model).eval().requires_grad_(False)
         width = model.projection[-1].out_features
         assert isinstance(width, int)
-        self._rows, self._movies = torch.zeros(size, width), torch.full((size,), -1)
+        self._rows, self._owners = torch.zeros(size, width), torch.full((size,), -1)
         self._place, self._filled = 0, 0
         self._related, self._momentum = related, momentum
 
     @torch.no_grad()
-    def next(self, model: SceneProjection, features: Mapping[str, Tensor], movies: Tensor) -> Tensor:
-        """Follow ``model``, and encode keys (n, E) of movies (n,), which join the queue in place of its oldest."""
+    def next(self, model: SceneProjection, features: Mapping[str, Tensor], owners: Tensor) -> Tensor:
+        """Follow ``model``, and encode keys (n, E) of owners (n,), which join the queue in place of its oldest."""
         follow(self._model, model, self._momentum)
         keys: Tensor = self._model(features)
         size = len(self._rows)
         places = (self._place + torch.arange(len(keys)))[-size:] % size
-        self._rows[places], self._movies[places] = keys[-size:], movies[-size:]
+        self._rows[places], self._owners[places] = keys[-size:], owners[-size:]
         self._place = (self._place + len(keys)) % size
         self._filled = min(size, self._filled + len(keys))
         return keys
 
-    def negatives(self, movies: Tensor) -> tuple[Tensor, Tensor]:
-        """The queue (K, E), and which of it the pairs of movies (n, 2) may have, (n, K)."""
-        return self._rows[: self._filled], allowed(self._related, movies, self._movies[: self._filled])
+    def negatives(self, owners: Tensor) -> tuple[Tensor, Tensor]:
+        """The queue (K, E), and which of it positives of these owners (n, 2) may have, (n, K)."""
+        return self._rows[: self._filled], self._related.allowed(owners, self._owners[: self._filled])
 
     def state(self) -> Groups:
         """The key encoder's weights, and the queue."""
         numbers = torch.tensor([self._place, self._filled])
         return {
             "keys": self._model.state_dict(),
-            "queue": {"rows": self._rows, "movies": self._movies, "numbers": numbers},
+            "queue": {"rows": self._rows, "owners": self._owners, "numbers": numbers},
         }
 
     def restore(self, groups: Groups) -> None:
         """Put back what ``state`` gave."""
         self._model.load_state_dict(groups["keys"])
         self._rows.copy_(groups["queue"]["rows"])
-        self._movies.copy_(groups["queue"]["movies"])
+        self._owners.copy_(groups["queue"]["owners"])
         self._place, self._filled = groups["queue"]["numbers"].tolist()
-
-
-def allowed(related: Tensor, movies: Tensor, others: Tensor) -> Tensor:
-    """Which ``others`` (K,), numbers of movies, are related to neither movie of the pairs (n, 2): bool (n, K)."""
-    return ~(related[movies[:, 0]] | related[movies[:, 1]])[:, others]

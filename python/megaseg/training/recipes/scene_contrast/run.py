@@ -21,10 +21,9 @@ from megaseg.training.loop import Loop, Settings, Validation, Work, cosine
 from megaseg.training.objectives.momentum_contrast import contrast_logits, momentum_contrast
 from megaseg.training.recipes.scene_contrast.batches import SceneBatch
 from megaseg.training.recipes.scene_contrast.config import SceneContrastConfig
-from megaseg.training.recipes.scene_contrast.models import Keys, SceneProjection, allowed
+from megaseg.training.recipes.scene_contrast.models import Keys, SceneProjection
 from megaseg.training.recipes.scene_contrast.setup import Prepared, prepare
 from megaseg.training.scaling import unscaled
-from megaseg.training.state import content_of, content_of_movies
 
 _MOST_JUDGED = 2048  # held-out pairs
 Figures = dict[str, float]
@@ -32,7 +31,7 @@ Figures = dict[str, float]
 
 def pretrain_scene_contrast(
     movies: Mapping[str, Features],
-    pairs: MinedPairs,
+    pairs: MinedPairs | None,
     config: SceneContrastConfig,
     folder: Path,
     report: Callable[[dict[str, Any]], None] = lambda line: None,
@@ -46,8 +45,8 @@ def pretrain_scene_contrast(
     partner than to the scenes of all other movies, and the best epoch's weights are kept; else the last one's.
 
     Args:
-        movies: features by name; those without a scene pair are not read.
-        pairs: scene pairs of these movies.
+        movies: features by name; those without a scene pair are not read. Halves of scenes need their labels.
+        pairs: scene pairs of these movies; None where positives are halves of scenes.
         config: everything else that fixes the run.
         folder: of the run; made if it is not there.
         report: called with every line of the log.
@@ -62,16 +61,15 @@ def pretrain_scene_contrast(
     """
     folder.mkdir(parents=True, exist_ok=True)
     own = prepare(movies, pairs, config)
-    content = content_of_movies({name: movies[name] for name in pairs.names})
     run = _Run(own, config)
-    data = [*own.parts.values(), [content, content_of([pairs.movies, pairs.first]), *pairs.names]]
+    data = [*own.parts.values(), [own.content]]
     logged = LoggedRun(run.loop, folder, config, data, companion=run.keys)
     encoder = unscaled(saved(logged.train(report, advance).encoder, None), own.scalings)
-    best = logged.best()
+    best, mined_by = logged.best(), None if pairs is None else pairs.encoder
     training = {
         **(notes or {}),
         "config": dataclasses.asdict(config),
-        "data": {"recipe": encoder.config.recipe, **own.parts, "mined_by": pairs.encoder, "pairs": len(own.train)},
+        "data": {"recipe": encoder.config.recipe, **own.parts, "mined_by": mined_by, "positives": len(own.train)},
         "epochs": 0 if best is None else best["epoch"] + 1,
         "validation": {} if best is None else best.get("validation", {}),
     }
@@ -91,10 +89,10 @@ class _Run:
             gradient_clip=config.gradient_clip, ema_decay=config.ema_decay, reseed=True,
         )  # fmt: skip
         torch.manual_seed(config.seed)
-        model = SceneProjection(own.model, config.projection_size)
+        model = SceneProjection(own.model, config.projection_size, config.projection_layers, config.start)
         self.keys = Keys(model, own.queue_size, own.related, config.key_momentum)
         self._held = own.validate.fixed(config.length, _MOST_JUDGED) if len(own.validate) else None
-        judged = self._held is not None and self._negatives(self._held.movies).any()
+        judged = self._held is not None and self._negatives(self._held.owners).any()
         validation = Validation(self._judge, lambda figures: figures["loss"], config.patience) if judged else None
         steps = math.ceil(min(len(own.train), config.pairs_per_epoch or len(own.train)) / config.batch_size)
         self.loop: Loop[SceneProjection, SceneBatch, Figures] = Loop(
@@ -106,18 +104,18 @@ class _Run:
         return ((batch,) for batch in self._own.train.training(self._config, generator))
 
     def _loss(self, model: SceneProjection, batch: SceneBatch) -> Tensor | None:
-        keys = self.keys.next(model, batch.keys, batch.movies[:, 1])
-        queue, permitted = self.keys.negatives(batch.movies)
+        keys = self.keys.next(model, batch.keys, batch.owners[:, 1])
+        queue, permitted = self.keys.negatives(batch.owners)
         return momentum_contrast(model(batch.queries), keys, queue, permitted, self._config.temperature)
 
-    def _negatives(self, movies: Tensor) -> Tensor:
-        """Which held-out keys (n,) the pairs of movies (n, 2) may have."""
-        return allowed(self._own.related, movies, movies[:, 1])
+    def _negatives(self, owners: Tensor) -> Tensor:
+        """Which held-out keys (n,) the positives of these owners (n, 2) may have."""
+        return self._own.related.allowed(owners, owners[:, 1])
 
     def _judge(self, model: SceneProjection) -> Figures:
         assert self._held is not None
         queries, keys = model(self._held.queries), model(self._held.keys)
-        permitted = self._negatives(self._held.movies)
+        permitted = self._negatives(self._held.owners)
         logits = contrast_logits(queries, keys, keys, permitted, self._config.temperature)[permitted.any(1)]
         losses = logits.logsumexp(1) - logits[:, 0]
         nearest = logits[:, 0] > logits[:, 1:].max(1).values

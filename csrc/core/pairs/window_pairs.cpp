@@ -1,4 +1,4 @@
-#include "core/run/scene_pairs.h"
+#include "core/pairs/window_pairs.h"
 
 #include <algorithm>
 #include <atomic>
@@ -7,8 +7,8 @@
 #include <numeric>
 #include <queue>
 
-#include "core/run/candidates.h"
-#include "core/run/scores.h"
+#include "core/pairs/candidates.h"
+#include "core/pairs/scores.h"
 
 namespace megaseg {
 namespace {
@@ -17,8 +17,9 @@ using cpu::BestColumn;
 using cpu::kScoreBlock;
 
 constexpr float kNone = -std::numeric_limits<float>::infinity();
-constexpr int kTogether = 48;      // rows, or more, whose bests are brought up to date at a time
-constexpr int kPiece = 24;         // of them in a task
+constexpr int kFewestRows = 32;  // whose bests are brought up to date at a time, and at most
+constexpr int kMostRows = 96;
+constexpr int kPiece = 24;          // of them in a task
 constexpr int kTasksPerThread = 4;  // enough to even out their lengths
 
 int ceil_div(int a, int b) { return (a + b - 1) / b; }
@@ -28,7 +29,7 @@ std::size_t count_of(int n) { return static_cast<std::size_t>(n); }
 // its score then bounds what is left of the block, and the block is multiplied again once no row has a better one.
 class Greedy {
  public:
-  Greedy(const Scores& scores, const ScenePairsArgs& args)
+  Greedy(const Scores& scores, const WindowPairsArgs& args)
       : scores_(scores),
         window_(args.window),
         candidates_(args.candidates, std::int64_t{scores.rows()} * scores.columns(), scores.crew().size()),
@@ -37,7 +38,7 @@ class Greedy {
     for (int block = 0; block < scores.blocks(); ++block) free_.push_back(scores.all_of(block));
   }
 
-  ScenePairs run();
+  WindowPairs run();
 
  private:
   struct Row {
@@ -80,7 +81,7 @@ class Greedy {
   std::atomic<bool> finite_{true};
 };
 
-ScenePairs Greedy::run() {
+WindowPairs Greedy::run() {
   if (*scores_.not_finite()) return {{}, {}, scores_.not_finite()};
   candidates_.expect(scores_.sample());
   pass(true);
@@ -91,7 +92,7 @@ ScenePairs Greedy::run() {
     pass(false);
     while (!pairs_.empty() && !candidates_.includes(pairs_.back().score)) pairs_.pop_back();
   }
-  ScenePairs result;
+  WindowPairs result;
   for (const Pair& pair : pairs_) {
     result.first.insert(result.first.end(), {pair.row, pair.column});
     result.scores.push_back(pair.score / (static_cast<float>(window_) * static_cast<float>(window_)));
@@ -109,12 +110,9 @@ void Greedy::pass(bool keep_best) {
     const int part = task % parts;
     for (int block = scores_.blocks() * part / parts; block < scores_.blocks() * (part + 1) / parts; ++block) {
       const float* const scores = scores_.block(block, begin, count, thread);
-      const cpu::ScoreBlockArgs args{scores,
-                                     scores_.all_of(block),
-                                     block * kScoreBlock,
-                                     keep_best ? best(begin, block) : nullptr,
-                                     scores_.blocks(),
-                                     candidates_.counts(thread)};
+      const cpu::ScoreBlockArgs args{
+          scores,           scores_.all_of(block),     block * kScoreBlock, keep_best ? best(begin, block) : nullptr,
+          scores_.blocks(), candidates_.counts(thread)};
       if (!scores_.kernels().score_block(args, count)) finite_ = false;
     }
   });
@@ -154,11 +152,11 @@ void Greedy::take(int row, const BestColumn& column) {
          [this](int c) { free_[count_of(c / kScoreBlock)] &= ~(std::uint64_t{1} << c % kScoreBlock); });
 }
 
-// Brings the rows up to date that come first, all bounds of theirs that reach the last of these rows: at least until
-// one of them has a free column, and enough rows for a product.
+// Brings the rows up to date that come first, all bounds of theirs that reach the last of these rows: until one of them
+// has a free column, and enough rows for a product.
 void Greedy::update() {
   std::vector<Row> first;
-  for (bool found = false; !rows_.empty() && (!found || first.size() < kTogether); rows_.pop()) {
+  for (bool found = false; !rows_.empty() && first.size() < count_of(found ? kFewestRows : kMostRows); rows_.pop()) {
     const Row top = rows_.top();
     if (!row_free_[count_of(top.row)]) continue;
     if (top.score == kNone) break;
@@ -204,7 +202,7 @@ void Greedy::multiply(std::vector<Entry>& stale) {
   });
 }
 
-ScenePairs one(const cpu::KernelTable& kernels, ThreadPool* pool, const ScenePairsArgs& args) {
+WindowPairs one(const cpu::KernelTable& kernels, ThreadPool* pool, const WindowPairsArgs& args) {
   const Crew crew(pool);
   const Scores scores(kernels, crew, args);
   return Greedy(scores, args).run();
@@ -212,9 +210,9 @@ ScenePairs one(const cpu::KernelTable& kernels, ThreadPool* pool, const ScenePai
 
 }  // namespace
 
-std::vector<ScenePairs> scene_pairs(const cpu::KernelTable& kernels, ThreadPool& pool,
-                                    const std::vector<ScenePairsArgs>& movies) {
-  std::vector<ScenePairs> results(movies.size());
+std::vector<WindowPairs> window_pairs(const cpu::KernelTable& kernels, ThreadPool& pool,
+                                      const std::vector<WindowPairsArgs>& movies) {
+  std::vector<WindowPairs> results(movies.size());
   if (movies.size() < count_of(kTasksPerThread * pool.size())) {
     for (std::size_t m = 0; m < movies.size(); ++m) results[m] = one(kernels, &pool, movies[m]);
     return results;

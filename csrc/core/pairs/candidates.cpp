@@ -1,4 +1,4 @@
-#include "core/run/candidates.h"
+#include "core/pairs/candidates.h"
 
 #include <algorithm>
 #include <cstring>
@@ -9,7 +9,7 @@ namespace {
 
 using cpu::order_of;
 
-constexpr std::int64_t kBins = 16384;     // 64 KiB a thread
+constexpr std::int64_t kBins = 16384;  // 64 KiB a thread
 constexpr float kLargest = std::numeric_limits<float>::max();
 constexpr std::size_t kMargin = 10;  // a tenth of the sample on either side
 

@@ -1,4 +1,4 @@
-#include "core/run/scores.h"
+#include "core/pairs/scores.h"
 
 #include <algorithm>
 #include <atomic>
@@ -24,7 +24,7 @@ cpu::ConstRows shifted(cpu::ConstRows rows, int begin, int step = 1) {
 
 }  // namespace
 
-Scores::Scores(const cpu::KernelTable& kernels, const Crew& crew, const ScenePairsArgs& args)
+Scores::Scores(const cpu::KernelTable& kernels, const Crew& crew, const WindowPairsArgs& args)
     : kernels_(kernels),
       crew_(crew),
       args_(args),
@@ -68,7 +68,8 @@ bool Scores::pack(int block, int begin, int step, int count, int thread) {
   bool finite = true;
   for (int i = 0; i < count; ++i) {
     float* const to = sums + i * static_cast<std::ptrdiff_t>(args_.size);
-    finite &= kernels_.window_sums({shifted(args_.v, begin + i * step), {to, args_.size}, args_.window, args_.size}, 0, 1);
+    finite &=
+        kernels_.window_sums({shifted(args_.v, begin + i * step), {to, args_.size}, args_.window, args_.size}, 0, 1);
   }
   kernels_.linear_pack(args_.u.type, sums, nullptr, count, args_.size, packed(block));
   return finite;
@@ -108,7 +109,8 @@ std::vector<float> Scores::sample() const {
   const float* const scores = product(row(0, step), count, blocks_, columns, 0);
   std::vector<float> sample;
   sample.reserve(count_of(count * columns));
-  for (int i = 0; i < count; ++i) sample.insert(sample.end(), scores + i * kScoreBlock, scores + i * kScoreBlock + columns);
+  for (int i = 0; i < count; ++i)
+    sample.insert(sample.end(), scores + i * kScoreBlock, scores + i * kScoreBlock + columns);
   return sample;
 }
 
