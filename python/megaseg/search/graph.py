@@ -6,6 +6,8 @@ Navigable Small World Graphs (2018). The numbers are from ``benchmarks/cases/sea
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -44,14 +46,19 @@ def build(
     Vectors are float16 in the graph: it finds candidates, which are compared as they are.
 
     Raises:
-        UnsupportedError: the extra ``search`` is missing.
+        UnsupportedError: the extra ``search`` is missing. OSError: it cannot be written.
     """
     graph = _new(vectors.shape[1])
     for begin in range(0, len(vectors), _BLOCK):
         block = np.ascontiguousarray(vectors[begin : begin + _BLOCK])
         graph.add(np.arange(begin, begin + len(block), dtype=np.uint64), block, threads=threads)
         advance(len(block))
-    graph.save(str(path))
+    try:
+        graph.save(str(path))
+    except RuntimeError as error:  # usearch's own, of a disk that is full
+        raise OSError(errno.EIO, f"the graph cannot be written: {error}", str(path)) from error
+    if path.stat().st_size != graph.serialized_length:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
 class Graph:
