@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,7 @@ class Graph:
     """
 
     def __init__(self, path: Path, rows: int, width: int) -> None:
-        self._graph = _new(width)
+        self._graph, self._lock = _new(width), threading.Lock()  # searches of usearch share the buffers of a thread
         try:
             self._graph.view(str(path))
         except Exception as error:
@@ -81,5 +82,6 @@ class Graph:
             raise SearchIndexError(f"{path}: expected a graph of {rows} vectors of {width}, got {got}")
 
     def nearest(self, vector: NDArray[np.float32], count: int) -> NDArray[np.int64]:
-        """Rows of about the ``count`` nearest vectors."""
-        return np.asarray(self._graph.search(vector, count, threads=1).keys).astype(np.int64)
+        """Rows of about the ``count`` nearest vectors. Safe between threads."""
+        with self._lock:
+            return np.asarray(self._graph.search(vector, count, threads=1).keys).astype(np.int64)
