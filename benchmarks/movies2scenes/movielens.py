@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from benchmarks.logged import RESULTS, read
 from megaseg import Engine, load_features
 from megaseg.engine.inputs.features import Features
 from megaseg.pipelines.similarity import movie_vectors
@@ -30,7 +31,7 @@ from megaseg.training.recipes.movie_similarity.metadata.registry import read_pai
 from megaseg.training.recipes.movie_similarity.pairs import MoviePairs
 from megaseg.training.recipes.movie_similarity.run import train_movie_similarity
 
-LOG = Path(__file__).resolve().parents[1] / "results" / "movies2scenes" / "movielens.jsonl"
+LOG = RESULTS / "movies2scenes" / "movielens.jsonl"
 FOLDS, SEEDS = 5, range(4)
 KINDS = ("genre", "co-watch")
 EVERY = ("dialogue", "rhythm", "speech")
@@ -73,7 +74,7 @@ def _run(films: Films, pairs: MoviePairs, kind: str, variant: str, seed: int, fo
     config = MovieSimilarityConfig(**{**SETTINGS, **changes, "modalities": modalities, "seed": seed})
     key = {"kind": kind, "variant": variant, "seed": seed, "fold": fold}
     settings = json.loads(json.dumps(dataclasses.asdict(config)))
-    if any(key.items() <= line.items() and line["config"] == settings for line in _lines()):
+    if any(key.items() <= line.items() and line["config"] == settings for line in read(LOG)):
         return
     begun = time.perf_counter()
     own = {name: Features({m: films[name].modalities[m] for m in modalities}) for name in pairs.names}
@@ -110,10 +111,6 @@ def _scaled(means: Vectors, train: Iterable[str]) -> Vectors:
     rows = np.stack([means[name] for name in train])
     middle, spread = rows.mean(0), rows.std(0) + 1e-6
     return {name: (row - middle) / spread for name, row in means.items()}
-
-
-def _lines() -> list[dict[str, Any]]:
-    return [json.loads(line) for line in LOG.read_text().splitlines()] if LOG.is_file() else []
 
 
 if __name__ == "__main__":
