@@ -1,7 +1,7 @@
 """Scene boundaries by scene encoders: ``python -m benchmarks.movies2scenes.movienet FEATURES MOVIELENS WORK``.
 
 The few-label curve of ``benchmarks.pretraining.movienet``, on the same films and by the same heads. The encoder is made
-of MovieNet's training films without their labels: a movie encoder learns which of them are watched together by MovieLens'
+of MovieNet's training films without their labels: a movie encoder learns which are watched together by MovieLens'
 ratings, scene pairs are mined in the movies that it calls similar, and a scene encoder is pretrained on them. Each run
 is a line of ``benchmarks/results/movies2scenes/movienet.jsonl``. Weights stay in WORK: they never ship.
 """
