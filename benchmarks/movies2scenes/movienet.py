@@ -35,11 +35,13 @@ def main() -> None:
     parser.add_argument("movielens", type=Path)
     parser.add_argument("work", type=Path)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--plan", default="curve", help="a list of runs in movienet.json")
+    parser.add_argument("--plan", help="one of the lists of runs in movienet.json; by default all")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     settings = json.loads(SETTINGS.read_text())
-    SceneRuns(given.movielens, given.features, given.work, settings, given.threads, LOG).plan(given.plan)
+    runs = SceneRuns(given.movielens, given.features, given.work, settings, given.threads, LOG)
+    for plan in [given.plan] if given.plan else settings["plans"]:
+        runs.plan(plan)
 
 
 class SceneRuns(Runs):
