@@ -26,6 +26,7 @@ def begin_as_mean(encoder: SceneEncoder) -> None:
         nn.init.zeros_(own.proj.bias)
     for layer in encoder.layers:
         nn.init.zeros_(layer.linear2.weight)
+        nn.init.zeros_(layer.linear2.bias)
         nn.init.zeros_(layer.self_attn.out_proj.weight)
     for layer in encoder.layers[-1:]:
         inputs = layer.self_attn.in_proj_weight
