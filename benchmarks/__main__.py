@@ -20,7 +20,7 @@ from benchmarks.rows import Row, as_dict, environment
 
 PARTED = ("cpu", "serve", "revisions", "encoder", "video", "video_scenes")
 ASKED_FOR = ("gpu", "report", "revisions", "video", "video_scenes")  # only where they are named
-PIECEWISE = ("gpu", "long_range", "video_scenes")  # cases that give their rows in several lists
+PIECEWISE = ("gpu", "long_range", "scene_pairs", "video_scenes")  # cases that give their rows in several lists
 NAMES = [module.name for module in pkgutil.iter_modules(cases.__path__)]
 
 

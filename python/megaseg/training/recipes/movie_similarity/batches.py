@@ -69,10 +69,27 @@ class Reader:
         return Movies(features, shots != _NOTHING)
 
 
-def batches(
+def pairs_of_movies(
     pairs: MoviePairs, numbers: Tensor, reader: Reader, size: int, drop_share: float, generator: torch.Generator
 ) -> Iterator[PairBatch]:
-    """One epoch: every similar pair once in random order, in batches of ``size`` with as many others at random.
+    """One epoch of batches of all pairs among ``size`` movies at random, as many batches as cover the movies.
+
+    ``numbers`` (names,) are those of the pairs' names in the films.
+    """
+    every, similar = numbers[torch.from_numpy(pairs.pairs).long()], torch.from_numpy(pairs.similar)
+    movies = torch.unique(every)
+    place = torch.full((len(reader.films.names),), -1)
+    for _ in range(-(-len(movies) // size)):
+        chosen = movies[torch.randperm(len(movies), generator=generator)[:size]].sort().values
+        place.fill_(-1)[chosen] = torch.arange(len(chosen))
+        inside = (place[every] >= 0).all(1)
+        yield PairBatch(reader.drawn(chosen, drop_share, generator), place[every[inside]], similar[inside])
+
+
+def similar_and_others(
+    pairs: MoviePairs, numbers: Tensor, reader: Reader, size: int, drop_share: float, generator: torch.Generator
+) -> Iterator[PairBatch]:
+    """One epoch of every similar pair once in random order, in batches of ``size`` with as many others at random.
 
     ``numbers`` (names,) are those of the pairs' names in the films.
     """

@@ -17,7 +17,10 @@ class MovieSimilarityConfig:
 
     ``modalities`` are all that have a row a shot unless some are named. A batch of ``batch_size`` pairs is half of
     similar ones, and an epoch has every similar pair once; of each movie of a batch ``max_length`` shots are read,
-    drawn anew where it has more. ``components`` gives the principal directions that a modality keeps (all features
+    drawn anew where it has more. With ``movies_per_batch`` a batch is all pairs of so many movies at random instead,
+    which costs less where pairs are many and movies few; an epoch is then as many batches as cover the movies.
+
+    ``components`` gives the principal directions that a modality keeps (all features
     where it names none), and ``drop_share`` is how often a modality of a movie is left out.
 
     A ``test_share`` of the movies is kept out of everything but the figures, and a ``validation_share`` chooses the
@@ -35,6 +38,7 @@ class MovieSimilarityConfig:
     epochs: int = 100
     patience: int = 20
     batch_size: int = 256
+    movies_per_batch: int = 0
     optimizer: str = "sgd"
     learning_rate: float = 0.1
     momentum: float = 0.9
@@ -63,7 +67,7 @@ class MovieSimilarityConfig:
         if self.optimizer not in OPTIMIZERS:
             yield f"optimizer must be one of {', '.join(OPTIMIZERS)}, got {self.optimizer!r}"
         shares = ("dropout", "drop_share", "momentum", "warmup", "ema_decay", "validation_share", "test_share")
-        least = {"epochs": 0, "num_layers": 0, "seed": 0, "batch_size": 2}
+        least = {"epochs": 0, "num_layers": 0, "seed": 0, "batch_size": 2, "movies_per_batch": 0}
         yield from range_problems(self, least, shares, ("learning_rate", "gradient_clip"))
         if not 0 <= self.weight_decay < float("inf"):
             yield f"weight_decay must be at least 0, got {self.weight_decay}"

@@ -20,11 +20,12 @@ _SCALE = 5.0  # of the first step: a cosine of 1 is then a probability of 0.99
 class MovieSimilarity(nn.Module):
     """A movie encoder with ``scale``, kept positive by its logarithm, and ``offset`` of the logits of pairs."""
 
-    def __init__(self, config: MovieEncoderConfig) -> None:
+    def __init__(self, config: MovieEncoderConfig, share: float = 0.5) -> None:
+        """``share`` of the pairs of a batch are similar: what the offset begins with."""
         super().__init__()
         self.encoder = MovieEncoder(config)
         self.log_scale = nn.Parameter(torch.tensor(math.log(_SCALE)))
-        self.offset = nn.Parameter(torch.tensor(0.0))
+        self.offset = nn.Parameter(torch.tensor(math.log(share / (1 - share))))
         use_byte_dropout(self.encoder)
 
     def vectors(self, movies: Movies) -> Tensor:

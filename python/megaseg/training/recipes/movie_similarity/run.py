@@ -19,7 +19,13 @@ from megaseg.engine.model.checkpoint import ENCODER, Checkpoint, save_checkpoint
 from megaseg.models.shot_encoders import saved
 from megaseg.training.logged import LoggedRun
 from megaseg.training.loop import Loop, Settings, Validation, Work, cosine
-from megaseg.training.recipes.movie_similarity.batches import Movies, PairBatch, Reader, batches
+from megaseg.training.recipes.movie_similarity.batches import (
+    Movies,
+    PairBatch,
+    Reader,
+    pairs_of_movies,
+    similar_and_others,
+)
 from megaseg.training.recipes.movie_similarity.config import MovieSimilarityConfig
 from megaseg.training.recipes.movie_similarity.figures import Figures, pair_figures
 from megaseg.training.recipes.movie_similarity.models import MovieSimilarity
@@ -92,11 +98,12 @@ class _Run:
         )  # fmt: skip
         self._train = own.between("train", "train")
         self._held = own.between("validation", "validation")
-        steps = max(1, math.ceil(int(self._train.similar.sum()) / (config.batch_size // 2)))
+        covered = math.ceil(len(own.parts["train"]) / (config.movies_per_batch or 1))
+        steps = covered if config.movies_per_batch else math.ceil(self._train.similar.sum() / (config.batch_size // 2))
         judged = pair_figures(self._held, self._means(own.parts["validation"]))["auc"] is not None
         validation = Validation(self._judge, _worth, config.patience) if judged else None
         torch.manual_seed(config.seed)
-        model = MovieSimilarity(own.model)
+        model = MovieSimilarity(own.model, float(self._train.similar.mean()) if config.movies_per_batch else 0.5)
         model.centre(map(self._whole, own.parts["train"]))
         loop: Loop[MovieSimilarity, PairBatch, Figures] = Loop(
             model, Work(self._batches, steps, self._loss), self._settings, validation
@@ -121,11 +128,14 @@ class _Run:
     def _batches(self, epoch: int) -> Iterator[Sequence[PairBatch]]:
         config = self._config
         generator = torch.Generator().manual_seed(self._settings.seed_of(epoch))
-        made = batches(self._train, self.own.numbers, self._reader, config.batch_size, config.drop_share, generator)
+        kind, size = similar_and_others, config.batch_size
+        if config.movies_per_batch:
+            kind, size = pairs_of_movies, config.movies_per_batch
+        made = kind(self._train, self.own.numbers, self._reader, size, config.drop_share, generator)
         return ((batch,) for batch in made)
 
-    def _loss(self, model: MovieSimilarity, batch: PairBatch) -> Tensor:
-        return model.loss(batch)
+    def _loss(self, model: MovieSimilarity, batch: PairBatch) -> Tensor | None:
+        return model.loss(batch) if len(batch) else None
 
     def _judge(self, model: MovieSimilarity) -> Figures:
         return pair_figures(self._held, self._vectors(model, self.own.parts["validation"]))

@@ -76,7 +76,7 @@ def prepare(movies: Mapping[str, Features], pairs: MoviePairs, config: MovieSimi
     with torch.device("meta"):  # a model that does not fit is never made
         parameters = sum(p.numel() for p in MovieSimilarity(model).parameters())
     longest = max(own[name].num_shots for name in parts["train"])
-    count = min(2 * config.batch_size, len(parts["train"]))
+    count = min(config.movies_per_batch or 2 * config.batch_size, len(parts["train"]))
     check_memory(config, widths, parameters, count, min(config.max_length, longest))
     known = {name: number for number, name in enumerate(own)}
     numbers = torch.tensor([known.get(name, -1) for name in pairs.names])

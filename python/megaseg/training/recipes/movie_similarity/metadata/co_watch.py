@@ -22,7 +22,7 @@ from megaseg.training.recipes.movie_similarity.pairs import MoviePairs
 
 COLUMNS = ("user", "name", "rating")
 LEAST_RATING = 4.0
-LEAST_LIKES = 5  # of a film: fewer say nothing of it
+LEAST_LIKES = 10  # of a film: fewer say nothing of it
 
 
 @dataclass(frozen=True, slots=True)
