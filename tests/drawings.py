@@ -145,6 +145,48 @@ def side_by_side(pen: Pen) -> tuple[Output, ...]:
     return pen.output(pen.middle(ops.concat((a, h, a))))
 
 
+def classed(pen: Pen) -> Node:
+    """Latents after a class token."""
+    return ops.prepend(ops.add_table(pen.latents(), pen.weight(3, WIDTH), "slot"), pen.weight(1, WIDTH))
+
+
+def own_row(x: Node) -> Node:
+    """The class token's row of every sequence."""
+    return ops.select(ops.select(x, "prefix"), "sequences")
+
+
+def class_token(pen: Pen) -> tuple[Output, ...]:
+    """Two layers with norms before, of whose last nobody reads more than the class token's row."""
+    h = classed(pen)
+    for _ in range(2):
+        h = pen.linear(pen.attended(pen.normed(h), pen.normed(h)), residual=h)
+        h = pen.linear(pen.linear(pen.normed(h), 20, activation="gelu"), residual=h)
+    return (*pen.output(own_row(pen.normed(h))), Output("token", own_row(h)))
+
+
+def class_token_and_others(pen: Pen) -> tuple[Output, ...]:
+    """The class token's row of an attention that others read as well, and of a selection that is an output's part."""
+    h = classed(pen)
+    attended = pen.attended(h, h)
+    token, first = own_row(attended), own_row(pen.linear(h))
+    means = ops.pool(pen.linear(attended, residual=h))
+    return (*pen.output(ops.concat((token, means))), Output("token", token), Output("both", ops.add((first, token))))
+
+
+def class_token_alone(pen: Pen) -> tuple[Output, ...]:
+    """A class token's attention to latents of its own without it, and its row as a query of tokens again."""
+    h = classed(pen)
+    token = own_row(pen.linear(h, activation="relu"))
+    return pen.output(pen.linear(pen.attended(token, ops.select(h, "latents")), residual=pen.attended(token, h)))
+
+
+def joined_class_token(pen: Pen) -> tuple[Output, ...]:
+    """A class token that is joined to other latents; its row before and after."""
+    h = pen.linear(classed(pen))
+    g = ops.join(ops.select(h, "prefix"), pen.latents())
+    return (*pen.output(own_row(pen.linear(pen.attended(g, g), residual=g))), Output("before", own_row(g)))
+
+
 ONE_STREAM = (
     plain,
     activated_keys,
@@ -155,6 +197,10 @@ ONE_STREAM = (
     ids,
     grouped,
     side_by_side,
+    class_token,
+    class_token_and_others,
+    class_token_alone,
+    joined_class_token,
 )
 DRAWINGS: dict[str, Callable[[Pen], tuple[Output, ...]]] = {drawing.__name__: drawing for drawing in ONE_STREAM}
 

@@ -1,4 +1,4 @@
-"""Small models of families contextualizer and long_range, films for them, and what the torch twins say of a film."""
+"""Small models of the families of encoders of shots, films for them, and what the torch twins say of a film."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from megaseg.engine.inputs.modality import Modality
 from megaseg.engine.model.checkpoint import Checkpoint
 from megaseg.engine.model.contextualizer import ContextualizerConfig
 from megaseg.engine.model.long_range import LongRangeConfig
+from megaseg.engine.model.movie_encoder import MovieEncoderConfig
+from megaseg.engine.model.scene_encoder import SceneEncoderConfig
 
-Config = ContextualizerConfig | LongRangeConfig
+Config = ContextualizerConfig | LongRangeConfig | MovieEncoderConfig | SceneEncoderConfig
 SIZES = {"video": 7, "audio": 5, "language": 6}
 NUMBERS: dict[str, Any] = {"hidden_size": 24, "ffn_size": 20, "num_heads": 3, "num_layers": 2}
 SCENE: dict[str, Any] = {"task": "scene", "num_classes": 2, "head_size": 9}
@@ -31,6 +33,18 @@ def long_range(names: str = "video audio language", **changes: Any) -> LongRange
     return LongRangeConfig(
         modalities=modalities, **{"task": "embedding", "max_length": 7, "step": 3, **NUMBERS, **roles, **changes}
     )
+
+
+def scene_encoder(names: str = "video audio", **changes: Any) -> SceneEncoderConfig:
+    modalities = tuple(Modality(name, SIZES[name]) for name in names.split())
+    numbers = {"task": "embedding", "max_length": 7, **NUMBERS, **changes}
+    return SceneEncoderConfig(modalities=modalities, **numbers)
+
+
+def movie_encoder(names: str = "video audio", **changes: Any) -> MovieEncoderConfig:
+    modalities = tuple(Modality(name, SIZES[name]) for name in names.split())
+    numbers = {"max_length": 7, "hidden_size": 24, "output_size": 5, "scale": 3.5, "offset": -0.5, **changes}
+    return MovieEncoderConfig("embedding", modalities, **numbers)
 
 
 def film(config: Config, shots: int, seed: int = 0, *, tokens: int | None = None) -> dict[str, np.ndarray]:
@@ -66,13 +80,19 @@ def part(movie: dict[str, np.ndarray], begin: int, end: int) -> dict[str, np.nda
 
 
 def windows(config: Config, movie: Mapping[str, np.ndarray]) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
-    """The first shot and the arrays of each window, by loops alone."""
+    """The first shot and the arrays of each window, by loops alone; of a scene encoder the shot in its middle."""
     shots = len(movie[config.modalities[0].name])
+    if isinstance(config, SceneEncoderConfig):
+        for middle in range(shots):
+            reach = range(middle - config.max_length // 2, middle + config.max_length // 2 + 1)
+            rows = [min(max(shot, 0), shots - 1) for shot in reach]
+            yield middle, {m.name: movie[m.name][rows] for m in config.modalities}
+        return
     length, start = config.max_length, 0
     starts = []
     while start + length < shots:
         starts.append(start)
-        start += config.step
+        start += config.sequences.step
     for begin in (*starts, max(0, shots - length)):
         own = {m.name: movie[m.name][begin : begin + length] for m in config.modalities}
         if name := config.token_modality:
@@ -86,9 +106,11 @@ def windows(config: Config, movie: Mapping[str, np.ndarray]) -> Iterator[tuple[i
 def expected(checkpoint: Checkpoint, movie: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Every output of a film in float64, of the torch twin: each shot's row from the window whose middle is nearest."""
     config = checkpoint.config
-    assert isinstance(config, ContextualizerConfig | LongRangeConfig)
+    assert isinstance(config, Config)
     cut = list(windows(config, movie))
     runs = [_of_twin(checkpoint, own) for _, own in cut]
+    if isinstance(config, SceneEncoderConfig):
+        return {name: np.stack([run[name] for run in runs]) for name in runs[0]}
     shots = len(movie[config.modalities[0].name])
     middles = [begin + (min(config.max_length, shots) - 1) / 2 for begin, _ in cut]
     nearest = [int(np.argmin([abs(shot - middle) for middle in middles])) for shot in range(shots)]
@@ -103,12 +125,17 @@ def _of_twin(checkpoint: Checkpoint, window: Mapping[str, np.ndarray]) -> dict[s
 
     from megaseg.models import contextualizer as of_shots
     from megaseg.models import long_range as of_modalities
+    from megaseg.models import movie_encoder as of_movies
+    from megaseg.models import scene_encoder as of_scenes
 
     config = checkpoint.config
     features = {m.name: torch.from_numpy(window[m.name]).double()[None] for m in config.modalities}
     with torch.no_grad():
-        if isinstance(config, ContextualizerConfig):
-            model = of_shots.from_checkpoint(checkpoint, torch.float64)
+        if isinstance(config, MovieEncoderConfig):
+            found = of_movies.from_checkpoint(checkpoint, torch.float64)(features)
+        elif isinstance(config, ContextualizerConfig | SceneEncoderConfig):
+            twin = of_shots if isinstance(config, ContextualizerConfig) else of_scenes
+            model = twin.from_checkpoint(checkpoint, torch.float64)
             found = {"embedding": model(features)}
             if config.num_classes:
                 found["logits"] = model.logits(found["embedding"])

@@ -6,13 +6,15 @@ import importlib
 import re
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.pretraining import tables  # noqa: E402
+from benchmarks.movies2scenes import tables as movies2scenes  # noqa: E402
+from benchmarks.pretraining import tables as pretraining  # noqa: E402
 from benchmarks.report import markdown  # noqa: E402
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -66,9 +68,9 @@ def test_names_import(page: Path) -> None:
     assert not wrong
 
 
-def test_tables_of_pretraining_are_the_committed_logs() -> None:
-    page = tables.PAGE.read_text(encoding="utf-8")
-    assert page == tables.filled(page)
+@pytest.mark.parametrize("made", [pretraining, movies2scenes], ids=lambda made: made.PAGE.name)
+def test_tables_are_the_committed_logs(made: ModuleType) -> None:
+    assert made.PAGE.read_text(encoding="utf-8") == made.page()
 
 
 def test_benchmarks_are_the_committed_rows() -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from benchmarks.pretraining.tables import PAGE, filled
+from benchmarks.pretraining.tables import PAGE, page
 
 
 def main() -> None:
-    PAGE.write_text(filled(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    PAGE.write_text(page(), encoding="utf-8")
 
 
 if __name__ == "__main__":

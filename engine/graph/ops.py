@@ -115,10 +115,13 @@ def inverse_std(embedded: Node) -> Node:
 
 
 def select(x: Node, space: str) -> Node:
-    """Rows of a smaller space: ``prefix`` or ``latents`` of tokens, or ``sequences``, the middle of every window."""
+    """Rows of a smaller space: ``prefix`` or ``latents`` of tokens, or ``sequences``.
+
+    Of ``sequences`` there is one row a sequence: of prefix rows the only prefix token, else the middle of every window.
+    """
     if x.space == space:
         return x
-    if x.op == "select":
+    if x.op == "select" and x.space == "latents" and space == "sequences":
         return select(x.inputs[0], space)
     if x.op == "join":
         part = x.inputs[0] if space == "prefix" else x.inputs[1]

@@ -249,4 +249,5 @@ class StreamState:
 
 
 def _arrays(shots: Features, config: ModelConfig) -> Arrays:
-    return shots.ordered_for(config.modalities, config.recipe)
+    own = shots.completed(config.modalities) if config.absent_as_zeros else shots
+    return own.ordered_for(config.modalities, config.recipe)

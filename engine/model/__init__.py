@@ -6,4 +6,6 @@ from megaseg.engine.model import bert as bert
 from megaseg.engine.model import contextualizer as contextualizer
 from megaseg.engine.model import long_range as long_range
 from megaseg.engine.model import mega as mega
+from megaseg.engine.model import movie_encoder as movie_encoder
 from megaseg.engine.model import reader as reader
+from megaseg.engine.model import scene_encoder as scene_encoder

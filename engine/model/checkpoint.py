@@ -27,6 +27,7 @@ from megaseg.errors import CheckpointError
 
 ENCODER = "encoder.safetensors"  # in the folder of a pretraining run
 CONTENT = "content_sha256"  # in the metadata of a compiled encoder: ``Checkpoint.content_sha256``
+_COMPILED = (".mseg", ".onnx", ".plan")
 __all__ = [
     "CONTENT",
     "ENCODER",
@@ -132,6 +133,10 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     try:
         tensors = FileTensors(path)
     except (OSError, ValueError, RecursionError) as error:
+        if path.suffix.lower() in _COMPILED:
+            raise CheckpointError(
+                f"{path}: expected a .safetensors checkpoint, got a compiled model; give the one that it was made of"
+            ) from error
         hint = (
             "; for a torch state dict run: megaseg convert" if path.suffix in {".pt", ".pth", ".bin", ".ckpt"} else ""
         )

@@ -159,7 +159,7 @@ def _parse(name: str, kind: str, value: Any) -> Any:
     if name == "modalities":
         return _parse_modalities(value)
     # bool is an int to Python, never to a config.
-    if kind == "int" and isinstance(value, int) and not isinstance(value, bool):
+    if kind in ("int", "int | None") and isinstance(value, int) and not isinstance(value, bool):
         return value
     if kind.startswith("float") and isinstance(value, (int, float)) and not isinstance(value, bool):
         return float(value) if abs(value) < 1e300 else math.inf

@@ -30,7 +30,7 @@ class ContextualizerConfig(ModelConfig, family="contextualizer"):
     """The numbers that fix a contextualizer's function.
 
     A sequence is a window of ``max_length`` shots, one every ``step`` shots. Without ``num_classes`` the model embeds;
-    with them it has a head, of one hidden layer of ``head_size`` units or of none.
+    with them it has a head, of ``head_layers`` hidden layers (None: one) of ``head_size`` units, or of none at 0.
     """
 
     absent_as_zeros: ClassVar[bool] = True
@@ -47,12 +47,14 @@ class ContextualizerConfig(ModelConfig, family="contextualizer"):
     head_size: int = 0
     dropout: float = 0.1
     layer_norm_eps: float = 1e-5
+    head_layers: int | None = None
     threshold: float | None = None
     recipe: str | None = None
 
     def problems(self) -> Iterator[str]:
         """What is wrong with the numbers."""
         yield from encoder_problems(self)
+        yield from sizes_out_of_range({"step": self.step}, 1, self.max_length)
 
     @property
     def sequences(self) -> Sequences:
@@ -87,11 +89,9 @@ def encoder_problems(config: Any) -> Iterator[str]:
     """What is wrong with the numbers of an encoder of shots with a contextualizer's fields."""
     if config.task not in CLASSES:
         yield f"task must be one of {', '.join(CLASSES)}, got {config.task!r}"
-    if ids := [modality.name for modality in config.modalities if modality.type != "float32"]:
-        yield f"type of {ids[0]} must be float32, got ids"
+    yield from number_problems(config)
     sizes = ("max_length", "hidden_size", "ffn_size", "num_heads")
     yield from sizes_out_of_range({name: getattr(config, name) for name in sizes})
-    yield from sizes_out_of_range({"step": config.step}, 1, config.max_length)
     yield from sizes_out_of_range({"num_layers": config.num_layers}, 0, MAX_LAYERS)
     if config.hidden_size % config.num_heads:
         yield f"hidden_size must be a multiple of num_heads, got {config.hidden_size} and {config.num_heads}"
@@ -100,6 +100,16 @@ def encoder_problems(config: Any) -> Iterator[str]:
     yield from sizes_out_of_range({"head_size": config.head_size}, 0)
     if config.head_size and not config.num_classes:
         yield f"head_size must be 0 without num_classes, got {config.head_size}"
+    if config.head_layers is not None:
+        yield from sizes_out_of_range({"head_layers": config.head_layers}, 1, MAX_LAYERS)
+        if not config.head_size:
+            yield f"head_layers must be left out without head_size, got {config.head_layers}"
+
+
+def number_problems(config: Any) -> Iterator[str]:
+    """What is wrong with the numbers of an encoder's inputs, dropout and norms."""
+    if ids := [modality.name for modality in config.modalities if modality.type != "float32"]:
+        yield f"type of {ids[0]} must be float32, got ids"
     if not 0.0 <= config.dropout < 1.0:
         yield f"dropout must be in [0, 1), got {config.dropout}"
     if not (0.0 < config.layer_norm_eps < 1.0 and math.isfinite(config.layer_norm_eps)):
@@ -113,7 +123,7 @@ def centring(tensor: Tensor) -> Tensor:
     def read(name: str) -> Weight:
         if name.endswith(("proj.weight", "proj.bias", "linear2.weight", "linear2.bias")):
             return centred(tensor(name), 0)
-        return centred(tensor(name), 1) if name.endswith("position.weight") else tensor(name)
+        return centred(tensor(name), 1) if name.endswith(("position.weight", "class_token")) else tensor(name)
 
     return read
 
@@ -134,7 +144,7 @@ def encoded(config: Any, h: Node, tensor: Tensor, prefix: str) -> Node:
 
 
 def norm(tensor: Tensor, prefix: str) -> tuple[Weight, Weight]:
-    """Weights of a layer normalisation."""
+    """Weight and bias of a layer normalisation, or of a linear layer."""
     return tensor(f"{prefix}.weight"), tensor(f"{prefix}.bias")
 
 
@@ -143,9 +153,15 @@ def with_logits(config: Any, outputs: tuple[Output, ...], tensor: Tensor) -> tup
     if not config.num_classes:
         return outputs
     h = outputs[-1].node
-    if config.head_size:
-        h = linear(h, tensor("hidden.weight"), tensor("hidden.bias"), activation="gelu")
+    for name in hidden_layers(config.head_size, config.head_layers):
+        h = linear(h, *norm(tensor, name), activation="gelu")
     return Output("logits", linear(h, tensor("head.weight"), tensor("head.bias"))), *outputs
+
+
+def hidden_layers(size: int, layers: int | None) -> tuple[str, ...]:
+    """Names of a head's hidden layers, one without a number of them, none of no size: ``hidden``, ``hidden2``, ..."""
+    count = (layers or 1) if size else 0
+    return tuple(f"hidden{i}" if i > 1 else "hidden" for i in range(1, count + 1))
 
 
 def stack_shapes(prefix: str, count: int, layer: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
@@ -162,8 +178,8 @@ def head_shapes(config: Any) -> dict[str, tuple[int, ...]]:
     """Names and shapes of the tensors that make logits of an embedding; none without classes."""
     if not config.num_classes:
         return {}
-    size, shapes = config.embedding_size, {}
-    if config.head_size:
-        shapes = {"hidden.weight": (config.head_size, size), "hidden.bias": (config.head_size,)}
+    size, shapes = config.embedding_size, dict[str, tuple[int, ...]]()
+    for name in hidden_layers(config.head_size, config.head_layers):
+        shapes |= {f"{name}.weight": (config.head_size, size), f"{name}.bias": (config.head_size,)}
         size = config.head_size
     return {**shapes, "head.weight": (config.num_classes, size), "head.bias": (config.num_classes,)}

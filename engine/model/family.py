@@ -54,6 +54,8 @@ def _checked(graph: Graph, config: ModelConfig) -> Graph:
             problems.append(f"{node.op}: expected a width that {heads} heads divide, got {node.width}")
         if node.op == "attention" and node.space == "tokens" and node.prefix != node.inputs[1].prefix:
             problems.append(f"attention: expected keys with the queries' {node.prefix} prefix tokens, got others")
+        if node.op == "select" and node.inputs[0].space == "prefix" and node.inputs[0].prefix != 1:
+            problems.append(f"select: expected one prefix token a sequence, got {node.inputs[0].prefix}")
     if problems:
         raise CheckpointError(f"family {config.family}: {problems[0]}")
     return graph

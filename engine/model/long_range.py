@@ -21,7 +21,7 @@ from megaseg.engine.graph.ops import add, add_table, concat, features, gather, l
 from megaseg.engine.graph.sequences import Sequences, Strided, Whole
 from megaseg.engine.inputs.modality import Modality
 from megaseg.engine.inputs.tokens import SUFFIX
-from megaseg.engine.model.config import ModelConfig
+from megaseg.engine.model.config import ModelConfig, sizes_out_of_range
 from megaseg.engine.model.contextualizer import (
     centring,
     encoded,
@@ -63,6 +63,7 @@ class LongRangeConfig(ModelConfig, family="long_range"):
     head_size: int = 0
     dropout: float = 0.1
     layer_norm_eps: float = 1e-5
+    head_layers: int | None = None
     threshold: float | None = None
     recipe: str | None = None
 
@@ -79,6 +80,7 @@ class LongRangeConfig(ModelConfig, family="long_range"):
         if sorted(names) != sorted(name for name in self.roles.values()):
             yield f"modalities must be those of video, audio and language {self.roles}, got {names}"
         yield from encoder_problems(self)
+        yield from sizes_out_of_range({"step": self.step}, 1, self.max_length)
 
     @property
     def roles(self) -> dict[str, str]:

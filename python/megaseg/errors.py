@@ -27,3 +27,7 @@ class DeadlineExceeded(MegasegError):
 
 class ResourceLimitError(MegasegError):
     """The work does not fit the given memory limit."""
+
+
+class SearchIndexError(MegasegError):
+    """A search index that cannot be trusted, or that is of another encoder."""

@@ -1,4 +1,4 @@
-"""``Segmenter`` and ``Embedder``: callable classes for Ray Data's ``map_batches``, one engine an actor."""
+"""``Segmenter``, ``Embedder`` and ``SceneEmbedder``, for ``map_batches`` of Ray Data: one engine an actor."""
 
 from __future__ import annotations
 
@@ -13,18 +13,22 @@ from typing import Any
 import numpy as np
 
 from megaseg.catalog.storage import read_source
+from megaseg.engine.backends.protocol import EMBEDDING
 from megaseg.engine.inputs.feature_files import feature_bytes
 from megaseg.engine.inputs.features import RESERVED, Features
 from megaseg.engine.inputs.tokens import SUFFIX
 from megaseg.engine.model.config import ModelConfig
+from megaseg.engine.model.family import width_of
 from megaseg.engine.results.segmentation import Segmentation
 from megaseg.errors import FeatureError
 from megaseg.features.screenplay.files import parse_screenplay
 from megaseg.features.screenplay.screenplay import Screenplay
+from megaseg.features.video.extractor import VideoExtractor
 from megaseg.pipelines import embedding
 from megaseg.pipelines.pipeline import Pipeline
 from megaseg.pipelines.sources import Source
 from megaseg.report.text import visible
+from megaseg.search.describing import Describer
 
 _log = logging.getLogger(__name__)
 Movie = Features | Source | Exception  # of a title, or why it has none
@@ -184,6 +188,64 @@ class Embedder(_Titles):
         for remark in made.remarks:
             _log.warning("%s", visible(remark))
         return feature_bytes(made.features)
+
+
+class SceneEmbedder(_Titles):
+    """Finds the scenes of batches of titles and embeds them, for an index: one encoder for each actor.
+
+    Rows in: as of ``Segmenter``, and ``title`` where results say where scenes end. Rows out: the columns that are
+    neither text nor features, and ``result`` (bytes of ``search.writer.TitleScenes``) or ``error``.
+    """
+
+    def __init__(
+        self,
+        checkpoint: str | os.PathLike[str],
+        *,
+        scenes: str | None = None,
+        detector: str = "adaptive",
+        speech: str | os.PathLike[str] | None = None,
+        column: str = "path",
+        text_column: str = "screenplay",
+        num_threads: int | None = None,
+        **options: Any,
+    ) -> None:
+        """Load the encoder; ``scenes`` as of ``search.describing.Describer``, options of ``Engine.from_checkpoint``.
+
+        ``detector`` and ``speech`` are those of ``VideoExtractor``.
+
+        Raises:
+            CheckpointError, UnsupportedError, ResourceLimitError, FeatureError: as these do.
+        """
+        threads = _own_cpus() if num_threads is None else num_threads
+        films = VideoExtractor(detector=detector, speech=speech, num_threads=threads)
+        given = {"scenes": scenes, "extractors": [films], "num_threads": threads, **options}
+        self._describer = Describer.from_checkpoint(checkpoint, **given)
+        super().__init__(column, text_column, [self._describer.engine.config])
+
+    def describe(self) -> list[dict[str, Any]]:
+        """``Engine.describe`` of the encoder, with its model's ``recipe``, its digest and the width of its vectors."""
+        engine = self._describer.engine
+        width = width_of(engine.config, EMBEDDING)
+        own = {"recipe": engine.config.recipe, "encoder": self._describer.digest, "width": width}
+        return [{**engine.describe(), **own}]
+
+    def __call__(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """Columns of equal length in, columns out."""
+        others, movies = self.movies(batch)
+        names = batch.get("title", [""] * len(movies))
+        results = [
+            movie if isinstance(movie, Exception) else _attempt(partial(self._scenes, movie, str(name)))
+            for movie, name in zip(movies, names, strict=True)
+        ]
+        files = [None if isinstance(result, Exception) else result for result in results]
+        errors = [_reason(result) if isinstance(result, Exception) else None for result in results]
+        return {**others, "result": np.array(files, object), "error": np.array(errors, object)}
+
+    def _scenes(self, movie: Features | Source, title: str) -> bytes:
+        made = self._describer.describe(movie, title)
+        for remark in made.movie.remarks:
+            _log.warning("%s", visible(f"{title}: {remark}" if title else remark))
+        return made.kept().to_bytes()
 
 
 def _attempt(work: Callable[[], Any]) -> Any:

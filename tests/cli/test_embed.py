@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from screenplays import SCRIPT, ZeroExtractor
-from shot_encoders import contextualizer, film, long_range
+from shot_encoders import Config, contextualizer, film, long_range, movie_encoder, scene_encoder
 from support import Run, random_checkpoint, small_config
 
 from megaseg import Engine, load_features, save_checkpoint
@@ -60,6 +60,29 @@ def test_a_file_a_movie(run: Run, folder: Path, encoder: Path, tmp_path: Path) -
     assert (code, err) == (0, "")
     assert "read as zeros" in stdout
     assert load_features(tmp_path / "one.npz").num_shots == 20
+
+
+def test_a_file_of_another_kind_is_no_folder(run: Run, folder: Path, encoder: Path, tmp_path: Path) -> None:
+    code, _, err = run("embed", folder / "a.npz", "-c", encoder, "-o", tmp_path / "x.json")
+    assert code == 2
+    assert "x.json: expected a folder or a .npz file, got another file" in err
+    assert not (tmp_path / "x.json").exists()
+    assert run("embed", folder / "a.npz", "-c", encoder, "-o", tmp_path / "run.v2")[0] == 0
+
+
+@pytest.mark.parametrize("config", [scene_encoder("video audio"), movie_encoder()], ids=lambda config: config.family)
+def test_encoders_of_scenes_and_movies(run: Run, folder: Path, tmp_path: Path, config: Config) -> None:
+    model, compiled = tmp_path / "model.safetensors", tmp_path / "model.mseg"
+    save_checkpoint(model, random_checkpoint(config))
+    assert config.family in run("info", model)[1]
+    assert run("compile", model, "-o", compiled, "--compute-type", "float32")[0] == 0
+    for path in (model, compiled):
+        code, _, err = run("embed", folder / "a.npz", "-c", path, "-o", tmp_path / "a.npz", "--compute-type", "float32")
+        assert (code, "language: not read by the encoder" in err) == (0, True)
+        made = load_features(tmp_path / "a.npz")
+        assert made.recipe == f"embedding/{encoder_sha256(model)[:12]}"
+        want = Engine.from_checkpoint(path, compute_type="float32").embed(folder / "a.npz")
+        assert np.array_equal(made.modalities["embedding"], want)
 
 
 def test_two_movies_of_one_name(run: Run, folder: Path, encoder: Path, tmp_path: Path) -> None:

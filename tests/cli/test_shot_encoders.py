@@ -1,4 +1,4 @@
-"""Scene models of overlapping windows in the commands that any scene model has: segment, eval scene, compile, info."""
+"""Scene models of encoders of shots in the commands that any scene model has: segment, eval scene, compile, info."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from shot_encoders import SCENE, Config, contextualizer, film, long_range
+from shot_encoders import SCENE, Config, contextualizer, film, long_range, scene_encoder
 from support import Run, random_checkpoint
 
 from megaseg import Engine, Features, Segmentation, save_checkpoint, save_features
 
 
-@pytest.mark.parametrize("config", [contextualizer(**SCENE), long_range(**SCENE)], ids=lambda config: config.family)
+@pytest.mark.parametrize(
+    "config", [contextualizer(**SCENE), long_range(**SCENE), scene_encoder(**SCENE)], ids=lambda config: config.family
+)
 def test_a_scene_model_as_any_other(run: Run, tmp_path: Path, config: Config) -> None:
     model, compiled = tmp_path / "model.safetensors", tmp_path / "model.mseg"
     save_checkpoint(model, random_checkpoint(config))

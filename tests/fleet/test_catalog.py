@@ -16,7 +16,7 @@ from support import Run, random_checkpoint, random_features, small_config
 
 import megaseg.engine.results.segmentation
 from megaseg import Engine, Features, save_checkpoint, save_features
-from megaseg.catalog.run import _batches
+from megaseg.catalog.run import in_batches
 from megaseg.engine.results.segmentation import joined
 from megaseg.pipelines import Pipeline
 
@@ -189,5 +189,5 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
 
 def test_a_film_waits_for_no_other_title() -> None:
     titles = {name: f"/{name}" for name in ("a.npz", "b.MP4", "c.npz", "d.npz", "e.npz", "f.mkv")}
-    batches = [[title for title, _ in batch] for batch in _batches([*titles], titles, 3)]
+    batches = [[title for title, _ in batch] for batch in in_batches([*titles], titles, 3)]
     assert batches == [["b.MP4"], ["a.npz", "c.npz", "d.npz"], ["f.mkv"], ["e.npz"]]

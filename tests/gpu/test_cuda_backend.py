@@ -11,6 +11,8 @@ import pytest
 import torch
 from drawings import DRAWINGS, checkpoint_of, results_of
 from host import device
+from shot_encoders import SCENE, Config, film, movie_encoder, scene_encoder
+from shot_encoders import expected as of_twin
 from support import explained, logits_of, odd_config, random_checkpoint, random_features, small_config
 from toy import toy_checkpoint, toy_config, worst
 
@@ -110,6 +112,17 @@ def test_graphs_of_no_family(drawing: str, windowed: bool) -> None:
     backend = CudaBackend(checkpoint, compute_type="float32", device=device())
     for got, want in zip(results_of(backend, checkpoint.config), expected, strict=True):
         np.testing.assert_allclose(got, want, atol=1e-5)
+
+
+@pytest.mark.parametrize("config", [scene_encoder(**SCENE), movie_encoder()], ids=lambda config: config.family)
+def test_encoders_of_scenes_and_movies(config: Config) -> None:
+    checkpoint = random_checkpoint(config)
+    movies = [film(config, shots) for shots in (1, 7, 12)]
+    engine = Engine(config, CudaBackend(checkpoint, compute_type="float32", batch=20, device=device()))
+    for movie in movies:
+        found = engine.outputs(movie)
+        for name, want in of_twin(checkpoint, movie).items():
+            np.testing.assert_allclose(found[name], want, rtol=0, atol=2e-5)
 
 
 def test_a_second_stream_is_refused() -> None:

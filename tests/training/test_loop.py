@@ -95,9 +95,31 @@ def test_it_stops_after_patience_epochs_without_a_lower_figure(
     assert torch.equal(kept.weight, weights[epochs - 1 if best is None else best])
 
 
-def test_a_restored_loop_goes_on_as_if_it_had_not_stopped() -> None:
+def test_sgd_takes_the_steps_of_its_equation() -> None:
+    settings = dataclasses.replace(
+        SETTINGS, epochs=3, schedule=lambda place: 1.0, optimizer="sgd", momentum=0.5, gradient_clip=1e9, ema_decay=0.0
+    )
+    draws = torch.Generator()
+    torch.manual_seed(0)
+    weight, bias = (p.item() for p in torch.nn.Linear(1, 1).parameters())
+    speed = np.zeros(2)
+    for epoch in range(3):
+        draws.manual_seed(settings.seed_of(epoch))
+        for _ in range(2):
+            xs = torch.rand(2, generator=draws).double().numpy()
+            error = 2 * (weight * xs + bias - 2 * xs)
+            speed = 0.5 * speed + np.array([np.mean(error * xs), np.mean(error)])
+            weight, bias = np.array([weight, bias]) - 0.05 * speed
+    found = loop(settings).run()
+    assert found.weight.item() == pytest.approx(weight, rel=1e-5)
+    assert found.bias.item() == pytest.approx(bias, rel=1e-5)
+
+
+@pytest.mark.parametrize(("optimizer", "momentum"), [("adamw", 0.9), ("sgd", 0.9), ("sgd", 0.0)])
+def test_a_restored_loop_goes_on_as_if_it_had_not_stopped(optimizer: str, momentum: float) -> None:
     figures = [3.0, 1.0, 2.0, 2.5, 0.5, 4.0]
-    whole = loop(validation=told(figures, patience=4))
+    settings = dataclasses.replace(SETTINGS, optimizer=optimizer, momentum=momentum)
+    whole = loop(settings, told(figures, patience=4))
     expected = whole.run().state_dict()
 
     class Stop(Exception):
@@ -107,10 +129,10 @@ def test_a_restored_loop_goes_on_as_if_it_had_not_stopped() -> None:
         if epoch.number == 2:
             raise Stop
 
-    first = loop(validation=told(figures, patience=4))
+    first = loop(settings, told(figures, patience=4))
     with pytest.raises(Stop):
         first.run(stop)
-    second = loop(validation=told(figures[3:], patience=4))
+    second = loop(settings, told(figures[3:], patience=4))
     second.restore(first.state(), first.history)
     found = second.run().state_dict()
     assert second.history == whole.history

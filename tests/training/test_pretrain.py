@@ -17,6 +17,7 @@ from megaseg.errors import CheckpointError, FeatureError, ResourceLimitError
 
 torch = pytest.importorskip("torch")
 from megaseg.evaluation.scene import evaluate_scenes  # noqa: E402
+from megaseg.evaluation.split import held_out  # noqa: E402
 from megaseg.models.long_range import LongRangeBatch  # noqa: E402
 from megaseg.training.dropout import ByteDropout  # noqa: E402
 from megaseg.training.memory import free_bytes  # noqa: E402
@@ -25,7 +26,7 @@ from megaseg.training.recipes.pretrain.batches import Windows  # noqa: E402
 from megaseg.training.recipes.pretrain.config import LongRangePretrainConfig, PretrainConfig, config_of  # noqa: E402
 from megaseg.training.recipes.pretrain.films import Films, fitted  # noqa: E402
 from megaseg.training.recipes.pretrain.models import LongRangePretraining  # noqa: E402
-from megaseg.training.recipes.pretrain.run import held_out, pretrain  # noqa: E402
+from megaseg.training.recipes.pretrain.run import pretrain  # noqa: E402
 from megaseg.training.recipes.pretrain.setup import new_model, roles_of  # noqa: E402
 
 SIZES: dict[str, Any] = {

@@ -15,11 +15,12 @@ from support import Run
 from megaseg import Engine, Features, load_checkpoint, load_features, save_features
 
 torch = pytest.importorskip("torch")
+from megaseg.evaluation.split import held_out  # noqa: E402
 from megaseg.models.long_range import LongRangeBatch  # noqa: E402
 from megaseg.training.recipes.pretrain.batches import Windows  # noqa: E402
 from megaseg.training.recipes.pretrain.config import LongRangePretrainConfig, PretrainConfig  # noqa: E402
 from megaseg.training.recipes.pretrain.films import Films, fitted  # noqa: E402
-from megaseg.training.recipes.pretrain.run import held_out, pretrain  # noqa: E402
+from megaseg.training.recipes.pretrain.run import pretrain  # noqa: E402
 from megaseg.training.recipes.pretrain.setup import new_model, roles_of  # noqa: E402
 
 SIZES: dict[str, Any] = {

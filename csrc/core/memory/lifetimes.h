@@ -14,6 +14,8 @@ class Lifetimes {
 
   // The value whose memory a selection looks into; itself for all others.
   int base(int value) const { return base_[static_cast<std::size_t>(value)]; }
+  // A selection that begins where its memory does: prefix tokens, or the only prefix token of every sequence.
+  bool front(int value) const { return front_[static_cast<std::size_t>(value)]; }
   // Step after which nobody reads the memory of a value; the number of steps for outputs and their parts.
   std::size_t end(int value) const { return end_[static_cast<std::size_t>(base(value))]; }
   // Features, which stay in the caller's memory.
@@ -38,6 +40,7 @@ class Lifetimes {
   void find_cached(const Program& program);
 
   std::vector<int> base_;
+  std::vector<bool> front_;
   std::vector<std::size_t> end_;
   std::vector<bool> features_;
   std::vector<bool> cached_;

@@ -184,10 +184,11 @@ class StepCheck {
     counts(1, 0, 0);
     const bool tokens = in(0).space == Space::tokens;
     const bool latents = in(0).space == Space::latents;
+    const bool one = in(0).space == Space::prefix && in(0).prefix == 1;  // and so a row a sequence
     const bool fits = out().space == Space::prefix ? (tokens || latents) && in(0).prefix == out().prefix
                       : out().space == Space::latents
                           ? tokens
-                          : out().space == Space::sequences && windowed() && (tokens || latents);
+                          : out().space == Space::sequences && (one || (windowed() && (tokens || latents)));
     require(fits && same_kind(in(0), out()), "rows of a smaller space");
   }
   void merge() const {

@@ -61,15 +61,16 @@ void Run::copy_output(const Destination& destination) const {
 Rows Run::rows_of(int index) const {
   const Value& own = value(index);
   const int base = lifetimes_.base(index);
-  if (base != index) return selected(own, base);
+  if (base != index) return selected(index, base);
   const auto i = static_cast<std::size_t>(index);
   auto* scale = own.type == cpu::Type::int8 ? reinterpret_cast<float*>(workspace_ + layout_->scale[i]) : nullptr;
   return {workspace_ + layout_->offset[i], own.width, own.type, scale};
 }
 
-Rows Run::selected(const Value& own, int base) const {
+Rows Run::selected(int index, int base) const {
+  const Value& own = value(index);
   const Rows all = rows_of(base);
-  if (own.space == Space::prefix) return all;
+  if (lifetimes_.front(index)) return all;
   const Value& whole = value(base);
   const std::ptrdiff_t front =
       whole.space == Space::tokens ? static_cast<std::ptrdiff_t>(chunk_->shape.sequences) * whole.prefix : 0;

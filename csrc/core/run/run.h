@@ -47,7 +47,7 @@ class Run {
   void copy_output(const Destination& destination) const;
 
   Rows rows_of(int index) const;
-  Rows selected(const Value& own, int base) const;
+  Rows selected(int index, int base) const;
   Rows features_of(int index, const Index::Span& span) const;
   const std::vector<Index::Span>& spans_of(int index) const {
     return value(index).space == Space::source ? index_.source_spans : index_.spans;

@@ -229,6 +229,8 @@ class RaggedGraph:
 
     def _select(self, node: Node, x: Tensor, batch: DeviceBatch) -> Tensor:
         source = node.inputs[0]
+        if source.space == "prefix":
+            return x
         prefix = batch.sequences * source.prefix if source.space == "tokens" else 0
         if node.space == "prefix":
             return x[:prefix]

@@ -92,7 +92,7 @@ def _inverse_std(node: Node, shots: Tensor, x: list[Tensor], weights: Mapping[st
 
 def _select(node: Node, shots: Tensor, x: list[Tensor], weights: Mapping[str, Tensor]) -> Tensor:
     prefix = node.inputs[0].prefix
-    if node.space == "prefix":
+    if node.space == "prefix" or node.inputs[0].space == "prefix":
         return x[0][:, :prefix]
     latents = x[0][:, prefix:]
     middle = latents.shape[1] // 2

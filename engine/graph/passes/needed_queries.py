@@ -1,4 +1,4 @@
-"""Only the rows that somebody reads: of a last layer each window's middle row, or the latents without the prefix.
+"""Only the rows that somebody reads: of a last layer each window's middle row or its only prefix token, or the latents.
 
 Selecting rows commutes with every op that works row by row and with attention's queries (not its keys), so a selection
 moves up until something else needs the rows that it drops.
@@ -42,8 +42,16 @@ def _step(graph: Graph) -> Graph:
             inputs = tuple(once(x, space) for x in source.inputs)
         elif source.op == "attention" and space != "prefix":
             inputs = (once(source.inputs[0], space), source.inputs[1])
+        elif _is_only_token(source) and users.get(source.inputs[0]) == [source] and source.inputs[0] not in results:
+            source = source.inputs[0]
+            inputs = (once(once(source.inputs[0], "prefix"), space), source.inputs[1])
         else:
             return None
         return dataclasses.replace(source, inputs=inputs, space=space, prefix=node.prefix)
 
     return replace(graph, rule)
+
+
+def _is_only_token(node: Node) -> bool:
+    """Whether a node selects the prefix of an attention's rows, which whoever selects one row a sequence reads."""
+    return node.op == "select" and node.space == "prefix" and node.inputs[0].op == "attention"

@@ -45,7 +45,7 @@ def segment_titles(
     ``titles`` are paths by title; ``advance`` is called after each; ``reason`` makes an error's text that of a failure.
     """
     done = 0
-    for outcome in workers.run(_batches(left, titles, batch_size)):
+    for outcome in workers.run(in_batches(left, titles, batch_size)):
         if outcome.result is None:
             results.fail(outcome.title, outcome.path, reason(str(outcome.error)))
         else:
@@ -55,7 +55,7 @@ def segment_titles(
     return done
 
 
-def _batches(left: Sequence[str], titles: Mapping[str, str], size: int) -> Iterator[Batch]:
+def in_batches(left: Sequence[str], titles: Mapping[str, str], size: int) -> Iterator[Batch]:
     """Titles of up to ``size`` together; a film, which takes minutes, by itself: its result is kept when it is done."""
     batch: list[tuple[str, str]] = []
     for title in left:

@@ -1,17 +1,18 @@
-"""Who segments or embeds the titles: this process, or (``fleet.py``) workers on a Ray cluster."""
+"""Who segments, embeds or describes the titles: this process, or (``fleet.py``) workers on a Ray cluster."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from megaseg.ray import Embedder, Segmenter
+from megaseg.ray import Embedder, SceneEmbedder, Segmenter
 
 Batch = Sequence[tuple[str, str]]  # titles with their paths
+Hand = Segmenter | Embedder | SceneEmbedder
 
 
 class Outcome(NamedTuple):
-    """One title's result, JSON text or the bytes of a feature file, or the reason why there is none."""
+    """One title's result, JSON text or the bytes of a file, or the reason why there is none."""
 
     title: str
     path: str
@@ -20,7 +21,7 @@ class Outcome(NamedTuple):
 
 
 class Workers(Protocol):
-    """``descriptions`` are those of ``Segmenter.describe`` or ``Embedder.describe``."""
+    """``descriptions`` are those of ``describe`` of the hands."""
 
     descriptions: list[dict[str, Any]]
 
@@ -41,19 +42,20 @@ class LocalWorkers:
             yield from outcomes_of(self._hand, batch)
 
 
-def hand_of(options: Mapping[str, Any]) -> Segmenter | Embedder:
-    """What does the work: a ``Segmenter`` of its options, or an ``Embedder`` of its own where ``embed`` is true.
+def hand_of(options: Mapping[str, Any]) -> Hand:
+    """What does the work, by ``options["makes"]``: ``embeddings``, ``scenes`` for an index, or without it results.
 
     Raises:
         CheckpointError, UnsupportedError, ResourceLimitError, FeatureError: as these do.
     """
-    own = {name: value for name, value in options.items() if name != "embed"}
-    return Embedder(**own) if options.get("embed") else Segmenter(**own)
+    own = {name: value for name, value in options.items() if name != "makes"}
+    kinds: dict[str | None, type[Hand]] = {None: Segmenter, "embeddings": Embedder, "scenes": SceneEmbedder}
+    return kinds[options.get("makes")](**own)
 
 
-def outcomes_of(hand: Segmenter | Embedder, batch: Batch) -> list[Outcome]:
+def outcomes_of(hand: Hand, batch: Batch) -> list[Outcome]:
     """One outcome a title of a batch."""
-    rows = hand({"path": [path for _, path in batch]})
+    rows = hand({"title": [title for title, _ in batch], "path": [path for _, path in batch]})
     return [
         Outcome(title, path, result, error)
         for (title, path), result, error in zip(batch, rows["result"], rows["error"], strict=True)

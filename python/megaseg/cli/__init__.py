@@ -22,7 +22,9 @@ from megaseg.cli import (
     export_inference_server,
     features,
     formats,
+    index,
     info,
+    mine_pairs,
     mux,
     pretrain,
     redecide,
@@ -31,6 +33,7 @@ from megaseg.cli import (
     segment,
     serve,
     shots,
+    similar,
     train,
 )
 from megaseg.cli.console import print_error
@@ -69,6 +72,9 @@ app.command("formats")(formats.formats)
 app.command("catalog")(catalog.catalog)
 app.command("explain")(explain.explain)
 app.command("embed")(embed.embed)
+app.command("index")(index.index)
+app.command("similar")(similar.similar)
+app.command("mine-pairs")(mine_pairs.mine_pairs)
 app.command("serve")(serve.serve)
 app.command("info")(info.info)
 app.command("convert")(convert.convert)

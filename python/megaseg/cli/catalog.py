@@ -98,7 +98,7 @@ def catalog(
     }
     model = {"device": device, "backend": backend, "overflow": overflow}
     given = _given(names, decision, skip_missing=not checkpoint)
-    embeds = "embed" in given
+    embeds = "makes" in given
     options = {**given, "compute_type": compute_type, **model}
     start = time.monotonic()
     # What Ray has to say, such as that a worker died, it prints: stdout is for the report.
@@ -134,7 +134,7 @@ def _given(names: list[str], decision: Mapping[str, Any], *, skip_missing: bool)
     for name, value in decision.items():
         if value is not None:
             raise FeatureError(f"{FLAGS[name]}: expected a model that decides, got {value} with an encoder of shots")
-    return {"checkpoint": names[0], "embed": True}
+    return {"checkpoint": names[0], "makes": "embeddings"}
 
 
 @named_flags(*MODEL_KEYWORDS)

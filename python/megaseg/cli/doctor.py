@@ -48,6 +48,7 @@ EXTRAS = {
         "prometheus_client": "prometheus-client",
     },
     "fleet": {"ray": "ray", "fsspec": "fsspec"},
+    "search": {"usearch": "usearch"},
 }
 
 

@@ -31,6 +31,19 @@ SpeechOption = Annotated[
     Path | None,
     typer.Option("--speech", help="Films without subtitles: folder of a Whisper model for CTranslate2; extra speech."),
 ]
+<<<<<<< HEAD
+# Endings of files that ``--output`` of a folder is meant by a mistake.
+_OTHER_FILES = frozenset(
+    [".csv", ".edl", ".h5", ".html", ".json", ".jsonl", ".mkv", ".mp4", ".mseg", ".npy", ".npz", ".onnx", ".pkl", ".pt", ".pth", ".safetensors", ".txt", ".xml", ".zip"]
+)
+=======
+# Endings of names that are no folder's.
+_OTHER_FILES = tuple(
+    f".{ending}"
+    for ending in ("csv", "edl", "h5", "html", "json", "jsonl", "mkv", "mp4", "mseg", "npy", "npz", "onnx", "pkl", "pt",
+                   "pth", "safetensors", "txt", "xml", "zip")
+)  # fmt: skip
+>>>>>>> main
 
 
 def require_one_film(films: int, shots: Path | None, subtitles: Path | None) -> None:
@@ -88,13 +101,13 @@ def one_file_each(names: list[str], output: Path, *suffixes: str, failed: int = 
     """The output file of each movie: the given one, or one a movie in a folder, with the first suffix.
 
     Raises:
-        FeatureError: one file for several movies, two movies of one name, or a file that is no folder.
+        FeatureError: one file for several movies, two movies of one name, or another file, there or by its name.
     """
     if output.name.lower().endswith(suffixes) and not output.is_dir():
         if len(names) + failed > 1:
             raise FeatureError(f"{output}: expected a folder for {len(names) + failed} movies, got a file")
         return [output]
-    if output.exists() and not output.is_dir():
+    if not output.is_dir() and (output.exists() or output.suffix.lower() in _OTHER_FILES):
         raise FeatureError(f"{output}: expected a folder or a {', '.join(suffixes)} file, got another file")
     if len(set(names)) < len(names):
         often = Counter(names).most_common(1)[0]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from megaseg.cli.console import JsonOption, console, named_flags, print_json, progress, require_folder
+from megaseg.cli.pretrain_scene_contrast import scene_contrast
 from megaseg.engine.inputs.features import Features
 from megaseg.engine.model.checkpoint import ENCODER
 from megaseg.errors import FeatureError, UnsupportedError
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from megaseg.training.recipes.pretrain.config import PretrainConfig
 
 app = typer.Typer(help="Learn from films without labels.", no_args_is_help=True)
+app.command("scene-contrast")(scene_contrast)
 
 Films = Annotated[list[Path], typer.Argument(help="Feature files, or folders of them; labels are not read.")]
 Run = Annotated[Path, typer.Option("--output", "-o", help="Folder of the run: encoder.safetensors and log.jsonl.")]

@@ -42,6 +42,9 @@ def serve(
     media_root: Annotated[
         Path | None, typer.Option(help="Folder whose films requests may name, by paths below it; default: no films.")
     ] = None,
+    index: Annotated[
+        Path | None, typer.Option("--index", help="Index of megaseg index, for POST /v1/similar; extra search.")
+    ] = None,
     insecure: Annotated[bool, typer.Option("--insecure", help="Allow other machines without TLS and token.")] = False,
 ) -> None:
     """Serve models over HTTP and gRPC (Open Inference Protocol), batched across callers.
@@ -68,6 +71,7 @@ def serve(
             token=None if token_file is None else read_token(token_file),
             insecure=insecure,
             media_root=media_root,
+            index=index,
         )
     except Exposed as error:
         raise Exposed(f"{error}: --tls-certificate and --tls-key, --token-file, or --insecure") from error

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from megaseg.engine.inputs.feature_files import load_features
@@ -14,6 +15,13 @@ from megaseg.errors import FeatureError
 def fold_of(name: str, folds: int) -> int:
     """Fold 0..folds - 1 of a movie: SHA-256 of its file name without suffix, modulo ``folds``."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") % folds
+
+
+def held_out(names: Sequence[str], share: float) -> list[str]:
+    """The films that validate: the ``share`` of lowest SHA-256 of their names, rounded up, and never all."""
+    order = sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest())
+    chosen = set(order[: min(math.ceil(share * len(names)), len(names) - 1)])
+    return [name for name in names if name in chosen]
 
 
 def feature_files(*inputs: str | Path) -> dict[str, Features]:

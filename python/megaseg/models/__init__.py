@@ -6,7 +6,9 @@ try:
     from megaseg.models.contextualizer import Contextualizer
     from megaseg.models.long_range import LongRange, LongRangeBatch
     from megaseg.models.mega import Mega, from_checkpoint, to_checkpoint
+    from megaseg.models.movie_encoder import MovieEncoder
     from megaseg.models.presets import PRESETS, preset
+    from megaseg.models.scene_encoder import SceneEncoder
 except ImportError as error:
     raise UnsupportedError(f"megaseg.models needs the extra train: pip install 'megaseg[train]' ({error})") from error
 
@@ -16,6 +18,8 @@ __all__ = [
     "LongRange",
     "LongRangeBatch",
     "Mega",
+    "MovieEncoder",
+    "SceneEncoder",
     "from_checkpoint",
     "preset",
     "to_checkpoint",

@@ -9,13 +9,17 @@ from torch import Tensor, nn
 
 from megaseg.engine.model.checkpoint import Checkpoint
 from megaseg.engine.model.contextualizer import ContextualizerConfig
-from megaseg.models.shot_encoders import Head, encoder_layers, layer_norm, loaded, padding, saved, with_masks
-
-
-class _Modality(nn.Module):
-    def __init__(self, feature_size: int, size: int) -> None:
-        super().__init__()
-        self.proj = nn.Linear(feature_size, size)
+from megaseg.models.shot_encoders import (
+    Head,
+    Projection,
+    encoder_layers,
+    layer_norm,
+    loaded,
+    padding,
+    saved,
+    summed,
+    with_masks,
+)
 
 
 class Contextualizer(Head):
@@ -29,7 +33,7 @@ class Contextualizer(Head):
         super().__init__()
         self.config = config
         self.modalities = nn.ModuleDict(
-            {m.name: _Modality(m.feature_size, config.hidden_size) for m in config.modalities}
+            {m.name: Projection(m.feature_size, config.hidden_size) for m in config.modalities}
         )
         self.position = nn.Embedding(config.max_length, config.hidden_size)
         self.layers = encoder_layers(config)
@@ -49,8 +53,8 @@ class Contextualizer(Head):
         ``there`` (batch, n) is False for padding, which nothing attends to. At ``masked`` (batch, n) shots
         ``mask_token`` (C,) stands in for the sum of the projections.
         """
-        h = torch.stack([own.proj(features[name]) for name, own in self.modalities.items()]).sum(0)  # type: ignore[operator]
-        h = with_masks(h, masked, mask_token) + self.position.weight[: h.shape[1]]
+        rows = with_masks(summed(self.modalities, features), masked, mask_token)
+        h = rows + self.position.weight[: rows.shape[1]]
         for layer in self.layers:
             h = layer(h, src_key_padding_mask=padding(there))
         embedding: Tensor = self.norm(h)

@@ -4,6 +4,8 @@ Family ``mega``: the paper's three models (supplementary, Table 1b); their numbe
 print, are chosen here. Family ``contextualizer``: sizes are chosen here, for "low capacity" (Xiao et al. 2022). Family
 ``long_range``: Argaw et al. (2023), section 3: k = 30, three layers, R(2+1)D-ResNet50 (video), VGGish and wav2vec 2.0
 side by side (audio), BART (language); its widths, which the paper does not print, are the original Transformer's.
+Families ``movie_encoder`` and ``scene_encoder``: Chen et al. (2023), up to 1,024 shots of 512 features, and 9 shots;
+other widths are chosen here.
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ from megaseg.engine.model.config import ModelConfig
 from megaseg.engine.model.contextualizer import ContextualizerConfig
 from megaseg.engine.model.long_range import LongRangeConfig
 from megaseg.engine.model.mega import MegaConfig
+from megaseg.engine.model.movie_encoder import MovieEncoderConfig
+from megaseg.engine.model.scene_encoder import SceneEncoderConfig
 
 SCENE = MegaConfig(
     task="scene",
@@ -72,8 +76,16 @@ LONG_RANGE = LongRangeConfig(
     audio="audio",
     language="language",
 )
+MOVIE_ENCODER = MovieEncoderConfig("embedding", (Modality("video", 512),))
+SCENE_ENCODER = SceneEncoderConfig("embedding", (Modality("video", 512),))
 MEGA = {"scene": SCENE, "act": ACT, "synopsis": SYNOPSIS}
-PRESETS: dict[str, ModelConfig] = {**MEGA, "contextualizer": CONTEXTUALIZER, "long-range": LONG_RANGE}
+PRESETS: dict[str, ModelConfig] = {
+    **MEGA,
+    "contextualizer": CONTEXTUALIZER,
+    "long-range": LONG_RANGE,
+    "movie-encoder": MOVIE_ENCODER,
+    "scene-encoder": SCENE_ENCODER,
+}
 
 
 def preset(name: str, *, modalities: Sequence[tuple[str, int]] | None = None, **overrides: Any) -> ModelConfig:

@@ -10,9 +10,23 @@ import torch
 from torch import Tensor, nn
 
 from megaseg.engine.model.checkpoint import Checkpoint
+from megaseg.engine.model.contextualizer import hidden_layers
 from megaseg.errors import CheckpointError
 
 Model = TypeVar("Model", bound=nn.Module)
+
+
+class Projection(nn.Module):
+    """``W x + b`` of a modality's rows."""
+
+    def __init__(self, feature_size: int, size: int) -> None:
+        super().__init__()
+        self.proj = nn.Linear(feature_size, size)
+
+
+def summed(modalities: nn.ModuleDict, features: Mapping[str, Tensor]) -> Tensor:
+    """The sum (batch, n, C) of the projections of all modalities, each (batch, n, D_m)."""
+    return torch.stack([own.proj(features[name]) for name, own in modalities.items()]).sum(0)  # type: ignore[operator]
 
 
 def encoder_layers(config: Any) -> nn.ModuleList:
@@ -56,21 +70,22 @@ def with_masks(rows: Tensor, masked: Tensor | None, token: Tensor | None) -> Ten
 
 
 class Head(nn.Module):
-    """Logits of an embedding: one layer, or two with ``head_size`` hidden units. Its tensors have no prefix."""
+    """Logits of an embedding: hidden layers of ``head_size`` units, if any, and one layer. Tensors have no prefix."""
 
     def add_head(self, config: Any) -> None:
-        """Make the layers ``hidden`` and ``head``, as far as the config has them."""
-        size = config.embedding_size
-        if config.head_size:
-            self.hidden = nn.Linear(size, config.head_size)
+        """Make the layers ``hidden``, ``hidden2``, ... and ``head``, as far as the config has them."""
+        size, self._hidden = config.embedding_size, hidden_layers(config.head_size, config.head_layers)
+        for name in self._hidden:
+            self.add_module(name, nn.Linear(size, config.head_size))
             size = config.head_size
         if config.num_classes:
             self.head = nn.Linear(size, config.num_classes)
 
     def logits(self, embedding: Tensor) -> Tensor:
         """Logits (..., N_c) of rows (..., E); only a model with classes has any."""
-        hidden = nn.functional.gelu(self.hidden(embedding)) if hasattr(self, "hidden") else embedding
-        logits: Tensor = self.head(hidden)
+        for name in self._hidden:
+            embedding = nn.functional.gelu(self.get_submodule(name)(embedding))
+        logits: Tensor = self.head(embedding)
         return logits
 
 

@@ -87,9 +87,9 @@ def report(
         listing=html.escape(next(iter(result.tracks)).capitalize()),
         film=_json(film),
         script=script,
-        script_hash=_hash(script),
+        script_hash=hash_of(script),
         style=style,
-        style_hash=_hash(style),
+        style_hash=hash_of(style),
         pictures=pictures,
     )
 
@@ -137,21 +137,26 @@ def _pictures(thumbnails: Sequence[bytes] | None, shots: int) -> str:
         return ""
     if len(thumbnails) != shots:
         raise FeatureError(f"thumbnails: expected one for each of {shots} shots, got {len(thumbnails)}")
-    kinds = {_kind(picture) for picture in thumbnails if picture}
+    kinds = {kind_of(picture) for picture in thumbnails if picture}
     if len(kinds) > 1:
         raise FeatureError(f"thumbnails: expected pictures of one kind, got {' and '.join(sorted(kinds))}")
     lines = (base64.b64encode(picture).decode() if picture else "-" for picture in thumbnails)
     return "\n".join([*kinds, *lines])
 
 
-def _kind(picture: bytes) -> str:
+def kind_of(picture: bytes) -> str:
+    """The type of an encoded picture, by its first bytes.
+
+    Raises:
+        FeatureError: neither JPEG, WebP nor PNG.
+    """
     for begin, kind in _KINDS:
         if picture.startswith(begin):
             return kind
     raise FeatureError(f"thumbnails: expected JPEG, WebP or PNG, got a picture that begins with {picture[:8]!r}")
 
 
-def _hash(text: str) -> str:
+def hash_of(text: str) -> str:
     """What the page's policy knows its own script and style by."""
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
@@ -159,18 +164,19 @@ def _hash(text: str) -> str:
 # The page's sources.
 
 
-def _source(name: str) -> str:
+def page_source(name: str) -> str:
+    """The text of a file of the page."""
     return (files("megaseg.report") / "page" / name).read_text(encoding="utf-8")
 
 
 @cache
 def _template() -> Template:
-    return Template(_source("index.html"))
+    return Template(page_source("index.html"))
 
 
 @cache
 def _style() -> str:
-    return "\n" + "".join(map(_source, STYLES))
+    return "\n" + "".join(map(page_source, STYLES))
 
 
 @cache
@@ -182,7 +188,7 @@ def _script() -> str:
 
 
 def _collect(name: str, order: dict[str, str]) -> None:
-    text = _source(name)
+    text = page_source(name)
     for other in _IMPORT.findall(text):
         if other[1] not in order:
             _collect(other[1], order)

@@ -7,14 +7,15 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
+from typing import Any, TypeVar
 
-from megaseg.engine.inputs.features import Features
 from megaseg.errors import DeadlineExceeded, OverloadedError
 from megaseg.features.extractor import Extractor
 from megaseg.features.video.extractor import VideoExtractor
 from megaseg.pipelines.pipeline import Extractors
 from megaseg.serving.offload import low_priority_thread
 
+T = TypeVar("T")
 MOST = 64  # films that are extracted or wait for it, and as many other sources
 
 
@@ -43,16 +44,14 @@ class Extraction:
 
     def __init__(self, extractors: Iterable[Extractor] = ()) -> None:
         self.extractors = Extractors([VideoExtractor(advance=self._go_on), *extractors])
-        self._calls: dict[bool, set[Future[Features]]] = {
+        self._calls: dict[bool, set[Future[Any]]] = {
             False: set(),
             True: set(),
         }  # not finished; by whether of a film
         self._thread, self._film_thread = low_priority_thread(), low_priority_thread()
         self._unwanted = threading.Event()  # of the film that is being decoded
 
-    async def run(
-        self, work: Callable[[int], Features], model: int, *, timeout: float | None, film: bool = False
-    ) -> Features:
+    async def run(self, work: Callable[[int], T], model: int, *, timeout: float | None, film: bool = False) -> T:
         """Call ``work(model)`` when its turn has come; cancelled before that, it is not called at all.
 
         The decoding of a film ends when its request does.
@@ -76,7 +75,7 @@ class Extraction:
         finally:
             unwanted.set()
 
-    def _called(self, work: Callable[[int], Features], model: int, unwanted: threading.Event | None) -> Features:
+    def _called(self, work: Callable[[int], T], model: int, unwanted: threading.Event | None) -> T:
         if unwanted is not None:
             self._unwanted = unwanted
         return work(model)

@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from megaseg._version import __version__
 from megaseg.errors import MegasegError
 from megaseg.media.video import Video
+from megaseg.search.query import Part
 from megaseg.serving import http_tensors, openapi
 from megaseg.serving.errors import ModelNotReady, RequestError, Unauthorized
 from megaseg.serving.http_body import Room, read_body, unless_gone
@@ -29,6 +30,7 @@ from megaseg.serving.inference import ENDING, Inference
 from megaseg.serving.logs import log
 from megaseg.serving.models import PLATFORM, VERSION
 from megaseg.serving.offload import off_loop
+from megaseg.serving.searching import Asked
 from megaseg.serving.security import accepts
 from megaseg.serving.status import message_of, status_of
 
@@ -47,6 +49,19 @@ class SegmentQuery(BaseModel, extra="forbid", allow_inf_nan=False):
     min_scene_length: int | None = Field(None, ge=1, description="Shortest scene, in shots.")
     num_scenes: int | None = Field(None, ge=1, description="Exactly this many scenes.")
     ordered: bool | None = Field(None, description="Turning points in increasing order.")
+    timeout: float | None = Field(None, gt=0, description="Seconds until the answer is no longer wanted.")
+
+
+class SimilarQuery(BaseModel, extra="forbid", allow_inf_nan=False):
+    """Query of ``POST /v1/similar``: one of ``scene``, ``shots`` and ``time``, of a title or of the body's movie."""
+
+    title: str | None = Field(None, description="A title of the index; the body is then empty.")
+    scene: int | None = Field(None, ge=1, description="A scene, by its number from 1.")
+    shots: str | None = Field(None, max_length=40, description="First and last shot, such as 100:120.")
+    time: str | None = Field(None, max_length=80, description="A time such as 1:02:03, or two with - between.")
+    count: int = Field(10, ge=1, le=1000, description="How many scenes.")
+    same_film: bool = Field(False, description="Also scenes of the title itself.")
+    model: str | None = Field(None, description="A model that finds the scenes of the body's movie.")
     timeout: float | None = Field(None, gt=0, description="Seconds until the answer is no longer wanted.")
 
 
@@ -124,6 +139,26 @@ class _Routes:
             text = await off_loop(1000 * result.num_shots, result.to_json)  # some 300 to 1,000 bytes a shot
         return Response(text, media_type="application/json")
 
+    async def similar(self, request: Request, query: Annotated[SimilarQuery, Query()]) -> Response:
+        with ExitStack() as held, self._inference.metrics.request("http", "", route="similar"):
+            self._inference.expect_index()
+            part = Part.parse(query.scene, query.shots, query.time)
+            content = await self._body(request, held)
+            source = None
+            if query.title is None:
+                kind = request.headers.get("content-type", "")
+                source = await asyncio.to_thread(read_source, content, kind, self._limit, self._media_root)
+            elif content:
+                raise RequestError("title: expected an empty body with it, got both")
+            del content
+            if isinstance(source, Video):
+                held.close()
+            given = query.model_dump(include={"title", "count", "same_film", "timeout"})
+            answer = await unless_gone(
+                request, self._inference.similar(Asked(part, source=source, **given), query.model)
+            )
+        return JSONResponse(answer)
+
     async def _body(self, request: Request, held: ExitStack) -> bytes:
         """The body of a request, whose room is kept until ``held`` ends.
 
@@ -185,6 +220,7 @@ ROUTES = (
     ("POST", "/v2/repository/models/{name}/load", "load"),
     ("POST", "/v2/repository/models/{name}/unload", "unload"),
     ("POST", "/v1/segment", "segment"),
+    ("POST", "/v1/similar", "similar"),
     ("GET", "/metrics", "metrics"),
     ("GET", "/openapi.json", "openapi"),
 )
@@ -268,15 +304,16 @@ def _error(error: Exception) -> Response:
     return JSONResponse({"error": message_of(error)}, status.http, headers)
 
 
-async def _invalid(_: Request, error: Exception) -> Response:
+async def _invalid(request: Request, error: Exception) -> Response:
     problems = error.errors() if isinstance(error, RequestValidationError) else ()
-    told = "; ".join(f"{problem['loc'][-1]}: {_told(problem)}" for problem in problems)
+    known = SimilarQuery if request.url.path.endswith("/similar") else SegmentQuery
+    told = "; ".join(f"{problem['loc'][-1]}: {_told(problem, known)}" for problem in problems)
     return _error(RequestError(told or "malformed request"))
 
 
-def _told(problem: Mapping[str, Any]) -> str:
+def _told(problem: Mapping[str, Any], query: type[BaseModel]) -> str:
     if problem["type"] == "extra_forbidden":
-        return f"expected some of {', '.join(SegmentQuery.model_fields)}"
+        return f"expected some of {', '.join(query.model_fields)}"
     return str(problem["msg"])
 
 

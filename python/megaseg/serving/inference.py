@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,7 @@ from megaseg.serving.extraction import Deadline, Extraction
 from megaseg.serving.models import Model, Models, Tensor
 from megaseg.serving.offload import submitted
 from megaseg.serving.parameters import Parameters
+from megaseg.serving.searching import Asked, Searching
 from megaseg.serving.sequences import Sequences
 from megaseg.serving.settings import Limits
 
@@ -66,12 +67,18 @@ class Inference:
     """The service behind both protocols; its methods run on one event loop, which they never block."""
 
     def __init__(
-        self, models: Models, *, limits: Limits, metrics: Metrics, extractors: Iterable[Extractor] = ()
+        self,
+        models: Models,
+        *,
+        limits: Limits,
+        metrics: Metrics,
+        extractors: Iterable[Extractor] = (),
+        search: Searching | None = None,
     ) -> None:
-        """``extractors`` are those of ``Pipeline``."""
+        """``extractors`` are those of ``Pipeline``; without ``search`` there is no index."""
         self.models, self.limits, self.metrics = models, limits, metrics
         self._sequences = Sequences(limits)
-        self._extraction = Extraction(extractors)
+        self._extraction, self._search = Extraction(extractors), search
         self.ending = asyncio.Event()  # set when the service begins to shut down
         self._running = 0
         self._done = asyncio.Event()  # set when nothing runs and nothing more may
@@ -137,6 +144,34 @@ class Inference:
                 result = await _segmented(models[place], features, deadline.left(), options[place])
                 passage.add(place, result)
             return passage.result()
+
+    async def similar(self, asked: Asked, scenes: str | None = None) -> dict[str, Any]:
+        """Scenes of the index like what is asked for; ``scenes`` names a model that divides a movie into scenes.
+
+        Raises:
+            UnsupportedError: no index. RequestError: a model that finds no scenes. Otherwise as ``infer`` and
+                ``Searching.find``.
+        """
+        with self._accepted(*([] if scenes is None else [(scenes, "")])) as models:
+            search = self.expect_index()
+            for model in models:
+                if model.task.name != "scene":
+                    raise RequestError(f"model: expected one that finds scenes, got {scenes!r:.80}")
+                asked = replace(asked, scenes=model.engine)
+            if isinstance(asked.source, (Features, Screenplay)):
+                self._expect_shots(asked.source.num_shots)
+            with _below_root(asked.source):
+                return await search.find(asked, self.models, self._extraction)
+
+    def expect_index(self) -> Searching:
+        """The index of the service.
+
+        Raises:
+            UnsupportedError: there is none.
+        """
+        if self._search is None:
+            raise UnsupportedError("similar: expected a service with an index, this one has none")
+        return self._search
 
     async def load(self, name: str) -> None:
         """``Models.load`` off the event loop; sequences of the model before it end.

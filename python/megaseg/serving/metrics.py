@@ -18,6 +18,7 @@ from megaseg.serving.status import INTERNAL, OK, status_of
 
 if TYPE_CHECKING:
     from megaseg.engine.live.scheduler import BatchReport
+    from megaseg.search.manifest import Manifest
     from megaseg.serving.models import Models
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -57,6 +58,21 @@ class Metrics:
             buckets=_SECONDS,
             registry=self._registry,
         )
+
+        self._search_seconds = Histogram(
+            "megaseg_search_seconds",
+            "Seconds of each search of the index, without what makes its vector.",
+            buckets=_SECONDS,
+            registry=self._registry,
+        )
+
+    def searched(self, seconds: float) -> None:
+        """Count a search of the index."""
+        self._search_seconds.observe(seconds)
+
+    def watch_index(self, manifest: Callable[[], Manifest]) -> None:
+        """Read the index's size when the metrics are read."""
+        self._registry.register(_IndexGauges(manifest))
 
     def batches(self, model: str) -> Callable[[BatchReport], None]:
         """A callback for a model's scheduler, called after each batch from the scheduler's thread."""
@@ -116,6 +132,16 @@ class Metrics:
     def text(self) -> bytes:
         """The metrics in Prometheus' text format."""
         return generate_latest(self._registry)
+
+
+class _IndexGauges(Collector):
+    def __init__(self, manifest: Callable[[], Manifest]) -> None:
+        self._manifest = manifest
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        manifest = self._manifest()
+        yield GaugeMetricFamily("megaseg_index_titles", "Titles of the index.", value=len(manifest.titles))
+        yield GaugeMetricFamily("megaseg_index_scenes", "Scenes of the index.", value=manifest.num_scenes)
 
 
 class _Gauges(Collector):

@@ -109,7 +109,32 @@ _STATISTICS = _object(
     },
     ["name", "version", "last_inference", "inference_count", "execution_count", "inference_stats"],
 )
+_PLACE: Schema = {
+    **dict.fromkeys(("first_shot", "last_shot"), _COUNT),
+    **{name: {"type": "number"} for name in ("start_seconds", "end_seconds")},
+}
+_FOUND = _object(
+    {
+        "title": _TEXT,
+        "scene": {"type": "integer", "minimum": 1},
+        **_PLACE,
+        **{name: {"type": "integer"} for name in ("start_ticks", "end_ticks")},
+        "time_base": {**_TEXT, "description": "Seconds a tick, such as 1/24."},
+        "distance": {"type": "number", "minimum": 0, "description": "Of vectors of unit length: 0 to 2."},
+    },
+    ["title", "scene", "first_shot", "last_shot", "distance"],
+)
+_SEARCHED = _object(
+    {
+        "name": _TEXT,
+        "scene": {"type": "integer", "minimum": 1},
+        "scenes": {"type": "array", "items": {"type": "integer", "minimum": 1}},
+        **_PLACE,
+    },
+    ["name", "first_shot", "last_shot"],
+)
 _SCHEMAS: dict[str, Schema] = {
+    "similar": _object({"query": _SEARCHED, "results": {"type": "array", "items": _FOUND}}, ["query", "results"]),
     "error": _object({"error": _TEXT}, ["error"]),
     "live": _object({"live": {"const": True}}, ["live"]),
     "ready": _object({"ready": {"const": True}, "name": _TEXT}, ["ready"]),
@@ -213,6 +238,13 @@ OPERATIONS: dict[str, Schema] = {
         _json("result"),
         _INFERENCE,
         {**_BINARY, **_SCREENPLAYS, **_json("film")},
+    ),
+    "similar": _operation(
+        "Scenes of the index like one of a title, or of a feature file, a screenplay or a film.",
+        _json("similar"),
+        _INFERENCE,
+        {**_BINARY, **_SCREENPLAYS, **_json("film")},
+        optional=True,
     ),
     "metrics": _operation("Prometheus metrics.", {"text/plain": {"schema": {"type": "string"}}}),
     "openapi": {"include_in_schema": False},

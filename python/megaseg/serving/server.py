@@ -25,6 +25,7 @@ from megaseg.serving.logs import log, log_to_stderr
 from megaseg.serving.metrics import Metrics
 from megaseg.serving.models import Models
 from megaseg.serving.offload import low_priority_thread
+from megaseg.serving.searching import Searching
 from megaseg.serving.settings import Settings
 
 T = TypeVar("T")
@@ -55,7 +56,10 @@ async def serve(
             log("model loaded", model=name, **model.engine.describe())
         gc.collect()
         gc.freeze()  # modules and models stay: without this, a full collection halts every answer for tens of ms
-        inference = Inference(models, limits=settings.limits, metrics=metrics)
+        search = None
+        if settings.index is not None:
+            search = await asyncio.to_thread(Searching, settings.index, settings.checkpoints, metrics)
+        inference = Inference(models, limits=settings.limits, metrics=metrics, search=search)
         if stop is not None:
             await _serve(settings, inference, stop, on_start)
         else:

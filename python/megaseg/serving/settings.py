@@ -41,7 +41,8 @@ class Limits:
 class Settings:
     """A service: ``checkpoints`` by model name, where it listens (port 0 takes a free one), and how it runs.
 
-    ``media_root`` is a folder whose films requests may name; None reads no films.
+    ``media_root`` is a folder whose films requests may name; None reads no films. ``index`` is an index of scenes that
+    requests search.
 
     Raises:
         UnsupportedError: no model, a model name that a URL cannot carry, one half of a TLS pair, or an address beyond
@@ -66,6 +67,7 @@ class Settings:
     token: str | None = field(default=None, repr=False)
     insecure: bool = False
     media_root: Path | None = None
+    index: Path | None = None
 
     def __post_init__(self) -> None:
         if not self.checkpoints:

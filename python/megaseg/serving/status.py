@@ -12,6 +12,7 @@ from megaseg.errors import (
     MegasegError,
     OverloadedError,
     ResourceLimitError,
+    SearchIndexError,
     UnsupportedError,
 )
 from megaseg.serving.errors import (
@@ -47,6 +48,7 @@ STATUSES: dict[type[BaseException], Status] = {
     ModelNotReady: Status(503, "UNAVAILABLE", "not_ready"),
     DeadlineExceeded: Status(504, "DEADLINE_EXCEEDED", "expired"),
     CheckpointError: INTERNAL,
+    SearchIndexError: INTERNAL,
     ClientGone: CANCELLED,
     asyncio.CancelledError: CANCELLED,
 }

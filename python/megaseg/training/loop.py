@@ -1,4 +1,4 @@
-"""The training loop: AdamW over epochs of mini-batches, averaged weights, early stopping, and a state to go on from."""
+"""The training loop: AdamW or SGD over epochs of batches, averaged weights, early stopping, a state to go on from."""
 
 from __future__ import annotations
 
@@ -41,6 +41,7 @@ class Place:
 
 
 Schedule = Callable[[Place], float]
+OPTIMIZERS = ("adamw", "sgd")
 
 
 def cosine(warmup: float) -> Schedule:
@@ -69,6 +70,7 @@ class Settings:
     ``ema_decay`` is the decay of the averaged weights; at 0 the average is the weights of the last step. With
     ``reseed`` every epoch has a seed of its own, so that a restored run draws what an uninterrupted one would.
     ``shares`` are learning rates of parameters by the beginning of their names, as shares of ``learning_rate``.
+    ``optimizer`` is one of ``OPTIMIZERS``; ``momentum`` is SGD's.
     """
 
     epochs: int
@@ -81,6 +83,8 @@ class Settings:
     ema_decay: float = 0.0
     reseed: bool = False
     shares: Mapping[str, float] = field(default_factory=dict)
+    optimizer: str = "adamw"
+    momentum: float = 0.9
 
     def share_of(self, name: str) -> float:
         """Learning rate of a parameter, as a share of ``learning_rate``."""
@@ -139,9 +143,7 @@ class Loop(Generic[Model, Example, Verdict]):
         self._average = copy.deepcopy(model).eval()
         self._best: dict[str, Tensor] = {}
         self._names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
-        self._optimizer = torch.optim.AdamW(
-            _groups(model, settings), settings.learning_rate, betas=settings.betas, weight_decay=settings.weight_decay
-        )
+        self._optimizer = _optimizer(model, settings)
         self.history: list[Epoch[Verdict]] = []
 
     def run(
@@ -245,6 +247,13 @@ def _finite(loss: float) -> float:
     if not math.isfinite(loss):
         raise FeatureError(f"loss: expected a finite value, got {loss}: too large features or a too high learning_rate")
     return loss
+
+
+def _optimizer(model: nn.Module, settings: Settings) -> torch.optim.Optimizer:
+    groups, rate, decay = _groups(model, settings), settings.learning_rate, settings.weight_decay
+    if settings.optimizer == "sgd":
+        return torch.optim.SGD(groups, rate, momentum=settings.momentum, weight_decay=decay)
+    return torch.optim.AdamW(groups, rate, betas=settings.betas, weight_decay=decay)
 
 
 def _groups(model: nn.Module, settings: Settings) -> list[dict[str, Any]]:

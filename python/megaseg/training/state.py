@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from megaseg.engine.inputs.features import Features
 from megaseg.engine.inputs.files import atomic_write
 from megaseg.errors import CheckpointError
 
@@ -30,6 +31,12 @@ def content_of(arrays: Iterable[NDArray[Any] | Tensor | None], notes: str = "") 
         digest.update(f"{own.dtype} {own.shape}".encode())
         digest.update(own.view(np.uint8).data if own.size else b"")
     return digest.hexdigest()
+
+
+def content_of_movies(movies: Mapping[str, Features]) -> str:
+    """What tells movies of the same names apart: their features."""
+    arrays = (own[name] for m in movies.values() for own in (m.modalities, m.token_shots) for name in sorted(own))
+    return content_of(arrays, repr([sorted(movie.modalities) for movie in movies.values()]))
 
 
 class StateFile:
@@ -94,7 +101,12 @@ def load_state(path: Path) -> tuple[Groups, dict[str, Any]]:
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, names: dict[Tensor, str]) -> dict[str, Tensor]:
     """Moments and step counts by parameter name."""
-    return {f"{names[p]}:{key}": value for p, state in optimizer.state.items() for key, value in state.items()}
+    return {
+        f"{names[p]}:{key}": value
+        for p, state in optimizer.state.items()
+        for key, value in state.items()
+        if value is not None  # SGD without momentum
+    }
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, names: dict[Tensor, str], tensors: dict[str, Tensor]) -> None:

@@ -1,4 +1,4 @@
-"""Scene models of strided windows, live: decisions of the whole movie, through snapshots and the scheduler."""
+"""Scene models of encoders of shots, live: decisions of the whole movie, through snapshots and the scheduler."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from shot_encoders import SCENE, Config, contextualizer, film, long_range, parts
+from shot_encoders import SCENE, Config, contextualizer, film, long_range, parts, scene_encoder
 from support import random_checkpoint, small_config
 
 from megaseg import Engine
@@ -15,7 +15,12 @@ from megaseg.engine.live.scheduler import Scheduler
 from megaseg.engine.live.state import Event
 from megaseg.errors import FeatureError, UnsupportedError
 
-CONFIGS = (contextualizer(**SCENE), long_range(**SCENE), contextualizer(max_length=1, step=1, **SCENE))
+CONFIGS = (
+    contextualizer(**SCENE),
+    long_range(**SCENE),
+    scene_encoder(**SCENE),
+    contextualizer(max_length=1, step=1, **SCENE),
+)
 RNG = np.random.default_rng(6)
 
 
@@ -54,7 +59,7 @@ def test_a_stream_equals_the_whole_movie(config: Config) -> None:
 
 
 @pytest.mark.parametrize("history", [True, False])
-@pytest.mark.parametrize("config", CONFIGS[:2], ids=lambda config: config.family)
+@pytest.mark.parametrize("config", CONFIGS[:3], ids=lambda config: config.family)
 def test_a_snapshot_goes_on_in_another_engine(config: Config, history: bool) -> None:
     engines = [engine_of(config), engine_of(config)]
     movie = film(config, 41)
@@ -79,6 +84,17 @@ def test_acts_of_the_shots_so_far() -> None:
         stream.push(own)
     stream.close()
     assert stream.acts().segmentation.to_json() == acts.segment({"audio": movie["audio"]}).to_json()
+
+
+@pytest.mark.parametrize("config", CONFIGS[:3], ids=lambda config: config.family)
+def test_a_stream_without_a_modality_reads_zeros(config: Config) -> None:
+    engine = engine_of(config)
+    movie = {"video": film(config, 20)["video"]}
+    stream = engine.stream()
+    events = [event for own in parts(movie, RNG, 6) for event in stream.push(own)]
+    expect_equal(engine, movie, [*events, *stream.close()])
+    with pytest.raises(FeatureError, match="expected at least one of the modalities"):
+        engine.stream().push({"colour": movie["video"]})
 
 
 def test_provisional_decisions_are_refused() -> None:

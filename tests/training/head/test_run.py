@@ -115,7 +115,7 @@ def test_other_families_are_refused() -> None:
     sizes = {"hidden_size": 8, "ffn_size": 8, "num_heads": 2, "num_unimodal_layers": 1, "num_fusion_layers": 1}
     numbers = {"task": "scene", "max_length": 5, "num_bottleneck": 1, "num_classes": 2, **sizes}
     config = MegaConfig(modalities=(Modality("visual", 6),), **numbers)  # type: ignore[arg-type]
-    with pytest.raises(CheckpointError, match="family contextualizer or long_range, got mega"):
+    with pytest.raises(CheckpointError, match="families contextualizer, .*, movie_encoder, got mega"):
         train_head(Ordering, to_checkpoint(Mega(config)), TRAIN, VALIDATION, CONFIG)
 
 

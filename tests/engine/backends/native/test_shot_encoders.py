@@ -1,4 +1,4 @@
-"""Encoders of shots (families contextualizer and long_range) in the native backend, against their torch twins."""
+"""Encoders of shots of all families in the native backend, against their torch twins."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from shot_encoders import SCENE, SIZES, Config, contextualizer, expected, film, long_range
+from shot_encoders import SCENE, SIZES, Config, contextualizer, expected, film, long_range, movie_encoder, scene_encoder
 from support import random_checkpoint
 
 pytest.importorskip("torch")
@@ -30,6 +30,12 @@ CONFIGS = [
     long_range("video audio"),
     long_range("video language", **{**SCENE, "head_size": 0}),
     long_range(num_layers=0),
+    scene_encoder(**SCENE),
+    scene_encoder("video"),
+    scene_encoder(max_length=1, num_layers=1),
+    scene_encoder("video", num_layers=0),
+    movie_encoder(),
+    movie_encoder("video", num_layers=0),
 ]
 TOLERANCE = 2e-5
 
@@ -47,18 +53,15 @@ def odd_config(seed: int) -> Config:
     rng = np.random.default_rng(seed)
     heads, head_size = int(rng.integers(1, 4)), int(rng.choice([5, 16, 17, 32, 64]))
     length = int(rng.choice([1, 3, 16, 33, 40]))
-    make = (contextualizer, long_range)[seed % 2]
     names = str(rng.choice(["video audio language", "video audio", "video language"]))
-    return make(
-        names,
-        max_length=length,
-        step=int(rng.integers(1, length + 1)),
-        hidden_size=heads * head_size,
-        num_heads=heads,
-        ffn_size=int(rng.choice([1, 30, 65, 200])),
-        num_layers=int(rng.integers(1, 4)),
-        **(SCENE if seed % 3 else {}),
-    )
+    sizes: dict[str, Any] = {"hidden_size": heads * head_size, "num_layers": int(rng.integers(1, 4))}
+    if seed % 4 == 3:
+        return movie_encoder(names, max_length=length, output_size=int(rng.integers(1, 40)), **sizes)
+    sizes |= {"num_heads": heads, "ffn_size": int(rng.choice([1, 30, 65, 200])), **(SCENE if seed % 3 else {})}
+    if seed % 4 == 2:
+        return scene_encoder(names, max_length=length - 1 + length % 2, **sizes)
+    make = (contextualizer, long_range)[seed % 4]
+    return make(names, max_length=length, step=int(rng.integers(1, length + 1)), **sizes)
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=name_of)
@@ -77,7 +80,7 @@ def test_every_target_and_length(config: Config) -> None:
                     assert np.abs(found[name] - rows).max() < TOLERANCE, (target, passes, name)
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(16))
 def test_models_of_odd_sizes(seed: int) -> None:
     config = odd_config(seed)
     checkpoint = random_checkpoint(config, seed)
@@ -88,7 +91,7 @@ def test_models_of_odd_sizes(seed: int) -> None:
             assert np.abs(rows - want[name]).max() < TOLERANCE, (target, name)
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(12))
 @pytest.mark.parametrize("compute_type", ["bfloat16", "int8"])
 def test_narrow_types_err_no_more_than_twice_a_naive_model(compute_type: str, seed: int) -> None:
     """Against a bfloat16 model in torch; int8 has seven bits like it, and a scale per row to go with them."""
@@ -109,7 +112,7 @@ def test_narrow_types_err_no_more_than_twice_a_naive_model(compute_type: str, se
 
 
 @pytest.mark.parametrize("compute_type", extension().compute_types())
-@pytest.mark.parametrize("config", [contextualizer(**SCENE), long_range(**SCENE)], ids=name_of)
+@pytest.mark.parametrize("config", [contextualizer(**SCENE), long_range(**SCENE), scene_encoder(**SCENE)], ids=name_of)
 def test_bits_do_not_depend_on_threads_or_on_movies_beside(config: Config, compute_type: str) -> None:
     checkpoint = random_checkpoint(config)
     sizes = zip((*LENGTHS, 3), (0, 9, 1, 4, 30, 2), strict=True)
@@ -147,7 +150,7 @@ def test_what_overflows_is_named_by_movie_and_shots(config: Config, backend: str
         engine.embed(movies[1])
 
 
-@pytest.mark.parametrize("family", [contextualizer, long_range])
+@pytest.mark.parametrize("family", [contextualizer, long_range, scene_encoder])
 def test_a_hidden_layer_does_not_hide_what_overflows(family: Any) -> None:
     config = family(task="scene", num_classes=2, head_size=8)
     movie = film(config, 12)

@@ -9,7 +9,7 @@ import pytest
 from programs import ALL_TYPES, Program, rounded, run
 
 from megaseg import _C
-from megaseg.errors import FeatureError
+from megaseg.errors import CheckpointError, FeatureError
 
 WIDTHS = (1, 7, 16, 33, 130)
 LENGTHS = (1, 2, 5, 19, 40)  # movies of one run: more latents than one batch of whole movies holds
@@ -129,6 +129,35 @@ def test_a_pool_leaves_out_what_was_prepended(
     for x, own in zip(inputs, run(plan, *([x] for x in inputs), outputs=("y", "back", "joined")), strict=True):
         assert np.array_equal(own[0], own[2])
         assert np.array_equal(own[1], rounded(x, kind))
+
+
+@by_type
+@pytest.mark.parametrize("windowed", [True, False])
+def test_the_only_prefix_token_is_a_row_of_its_sequence(tmp_path: Path, windowed: bool, target: str, kind: str) -> None:
+    width, table = 33, normal(0, 1, 33)
+    program = Program(WINDOWS if windowed else WHOLE, target)
+    x = program.read("x", width, kind)
+    if windowed:
+        x = program.step("windows", program.value("latents", width, kind), [x])
+    tokens = program.step("prepend", program.value("tokens", width, kind, 1), [x], (), [table], kind)
+    front = program.step("select", program.value("prefix", width, kind, 1), [tokens])
+    program.output("y", program.exact(program.step("select", program.value("sequences", width, kind), [front])))
+    plan = program.plan(tmp_path, num_threads=2)
+    inputs = movies(width)
+    rows = [len(x) if windowed else 1 for x in inputs]
+    for count, (got,) in zip(rows, run(plan, *([x] for x in inputs)), strict=True):
+        assert np.array_equal(got, rounded(table, kind).repeat(count, axis=0))
+
+
+def test_more_than_one_prefix_token_is_no_row_of_its_sequence(tmp_path: Path) -> None:
+    program = Program(WHOLE)
+    tokens = program.step(
+        "prepend", program.value("tokens", 4, prefix=2), [program.read("x", 4)], (), [normal(0, 2, 4)]
+    )
+    front = program.step("select", program.value("prefix", 4, prefix=2), [tokens])
+    program.output("y", program.step("select", program.value("sequences", 4), [front]))
+    with pytest.raises(CheckpointError, match="rows of a smaller space"):
+        program.plan(tmp_path)
 
 
 @by_type

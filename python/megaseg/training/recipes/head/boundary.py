@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from megaseg.engine.inputs.features import Features
 from megaseg.engine.model.checkpoint import Checkpoint
-from megaseg.errors import FeatureError
+from megaseg.engine.model.config import ModelConfig
+from megaseg.engine.model.movie_encoder import MovieEncoderConfig
+from megaseg.errors import FeatureError, UnsupportedError
 from megaseg.evaluation.metrics import best_threshold, scene_metrics
 from megaseg.training.objectives.boundary import weighted_cross_entropy
 from megaseg.training.recipes.head.config import HeadConfig
@@ -29,6 +31,14 @@ class Boundary(Head):
     figure: ClassVar[str] = "ap"
     needs_labels: ClassVar[bool] = False
     reads_film_labels: ClassVar[bool] = True
+
+    @classmethod
+    def require(cls, encoder: ModelConfig, trains_encoder: bool) -> None:
+        """An encoder whose family has scene models."""
+        if isinstance(encoder, MovieEncoderConfig):
+            raise UnsupportedError(
+                "head boundary: expected an encoder that sees a shot's neighbours, got family movie_encoder"
+            )
 
     @classmethod
     def of(cls, films: Films, labels: Any, config: HeadConfig) -> Boundary:
@@ -92,9 +102,9 @@ def train_boundary(
 def scene_checkpoint(trained: TrainedHead) -> Checkpoint:
     """A trained boundary head and its encoder as one scene model, with the threshold of best F1 on validation."""
     figures = trained.best.validation or {}
-    config = trained.encoder.config.replaced(
-        task="scene", num_classes=2, head_size=trained.config.head_size, threshold=_inside(figures["threshold"])
-    )
+    size, layers = trained.config.head_size, trained.config.num_hidden
+    classes = {"num_classes": 2, "head_size": size, "head_layers": layers if size and layers > 1 else None}
+    config = trained.encoder.config.replaced(task="scene", threshold=_inside(figures["threshold"]), **classes)
     assert isinstance(trained.model, LinearHead)
     own = {name: tensor.numpy().copy() for name, tensor in trained.model.folded().items()}
     return Checkpoint(config, {**trained.encoder.tensors, **own})

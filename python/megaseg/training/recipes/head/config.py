@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from megaseg.errors import CheckpointError
 from megaseg.training.config import range_problems, read_config
+from megaseg.training.loop import OPTIMIZERS
 
 _WIDEST = 65_536  # of a hidden layer
+_DEEPEST = 64  # hidden layers
 
 
 @dataclass(frozen=True, slots=True)
 class HeadConfig:
     """Head sizes, optimisation and examples.
 
-    ``head_size`` is the width of a hidden layer (0: one linear layer) and ``head_dropout`` that of what the head reads.
+    ``head_size`` is the width of each of ``num_hidden`` hidden layers (0: one linear layer) and ``head_dropout`` that
+    of what the head reads. ``optimizer`` is adamw or sgd, the latter with ``momentum``.
     ``batch_size`` counts examples of a trained encoder, ``frozen_batch_size`` what the head reads of a frozen one (rows
     or examples, by the head), which is embedded once: ``draws`` times where examples are drawn at random.
     ``encoder_share`` is the encoder's learning rate as a share of the head's; the projections of raw features stay as
@@ -31,7 +35,10 @@ class HeadConfig:
     """
 
     head_size: int = 0
+    num_hidden: int = 1
     head_dropout: float = 0.1
+    optimizer: str = "adamw"
+    momentum: float = 0.9
     epochs: int = 20
     patience: int = 5
     batch_size: int = 32
@@ -58,21 +65,28 @@ class HeadConfig:
             raise CheckpointError(f"head config: {problem}")
 
     @classmethod
-    def read(cls, path: str | Path) -> HeadConfig:
-        """Parse a JSON object of any of the fields.
+    def read(cls, path: str | Path, base: HeadConfig | None = None) -> HeadConfig:
+        """Parse a JSON object of any of the fields; others are those of ``base``, or the defaults.
 
         Raises:
             CheckpointError: an unreadable file, an unknown key, a value of the wrong type or one out of range.
         """
-        return read_config(cls, path)
+        own = read_config(cls, path)
+        if base is None:
+            return own
+        return replace(base, **{name: getattr(own, name) for name in json.loads(Path(path).read_text("utf-8"))})
 
     def _problems(self) -> Iterator[str]:
         yield from range_problems(
             self,
             dict.fromkeys(("head_size", "length", "examples", "likeness", "seed"), 0),
-            ("head_dropout", "warmup", "ema_decay", "validation_share"),
+            ("head_dropout", "momentum", "warmup", "ema_decay", "validation_share"),
             ("learning_rate", "gradient_clip", "positive_weight"),
         )
+        if self.optimizer not in OPTIMIZERS:
+            yield f"optimizer must be one of {', '.join(OPTIMIZERS)}, got {self.optimizer!r:.40}"
+        if self.num_hidden > _DEEPEST:
+            yield f"num_hidden must be at most {_DEEPEST}, got {self.num_hidden}"
         if self.head_size > _WIDEST:
             yield f"head_size must be at most {_WIDEST}, got {self.head_size}"
         for name in ("weight_decay", "encoder_share", "position_std"):

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from megaseg.engine.model.contextualizer import ContextualizerConfig
 from megaseg.engine.model.long_range import LongRangeConfig
+from megaseg.engine.model.movie_encoder import MovieEncoderConfig
 from megaseg.errors import ResourceLimitError
 from megaseg.training.memory import free_bytes
+from megaseg.training.recipes.head.encoder import EncoderConfig, reach_of
 
 _FLOAT = 4  # bytes
 
 
-def check_batch(encoder: ContextualizerConfig | LongRangeConfig, rows: int) -> None:
+def check_batch(encoder: EncoderConfig, rows: int) -> None:
     """Refuse a mini-batch of ``rows`` shots whose activations, kept for gradients, do not fit.
 
     Raises:
         ResourceLimitError: says how much it takes and how much is free.
     """
     stacks = 1 + (len(encoder.modalities) + 4) * isinstance(encoder, LongRangeConfig)
-    layer = 10 * encoder.hidden_size + 3 * encoder.ffn_size
+    if isinstance(encoder, MovieEncoderConfig):
+        layer = 6 * encoder.hidden_size
+    else:
+        layer = reach_of(encoder) * (10 * encoder.hidden_size + 3 * encoder.ffn_size)
     features = 2 * sum(modality.feature_size for modality in encoder.modalities)
     _require(_FLOAT * rows * (stacks * encoder.num_layers * layer + features), "batch_size", f"{rows:,} shots a batch")
 

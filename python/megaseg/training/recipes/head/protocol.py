@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from megaseg.engine.model.config import ModelConfig
+from megaseg.engine.model.contextualizer import hidden_layers
 from megaseg.errors import UnsupportedError
 from megaseg.training.recipes.head.config import HeadConfig
 from megaseg.training.recipes.head.films import Films
@@ -60,8 +61,8 @@ class Examples:
 class Drawing:
     """How examples are drawn: for training or evaluation, for which encoder, and whether its weights are trained.
 
-    ``length`` and ``step`` are the encoder's most shots and the distance of its windows; ``rng`` is one epoch's, or the
-    one that all evaluations take.
+    ``length`` and ``step`` are the shots of a sequence and the distance of one to the next; ``rng`` is one epoch's, or
+    the one that all evaluations take. ``window`` is the length of the centred windows of an encoder that has such.
     """
 
     config: HeadConfig
@@ -70,6 +71,7 @@ class Drawing:
     rng: np.random.Generator
     training: bool
     frozen: bool
+    window: int = 1
 
     @property
     def random(self) -> bool:
@@ -186,19 +188,22 @@ class Standard(nn.Module):
 
 
 class Layers(nn.Module):
-    """Dropout and one linear layer, or a hidden layer between, as the families' own heads."""
+    """Dropout and one linear layer, or hidden layers before it, as the families' own heads."""
 
     def __init__(self, width: int, outputs: int, config: HeadConfig) -> None:
         super().__init__()
         self.dropout = nn.Dropout(config.head_dropout)
-        self.hidden = nn.Linear(width, config.head_size) if config.head_size else None
-        self.head = nn.Linear(config.head_size or width, outputs)
+        self.names = hidden_layers(config.head_size, config.num_hidden)
+        for name in self.names:
+            self.add_module(name, nn.Linear(width, config.head_size))
+            width = config.head_size
+        self.head = nn.Linear(width, outputs)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Inputs (..., width) to outputs (..., outputs)."""
         h = self.dropout(inputs)
-        if self.hidden is not None:
-            h = self.dropout(functional.gelu(self.hidden(h)))
+        for name in self.names:
+            h = self.dropout(functional.gelu(self.get_submodule(name)(h)))
         outputs: Tensor = self.head(h)
         return outputs
 
@@ -219,7 +224,7 @@ class LinearHead(nn.Module):
     def folded(self) -> dict[str, Tensor]:
         """Tensors ``hidden.weight`` and so on of the same function of embeddings as they are, in float32."""
         tensors = {name: tensor.detach().double() for name, tensor in self.layers.named_parameters()}
-        first = "head" if self.layers.hidden is None else "hidden"
+        first = (*self.layers.names, "head")[0]
         weight = tensors[f"{first}.weight"] * self.standard.scale.double()
         tensors[f"{first}.bias"] = tensors[f"{first}.bias"] - weight @ self.standard.mean.double()
         return {name: tensor.float() for name, tensor in (tensors | {f"{first}.weight": weight}).items()}

@@ -192,6 +192,8 @@ class _Run:
             ema_decay=config.ema_decay,
             reseed=True,
             shares={"encoder.": config.encoder_share},
+            optimizer=config.optimizer,
+            momentum=config.momentum,
         )
         self._loop: Loop[HeadModel, Any, Figures] = Loop(
             model,

@@ -67,6 +67,13 @@ class Films:
         return cls(tuple(movies), edges, rows)
 
 
+def shot_modalities(movies: Mapping[str, Features], named: Sequence[str]) -> list[str]:
+    """The modalities ``named``, or all that have a row a shot where none is."""
+    known = dict.fromkeys(name for movie in movies.values() for name in movie.modalities)
+    tokens = {name for movie in movies.values() for name in movie.token_shots}
+    return list(named or (name for name in known if name not in tokens))
+
+
 def fitted(
     movies: Mapping[str, Features], modalities: Sequence[str], components: Mapping[str, int]
 ) -> dict[str, Scaling]:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import math
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,11 +14,12 @@ import torch
 from torch import Tensor
 
 from megaseg.engine.inputs.features import Features
-from megaseg.engine.inputs.files import atomic_write
 from megaseg.engine.model.checkpoint import ENCODER, Checkpoint, save_checkpoint
 from megaseg.errors import FeatureError
+from megaseg.evaluation.split import held_out
 from megaseg.models.shot_encoders import saved
-from megaseg.training.loop import Epoch, Loop, Settings, Validation, Work, cosine
+from megaseg.training.logged import LoggedRun
+from megaseg.training.loop import Loop, Settings, Validation, Work, cosine
 from megaseg.training.recipes.pretrain.batches import Batch, Changes, Windows
 from megaseg.training.recipes.pretrain.checks import check_films
 from megaseg.training.recipes.pretrain.config import PretrainConfig
@@ -29,9 +28,9 @@ from megaseg.training.recipes.pretrain.memory import check_memory
 from megaseg.training.recipes.pretrain.models import ContextualizerPretraining, LongRangePretraining
 from megaseg.training.recipes.pretrain.setup import new_model, roles_of
 from megaseg.training.scaling import unscaled
-from megaseg.training.state import StateFile, content_of
+from megaseg.training.state import content_of_movies
 
-LOG, STATE, SCENES = "log.jsonl", "state.safetensors", "scenes.safetensors"
+SCENES = "scenes.safetensors"
 Losses = dict[str, float]  # by name, and ``loss``, their sum (Eq. 7)
 Model = ContextualizerPretraining | LongRangePretraining
 
@@ -66,7 +65,7 @@ def pretrain(
     folder.mkdir(parents=True, exist_ok=True)
     run = _Run(movies, config, folder)
     checkpoint, scenes = run.train(report, advance)
-    best = run.best()
+    best = run.logged.best()
     training = {
         **(notes or {}),
         "config": dataclasses.asdict(config),
@@ -78,35 +77,21 @@ def pretrain(
     save_checkpoint(folder / ENCODER, checkpoint)
     if scenes is not None:
         save_checkpoint(folder / SCENES, Checkpoint(scenes.config, scenes.tensors, checkpoint.metadata))
-    run.state.remove()
+    run.logged.finish()
     return checkpoint
-
-
-def held_out(names: Sequence[str], share: float) -> list[str]:
-    """The films that validate: the ``share`` of lowest SHA-256 of their names, rounded up, and never all."""
-    order = sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest())
-    chosen = set(order[: min(math.ceil(share * len(names)), len(names) - 1)])
-    return [name for name in names if name in chosen]
-
-
-def _content(movies: Mapping[str, Features]) -> str:
-    """What tells films of the same names apart: their features."""
-    arrays = (own[name] for m in movies.values() for own in (m.modalities, m.token_shots) for name in sorted(own))
-    return content_of(arrays, repr([sorted(movie.modalities) for movie in movies.values()]))
 
 
 class _Run:
     """One run: its films, its model and its loop."""
 
     def __init__(self, movies: Mapping[str, Features], config: PretrainConfig, folder: Path) -> None:
-        self._config, self._folder = config, folder
+        self._config = config
         roles = roles_of(movies, config)
         names = list(dict.fromkeys(roles.values()))
         language = roles.get("language") if config.family == "long_range" else None
         check_films(movies, names, language)
         self.held_out = held_out(list(movies), config.validation_share)
         self.train_names = [name for name in movies if name not in set(self.held_out)]
-        self.state = StateFile(folder / STATE, config, (self.train_names, self.held_out, [_content(movies)]))
         train = {name: movies[name] for name in self.train_names}
         self._scalings = fitted(train, names, config.components)
         self._train = self._windows(train, language)
@@ -124,43 +109,21 @@ class _Run:
         check_memory(config, widths, parameters, windows, self._train.most_rows())
         model = new_model(config, roles, widths, recipe)
         self._sums = _Sums()
-        self._lines: list[dict[str, Any]] = []
         validation = Validation(self._judge, lambda losses: losses["loss"], config.patience) if held else None
         steps = max(1, math.ceil(self._train.count() / config.batch_size))
-        self._loop: Loop[Model, Batch, Losses] = Loop(
+        loop: Loop[Model, Batch, Losses] = Loop(
             model, Work(self._batches, steps, self._loss), self._settings, validation
         )
+        data = (self.train_names, self.held_out, [content_of_movies(movies)])
+        self.logged = LoggedRun(loop, folder, config, data, lambda epoch: self._sums.means())
 
     def train(
         self, report: Callable[[dict[str, Any]], None], advance: Callable[[int], None]
     ) -> tuple[Checkpoint, Checkpoint | None]:
         """Train, or go on, and return the encoder of raw features, and with splices the scene model."""
-        found = self.state.load()
-        if found is not None:
-            groups, progress = found
-            self._lines = progress["lines"]
-            lines = self._lines
-            self._loop.restore(groups, [Epoch(n, x["train"]["loss"], x.get("validation")) for n, x in enumerate(lines)])
-        begun = time.perf_counter()
-
-        def keep(epoch: Epoch[Losses]) -> None:
-            nonlocal begun
-            line = {"epoch": epoch.number, "train": self._sums.means(), "seconds": time.perf_counter() - begun}
-            self._lines.append(line | ({} if epoch.validation is None else {"validation": epoch.validation}))
-            self.state.save(self._loop.state(), {"lines": self._lines})
-            self._write_log()
-            report(self._lines[-1])
-            begun = time.perf_counter()
-
-        model = self._loop.run(keep, lambda batch: advance(len(batch[0])))
-        self._write_log()
+        model = self.logged.train(report, advance)
         encoder = unscaled(saved(model.encoder, None), self._scalings)
         return encoder, None if model.splice is None else _scene_model(encoder, model.splice)
-
-    def best(self) -> dict[str, Any] | None:
-        """The log's line of the epoch whose weights are kept."""
-        number = self._loop.best_epoch()
-        return self._lines[-1 if number is None else number] if self._lines else None
 
     def _windows(self, movies: Mapping[str, Features], language: str | None) -> Windows:
         share = self._config.mask_share if self._config.has("intra") else 0.0
@@ -185,10 +148,6 @@ class _Run:
         for batch in self._fixed:
             sums.add(model(batch))
         return sums.means()
-
-    def _write_log(self) -> None:
-        with atomic_write(self._folder / LOG) as temporary:
-            temporary.write_text("".join(json.dumps(line) + "\n" for line in self._lines))
 
 
 def _scene_model(encoder: Checkpoint, splice: torch.nn.Linear) -> Checkpoint:

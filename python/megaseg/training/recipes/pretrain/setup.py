@@ -13,6 +13,7 @@ from megaseg.engine.model.contextualizer import ContextualizerConfig
 from megaseg.engine.model.long_range import LongRangeConfig
 from megaseg.errors import FeatureError
 from megaseg.training.recipes.pretrain.config import PretrainConfig
+from megaseg.training.recipes.pretrain.films import shot_modalities
 from megaseg.training.recipes.pretrain.models import ContextualizerPretraining, LongRangePretraining
 
 _ROLES = ("video", "audio", "language")
@@ -24,10 +25,9 @@ def roles_of(movies: Mapping[str, Features], config: PretrainConfig) -> dict[str
     Raises:
         FeatureError: a long-range model without video, or with neither audio nor language.
     """
-    known = list(dict.fromkeys(name for movie in movies.values() for name in movie.modalities))
     if config.family == "contextualizer":
-        tokens = {name for movie in movies.values() for name in movie.token_shots}
-        return {name: name for name in config.modalities or [name for name in known if name not in tokens]}
+        return {name: name for name in shot_modalities(movies, config.modalities)}
+    known = list(dict.fromkeys(name for movie in movies.values() for name in movie.modalities))
     named = {role: getattr(config, role) or (role if role in known else "") for role in _ROLES}
     roles = {role: name for role, name in named.items() if name}
     if "video" not in roles or len(roles) < 2:
