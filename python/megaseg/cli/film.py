@@ -31,19 +31,12 @@ SpeechOption = Annotated[
     Path | None,
     typer.Option("--speech", help="Films without subtitles: folder of a Whisper model for CTranslate2; extra speech."),
 ]
-<<<<<<< HEAD
-# Endings of files that ``--output`` of a folder is meant by a mistake.
-_OTHER_FILES = frozenset(
-    [".csv", ".edl", ".h5", ".html", ".json", ".jsonl", ".mkv", ".mp4", ".mseg", ".npy", ".npz", ".onnx", ".pkl", ".pt", ".pth", ".safetensors", ".txt", ".xml", ".zip"]
-)
-=======
 # Endings of names that are no folder's.
 _OTHER_FILES = tuple(
     f".{ending}"
     for ending in ("csv", "edl", "h5", "html", "json", "jsonl", "mkv", "mp4", "mseg", "npy", "npz", "onnx", "pkl", "pt",
                    "pth", "safetensors", "txt", "xml", "zip")
 )  # fmt: skip
->>>>>>> main
 
 
 def require_one_film(films: int, shots: Path | None, subtitles: Path | None) -> None:
