@@ -103,7 +103,7 @@ REFUSALS: list[tuple[dict[str, Any], bytes, int, str]] = [
     ({"title": "m1", "scene": 1}, b"x", 400, "title: expected an empty body with it"),
     ({"scene": 1}, b"", 400, "body: expected the bytes of a .npz"),
     ({"scene": 1, "model": "none"}, npz(**movie(20)), 404, "model: expected one of"),
-    ({"scene": 1, "model": "encoder"}, npz(**movie(20)), 501, "model: expected one that finds scenes"),
+    ({"scene": 1, "model": "encoder"}, npz(**movie(20)), 400, "model: expected one that finds scenes"),
     ({"scene": 1}, npz(**movie(401)), 413, "shots: expected up to 400"),
     ({"title": "m1", "scene": 1, "count": 0}, b"", 400, "count: "),
     ({"title": "m1", "sceen": 1}, b"", 400, "sceen: expected some of title, scene, shots"),
