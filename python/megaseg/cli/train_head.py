@@ -81,17 +81,13 @@ def head(
         import torch
 
         from megaseg.training.recipes.head.config import HeadConfig
-        from megaseg.training.recipes.head.presets import Preset, preset_of
+        from megaseg.training.recipes.head.presets import asked
         from megaseg.training.recipes.head.registry import head_of
         from megaseg.training.recipes.head.run import Mode, Watch, train_head
     except ImportError as error:
         raise UnsupportedError(f"training needs {error.name}: pip install 'megaseg[train]'") from error
     with named_flags("head", "preset"):
-        if kind is None and preset is None:
-            raise UnsupportedError("head: expected a kind of head, or a preset, got neither")
-        published = Preset(kind or "", HeadConfig()) if preset is None else preset_of(preset)
-        if kind not in (None, published.head):
-            raise UnsupportedError(f"head: expected {published.head} of preset {preset}, got {kind}")
+        published = asked(kind, preset)
         own = head_of(published.head)
     settings = published.config if config is None else HeadConfig.read(config, published.config)
     if seed is not None:

@@ -59,3 +59,19 @@ def preset_of(name: str) -> Preset:
     if name not in known:
         raise UnsupportedError(f"preset: expected one of {', '.join(known)}, got {name!r:.80}")
     return presets()[name]
+
+
+def asked(kind: str | None, name: str | None) -> Preset:
+    """The preset of a name, or of a kind of head alone the defaults.
+
+    Raises:
+        UnsupportedError: neither, no such preset, or a preset of another kind.
+    """
+    if name is None:
+        if kind is None:
+            raise UnsupportedError("head: expected a kind of head, or a preset, got neither")
+        return Preset(kind, HeadConfig())
+    preset = preset_of(name)
+    if kind not in (None, preset.head):
+        raise UnsupportedError(f"head: expected {preset.head} of preset {name}, got {kind}")
+    return preset
