@@ -18,15 +18,15 @@ from benchmarks.plots import plot
 from benchmarks.report import markdown, number
 from benchmarks.rows import Row, as_dict, environment
 
-<<<<<<< HEAD
 PARTED = ("cpu", "serve", "revisions", "encoder", "search", "video", "video_scenes")
 ASKED_FOR = ("gpu", "report", "revisions", "search", "video", "video_scenes")  # only where they are named
-PIECEWISE = ("gpu", "long_range", "search", "video_scenes")  # cases that give their rows in several lists
-=======
-PARTED = ("cpu", "serve", "revisions", "encoder", "video", "video_scenes")
-ASKED_FOR = ("gpu", "report", "revisions", "video", "video_scenes")  # only where they are named
-PIECEWISE = ("gpu", "long_range", "scene_pairs", "video_scenes")  # cases that give their rows in several lists
->>>>>>> main
+PIECEWISE = (
+    "gpu",
+    "long_range",
+    "scene_pairs",
+    "search",
+    "video_scenes",
+)  # cases that give their rows in several lists
 NAMES = [module.name for module in pkgutil.iter_modules(cases.__path__)]
 
 
