@@ -43,7 +43,7 @@ def main() -> None:
         nargs="+",
         default=[],
         metavar="PART",
-        help="parts of cases cpu and serve; the other checkout of revisions; scenes of search; the folder of video_scenes",
+        help="parts of cpu and serve; the other checkout of revisions; how many scenes of search; video_scenes' folder",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows, with machine, versions and commit")
     parser.add_argument("--plots", type=Path, metavar="DIR", help="write pictures of the rows of benchmarks/results")
