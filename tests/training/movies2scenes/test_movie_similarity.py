@@ -51,7 +51,7 @@ def training_of(checkpoint: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"optimizer": "sgd", "learning_rate": 0.1, "epochs": 30}, {"movies_per_batch": 10, "epochs": 24}]
+    "changes", [{}, {"optimizer": "sgd", "learning_rate": 0.1, "epochs": 30}, {"movies_per_batch": 12, "epochs": 40}]
 )
 def test_it_tells_films_it_has_not_seen(tmp_path: Path, changes: dict[str, Any]) -> None:
     movies = films(24)
