@@ -35,6 +35,7 @@ ORDER = (
     "long-range",
     "onnx",
     "estep",
+    "scene-pairs",
     "neighbours",
     "revisions",
     "gpu",
@@ -53,7 +54,7 @@ _SHOWN = (
     *("grown_mib", "rss_mib", "of_one_thread", "generator_cores", "service_cores", "cores"),
     *("million_titles_core_hours", "mbytes", "memory_mib_above_weights_and_features", "memory_mib", "unlike_float64"),
     *("of_decoding", "first_s", "peak_mib", "seconds", "not_counted", "unsupported"),
-    *("picture_bytes", "chromium"),
+    *("picture_bytes", "chromium", "scene_pairs"),
     *("mean_ap", "pooled_ap", "f1_at_0", "f1_at_1", "f1_at_2"),
 )
 

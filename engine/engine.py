@@ -289,7 +289,7 @@ class Engine:
         """A stream of embeddings for a movie whose shots come one by one; all its rows together equal ``embed``'s.
 
         Raises:
-            UnsupportedError: a model without an embedding, or one whose windows do not overlap.
+            UnsupportedError: a model without an embedding, or one that reads whole movies.
         """
         return EmbeddingStream(self.config, self.backend)
 

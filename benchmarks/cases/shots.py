@@ -44,7 +44,7 @@ def speed() -> list[Row]:
     rows = []
     random = np.random.default_rng(0)
     for name in DETECTORS:
-        measure = shot_detector(name).measure
+        measure = shot_detector(name).measure.make()
         count = measure.step + 2 * measure.context
         luma = random.integers(16, 236, (count, *LUMA), np.uint8)
         frames = SmallFrames(luma, random.integers(16, 240, (count, 2, *CHROMA), np.uint8))

@@ -140,6 +140,19 @@ def test_banded_estep(benchmark: Any, subject: Subject) -> None:
     assert np.array_equal(got | (abs(similarity - 0.04) < 1e-6), expected | (abs(similarity - 0.04) < 1e-6))
 
 
+def test_scene_pairs(benchmark: Any, subject: Subject) -> None:
+    """700 and 800 shots, 512 wide; ``megaseg.kernels.reference`` in the place of torch, which has no greedy choice."""
+    target, dtype = subject
+    u, v = (stored(normal(n, 512) / np.float32(23), dtype) for n in (700, 800))
+    (expected,) = reference.scene_pairs([values(u).astype(np.float64)], [values(v).astype(np.float64)])
+    run = reference.scene_pairs if target == "torch" else partial(kernels.scene_pairs, target=target, num_threads=1)
+    benchmark.group = "scene_pairs"
+    (got,) = benchmark(run, [u], [v])
+    benchmark.extra_info |= {"gflop_per_s": 2e-9 * 692 * 792 * 512 / benchmark.stats.stats.median}
+    assert abs(len(got) - len(expected)) < 3
+    assert np.allclose(got.scores[:20], expected.scores[:20], atol=1e-6 if dtype == "float32" else 1e-3)
+
+
 def test_query_attention(measure: Any) -> None:
     """The scene preset's last attention over 64 windows: one folded query, 23 tokens, twelve heads."""
     arrays = (normal(64, 12, 768) / np.float32(28), normal(64, 6, 768), normal(64, 17, 768))

@@ -94,5 +94,6 @@ PYBIND11_MODULE(_C, m) {
   m.def("seal_artefact", megaseg::seal_artefact, "path"_a);
   bind_plan(m);
   bind_ops(m);
+  bind_movies(m);
   bind_cuda(m);
 }

@@ -1,48 +1,17 @@
 #include "bind/ops.h"
 
-#include <pybind11/numpy.h>
 #include <pybind11/stl.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
-#include <map>
-#include <memory>
-#include <mutex>
 #include <optional>
-#include <tuple>
 
-#include "core/error.h"
+#include "bind/session.h"
 #include "core/memory/buffer.h"
-#include "core/platform/target.h"
-#include "core/run/parallel.h"
-#include "core/run/scene_pairs.h"
-
-namespace py = pybind11;
 
 namespace {
 
-using megaseg::cpu::ConstRows;
-using megaseg::cpu::Rows;
-using megaseg::cpu::Type;
-using Floats = py::array_t<float, py::array::c_style>;
-using Ints = py::array_t<std::int32_t, py::array::c_style>;
-using Bytes = py::array_t<std::uint8_t, py::array::c_style>;
-
-void check(bool fits, const char* what) {
-  if (!fits) throw py::value_error(what);
-}
-
-int size_of(const py::array& array, int axis) { return static_cast<int>(array.shape(axis)); }
-
 const float* data_of(const std::optional<Floats>& array) { return array ? array->data() : nullptr; }
-
-// NumPy has no bfloat16: its bits travel as uint16.
-Type type_of(const py::array& array) {
-  if (py::isinstance<py::array_t<float>>(array)) return Type::float32;
-  if (py::isinstance<py::array_t<std::uint16_t>>(array)) return Type::bfloat16;
-  throw py::type_error("expected float32, or uint16 that holds bfloat16");
-}
 
 Type type_named(const std::string& name) {
   for (const Type type : {Type::float32, Type::bfloat16, Type::int8}) {
@@ -56,19 +25,6 @@ py::array empty(Type type, std::vector<py::ssize_t> shape) {
   return py::array(item, std::move(shape));
 }
 
-// A matrix, or more axes of which all but the first two are columns; rows may stand apart, as slices of a wider matrix.
-ConstRows rows_of(const py::array& array, const char* what) {
-  check(array.ndim() > 1, what);
-  py::ssize_t inner = array.itemsize();
-  for (py::ssize_t axis = array.ndim() - 1; axis > 0; --axis) {
-    check(array.size() == 0 || array.shape(axis) == 1 || array.strides(axis) == inner, what);
-    inner *= array.shape(axis);
-  }
-  const py::ssize_t stride = array.shape(0) > 1 ? array.strides(0) : inner;
-  check(stride % array.itemsize() == 0 && stride >= 0, what);
-  return {array.data(), stride / array.itemsize(), type_of(array), nullptr};
-}
-
 // Where a result goes: the caller's array, whose dtype is the storage, or a new one.
 struct Out {
   py::array array;
@@ -79,26 +35,6 @@ struct Out {
     check(std::equal(shape.begin(), shape.end(), array.shape(), array.shape() + array.ndim()), "out: shape");
     const ConstRows at = rows_of(array, "out: contiguous rows");
     rows = {array.mutable_data(), at.stride, at.type, nullptr};
-  }
-};
-
-// Ops of a target, kept per call: kernels are compared, not raced, through this door.
-struct Session {
-  megaseg::Ops ops;
-
-  Session(const std::string& target, int num_threads, std::initializer_list<Type> types)
-      : ops(megaseg::kernels(target), num_threads) {
-    require(types);
-  }
-
-  void require(std::initializer_list<Type> types) const {
-    for (const Type type : types) {
-      if (ops.kernels().types[static_cast<int>(type)]) continue;
-      std::string offered;
-      for (const std::string& name : megaseg::compute_types(ops.kernels())) offered += " " + name;
-      throw megaseg::Unsupported("target " + std::string(ops.kernels().name) + " has no " + megaseg::name_of(type) +
-                                 ", only" + offered);
-    }
   }
 };
 
@@ -339,79 +275,6 @@ py::array query_attention(const Floats& query, const py::array& bottleneck_rows,
   return out.array;
 }
 
-// Threads that stay: to start them would take as long as a movie. By process, since a fork leaves them behind.
-template <typename F>
-auto with_session(const std::string& target, int num_threads, const F& f) {
-  static std::mutex mutex;
-  static std::map<std::tuple<std::string, int, pid_t>, std::unique_ptr<Session>> sessions;
-  const std::lock_guard lock(mutex);
-  std::unique_ptr<Session>& session = sessions[{target, num_threads, getpid()}];
-  if (!session) session = std::make_unique<Session>(target, num_threads, std::initializer_list<Type>{});
-  return f(*session);
-}
-
-// Writes out[m]; returns the movies with a similarity that is not finite.
-std::vector<int> banded_estep(const std::vector<py::array>& shots, const std::vector<py::array>& sentences,
-                              std::vector<py::array> out, const std::vector<std::int64_t>& reach, float threshold,
-                              bool as_bits, const std::string& target, int num_threads) {
-  const std::size_t count = shots.size();
-  check(sentences.size() == count && out.size() == count && reach.size() == count, "banded_estep: lists of one length");
-  std::vector<megaseg::cpu::BandedEstepArgs> movies;
-  for (std::size_t m = 0; m < count; ++m) {
-    const ConstRows u = rows_of(shots[m], "banded_estep: shots (L_sh, size) with contiguous rows");
-    const ConstRows v = rows_of(sentences[m], "banded_estep: sentences (L_syn, size) with contiguous rows");
-    const py::ssize_t rows = shots[m].shape(0);
-    const py::ssize_t columns = sentences[m].shape(0);
-    const py::ssize_t bytes = as_bits ? (columns + 7) / 8 : columns;
-    check(shots[m].ndim() == 2 && sentences[m].ndim() == 2 && shots[m].shape(1) == sentences[m].shape(1) &&
-              u.type == v.type && reach[m] > 0 && reach[m] <= rows * columns,
-          "banded_estep: one width and type, reach in [1, L_sh L_syn]");
-    check(out[m].ndim() == 2 && out[m].itemsize() == 1 && (out[m].flags() & py::array::c_style) != 0 &&
-              out[m].shape(0) == rows && out[m].shape(1) == bytes,
-          "banded_estep: out (L_sh, L_syn) or (L_sh, ceil(L_syn / 8)) contiguous bytes");
-    movies.push_back({u, v, static_cast<std::uint8_t*>(out[m].mutable_data()), bytes, static_cast<int>(rows),
-                      static_cast<int>(columns), size_of(shots[m], 1), reach[m], threshold, as_bits});
-  }
-  const py::gil_scoped_release release;
-  return with_session(target, num_threads, [&](Session& session) {
-    for (const auto& movie : movies) session.require({movie.shots.type});
-    return session.ops.banded_estep(movies);
-  });
-}
-
-// A tuple a pair of movies: first (pairs, 2), scores (pairs), and what is not finite or nothing.
-std::vector<std::tuple<Ints, Floats, std::string>> scene_pairs(const std::vector<py::array>& us,
-                                                               const std::vector<py::array>& vs,
-                                                               const std::vector<std::int64_t>& candidates, int window,
-                                                               const std::string& target, int num_threads) {
-  check(us.size() == vs.size() && us.size() == candidates.size() && window > 0, "scene_pairs: lists of one length");
-  std::vector<megaseg::ScenePairsArgs> movies;
-  for (std::size_t m = 0; m < us.size(); ++m) {
-    const ConstRows u = rows_of(us[m], "scene_pairs: us (rows, size) with contiguous rows");
-    const ConstRows v = rows_of(vs[m], "scene_pairs: vs (rows, size) with contiguous rows");
-    check(us[m].ndim() == 2 && vs[m].ndim() == 2 && us[m].shape(1) == vs[m].shape(1) && us[m].shape(1) > 0 &&
-              u.type == v.type && us[m].shape(0) >= window && vs[m].shape(0) >= window,
-          "scene_pairs: one width and type, at least `window` rows");
-    const std::int64_t scores = (us[m].shape(0) - window + 1) * (vs[m].shape(0) - window + 1);
-    check(candidates[m] > 0 && candidates[m] <= scores, "scene_pairs: candidates in [1, scores]");
-    movies.push_back({u, v, size_of(us[m], 0), size_of(vs[m], 0), size_of(us[m], 1), window, candidates[m]});
-  }
-  const auto run = [&] {
-    const py::gil_scoped_release release;
-    return with_session(target, num_threads, [&](Session& session) {
-      for (const auto& movie : movies) session.require({movie.u.type});
-      return megaseg::scene_pairs(session.ops.kernels(), session.ops.thread_pool(), movies);
-    });
-  };
-  std::vector<std::tuple<Ints, Floats, std::string>> results;
-  for (const megaseg::ScenePairs& pairs : run()) {
-    const auto count = static_cast<py::ssize_t>(pairs.scores.size());
-    results.emplace_back(Ints({count, py::ssize_t{2}}, pairs.first.data()), Floats(count, pairs.scores.data()),
-                         pairs.not_finite);
-  }
-  return results;
-}
-
 }  // namespace
 
 void bind_ops(py::module_& m) {
@@ -436,8 +299,4 @@ void bind_ops(py::module_& m) {
         "inverse_std"_a, py::kw_only(), "heads"_a, "out"_a = none, "target"_a = "", "num_threads"_a = 1);
   m.def("query_attention", query_attention, "query"_a, "bottleneck_rows"_a, "latent_rows"_a, py::kw_only(), "scale"_a,
         "out"_a = none, "target"_a = "");
-  m.def("banded_estep", banded_estep, "shots"_a, "sentences"_a, "out"_a, py::kw_only(), "reach"_a, "threshold"_a,
-        "as_bits"_a = false, "target"_a = "", "num_threads"_a = 1);
-  m.def("scene_pairs", scene_pairs, "us"_a, "vs"_a, py::kw_only(), "candidates"_a, "window"_a, "target"_a = "",
-        "num_threads"_a = 1);
 }

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import safetensors
 import safetensors.numpy
+from numpy.typing import NDArray
 
 from megaseg.engine.inputs.features import Features
 from megaseg.engine.inputs.files import RepeatedKey, atomic_write, resolve, shipped, unique_keys, what_is_there
@@ -90,6 +91,16 @@ def read_features(data: bytes, name: str = "features", *, max_bytes: int | None 
         _require_unpacked(data, name, max_bytes)
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
             return Features.from_mapping(_members(file))
+
+
+def read_arrays(path: str | os.PathLike[str], expected: str) -> dict[str, NDArray[Any]]:
+    """The arrays of a ``.npz``, none unpickled; ``expected`` says in errors what the file was to be.
+
+    Raises:
+        FeatureError: an unreadable file, or a name twice; names the file.
+    """
+    with _named(os.fspath(path), expected):
+        return _read_npz(Path(path))
 
 
 @contextmanager

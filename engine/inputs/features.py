@@ -22,6 +22,10 @@ class OtherRecipe(FeatureError):
     """Features of another recipe than the one that a model was trained on."""
 
 
+class TooManyShots(FeatureError):
+    """Features of more shots than a model takes at once."""
+
+
 @dataclass(frozen=True, slots=True)
 class Features:
     """Features of one movie.
@@ -108,8 +112,8 @@ class Features:
             tokens: the modality whose rows may be tokens.
 
         Raises:
-            FeatureError: a missing or unknown modality, tokens where rows are to be shots, a wrong width or type,
-                another recipe, or too many shots.
+            FeatureError: a missing or unknown modality, tokens where rows are to be shots, a wrong width or type.
+            OtherRecipe: another recipe. TooManyShots: more than ``most``.
         """
         names = [modality.name for modality in modalities]
         if set(names) != set(self.modalities):
@@ -124,7 +128,7 @@ class Features:
             if width != modality.feature_size:
                 raise FeatureError(f"{modality.name}: expected {modality.feature_size} features a shot, got {width}")
         if most is not None and self.num_shots > most:
-            raise FeatureError(
+            raise TooManyShots(
                 f"features: the model takes up to {most} shots, got {self.num_shots}; "
                 "overflow='pool' averages neighbouring shots"
             )

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megaseg.engine.backends.excerpts import excerpts_of
-from megaseg.engine.backends.protocol import EMBEDDING, Backend
-from megaseg.engine.graph.sequences import Strided
+from megaseg.engine.backends.protocol import EMBEDDING, Backend, Excerpt
+from megaseg.engine.graph.sequences import Strided, Whole
 from megaseg.engine.inputs.feature_files import FeatureSource, as_features
+from megaseg.engine.live.centred_rows import CentredRows
 from megaseg.engine.live.feature_buffer import FeatureBuffer
 from megaseg.engine.live.strided_rows import StridedRows
 from megaseg.engine.model.config import ModelConfig
@@ -22,24 +23,26 @@ class EmbeddingStream:
     """A movie whose shots come one by one, to embeddings. Made by ``Engine.embed_stream``; runs in the caller's thread.
 
     A row is final once no later window can be nearer to its shot: at the latest when ``length - 1`` more shots have
-    come. About ``length`` shots are kept, and the rows of one window. Safe to share between threads.
+    come, of windows around each shot when ``length // 2`` have. About ``length`` shots are kept, and the rows of one
+    window. Safe to share between threads.
     """
 
     def __init__(self, config: ModelConfig, backend: Backend) -> None:
         """Begin a movie.
 
         Raises:
-            UnsupportedError: a model without an embedding, or one that sees no strided windows.
+            UnsupportedError: a model without an embedding, or one that sees no windows.
         """
-        sequences = config.sequences
-        if not isinstance(sequences, Strided):
+        sequences, graph = config.sequences, structure_of(config)
+        if isinstance(sequences, Whole) or EMBEDDING not in [output.name for output in graph.outputs]:
             raise UnsupportedError(
-                f"embed_stream: expected an encoder of strided windows, such as a contextualizer, got family "
+                f"embed_stream: expected an encoder of windows of shots, such as a contextualizer, got family "
                 f"{config.family}; use outputs on the whole movie"
             )
-        self._width = structure_of(config).output(EMBEDDING).node.width
+        self._width = graph.output(EMBEDDING).node.width
         self._config, self._backend = config, backend
-        self._rows, self._buffer = StridedRows(sequences), FeatureBuffer()
+        self._rows = StridedRows(sequences) if isinstance(sequences, Strided) else CentredRows(sequences)
+        self._buffer = FeatureBuffer()
         self._lock = threading.Lock()
 
     def push(self, features: FeatureSource) -> NDArray[np.float32]:
@@ -79,10 +82,15 @@ class EmbeddingStream:
         return self._rows.done
 
     def _run(self) -> NDArray[np.float32]:
-        excerpts = []
-        for window in self._rows.windows():
-            excerpts += excerpts_of(self._config, self._buffer.read(window.start, window.stop))
+        excerpts = self._excerpts()
         outputs = self._backend.run(excerpts, (EMBEDDING,)) if excerpts else []
         found = self._rows.give([rows for (rows,) in outputs])
         self._buffer.drop_before(self._rows.needed)
         return np.empty((0, self._width), np.float32) if found is None else found
+
+    def _excerpts(self) -> list[Excerpt]:
+        """What gives rows that no shot to come changes."""
+        if isinstance(self._rows, CentredRows):
+            return self._rows.excerpts(self._config, self._buffer)
+        windows = (self._buffer.read(window.start, window.stop) for window in self._rows.windows())
+        return [excerpt for window in windows for excerpt in excerpts_of(self._config, window)]

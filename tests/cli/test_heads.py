@@ -64,6 +64,39 @@ def test_a_classifier_from_films_to_figures(run: Run, data: Path) -> None:
     assert again[1] == out
 
 
+def test_tags_by_a_preset(run: Run, data: Path) -> None:
+    (data / "few.json").write_text(json.dumps({"epochs": 30, "learning_rate": 1.0, "head_dropout": 0.0}))
+    lines = (data / "classes.csv").read_text().replace("high", "high|long").splitlines()
+    (data / "tags.csv").write_text("\n".join(lines))
+    made = data / "tags.safetensors"
+    own = ("--labels", data / "tags.csv", "--json")
+    trained = run("train", "head", data / "run", data / "clips", "--preset", "places", "-o", made, "--config",
+                  data / "few.json", *own)  # fmt: skip
+    assert trained[0] == 0, trained[2]
+    assert json.loads(trained[1])["head"] == "tags"
+    code, out, err = run("eval", "head", made, data / "clips", *own)
+    assert (code, err) == (0, "")
+    assert json.loads(out)["map"] > 0.8
+    assert (json.loads(out)["tags"], json.loads(out)["scenes"]) == (3, 24)
+
+
+def test_presets_that_do_not_fit_are_refused(run: Run, data: Path) -> None:
+    own = ("train", "head", data / "run", data / "clips", "-o", data / "x.safetensors", "--labels")
+    for rest, message in (
+        ((data / "classes.csv", "--preset", "mature"), "label of clip-0-0: expected one of sex, violence, drug-use"),
+        ((data / "classes.csv", "--preset", "mine"), "--preset: expected one of lvu-place, "),
+        ((data / "classes.csv", "--preset", "places", "--head", "classify"), "expected tags of preset places, got cla"),
+        ((data / "classes.csv",), "--head: expected a kind of head, or a preset, got neither"),
+    ):
+        code, _, err = run(*own, *rest)
+        assert code == 2
+        assert message in err
+    (data / "run" / "model.mseg").write_bytes(b"megaseg\0" + bytes(100))
+    code, _, err = run("train", "head", data / "run" / "model.mseg", *own[3:], data / "classes.csv", "--head", "tags")
+    assert code == 2
+    assert "model.mseg: expected a .safetensors checkpoint, got a compiled model" in err
+
+
 def test_a_boundary_head_is_a_scene_checkpoint(run: Run, data: Path) -> None:
     made = data / "scenes.safetensors"
     write(data / "others", scenes(3, 1))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from shot_encoders import contextualizer, film, long_range
+from shot_encoders import contextualizer, film, long_range, movie_encoder, scene_encoder
 from support import random_checkpoint, random_features, small_config
 
 from megaseg import _C, Engine, Features
@@ -24,6 +24,8 @@ RUNS = [*NATIVE, ("torch", "float32"), *[("onnx", "float32")] * bool(importlib.u
 ALLOWED = {"float32": 2e-5, "bfloat16": 0.12, "int8": 0.3}
 # What only a layer normalisation reads. The alignment table is not among them: bottleneck tokens hold it too.
 SUMS = ("proj.weight", "proj.bias", "position.weight", "self_attn.out_proj.bias", "linear2.weight", "linear2.bias")
+
+ENCODERS = (contextualizer(), long_range(), scene_encoder(), movie_encoder())
 
 
 def changed(checkpoint: Checkpoint, suffix: str, change: Any) -> Checkpoint:
@@ -90,12 +92,12 @@ def test_features_of_any_size_give_right_logits_or_an_error(backend: str, kind: 
     assert 15 not in refused
 
 
-@pytest.mark.parametrize("config", [contextualizer(), long_range()], ids=lambda config: config.family)
+@pytest.mark.parametrize("config", ENCODERS, ids=lambda config: config.family)
 @pytest.mark.parametrize(("backend", "kind"), RUNS)
 def test_encoders_of_shots_keep_their_digits(backend: str, kind: str, config: Any) -> None:
     """Offsets common to all channels of the rows that pre-norm layers add to, and features of any size."""
     checkpoint, movie = random_checkpoint(config), film(config, 9)
-    for suffix in SUMS:
+    for suffix in (*SUMS, "class_token"):
         moved = changed(checkpoint, suffix, lambda values: values + 300)
         want = Engine.from_checkpoint(moved, backend="torch", compute_type="float64", passes=False).embed(movie)
         got = Engine.from_checkpoint(moved, backend=backend, compute_type=kind).embed(movie)
@@ -115,6 +117,20 @@ def test_encoders_of_shots_keep_their_digits(backend: str, kind: str, config: An
             assert np.abs(got - want).max() / want.std() < ALLOWED[kind], exponent
     assert refused >= set(range(21, 38, 3))
     assert 15 not in refused
+
+
+@pytest.mark.parametrize("config", ENCODERS, ids=lambda config: config.family)
+@pytest.mark.parametrize(("backend", "kind"), RUNS)
+def test_no_modality_overflows_unseen(backend: str, kind: str, config: Any) -> None:
+    model, movie = (
+        Engine.from_checkpoint(random_checkpoint(config), backend=backend, compute_type=kind),
+        film(config, 9),
+    )
+    for modality in config.modalities:
+        large = {**movie, modality.name: movie[modality.name].copy()}
+        large[modality.name][4] *= np.float32(1e24)
+        with pytest.raises(FeatureError, match="expected values that give finite"):
+            model.outputs(large)
 
 
 @pytest.mark.parametrize("backend", sorted({backend for backend, _ in RUNS}))

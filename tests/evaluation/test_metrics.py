@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from megaseg.engine.tasks.decoding import scene_boundaries
 from megaseg.errors import FeatureError
 from megaseg.evaluation import best_threshold, mean_iou, scene_metrics
+from megaseg.evaluation.metrics import average_precision
 
 sklearn_metrics = pytest.importorskip("sklearn.metrics")
 
@@ -78,6 +79,10 @@ def test_pooled_figures_agree_with_scikit_learn(seed: int) -> None:
     score = np.concatenate([part[:-1] for part in scores.values()])
     assert result.ap == pytest.approx(sklearn_metrics.average_precision_score(truth, score))
     assert result.f1 == pytest.approx(sklearn_metrics.f1_score(truth, score >= 0.45, zero_division=0))
+
+
+def test_average_precision_without_a_true_item_is_0() -> None:
+    assert average_precision(u8(0, 0), f32(0.1, 0.2)) == 0
 
 
 @given(st.integers(0, 10_000))

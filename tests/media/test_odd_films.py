@@ -130,7 +130,9 @@ def test_a_film_that_was_cut_short_is_read_up_to_there(ending: str, tmp_path: Pa
     path = write_film(tmp_path / f"film.{ending}", shots(96), Look(options={"g": "12"}))
     data = path.read_bytes()
     path.write_bytes(data[: len(data) * 2 // 3])
-    assert 30 <= len(read(path).frame_ticks) <= 80
+    recording = read(path)
+    assert 30 <= len(recording.frame_ticks) <= 80
+    assert recording.damaged or ending == "ts"  # the only one that says no length
 
 
 def test_a_film_whose_index_was_never_written_is_an_error(tmp_path: Path) -> None:
@@ -308,8 +310,11 @@ def test_names_are_only_names(name: bytes, tmp_path: Path, monkeypatch: pytest.M
     assert len(stills(Path(path.name), [0], 10)) == 1
 
 
-def test_a_whole_film_is_not_damaged(tmp_path: Path) -> None:
-    assert not read(write_film(tmp_path / "film.mkv", shots(24), sound=[Tone(beeps(1))])).damaged
+@pytest.mark.parametrize("ending", ["mkv", "mp4", "avi"])
+@pytest.mark.parametrize(("pictures", "sound"), [(96, 4), (96, 1), (24, 8)])
+def test_a_whole_film_is_not_damaged(ending: str, pictures: int, sound: int, tmp_path: Path) -> None:
+    path = write_film(tmp_path / f"film.{ending}", shots(pictures), sound=[Tone(beeps(sound))])
+    assert not read(path).damaged
 
 
 def test_messages_of_decoders_are_not_shown(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -17,7 +17,7 @@ from megaseg import Engine, models  # noqa: E402
 from megaseg.engine.graph.passes import rewrite  # noqa: E402
 from megaseg.engine.model.config import ModelConfig  # noqa: E402
 from megaseg.engine.model.family import graph_of  # noqa: E402
-from megaseg.errors import CheckpointError, UnsupportedError  # noqa: E402
+from megaseg.errors import CheckpointError  # noqa: E402
 from megaseg.models import scene_encoder as twin  # noqa: E402
 
 LENGTHS = (1, 3, 7, 8, 23)  # of a window of 7 shots
@@ -101,7 +101,7 @@ def test_trains_and_round_trips_through_a_checkpoint() -> None:
         twin.from_checkpoint(random_checkpoint(small_config()))
 
 
-def test_streams_of_scenes_are_the_whole_movie_and_of_embeddings_are_refused() -> None:
+def test_streams_of_scenes_are_the_whole_movie() -> None:
     engine = Engine.from_checkpoint(random_checkpoint(scene_encoder(**SCENE)))
     movie = film(engine.config, 30)
     stream = engine.stream()
@@ -110,8 +110,6 @@ def test_streams_of_scenes_are_the_whole_movie_and_of_embeddings_are_refused() -
     stream.close()
     assert np.array_equal(stream.segmentation().scores, engine.segment(movie).scores)
     assert np.array_equal(engine.embed_many([movie, film(engine.config, 3)])[0], engine.embed(movie))
-    with pytest.raises(UnsupportedError, match="embed_stream: expected an encoder of strided windows.*scene_encoder"):
-        engine.embed_stream()
 
 
 def test_an_absent_modality_is_zeros() -> None:

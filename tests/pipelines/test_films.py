@@ -13,6 +13,7 @@ from films import Tone, beeps, shots, write_film
 
 import megaseg
 from megaseg import save_features
+from megaseg.engine.engine import Engine
 from megaseg.errors import FeatureError, UnsupportedError
 from megaseg.features import VideoExtractor
 from megaseg.features.extractor import MissingInput
@@ -21,6 +22,7 @@ from megaseg.features.video import extractor as video_extractor
 from megaseg.media.reading import read_video
 from megaseg.media.video import Video
 from megaseg.pipelines import Pipeline, Pipelines
+from megaseg.pipelines.shipped import FILM
 
 pytest.importorskip("av", reason="needs the extra video")
 SRT = "1\n00:00:00,200 --> 00:00:01,000\nIs it late?\n\n2\n00:00:01,500 --> 00:00:02,500\nNot yet. [door slams]\n"
@@ -172,3 +174,20 @@ def test_locked_boundaries_survive_other_shots(film: Path, tmp_path: Path) -> No
     assert again.decision.barred == (1,)  # 0.2 s before
     with pytest.raises(FeatureError, match="keep: expected a model of scenes, where 2 boundaries are locked"):
         Pipeline.from_checkpoints(["video-acts"], extractors=[listed]).segment(film, keep=edited)
+
+
+def test_a_film_of_more_scenes_than_an_act_model_takes_keeps_its_scenes(
+    film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dialogue_scenes.scene_features, "__kwdefaults__", {"least": 1})
+    own = {"extractors": [VideoExtractor(cache=tmp_path)]}
+    engines = [Engine.from_checkpoint(name) for name in FILM]
+    engines[1].config = dataclasses.replace(engines[1].config, max_length=6)
+    result = Pipeline(engines, skip_missing=True, **own).segment(film, num_scenes=7)
+    assert len(result.scenes) == 7
+    assert [*result.tracks] == ["scenes"]
+    takes = "film: no acts: the model takes up to 6 scenes, got 7; overflow='pool' averages neighbouring scenes"
+    assert result.remarks == (takes,)
+    assert [*Pipeline(engines, skip_missing=True, **own).segment(film, num_scenes=6).tracks] == ["scenes", "acts"]
+    with pytest.raises(FeatureError, match="takes up to 6 shots, got 7"):
+        Pipeline(engines, **own).segment(film, num_scenes=7)

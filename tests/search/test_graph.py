@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -99,3 +100,13 @@ def test_blocks_of_vectors_are_compared_as_one(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr("megaseg.search.segment._BLOCK", 7)
     assert index.nearest(index.vector("film2", 2), 25, without="film3") == whole
     assert isinstance(next(iter(index._segments.values())), Segment)
+
+
+def test_searches_of_many_threads(tmp_path: Path) -> None:
+    films = titles(40)
+    write(tmp_path, films)
+    index = settle(tmp_path)
+    vectors = [index.vector(f"film{number}", 3) for number in range(40)]
+    alone = [index.nearest(vector, 10) for vector in vectors]
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(lambda vector: index.nearest(vector, 10), vectors * 5)) == alone * 5

@@ -123,3 +123,34 @@ def test_a_second_process_is_refused(tmp_path: Path) -> None:
     finally:
         process.kill()
         process.communicate()
+
+
+FULL = """
+import resource, signal, sys
+from pathlib import Path
+from search.indexes import NEW, title
+from megaseg.search import writer
+from megaseg.search.writer import IndexWriter
+writer.EXACT = int(sys.argv[2])
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), resource.RLIM_INFINITY))
+try:
+    with IndexWriter.opened(Path(sys.argv[1])) as index:
+        index.add("large", title(400, 1))
+        index.settle(threads=1)
+except OSError as error:
+    print(type(error).__name__, error.filename)
+"""
+
+
+@pytest.mark.parametrize(("exact", "limit"), [(10_000, 15_000), (100, 22_000), (10_000, 800)])
+def test_a_full_disk_leaves_the_index_before(tmp_path: Path, exact: int, limit: int) -> None:
+    """Full while vectors, the graph or the manifest are written."""
+    pytest.importorskip("usearch", reason="needs the extra search")
+    write(tmp_path, titles(2))
+    environment = {**os.environ, "PYTHONPATH": f"{os.environ.get('PYTHONPATH', '')}:{TESTS}"}
+    command = [sys.executable, "-c", FULL, str(tmp_path), str(exact), str(limit)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("OSError"), done.stdout
+    assert {"film0", "film1"} <= set(SceneIndex.open(tmp_path).manifest.titles)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from serving.conftest import running
-from shot_encoders import SCENE, film, long_range, parts
+from shot_encoders import SCENE, film, long_range, movie_encoder, parts, scene_encoder
 from support import random_checkpoint
 
 from megaseg import Engine, save_checkpoint
@@ -19,7 +19,12 @@ grpc = pytest.importorskip("tritonclient.grpc")
 http = pytest.importorskip("tritonclient.http")
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype  # noqa: E402
 
-MODELS = {"encoder": long_range(), "scenes": long_range(**SCENE)}
+MODELS = {
+    "encoder": long_range(),
+    "scenes": long_range(**SCENE),
+    "of-scenes": scene_encoder(),
+    "of-movies": movie_encoder(),
+}
 RNG = np.random.default_rng(0)
 
 
@@ -76,6 +81,18 @@ def test_an_embedding_is_the_engine_s(call: Any, engines: dict[str, Engine]) -> 
         assert all(np.array_equal(found.as_numpy(name), whole[name]) for name in names)
     rows = {name: array for name, array in movie.items() if name in ("video",)}
     assert np.array_equal(call("encoder", rows).as_numpy("embedding"), engine.embed(rows)), "others are zeros"
+
+
+@pytest.mark.parametrize("model", ["of-scenes", "of-movies"])
+def test_encoders_of_scenes_and_movies(call: Any, engines: dict[str, Engine], model: str) -> None:
+    engine = engines[model]
+    for shots in (30, 7, 1):
+        movie = film(engine.config, shots)
+        names = tuple(engine.outputs(movie))
+        found = call(model, movie, *names)
+        assert all(np.array_equal(found.as_numpy(name), rows) for name, rows in engine.outputs(movie).items())
+    alone = {"video": movie["video"]}
+    assert np.array_equal(call(model, alone).as_numpy("embedding"), engine.embed(alone))
 
 
 def test_metadata_has_every_output(call: Any) -> None:

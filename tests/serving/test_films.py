@@ -66,6 +66,12 @@ def test_nothing_else_is_read(root: Path, path: Any) -> None:
         read_source(json.dumps({"path": path}).encode(), "application/json", 1 << 20, root)
 
 
+def test_no_detour_outside_is_taken(root: Path) -> None:
+    for path in (root / "series" / "film.mp4", "series/../series/film.mp4", f"../{root.name}/series/film.mp4"):
+        with pytest.raises(RequestError, match="a film below the media root, got none"):
+            read_source(json.dumps({"path": str(path)}).encode(), "application/json", 1 << 20, root)
+
+
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"3", b"{}", b'{"path": "series/film.mp4", "x": 1}', b"[" * 9999])
 def test_a_body_that_names_no_film_is_refused(root: Path, body: bytes) -> None:
     with pytest.raises(RequestError, match="a film below the media root, got none"):

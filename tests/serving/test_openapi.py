@@ -8,11 +8,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from search.movies import write_movies
 
 from megaseg.engine.engine import Engine
 from megaseg.engine.live.scheduler import Scheduler
+from megaseg.search.describing import Describer
+from megaseg.search.manifest import Manifest
+from megaseg.search.writer import IndexWriter
 from megaseg.serving.inference import Inference
 from megaseg.serving.models import Models
+from megaseg.serving.searching import Searching
 from megaseg.serving.settings import Limits
 
 http = pytest.importorskip("megaseg.serving.http", reason="needs the extra serve")
@@ -50,6 +55,22 @@ def document(app: Any, models: Models) -> Any:
     return schemathesis.openapi.from_asgi("/openapi.json", app, headers=HEADERS)
 
 
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """The document of a service of an encoder and an index of it."""
+    folder = write_movies(tmp_path_factory.mktemp("searched"), 1)
+    reader = Describer.from_checkpoint(folder / "encoder.safetensors", num_threads=1)
+    with IndexWriter.opened(folder / "index", Manifest(reader.digest, "encoder", 24)) as writer:
+        writer.add("m0", reader.describe(folder / "movies" / "m0.npz").kept())
+    sources, metrics = {"encoder": str(folder / "encoder.safetensors")}, Metrics()
+    known = Models(sources, open=lambda _: reader.engine, scheduler=lambda _, engine: Scheduler(engine))
+    known.load("encoder")
+    search = Searching(folder / "index", sources, metrics)
+    own = http.create_app(Inference(known, limits=Limits(), metrics=metrics, search=search), token=TOKEN)
+    yield schemathesis.openapi.from_asgi("/openapi.json", own, headers=HEADERS)
+    known.close()
+
+
 def test_every_route_is_described(app: Any) -> None:
     paths = app.openapi()["paths"]
     for method, path, name in http.ROUTES:
@@ -71,9 +92,12 @@ CASES = [
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("method", "path", "mode"), CASES)
-def test_the_service_does_as_its_document_says(document: Any, method: str, path: str, mode: GenerationMode) -> None:
+def test_the_service_does_as_its_document_says(
+    request: pytest.FixtureRequest, method: str, path: str, mode: GenerationMode
+) -> None:
+    document = request.getfixturevalue("searched" if path.endswith("/similar") else "document")
     # No schema says which tensors a model takes, or what is in a feature file.
-    untold = path.endswith(("/infer", "/segment"))
+    untold = path.endswith(("/infer", "/segment", "/similar"))
 
     @given(case=document[path][method].as_strategy(generation_mode=mode))
     @settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
@@ -92,6 +116,15 @@ def test_a_result_is_as_the_document_says(document: Any, movie: Any, names: list
     query = {"model": names, **({"min_scene_length": 2} if "scene" in names else {})}
     case = operation.Case(query=query, body=buffer.getvalue(), media_type="application/octet-stream")
     assert case.call_and_validate(headers=HEADERS).status_code == 200
+
+
+def test_results_of_a_search_are_as_the_document_says(searched: Any) -> None:
+    operation = searched["/v1/similar"]["POST"]
+    for part in ({"scene": 2}, {"shots": "3:12"}, {"time": "0:03-0:25"}):
+        case = operation.Case(query={"title": "m0", "same_film": True, **part})
+        answer = case.call_and_validate(headers=HEADERS)
+        assert answer.status_code == 200
+        assert len(answer.json()["results"]) == 3
 
 
 @pytest.mark.parametrize("parameters", [{}, {"sequence_id": "a", "sequence_start": True, "sequence_end": True}])

@@ -14,9 +14,9 @@ Lifetimes::Lifetimes(const Program& program)
     const Step& step = program.steps[i];
     const auto out = static_cast<std::size_t>(step.out);
     base_[out] = step.op == Op::select ? base(step.inputs[0]) : step.out;
-    front_[out] = step.op == Op::select &&
-                  (program.value(step.out).space == Space::prefix || program.value(step.inputs[0]).space == Space::prefix ||
-                   front_[static_cast<std::size_t>(step.inputs[0])]);
+    front_[out] = step.op == Op::select && (program.value(step.out).space == Space::prefix ||
+                                            program.value(step.inputs[0]).space == Space::prefix ||
+                                            front_[static_cast<std::size_t>(step.inputs[0])]);
     features_[out] = step.op == Op::features;
     used_until(step.out, i);
     for (const int input : step.inputs) used_until(input, i);

@@ -202,7 +202,7 @@ class OnnxLowering(Writer):
 
     def _layer_norm(self, x: str, node: Node) -> str:
         """The operator; step by step on tables and features, whose overflow it would not show."""
-        if node.inputs[0].op != "add_table":
+        if node.inputs[0].op != "add_table" and not _of_features(node.inputs[0]):
             parts = [self._weight(node.weights[name]) for name in ("gamma", "beta")]
             return self._op("LayerNormalization", x, *parts, axis=-1, epsilon=node.attributes["eps"])
         centred = self._less_mean(x)
@@ -381,3 +381,10 @@ class OnnxLowering(Writer):
                     self._op("Squeeze", value, self._integers(1), out=name)
                 else:
                     self._op("Identity", value, out=name)
+
+
+def _of_features(node: Node) -> bool:
+    """Whether rows are made of features alone, or of these and rows of tables, with no normalisation between."""
+    inputs = [source for source in node.inputs if source.op != "gather"]
+    bounded = node.op in ("layer_norm", "l2_normalise", "gather")
+    return node.op == "features" or (not bounded and bool(inputs) and all(map(_of_features, inputs)))

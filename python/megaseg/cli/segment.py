@@ -33,6 +33,7 @@ from megaseg.cli.console import (
     named_flags,
     print_warnings,
     progress,
+    with_flags,
 )
 from megaseg.cli.delivery import File, Movie, formats_of, require_not_read, save, show, targets, to_stdout
 from megaseg.cli.edits import KeepOption, edits_for
@@ -125,7 +126,7 @@ def segment(
                 pipeline, opened = pipelines.opened(movie)
                 with hints(pipeline, opened):
                     found = views.segment(pipeline, opened, keep=edits, **decision)
-                print_warnings(found.result.remarks)
+                print_warnings(map(with_flags, found.result.remarks))
                 own = Movie(movie.name, movie, row_of(movie, pipeline))
                 _write(found, own, own_files, views, ads)
                 show(found.result, own, json or to_stdout(output_path))

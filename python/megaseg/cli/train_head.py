@@ -41,13 +41,18 @@ class _Films:
 def head(
     checkpoint: Annotated[Path, typer.Argument(help="Encoder: a checkpoint, or the folder of a pretraining run.")],
     folder: Annotated[Path, typer.Argument(help="Folder of feature files.")],
-    kind: Annotated[
-        str,
-        typer.Option(
-            "--head", help="boundary, classify, regress, attributes, relation, roles, ordering, next-shot or retrieval."
-        ),
-    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Head to write (.safetensors).")],
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            "--head",
+            help="boundary, classify, regress, tags, attributes, relation, roles, ordering, next-shot or retrieval; "
+            "default: the preset's.",
+        ),
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="Published settings, such as lvu-place, boundary, places (docs/heads.md).")
+    ] = None,
     labels: LabelsOption = None,
     validation: Annotated[
         Path | None, typer.Option(help="Folder of films that validate; default: a share of FOLDER, by name.")
@@ -58,7 +63,9 @@ def head(
     from_scratch: Annotated[
         bool, typer.Option("--from-scratch", help="Train an encoder of these sizes that is drawn anew.")
     ] = False,
-    config: Annotated[Path | None, typer.Option(help="JSON of HeadConfig fields; default: the defaults.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="JSON of HeadConfig fields; others: the preset's, or the defaults.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Overrides the config's seed.")] = None,
     threads: Annotated[int, typer.Option(help="Threads; 0 takes every core.", min=0)] = 0,
     json: JsonOption = False,
@@ -74,17 +81,20 @@ def head(
         import torch
 
         from megaseg.training.recipes.head.config import HeadConfig
+        from megaseg.training.recipes.head.presets import asked
         from megaseg.training.recipes.head.registry import head_of
         from megaseg.training.recipes.head.run import Mode, Watch, train_head
     except ImportError as error:
         raise UnsupportedError(f"training needs {error.name}: pip install 'megaseg[train]'") from error
-    with named_flags("head"):
-        own = head_of(kind)
-    settings = HeadConfig() if config is None else HeadConfig.read(config)
+    with named_flags("head", "preset"):
+        published = asked(kind, preset)
+        own = head_of(published.head)
+    settings = published.config if config is None else HeadConfig.read(config, published.config)
     if seed is not None:
         settings = dataclasses.replace(settings, seed=seed)
     encoder = load_checkpoint(checkpoint)
     films = _films(own, (folder, validation), (labels, validation_labels), partial, settings.validation_share)
+    published.check(films.labels)
     if threads:
         torch.set_num_threads(threads)
     state = output.with_name(f"{output.name}.state")
@@ -102,7 +112,7 @@ def head(
     state.unlink(missing_ok=True)
     figures = trained.best.validation or {}
     if json:
-        print_json({"head": kind, "output": str(output), "epoch": trained.best.number + 1, **figures})
+        print_json({"head": own.kind, "output": str(output), "epoch": trained.best.number + 1, **figures})
     else:
         console.print(f"{output}: {own.figure} {figures[own.figure]:.4f} on {len(films.validation)} validation films")
 

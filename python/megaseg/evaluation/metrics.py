@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from megaseg.errors import FeatureError, UnsupportedError
+from megaseg.errors import FeatureError
 
 TOLERANCES = (0, 1, 2)  # shots
 Place = TypeVar("Place", int, Fraction)  # a shot, or seconds
@@ -46,7 +46,6 @@ def scene_metrics(
 
     Raises:
         FeatureError: no movie, or none with a boundary before its last shot.
-        UnsupportedError: scikit-learn is not installed.
     """
     names = [name for name in labels if len(labels[name]) > 1]
     if not any(labels[name][:-1].any() for name in names):
@@ -76,12 +75,16 @@ def scene_metrics(
 
 
 def average_precision(truth: ArrayLike, scores: ArrayLike) -> float:
-    """Area under the precision-recall steps, scikit-learn's definition."""
-    try:
-        from sklearn.metrics import average_precision_score
-    except ImportError as error:
-        raise UnsupportedError("evaluation needs scikit-learn: pip install 'megaseg[train]'") from error
-    return float(average_precision_score(truth, scores))
+    """Area under the precision-recall steps: precision at each score, weighted by the recall that it adds.
+
+    Items of equal scores count together, as in scikit-learn's ``average_precision_score``. 0 without a true item.
+    """
+    truth, scores = np.asarray(truth).astype(bool), np.asarray(scores, np.float64)
+    order = np.argsort(-scores, kind="stable")
+    last = np.append(np.diff(scores[order]) != 0, True)  # of the items of a score
+    hits = np.cumsum(truth[order])[last]
+    precision = hits / (np.flatnonzero(last) + 1)
+    return float(np.sum(precision * np.diff(hits, prepend=0)) / max(1, truth.sum()))
 
 
 def area_under_roc(truth: ArrayLike, scores: ArrayLike) -> float:

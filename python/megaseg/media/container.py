@@ -25,6 +25,7 @@ _LARGE = 10_000_000  # pixels of a frame, from which each further thread of a de
 _FEW = 4  # threads for these
 _ROUNDING = Fraction(1, 5000)  # of a frame rate; 24 and 23.976 differ by five times as much
 _SECOND = 1_000_000  # ticks of libav's own time base
+_SHORT = 0.95, 1.0  # share of the length that a file claims, and seconds, that a whole one may lack
 
 
 class Film:
@@ -39,6 +40,7 @@ class Film:
         self.audio = _preferred([stream for stream in container.streams.audio if _decodable(stream)])
         self.subtitles = _preferred([stream for stream in container.streams.subtitles if _text(stream)])
         self.damaged = 0  # packets that could not be read or decoded
+        self._reached = 0.0  # seconds of the presentation that packets have come to
         self.time_base = Fraction(self.video.time_base)  # seconds of one tick
         start = Fraction(container.start_time or 0, _SECOND)  # time stamp at which the presentation starts
         self.start_seconds = float(start)
@@ -86,8 +88,19 @@ class Film:
         units = {stream.index: float(stream.time_base) for stream in self._read}
         for packet in self._raw_packets():
             stream = packet.stream
-            continuity.correct(packet, stream.index, units[stream.index], steady=stream is not self.subtitles)
+            unit = units[stream.index]
+            continuity.correct(packet, stream.index, unit, steady=stream is not self.subtitles)
+            if packet.dts is not None:
+                end = (packet.dts + (packet.duration or 0)) * unit - self.start_seconds
+                self._reached = max(self._reached, end)
             yield packet
+
+    @property
+    def cut_short(self) -> bool:
+        """Whether the packets end well before the length that the file claims; known when all have been read."""
+        share, seconds = _SHORT
+        claimed = 0.0 if self.duration is None or self.may_jump else self.duration  # with jumps it is no length
+        return self._reached < claimed * share - seconds
 
     def _raw_packets(self) -> Iterator[Any]:
         from av.error import FFmpegError

@@ -210,6 +210,7 @@ class Pass:
             raise NotTheSame
         if not self._ticks:
             raise _no_frames(self._film)
+        self._film.damaged += self._film.cut_short
         end = self._now + max(self._step, 1)
         for values in self._frames.values():
             values.finish()

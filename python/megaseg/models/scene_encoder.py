@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -61,10 +62,22 @@ class SceneEncoder(Head):
         left_out = padding(there)
         if left_out is not None:
             left_out = nn.functional.pad(left_out, (1, 0), value=False)
-        for layer in self.layers:
+        for layer in self.layers[:-1]:
             h = layer(h, src_key_padding_mask=left_out)
+        for layer in self.layers[-1:]:
+            h = _class_row(layer, h, left_out)
         embedding: Tensor = self.norm(h[:, 0])
         return embedding
+
+
+def _class_row(layer: Any, h: Tensor, left_out: Tensor | None) -> Tensor:
+    """A pre-norm layer's row (batch, 1, C) of the class token, the only row of the last layer that is read."""
+    rows = layer.norm1(h)
+    attended = layer.self_attn(rows[:, :1], rows, rows, key_padding_mask=left_out, need_weights=False)[0]
+    own = h[:, :1] + layer.dropout1(attended)
+    inner = layer.dropout(layer.activation(layer.linear1(layer.norm2(own))))
+    row: Tensor = own + layer.dropout2(layer.linear2(inner))
+    return row
 
 
 def from_checkpoint(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32) -> SceneEncoder:

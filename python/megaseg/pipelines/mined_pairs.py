@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from megaseg.engine.inputs.feature_files import read_arrays
 from megaseg.engine.inputs.features import Features
 from megaseg.engine.inputs.files import atomic_write
 from megaseg.errors import FeatureError
@@ -117,11 +117,7 @@ def read_mined(path: str | os.PathLike[str]) -> MinedPairs:
     Raises:
         FeatureError: an unreadable file, or one that is none of this format.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays: dict[str, NDArray[Any]] = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise FeatureError(f"{os.fspath(path)}: expected scene pairs (.npz), got: {error}") from error
+    arrays = read_arrays(path, "scene pairs (.npz)")
     try:
         if str(arrays["format"]) != FORMAT:
             raise FeatureError(f"{os.fspath(path)}: expected the format {FORMAT}, got {str(arrays['format'])!r:.40}")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from megaseg.engine.backends.native.extension import COMPUTE_TYPES
 from megaseg.engine.engine import Engine
 from megaseg.engine.inputs.feature_files import FeatureSource, as_features
-from megaseg.engine.inputs.features import Features
+from megaseg.engine.inputs.features import Features, TooManyShots
 from megaseg.engine.model.config import ModelConfig
 from megaseg.engine.results.edits import locked_seconds, with_edits
 from megaseg.engine.results.segmentation import Segmentation, joined, on_shots
@@ -76,6 +76,7 @@ class Passage:
         self._ends: list[NDArray[np.int64] | None] = [None] * len(configs)
         self._found: list[Segmentation] = []
         self._left_out: list[str] = []
+        self._name, self._tasks = source.name, [config.task for config in configs]
         self.order: list[int] = sorted(range(len(configs)), key=lambda model: self._recipes[model].units is not None)
 
     def features(self, model: int) -> Features:
@@ -96,9 +97,14 @@ class Passage:
         ends = self._ends[model]
         self._found.append(result if ends is None else on_shots(result, ends, *self._reading.times()))
 
-    def leave_out(self, error: MissingInput) -> None:
-        """Go on without a model that the source gives nothing to; the result's remarks say why."""
-        self._left_out.append(str(error))
+    def leave_out(self, model: int, error: MissingInput | TooManyShots) -> None:
+        """Go on without a model that the source gives nothing or too much to; the result's remarks say why."""
+        reason = str(error)
+        if isinstance(error, TooManyShots):  # which knows neither the source nor what a row is
+            rows = reason.removeprefix("features: ").replace("shots", self._recipes[model].units or "shots")
+            track = deciding_task(self._tasks[model], "segment").track
+            reason = f"{self._name}: no {track}: {rows}"
+        self._left_out.append(reason)
 
     def result(self) -> Segmentation:
         """The result of all models together."""
@@ -129,8 +135,9 @@ class Pipeline:
         engines: of the models.
         extractors: to use in place of those of ``features.RECIPES``, such as one with models of its own.
         compute_type, num_threads: of the models of each extractor that is made, which run on the CPU.
-        skip_missing: a model that a source gives nothing to, such as an act model for a film without dialogue, is left
-            out with a remark in the result; False makes that an error, as it always is where nothing is left.
+        skip_missing: a model that a source gives nothing to, such as an act model for a film without dialogue, or more
+            scenes than it takes, is left out with a remark in the result; False makes that an error, as it always is
+            where nothing is left.
 
     Raises:
         FeatureError: no models, or models that do not go together.
@@ -230,15 +237,16 @@ class Pipeline:
             return joined([_told(engine, own, run(engine, own, given)) for engine, own, given in parts]), None
         passage = Passage(self._configs, opened, self._extractors, keep)
         for place, model in enumerate(passage.order):
+            engine = self.engines[model]
             try:
                 features = passage.features(model)
-            except MissingInput as error:
+                found = run(engine, features, options[model])
+            except (MissingInput, TooManyShots) as error:
                 if not (self._skip_missing and place):
                     raise
-                passage.leave_out(error)
+                passage.leave_out(model, error)
                 continue
-            engine = self.engines[model]
-            passage.add(model, _told(engine, features, run(engine, features, options[model])))
+            passage.add(model, _told(engine, features, found))
         return passage.result(), passage.thumbnails
 
     def segment_many(self, movies: Sequence[FeatureSource], **decision: Any) -> list[Segmentation]:

@@ -6,6 +6,9 @@ Navigable Small World Graphs (2018). The numbers are from ``benchmarks/cases/sea
 
 from __future__ import annotations
 
+import errno
+import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,8 +19,8 @@ from numpy.typing import NDArray
 from megaseg.errors import SearchIndexError, UnsupportedError
 
 LINKS = 16  # of a vector to neighbours, twice as many at the bottom
-BUILD_WIDTH = 128  # candidates looked at for each new vector
-SEARCH_WIDTH = 96  # candidates looked at in a search, or more where more are asked for
+BUILD_WIDTH = 64  # candidates looked at for each new vector
+SEARCH_WIDTH = 192  # candidates looked at in a search, or more where more are asked for
 _BLOCK = 1 << 15  # vectors added between two calls of ``advance``
 
 
@@ -44,14 +47,19 @@ def build(
     Vectors are float16 in the graph: it finds candidates, which are compared as they are.
 
     Raises:
-        UnsupportedError: the extra ``search`` is missing.
+        UnsupportedError: the extra ``search`` is missing. OSError: it cannot be written.
     """
     graph = _new(vectors.shape[1])
     for begin in range(0, len(vectors), _BLOCK):
         block = np.ascontiguousarray(vectors[begin : begin + _BLOCK])
         graph.add(np.arange(begin, begin + len(block), dtype=np.uint64), block, threads=threads)
         advance(len(block))
-    graph.save(str(path))
+    try:
+        graph.save(str(path))
+    except RuntimeError as error:  # usearch's own, of a disk that is full
+        raise OSError(errno.EIO, f"the graph cannot be written: {error}", str(path)) from error
+    if path.stat().st_size != graph.serialized_length:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
 class Graph:
@@ -63,7 +71,7 @@ class Graph:
     """
 
     def __init__(self, path: Path, rows: int, width: int) -> None:
-        self._graph = _new(width)
+        self._graph, self._lock = _new(width), threading.Lock()  # searches of usearch share the buffers of a thread
         try:
             self._graph.view(str(path))
         except Exception as error:
@@ -74,5 +82,6 @@ class Graph:
             raise SearchIndexError(f"{path}: expected a graph of {rows} vectors of {width}, got {got}")
 
     def nearest(self, vector: NDArray[np.float32], count: int) -> NDArray[np.int64]:
-        """Rows of about the ``count`` nearest vectors."""
-        return np.asarray(self._graph.search(vector, count, threads=1).keys).astype(np.int64)
+        """Rows of about the ``count`` nearest vectors. Safe between threads."""
+        with self._lock:
+            return np.asarray(self._graph.search(vector, count, threads=1).keys).astype(np.int64)

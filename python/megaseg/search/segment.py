@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from megaseg.engine.inputs.files import atomic_write
 from megaseg.errors import SearchIndexError
 from megaseg.search.graph import Graph, build
-from megaseg.search.manifest import FileEntry, SegmentEntry, segment_file
+from megaseg.search.manifest import SEGMENTS, FileEntry, SegmentEntry, segment_file
 
 EXACT = 20_000  # rows up to which all vectors are compared: about a millisecond on one core
 NO_TIME = -(2**63)  # ticks of a scene without times
@@ -132,18 +132,26 @@ def _array(path: Path, kind: Any, shape: tuple[int, int]) -> NDArray[Any]:
 
 def write_segment(folder: Path, name: str, parts: Iterable[Part], rows: int, width: int) -> SegmentEntry:
     """Write vectors and scenes of titles one after the other, ``rows`` in all; a graph is added by ``add_graph``."""
-    (folder / "segments").mkdir(exist_ok=True)
+    (folder / SEGMENTS).mkdir(exist_ok=True)
     paths = {kind: segment_file(folder, name, kind) for kind in ("vectors", "scenes")}
     with atomic_write(paths["vectors"]) as first, atomic_write(paths["scenes"]) as second:
-        vectors = np.lib.format.open_memmap(first, mode="w+", dtype=np.float32, shape=(rows, width))
-        scenes = np.lib.format.open_memmap(second, mode="w+", dtype=np.int64, shape=(rows, 4))
-        begin = 0
-        for own, table in parts:
-            vectors[begin : begin + len(own)], scenes[begin : begin + len(own)] = own, table
-            begin += len(own)
-        for array in (vectors, scenes):
-            array.flush()
+        _write_arrays(first, second, parts, rows, width)
     return SegmentEntry(rows, {kind: FileEntry.of(path) for kind, path in paths.items()})
+
+
+def _write_arrays(first: Path, second: Path, parts: Iterable[Part], rows: int, width: int) -> None:
+    """Write both arrays as they come. They are not mapped: a full disk would then kill the process."""
+    with first.open("wb") as vectors, second.open("wb") as scenes:
+        _write_header(vectors, "<f4", (rows, width))
+        _write_header(scenes, "<i8", (rows, 4))
+        for own, table in parts:
+            vectors.write(np.ascontiguousarray(own, "<f4").data)
+            scenes.write(np.ascontiguousarray(table, "<i8").data)
+
+
+def _write_header(file: BinaryIO, descr: str, shape: tuple[int, int]) -> None:
+    """The header of an ``.npy`` file."""
+    np.lib.format.write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": shape})
 
 
 def add_graph(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import json
 import re
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from megaseg.engine.inputs.feature_files import read_features
 from megaseg.engine.inputs.features import Features
@@ -82,7 +82,10 @@ def _film(content: bytes, root: Path | None) -> Video:
         raise ResourceLimitError(f"body: expected a film's path in up to {_MOST_PATH} bytes, got {len(content)}")
     try:
         values = json.loads(content)
-        path = (root / values["path"]).resolve(strict=True)
+        named = PurePath(values["path"])
+        if named.is_absolute() or ".." in named.parts:  # it may tell what is there outside, though it ends inside
+            raise ValueError(named)
+        path = (root / named).resolve(strict=True)
         inside = len(values) == 1 and path.is_relative_to(root.resolve())
         fits = inside and path.is_file() and path.suffix.lower() in VIDEOS
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError, OSError):

@@ -149,13 +149,14 @@ class Inference:
         """Scenes of the index like what is asked for; ``scenes`` names a model that divides a movie into scenes.
 
         Raises:
-            UnsupportedError: no index, or a model that finds no scenes. Otherwise as ``infer`` and ``Searching.find``.
+            UnsupportedError: no index. RequestError: a model that finds no scenes. Otherwise as ``infer`` and
+                ``Searching.find``.
         """
         with self._accepted(*([] if scenes is None else [(scenes, "")])) as models:
             search = self.expect_index()
             for model in models:
                 if model.task.name != "scene":
-                    raise UnsupportedError(f"model: expected one that finds scenes, got {scenes!r:.80}")
+                    raise RequestError(f"model: expected one that finds scenes, got {scenes!r:.80}")
                 asked = replace(asked, scenes=model.engine)
             if isinstance(asked.source, (Features, Screenplay)):
                 self._expect_shots(asked.source.num_shots)

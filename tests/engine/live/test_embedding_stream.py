@@ -6,13 +6,21 @@ from typing import Any
 
 import numpy as np
 import pytest
-from shot_encoders import Config, contextualizer, film, long_range, part, parts
+from shot_encoders import Config, contextualizer, film, long_range, movie_encoder, part, parts, scene_encoder
 from support import random_checkpoint, small_config
 
 from megaseg import Engine
 from megaseg.errors import FeatureError, UnsupportedError
 
-CONFIGS = (contextualizer(), long_range(), long_range("video language"), contextualizer(max_length=5, step=5))
+CONFIGS = (
+    contextualizer(),
+    long_range(),
+    long_range("video language"),
+    contextualizer(max_length=5, step=5),
+    scene_encoder(),
+    scene_encoder("video", max_length=1),
+    movie_encoder(),
+)
 RNG = np.random.default_rng(5)
 
 
@@ -64,6 +72,19 @@ def test_rows_come_after_length_less_one_more_shots_at_most_and_few_shots_are_ke
     assert long._buffer.end - long._buffer.begin <= config.max_length + config.step, "also of one long push"
 
 
+def test_rows_of_centred_windows_come_after_half_a_window_and_few_shots_are_kept() -> None:
+    config = scene_encoder()
+    engine = Engine.from_checkpoint(random_checkpoint(config))
+    movie, stream = film(config, 40), engine.embed_stream()
+    for shot in range(40):
+        assert len(stream.push(part(movie, shot, shot + 1))) == (shot >= 3)
+        assert stream.num_final == max(0, shot - 2)
+        assert stream._buffer.end - stream._buffer.begin <= config.max_length
+    assert (len(stream.finish()), stream.num_final) == (3, 40)
+    alone = {"video": movie["video"]}
+    assert np.array_equal(streamed(engine, parts(alone, RNG, 5)), engine.embed(alone))
+
+
 def test_features_are_copied() -> None:
     config = contextualizer()
     engine = Engine.from_checkpoint(random_checkpoint(config))
@@ -102,5 +123,7 @@ def test_what_does_not_fit_leaves_the_stream_as_it_was() -> None:
 
 def test_a_model_that_cannot_stream_embeddings_is_refused() -> None:
     engine = Engine.from_checkpoint(random_checkpoint(small_config()))
-    with pytest.raises(UnsupportedError, match="embed_stream: expected an encoder of strided windows.*got family mega"):
+    with pytest.raises(
+        UnsupportedError, match="embed_stream: expected an encoder of windows of shots.*got family mega"
+    ):
         engine.embed_stream()

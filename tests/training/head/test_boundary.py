@@ -11,10 +11,12 @@ from head_films import FAST, encoder, scenes, shuffled_labels
 
 from megaseg.engine.engine import Engine
 from megaseg.engine.inputs.features import Features
-from megaseg.engine.model.checkpoint import save_checkpoint
+from megaseg.engine.model.checkpoint import load_checkpoint, save_checkpoint
+from megaseg.engine.model.scene_encoder import SceneEncoderConfig
 from megaseg.errors import FeatureError
 from megaseg.evaluation.scene import evaluate_scenes
 from megaseg.training.recipes.head.boundary import Boundary, scene_checkpoint, train_boundary
+from megaseg.training.recipes.head.encoder import checkpoint_of, new_encoder
 from megaseg.training.recipes.head.run import evaluate_head, train_head
 
 TRAIN, VALIDATION, TEST = scenes(10, 0), scenes(4, 1), scenes(6, 2)
@@ -51,6 +53,30 @@ def test_a_hidden_layer_and_the_inputs_scale_are_in_the_checkpoint() -> None:
     rows = torch.from_numpy(Engine.from_checkpoint(encoder(), backend="torch").embed(film))
     with torch.no_grad():
         np.testing.assert_allclose(logits, trained.model(rows).numpy(), atol=2e-5)
+
+
+@pytest.mark.parametrize("windows", [False, True])
+def test_deep_heads_and_scene_encoders_are_scene_models(tmp_path: Path, windows: bool) -> None:
+    config = FAST.__class__(head_size=8, num_hidden=3, epochs=4, frozen_batch_size=64, learning_rate=1e-2)
+    torch.manual_seed(3)
+    sizes = {"max_length": 5, "hidden_size": 16, "ffn_size": 16, "num_heads": 2, "num_layers": 1}
+    own = SceneEncoderConfig("embedding", encoder().config.modalities, **sizes)
+    used = checkpoint_of(new_encoder(own, 0.02).eval()) if windows else encoder()
+    trained = train_head(Boundary, used, TRAIN, VALIDATION, config)
+    save_checkpoint(tmp_path / "scenes.safetensors", scene_checkpoint(trained))
+    made = load_checkpoint(tmp_path / "scenes.safetensors")
+    assert (made.config.head_size, made.config.head_layers) == (8, 3)  # type: ignore[attr-defined]
+    film = next(iter(TEST.values()))
+    rows = torch.from_numpy(Engine.from_checkpoint(used, backend="torch").embed(film))
+    with torch.no_grad():
+        want = trained.model(rows).numpy()
+    for backend in ("torch", "native"):
+        engine = Engine.from_checkpoint(made, backend=backend, compute_type="float32")
+        np.testing.assert_allclose(engine.logits(film), want, atol=5e-5)
+        found = evaluate_scenes(engine, VALIDATION).ap
+        assert found == pytest.approx(trained.best.validation["ap"], abs=1e-3)  # type: ignore[index]
+    again = train_head(Boundary, made, TRAIN, VALIDATION, config)
+    assert again.encoder.weights_sha256() == used.weights_sha256()
 
 
 def test_labels_that_teach_nothing_are_refused() -> None:

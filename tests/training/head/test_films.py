@@ -8,15 +8,14 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from shot_encoders import contextualizer, expected, film, long_range
+from shot_encoders import contextualizer, expected, film, long_range, movie_encoder, scene_encoder
 
 from megaseg.engine.inputs.features import Features
 from megaseg.engine.model.checkpoint import Checkpoint
 from megaseg.errors import FeatureError
-from megaseg.models import contextualizer as of_shots
-from megaseg.models import long_range as of_modalities
 from megaseg.training.recipes.head.config import HeadConfig
-from megaseg.training.recipes.head.encoder import encoder_of
+from megaseg.training.recipes.head.encoder import checkpoint_of as made_of
+from megaseg.training.recipes.head.encoder import encoder_of, layout_of, new_encoder
 from megaseg.training.recipes.head.films import Films
 from megaseg.training.recipes.head.protocol import Drawing, Examples
 from megaseg.training.recipes.head.windows import (
@@ -28,15 +27,21 @@ from megaseg.training.recipes.head.windows import (
     whole_films,
 )
 
-CONFIGS = [contextualizer(), long_range(), long_range("video language"), long_range("video audio")]
-LENGTHS = (1, 7, 8, 23)
+CONFIGS = [
+    contextualizer(),
+    long_range(),
+    long_range("video language"),
+    long_range("video audio"),
+    scene_encoder(),
+    scene_encoder(max_length=1),
+    movie_encoder(),
+]
+LENGTHS = (1, 7, 8, 23, 130)  # the last of several sequences of centred windows, too
 
 
 def checkpoint_of(config) -> Checkpoint:  # type: ignore[no-untyped-def]
     torch.manual_seed(1)
-    if config.family == "contextualizer":
-        return of_shots.to_checkpoint(of_shots.Contextualizer(config))
-    return of_modalities.to_checkpoint(of_modalities.LongRange(config))
+    return made_of(new_encoder(config, 0.02).eval())
 
 
 def drawing(length: int = 7, *, training: bool = False, **config: int) -> Drawing:
@@ -48,12 +53,13 @@ def test_every_shot_is_embedded_as_the_twin_does(config) -> None:  # type: ignor
     checkpoint = checkpoint_of(config)
     movies = {f"film-{n}": film(config, n) for n in LENGTHS}
     films = Films.of({name: Features.from_mapping(movie) for name, movie in movies.items()}, config)
-    network = encoder_of(checkpoint)
+    network, layout = encoder_of(checkpoint), layout_of(config)
+    cut = dataclasses.replace(drawing(), length=layout[0], step=layout[1])
     own = np.concatenate([expected(checkpoint, movie)["embedding"] for movie in movies.values()])
-    shots = all_shots(films, drawing(), torch.arange(sum(LENGTHS)))
+    shots = all_shots(films, cut, torch.arange(sum(LENGTHS)))
     with torch.no_grad():
         rows, numbers = marked_shots(network.embed(films, shots.rows), shots)
-        clips = whole_films(films, drawing(), torch.arange(len(LENGTHS)))
+        clips = whole_films(films, cut, torch.arange(len(LENGTHS)))
         means, _ = means_of_films(network.embed(films, clips.rows), clips)
     assert numbers.tolist() == list(range(sum(LENGTHS)))
     np.testing.assert_allclose(rows.numpy(), own, atol=2e-5)

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import safetensors.torch
 import torch
-from sklearn.metrics import average_precision_score
 from torch import Tensor
 
 from megaseg.engine.inputs.files import atomic_write
 from megaseg.errors import FeatureError
+from megaseg.evaluation.metrics import average_precision
 from megaseg.evaluation.split import fold_of
 from megaseg.features.screenplay.reader import FORMAT, Gap, gap_tokenizer, read_gaps
 from megaseg.features.screenplay.screenplay import Screenplay
@@ -141,7 +141,7 @@ def _train_fold(
     with torch.inference_mode():
         for batch in batches([len(gap.ids) for gap, _ in held_out], 2048):
             scores[batch] = adapter([held_out[i][0] for i in batch]).numpy()
-    return float(average_precision_score([label for _, label in held_out], scores))
+    return average_precision([label for _, label in held_out], scores)
 
 
 def _loop(adapter: Adapter, train: Labelled, config: ReaderConfig, fold: int) -> Loop[Adapter, list[int], None]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from megaseg.errors import CheckpointError
@@ -64,13 +65,16 @@ class HeadConfig:
             raise CheckpointError(f"head config: {problem}")
 
     @classmethod
-    def read(cls, path: str | Path) -> HeadConfig:
-        """Parse a JSON object of any of the fields.
+    def read(cls, path: str | Path, base: HeadConfig | None = None) -> HeadConfig:
+        """Parse a JSON object of any of the fields; others are those of ``base``, or the defaults.
 
         Raises:
             CheckpointError: an unreadable file, an unknown key, a value of the wrong type or one out of range.
         """
-        return read_config(cls, path)
+        own = read_config(cls, path)
+        if base is None:
+            return own
+        return replace(base, **{name: getattr(own, name) for name in json.loads(Path(path).read_text("utf-8"))})
 
     def _problems(self) -> Iterator[str]:
         yield from range_problems(

@@ -62,7 +62,7 @@ class Drawing:
     """How examples are drawn: for training or evaluation, for which encoder, and whether its weights are trained.
 
     ``length`` and ``step`` are the shots of a sequence and the distance of one to the next; ``rng`` is one epoch's, or
-    the one that all evaluations take.
+    the one that all evaluations take. ``window`` is the length of the centred windows of an encoder that has such.
     """
 
     config: HeadConfig
@@ -71,6 +71,7 @@ class Drawing:
     rng: np.random.Generator
     training: bool
     frozen: bool
+    window: int = 1
 
     @property
     def random(self) -> bool:

@@ -13,6 +13,7 @@ from megaseg.training.recipes.head.regress import Regress
 from megaseg.training.recipes.head.relation import EventRelation
 from megaseg.training.recipes.head.retrieval import Retrieval
 from megaseg.training.recipes.head.roles import Roles
+from megaseg.training.recipes.head.tags import Tagging
 
 HEADS: dict[str, type[Head]] = {
     head.kind: head
@@ -20,6 +21,7 @@ HEADS: dict[str, type[Head]] = {
         Boundary,
         Classify,
         Regress,
+        Tagging,
         Attributes,
         Ordering,
         NextShot,

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from megaseg.training.recipes.head.config import HeadConfig
-from megaseg.training.recipes.head.encoder import Encoder, layout_of
+from megaseg.training.recipes.head.encoder import Encoder, layout_of, reach_of
 from megaseg.training.recipes.head.films import Films
 from megaseg.training.recipes.head.memory import check_batch, check_embeddings
 from megaseg.training.recipes.head.protocol import Drawing, Examples, Head
@@ -60,7 +60,8 @@ class Part:
 
     def _examples(self, encoder: Encoder, epoch: int, *, training: bool, frozen: bool) -> Examples:
         rng = np.random.default_rng([self.config.seed, epoch])
-        drawing = Drawing(self.config, *layout_of(encoder.config), rng, training, frozen)
+        own = encoder.config
+        drawing = Drawing(self.config, *layout_of(own), rng, training, frozen, reach_of(own))
         return self.head.examples(self.films, self.labels, drawing)
 
 

@@ -12,6 +12,8 @@ from megaseg.errors import FeatureError
 from megaseg.training.recipes.head.films import Films
 from megaseg.training.recipes.head.protocol import Drawing, Examples
 
+Windows = tuple[NDArray[np.int64], NDArray[np.int64]]  # rows (w, length), -1 behind the end, and their marks
+
 
 def film_windows(begin: int, end: int, length: int, step: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Windows of the rows [begin, end) as the engine cuts them: rows (w, length), -1 behind the end, and each's own."""
@@ -69,6 +71,26 @@ def whole_films(films: Films, drawing: Drawing, targets: Tensor) -> Examples:
     for film, (inside, own) in enumerate(windows):
         rows[film, : len(inside)], marks[film, : len(own)] = inside, own
     return Examples(torch.from_numpy(rows), torch.from_numpy(marks), targets)
+
+
+def scene_windows(films: Films, film: int, span: tuple[int, int], drawing: Drawing) -> Windows:
+    """Windows of a film's scene from shot to shot, (w, length), and 1 for the rows whose mean the scene is, else 0.
+
+    As ``megaseg.pipelines.scenes`` has it: an encoder of centred windows reads the scene alone, and gives its complete
+    windows, or the row in its middle; others read the film.
+    """
+    begin, end = films.span(film)
+    first, last = begin + span[0], begin + span[1] + 1
+    if drawing.window == 1:
+        rows, own = film_windows(begin, end, drawing.length, drawing.step)
+        marks = own & (rows >= first) & (rows < last)
+        used = marks.any(1)
+        return rows[used], marks[used].astype(np.int64)
+    rows, own = film_windows(first, last, drawing.length, drawing.step)
+    half = min(drawing.window, last - first) // 2
+    low, high = first + half, (last - half if last - first >= drawing.window else first + half + 1)
+    marks = own & (rows >= low) & (rows < high)
+    return rows, marks.astype(np.int64)
 
 
 def means_of_films(embedded: Tensor, examples: Examples) -> tuple[Tensor, Tensor]:

@@ -42,11 +42,13 @@ class Reader:
     most: int
 
     def drawn(self, chosen: Tensor, drop_share: float, generator: torch.Generator) -> Movies:
-        """Movies by number, of longer ones ``most`` shots at random in their order, with modalities left out."""
-        own = self._own(chosen)
-        order = torch.rand(own.shape, generator=generator).masked_fill(own == _NOTHING, 2.0).argsort(1)
-        kept = order[:, : self.most].sort(1).values
-        shots = own.gather(1, kept)
+        """Movies by number, of longer ones a shot of each of ``most`` equal parts, with modalities left out."""
+        low, count = self.films.edges[chosen, None], self.films.edges.diff()[chosen, None]
+        parts = torch.arange(min(self.most, int(count.max())))
+        begin, end = parts * count // self.most, (parts + 1) * count // self.most
+        share = torch.rand(len(chosen), len(parts), generator=generator)
+        part = begin + (share * (end - begin)).long().clamp(max=(end - begin - 1).clamp(min=0))
+        shots = torch.where(parts < count, low + torch.where(count > self.most, part, parts), _NOTHING)
         dropped = torch.rand(len(self.films.rows), len(chosen), generator=generator) < drop_share
         dropped &= ~dropped.all(0)
         return self._movies(shots, dropped)

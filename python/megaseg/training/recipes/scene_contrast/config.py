@@ -11,6 +11,7 @@ from megaseg.training.config import range_problems, read_config
 
 EXCLUDED = ("pair", "similar")
 POSITIVES = ("pairs", "halves")
+STARTS = ("random", "mean")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,9 @@ class SceneContrastConfig:
     ``modalities`` are all that have a row a shot unless some are named. ``length`` is the scene's, in shots, odd; of
     mined scenes of another length the middle is read.
 
-    ``projection_size`` is the width of what is contrasted, which training alone needs. ``queue_size`` keys at most are
+    ``start``: the encoder begins at ``random``, or as the ``mean`` of its shots' features [chosen], which needs fewer
+    films and epochs. ``projection_size`` is the width of what is contrasted, which training alone needs, and which
+    ``projection_layers`` (0 to 2) give; without any it is the embedding itself. ``queue_size`` keys at most are
     kept as negatives, and never more than an epoch has pairs; ``key_momentum`` is the share of its weights that the
     encoder of keys keeps at a step. Negatives of a pair never come from its two movies (``excluded``: ``pair``), nor,
     if ``similar``, from any movie that scene pairs join to one of them.
@@ -46,7 +49,9 @@ class SceneContrastConfig:
     num_layers: int = 3
     dropout: float = 0.1
     components: Mapping[str, int] = field(default_factory=dict)
+    start: str = "random"
     projection_size: int = 128
+    projection_layers: int = 2
     queue_size: int = 65_536
     key_momentum: float = 0.999
     temperature: float = 0.07
@@ -83,14 +88,16 @@ class SceneContrastConfig:
         return read_config(cls, path)
 
     def _problems(self) -> Iterator[str]:
-        for name, known in (("excluded", EXCLUDED), ("positives", POSITIVES)):
+        for name, known in (("excluded", EXCLUDED), ("positives", POSITIVES), ("start", STARTS)):
             if getattr(self, name) not in known:
                 yield f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}"
         shares = ("dropout", "shot_drop_share", "drop_share", "key_momentum", "warmup", "ema_decay", "validation_share")
-        least = {"epochs": 0, "num_layers": 0, "seed": 0, "most_shift": 0, "pairs_per_epoch": 0}
+        least = {"epochs": 0, "num_layers": 0, "seed": 0, "most_shift": 0, "pairs_per_epoch": 0, "projection_layers": 0}
         yield from range_problems(self, least, shares, ("temperature", "learning_rate", "gradient_clip"))
         if not 0 <= self.own_share <= 1:
             yield f"own_share must be from 0 to 1, got {self.own_share}"
+        if self.projection_layers > 2:
+            yield f"projection_layers must be 0 to 2, got {self.projection_layers}"
         if self.length % 2 == 0:
             yield f"length must be odd, got {self.length}"
         if not 0 <= self.weight_decay < float("inf"):

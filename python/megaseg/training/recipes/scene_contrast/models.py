@@ -14,6 +14,7 @@ from megaseg.engine.model.scene_encoder import SceneEncoderConfig
 from megaseg.models.scene_encoder import SceneEncoder
 from megaseg.training.dropout import use_byte_dropout
 from megaseg.training.objectives.momentum_contrast import follow
+from megaseg.training.recipes.scene_contrast.start import begin_as_mean
 from megaseg.training.state import Groups
 
 
@@ -32,18 +33,30 @@ class Related:
 
 
 class SceneProjection(nn.Module):
-    """A scene encoder and two layers [chosen] to ``projection_size`` columns of unit length."""
+    """A scene encoder and up to two layers [chosen] to ``size`` columns of unit length."""
 
-    def __init__(self, config: SceneEncoderConfig, projection_size: int) -> None:
+    def __init__(
+        self, config: SceneEncoderConfig, projection_size: int, projection_layers: int = 2, start: str = "random"
+    ) -> None:
         super().__init__()
         self.encoder = SceneEncoder(config)
-        size = config.embedding_size
-        self.projection = nn.Sequential(nn.Linear(size, size), nn.GELU(), nn.Linear(size, projection_size))
+        if start == "mean":
+            begin_as_mean(self.encoder)
+        self.size = projection_size if projection_layers else config.embedding_size
+        self.projection = _projection(config.embedding_size, projection_size, projection_layers)
         use_byte_dropout(self.encoder)
 
     def forward(self, features: Mapping[str, Tensor]) -> Tensor:
-        """Scenes, each modality (n, length, K), to rows (n, projection_size)."""
+        """Scenes, each modality (n, length, K), to rows (n, size)."""
         return functional.normalize(self.projection(self.encoder(features)), dim=1)
+
+
+def _projection(size: int, projection_size: int, layers: int) -> nn.Sequential:
+    """From the embedding to what is contrasted, which is the embedding itself where there are no layers."""
+    if not layers:
+        return nn.Sequential()
+    hidden = [nn.Linear(size, size), nn.GELU()] if layers == 2 else []
+    return nn.Sequential(*hidden, nn.Linear(size, projection_size))
 
 
 class Keys:
@@ -51,9 +64,7 @@ class Keys:
 
     def __init__(self, model: SceneProjection, size: int, related: Related, momentum: float) -> None:
         self._model = copy.deepcopy(model).eval().requires_grad_(False)
-        width = model.projection[-1].out_features
-        assert isinstance(width, int)
-        self._rows, self._owners = torch.zeros(size, width), torch.full((size,), -1)
+        self._rows, self._owners = torch.zeros(size, model.size), torch.full((size,), -1)
         self._place, self._filled = 0, 0
         self._related, self._momentum = related, momentum
 

@@ -89,7 +89,7 @@ class _Run:
             gradient_clip=config.gradient_clip, ema_decay=config.ema_decay, reseed=True,
         )  # fmt: skip
         torch.manual_seed(config.seed)
-        model = SceneProjection(own.model, config.projection_size)
+        model = SceneProjection(own.model, config.projection_size, config.projection_layers, config.start)
         self.keys = Keys(model, own.queue_size, own.related, config.key_momentum)
         self._held = own.validate.fixed(config.length, _MOST_JUDGED) if len(own.validate) else None
         judged = self._held is not None and self._negatives(self._held.owners).any()

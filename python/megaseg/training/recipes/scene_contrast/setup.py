@@ -63,7 +63,9 @@ def prepare(movies: Mapping[str, Features], mined: MinedPairs | None, config: Sc
     queue_size = min(config.queue_size, len(train), config.pairs_per_epoch or len(train))
     model = _model(scalings, config, next(iter(own.values())).recipe)
     with torch.device("meta"):  # a model that does not fit is never made
-        parameters = sum(p.numel() for p in SceneProjection(model, config.projection_size).parameters())
+        parameters = sum(
+            p.numel() for p in SceneProjection(model, config.projection_size, config.projection_layers).parameters()
+        )
     check_memory(config, {m.name: m.feature_size for m in model.modalities}, parameters, queue_size)
     arrays = [movie.labels for movie in own.values()] if mined is None else [mined.movies, mined.first]
     content = content_of(arrays, content_of_movies(own) + repr(None if mined is None else mined.names))

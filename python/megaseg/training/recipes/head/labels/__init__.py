@@ -1,4 +1,4 @@
-"""Files of labels for heads: LVU's lists and plain CSV, one format a file.
+"""Files of labels for heads: LVU's lists, plain CSV and tags, one format a file.
 
 A label file names films as their feature files are named, without the suffix.
 """
@@ -11,8 +11,9 @@ from pathlib import Path
 from megaseg.training.recipes.head.labels import lvu, table
 from megaseg.training.recipes.head.labels.lines import read_lines
 from megaseg.training.recipes.head.labels.table import ShotLabels, read_shot_labels
+from megaseg.training.recipes.head.labels.tags import Tags, read_tags
 
-__all__ = ["ShotLabels", "read_classes", "read_numbers", "read_shot_labels"]
+__all__ = ["ShotLabels", "Tags", "read_classes", "read_numbers", "read_shot_labels", "read_tags"]
 
 
 def read_classes(path: Path) -> Mapping[str, str]:

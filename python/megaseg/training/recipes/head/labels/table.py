@@ -22,7 +22,7 @@ def classes(lines: Sequence[str], path: Path) -> Mapping[str, str]:
         FeatureError: another header, a line with other fields, an empty label, or a film twice.
     """
     found: dict[str, str] = {}
-    for line, (name, label) in _rows(lines, path, _FILMS):
+    for line, (name, label) in rows_of(lines, path, _FILMS):
         if name in found:
             raise FeatureError(f"{path}: line {line}: expected each film once, got {name} again")
         found[name] = label
@@ -53,7 +53,7 @@ def read_shot_labels(path: Path) -> Mapping[str, ShotLabels]:
         FeatureError: names the file and line, what was expected and what came.
     """
     found: dict[str, dict[str, dict[int, str]]] = {}
-    for line, (name, shot, attribute, label) in _rows(read_lines(path), path, _SHOTS):
+    for line, (name, shot, attribute, label) in rows_of(read_lines(path), path, _SHOTS):
         if not (shot.isascii() and shot.isdigit()):
             raise FeatureError(f"{path}: line {line}: expected the number of a shot from 0, got {shot!r:.40}")
         own = found.setdefault(name, {}).setdefault(attribute, {})
@@ -63,8 +63,14 @@ def read_shot_labels(path: Path) -> Mapping[str, ShotLabels]:
     return found
 
 
-def _rows(lines: Sequence[str], path: Path, header: list[str]) -> Iterator[tuple[int, list[str]]]:
-    """Line number and fields of every line, none of which is empty."""
+def rows_of(
+    lines: Sequence[str], path: Path, header: list[str], *, empty_last: bool = False
+) -> Iterator[tuple[int, list[str]]]:
+    """Line number and fields of every line, none of which is empty but perhaps the last.
+
+    Raises:
+        FeatureError: another header, or a line with other fields.
+    """
     reader = csv.reader(lines)
     first = [field.strip() for field in next(reader)]
     if first != header:
@@ -74,7 +80,7 @@ def _rows(lines: Sequence[str], path: Path, header: list[str]) -> Iterator[tuple
         own = [field.strip() for field in fields]
         if not any(own):
             continue
-        if len(own) != len(header) or not all(own):
+        if len(own) != len(header) or not all(own[:-1] if empty_last else own):
             got = ",".join(fields)
             raise FeatureError(f"{path}: line {reader.line_num}: expected {','.join(header)}, got {got!r:.80}")
         count += 1

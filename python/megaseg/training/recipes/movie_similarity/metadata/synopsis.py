@@ -7,13 +7,13 @@ vectors of a text encoder.
 from __future__ import annotations
 
 import re
-import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from megaseg.engine.inputs.feature_files import read_arrays
 from megaseg.errors import FeatureError
 from megaseg.training.recipes.movie_similarity.metadata.names import known_films, unknown_remark
 from megaseg.training.recipes.movie_similarity.metadata.tables import rows_of
@@ -49,18 +49,11 @@ def read(path: Path, names: Sequence[str], share: float, encode: Encode | None =
 
 
 def _stored(path: Path, names: set[str]) -> tuple[Vectors, int]:
-    vectors: Vectors = {}
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            own = [name for name in file.files if name in names]
-            unread = len(file.files) - len(own)
-            for name in own:
-                vectors[name] = _vector(path, name, file[name])
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise FeatureError(f"{path}: expected an .npz of a vector a film, got: {error}") from error
+    arrays = read_arrays(path, "an .npz of a vector a film")
+    vectors = {name: _vector(path, name, array) for name, array in arrays.items() if name in names}
     if len(widths := {len(vector) for vector in vectors.values()}) > 1:
         raise FeatureError(f"{path}: expected vectors of one width, got {sorted(widths)}")
-    return vectors, unread
+    return vectors, len(arrays) - len(vectors)
 
 
 def _vector(path: Path, name: str, array: NDArray[np.generic]) -> NDArray[np.float64]:

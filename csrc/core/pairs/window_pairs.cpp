@@ -1,4 +1,4 @@
-#include "core/run/scene_pairs.h"
+#include "core/pairs/window_pairs.h"
 
 #include <algorithm>
 #include <atomic>
@@ -7,8 +7,8 @@
 #include <numeric>
 #include <queue>
 
-#include "core/run/candidates.h"
-#include "core/run/scores.h"
+#include "core/pairs/candidates.h"
+#include "core/pairs/scores.h"
 
 namespace megaseg {
 namespace {
@@ -29,7 +29,7 @@ std::size_t count_of(int n) { return static_cast<std::size_t>(n); }
 // its score then bounds what is left of the block, and the block is multiplied again once no row has a better one.
 class Greedy {
  public:
-  Greedy(const Scores& scores, const ScenePairsArgs& args)
+  Greedy(const Scores& scores, const WindowPairsArgs& args)
       : scores_(scores),
         window_(args.window),
         candidates_(args.candidates, std::int64_t{scores.rows()} * scores.columns(), scores.crew().size()),
@@ -38,7 +38,7 @@ class Greedy {
     for (int block = 0; block < scores.blocks(); ++block) free_.push_back(scores.all_of(block));
   }
 
-  ScenePairs run();
+  WindowPairs run();
 
  private:
   struct Row {
@@ -81,7 +81,7 @@ class Greedy {
   std::atomic<bool> finite_{true};
 };
 
-ScenePairs Greedy::run() {
+WindowPairs Greedy::run() {
   if (*scores_.not_finite()) return {{}, {}, scores_.not_finite()};
   candidates_.expect(scores_.sample());
   pass(true);
@@ -92,7 +92,7 @@ ScenePairs Greedy::run() {
     pass(false);
     while (!pairs_.empty() && !candidates_.includes(pairs_.back().score)) pairs_.pop_back();
   }
-  ScenePairs result;
+  WindowPairs result;
   for (const Pair& pair : pairs_) {
     result.first.insert(result.first.end(), {pair.row, pair.column});
     result.scores.push_back(pair.score / (static_cast<float>(window_) * static_cast<float>(window_)));
@@ -202,7 +202,7 @@ void Greedy::multiply(std::vector<Entry>& stale) {
   });
 }
 
-ScenePairs one(const cpu::KernelTable& kernels, ThreadPool* pool, const ScenePairsArgs& args) {
+WindowPairs one(const cpu::KernelTable& kernels, ThreadPool* pool, const WindowPairsArgs& args) {
   const Crew crew(pool);
   const Scores scores(kernels, crew, args);
   return Greedy(scores, args).run();
@@ -210,9 +210,9 @@ ScenePairs one(const cpu::KernelTable& kernels, ThreadPool* pool, const ScenePai
 
 }  // namespace
 
-std::vector<ScenePairs> scene_pairs(const cpu::KernelTable& kernels, ThreadPool& pool,
-                                    const std::vector<ScenePairsArgs>& movies) {
-  std::vector<ScenePairs> results(movies.size());
+std::vector<WindowPairs> window_pairs(const cpu::KernelTable& kernels, ThreadPool& pool,
+                                      const std::vector<WindowPairsArgs>& movies) {
+  std::vector<WindowPairs> results(movies.size());
   if (movies.size() < count_of(kTasksPerThread * pool.size())) {
     for (std::size_t m = 0; m < movies.size(); ++m) results[m] = one(kernels, &pool, movies[m]);
     return results;

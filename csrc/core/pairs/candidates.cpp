@@ -1,4 +1,4 @@
-#include "core/run/candidates.h"
+#include "core/pairs/candidates.h"
 
 #include <algorithm>
 #include <cstring>

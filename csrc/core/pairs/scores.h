@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "core/memory/buffer.h"
-#include "core/run/scene_pairs.h"
+#include "core/pairs/window_pairs.h"
 
 namespace megaseg {
 
@@ -30,7 +30,7 @@ class Scores {
   static constexpr int kRows = 96;    // of a block: as many as linear passes by a panel
   static constexpr int kSample = 64;  // columns of a sample, and twice as many rows
 
-  Scores(const cpu::KernelTable& kernels, const Crew& crew, const ScenePairsArgs& args);
+  Scores(const cpu::KernelTable& kernels, const Crew& crew, const WindowPairsArgs& args);
 
   int rows() const { return rows_; }
   int columns() const { return columns_; }
@@ -61,7 +61,7 @@ class Scores {
 
   const cpu::KernelTable& kernels_;
   const Crew& crew_;
-  const ScenePairsArgs& args_;
+  const WindowPairsArgs& args_;
   int rows_;
   int columns_;
   int blocks_;

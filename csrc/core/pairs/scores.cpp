@@ -1,4 +1,4 @@
-#include "core/run/scores.h"
+#include "core/pairs/scores.h"
 
 #include <algorithm>
 #include <atomic>
@@ -24,7 +24,7 @@ cpu::ConstRows shifted(cpu::ConstRows rows, int begin, int step = 1) {
 
 }  // namespace
 
-Scores::Scores(const cpu::KernelTable& kernels, const Crew& crew, const ScenePairsArgs& args)
+Scores::Scores(const cpu::KernelTable& kernels, const Crew& crew, const WindowPairsArgs& args)
     : kernels_(kernels),
       crew_(crew),
       args_(args),

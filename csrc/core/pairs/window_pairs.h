@@ -1,4 +1,5 @@
-// The choice of scene pairs of two movies: the highest scores of a matrix that is never held, far enough apart.
+// The greedy choice of pairs of windows of two movies: the highest scores of a matrix that is never held, which share
+// no row.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +11,7 @@
 namespace megaseg {
 
 // Scores: sums over windows of u times those of v, window^2 times the mean similarity of their shots.
-struct ScenePairsArgs {
+struct WindowPairsArgs {
   cpu::ConstRows u;  // [u_rows, size] float32 or bfloat16
   cpu::ConstRows v;  // [v_rows, size], the same type
   int u_rows;        // at least `window`
@@ -20,14 +21,14 @@ struct ScenePairsArgs {
   std::int64_t candidates;  // the highest scores, of which pairs are taken, and those that tie with the last of them
 };
 
-struct ScenePairs {
+struct WindowPairs {
   std::vector<std::int32_t> first;  // [pairs, 2] first rows of the windows, in the order taken
   std::vector<float> scores;        // [pairs] mean similarities
   const char* not_finite = "";      // what is not finite: "us", "vs", or "similarities" of the two
 };
 
 // Many pairs of movies are shared out among the threads, few are worked on by all of them in turn: equal bits.
-std::vector<ScenePairs> scene_pairs(const cpu::KernelTable& kernels, ThreadPool& pool,
-                                    const std::vector<ScenePairsArgs>& movies);
+std::vector<WindowPairs> window_pairs(const cpu::KernelTable& kernels, ThreadPool& pool,
+                                      const std::vector<WindowPairsArgs>& movies);
 
 }  // namespace megaseg
