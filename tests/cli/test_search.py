@@ -90,7 +90,7 @@ def test_results_say_where_scenes_end_and_a_change_of_them_counts(run: Run, fold
 
 
 def test_titles_are_removed(run: Run, index: Path) -> None:
-    refused(run, "--remove: expected one of the 5 of the index, got 'm7'", "index", index, "--remove", "m7")
+    refused(run, "--remove: expected one of the 5 titles of the index, got 'm7'", "index", index, "--remove", "m7")
     found = told(run, "index", index, "--remove", "m0", "--remove", "m3")
     assert (found["titles"], found["scenes"]) == (3, 15)
     hits = told(run, "similar", "m1", "--scene", "1", "--index", index, "-k", "50")["results"]
@@ -161,9 +161,8 @@ def test_what_is_refused(run: Run, folder: Path, index: Path) -> None:
     refused(run, "--scene: expected from 1 to 4, got 5", "similar", "m1", "--scene", "5", *own)
     refused(run, "--shots: expected from 0 to 36, got 90 to 99", "similar", "m1", "--shots", "90:99", *own)
     refused(run, "--time: expected up to 37 s, got 60 s", "similar", "m1", "--time", "1:00", *own)
-    refused(
-        run, "FILM: expected one of the 5 of the index (m0, m1, m2, m3, m4 ...)", "similar", "m7", "--scene", "1", *own
-    )
+    some = "FILM: expected one of the 5 titles of the index (m0, m1, m2, m3, m4 ...)"
+    refused(run, some, "similar", "m7", "--scene", "1", *own)
     refused(run, "none.npz: expected a feature file", "similar", "none.npz", "--scene", "1", *own)
     refused(run, "expected an index of scenes, got no such file", "similar", "m1", "--scene", "1", "--index", "nowhere")
     refused(
@@ -191,6 +190,41 @@ def test_a_damaged_index_is_mended_by_indexing_again(run: Run, folder: Path, ind
 
 
 HOSTILE = "<img src=x onerror=alert(1)> [b] & $facts"
+
+
+def test_a_catalogue_that_moved_is_found_where_it_is_now(run: Run, folder: Path, index: Path) -> None:
+    (folder / "movies").rename(folder / "moved")
+    assert len(told(run, "index", folder / "moved", "-o", index)["unchanged"]) == 5
+    listed = told(run, "index", index, "--list")["titles"]
+    assert [Path(title["source"]).parent.name for title in listed] == ["moved"] * 5
+    assert "match" in told(run, "similar", "m3", "--scene", "2", "--index", index, "--explain")["results"][0]
+
+
+def test_another_file_of_the_same_title_is_told(run: Run, folder: Path, index: Path) -> None:
+    (folder / "other").mkdir()
+    np.savez(folder / "other" / "m1.npz", **movie(52, 9))
+    code, _, err = run("index", folder / "other", "-o", index)
+    assert code == 0
+    assert "1 titles had another file before: m1 was" in " ".join(err.split())
+
+
+def test_outputs_that_cannot_be_written_are_refused_before_films_are_read(
+    run: Run, folder: Path, index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("megaseg.cli.similar.Explainer", lambda *arguments: pytest.fail("films were read"))
+    (folder / "file").write_text("")
+    (folder / "folder.html").mkdir()
+    for name in ("file/page.html", "folder.html"):
+        code, _, err = run("similar", "m3", "--scene", "2", "--index", index, "--report", folder / name)
+        assert (code, "--report: expected a file" in err) == (2, True)
+    refused(run, "--output: expected a folder", "index", folder / "movies", "-o", folder / "file")
+
+
+def test_titles_without_a_result_fail_where_results_are_asked_for(run: Run, folder: Path, index: Path) -> None:
+    (folder / "results").mkdir()
+    code, out, _ = run("index", folder / "movies", "-o", index, "--scenes", folder / "results", "--json")
+    assert code == 2
+    assert len(json.loads(out)["failed"]) == 5
 
 
 def test_names_are_no_markup(run: Run, folder: Path) -> None:

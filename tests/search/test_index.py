@@ -82,7 +82,7 @@ def test_titles_are_added_replaced_and_removed(tmp_path: Path) -> None:
     with IndexWriter.opened(tmp_path) as writer:
         writer.remove("film0")
         assert "film0" not in SceneIndex.open(tmp_path).manifest.titles, "at once"
-        with pytest.raises(FeatureError, match="title: expected one of the 6 of the index, got 'film0'"):
+        with pytest.raises(FeatureError, match="title: expected one of the 6 titles of the index, got 'film0'"):
             writer.remove("film0")
     now = {name: own for name, own in {**films, **later}.items() if name != "film0"}
     index = before.current()
@@ -196,5 +196,5 @@ def test_what_is_not_there(tmp_path: Path, scene: int, count: int) -> None:
     index = SceneIndex.open(tmp_path)
     with pytest.raises(FeatureError, match="scene: expected from 1 to 20 of film0|count: expected at least 1"):
         index.nearest(index.vector("film0", scene), count)
-    with pytest.raises(FeatureError, match=r"title: expected one of the 1 of the index \(film0 ...\), got 'x'"):
+    with pytest.raises(FeatureError, match=r"title: expected one of the 1 titles of the index \(film0 ...\), got 'x'"):
         index.vector("x", 1)

@@ -43,6 +43,7 @@ def test_text_to_a_part(given: dict, part: Part) -> None:
         ({"shots": "9" * 50}, "shots: expected"),
         ({"time": "9-4"}, "time: expected an end"),
         ({"time": "1-2-3"}, "time: expected a time or two"),
+        ({"time": "-5"}, "time: expected a time such as 1:02:03.5 or 63.5, got '-5'"),
         ({"time": "soon"}, "time: expected a time such as 1:02:03.5 or 63.5, got 'soon'"),
         ({"time": "nan"}, "time: expected a time"),
         ({"time": ""}, "time: expected a time"),
@@ -95,7 +96,7 @@ def test_shots_of_a_title_are_the_scenes_that_they_touch(index: SceneIndex, give
         ("film0", {"shots": "58:60"}, "shots: expected from 0 to 59, got 58 to 60"),
         ("film0", {"time": "30"}, "time: expected up to 30 s, got 30 s"),
         ("untimed", {"time": "1"}, "time: expected a movie with times"),
-        ("none", {"scene": 1}, "title: expected one of the 3 of the index"),
+        ("none", {"scene": 1}, "title: expected one of the 3 titles of the index"),
     ],
 )
 def test_parts_that_are_not_there(index: SceneIndex, name: str, given: dict, told: str) -> None:

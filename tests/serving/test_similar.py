@@ -96,7 +96,7 @@ def test_metrics(service: Service) -> None:
 
 
 REFUSALS: list[tuple[dict[str, Any], bytes, int, str]] = [
-    ({"title": "m9", "scene": 1}, b"", 400, "title: expected one of the 5 of the index"),
+    ({"title": "m9", "scene": 1}, b"", 400, "title: expected one of the 5 titles of the index"),
     ({"title": "m1", "scene": 9}, b"", 400, "scene: expected from 1 to 4, got 9"),
     ({"title": "m1"}, b"", 400, "part: expected one of scene, shots and time, got none"),
     ({"title": "m1", "time": "noon"}, b"", 400, "time: expected a time such as"),

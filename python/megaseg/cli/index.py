@@ -24,7 +24,9 @@ from megaseg.cli.console import (
     named_flags,
     output,
     print_json,
+    print_warnings,
     progress,
+    require_folder,
 )
 from megaseg.cli.film import DetectorOption, SpeechOption
 from megaseg.cli.inputs import Failures
@@ -89,6 +91,7 @@ def index(
         return
     if output_path is None:
         raise FeatureError("--output: expected the folder of the index, got none")
+    require_folder(output_path)
     if workers and ray is None:
         raise FeatureError(f"--workers: expected --ray with it, got {workers} workers without a cluster")
     with named_flags("path_column"):
@@ -157,6 +160,9 @@ def _report(manifest: Manifest, built: Built, folder: Path, json: bool) -> None:
             f"added, {len(built.replaced):,} replaced, {len(built.unchanged):,} as before",
             soft_wrap=True,
         )
+    if built.elsewhere:
+        name, before = next(iter(built.elsewhere.items()))
+        print_warnings([f"{len(built.elsewhere)} titles had another file before: {name} was {before}"])
     failures = Failures()
     for title, reason in built.failed.items():
         failures.add(title, reason)
@@ -194,7 +200,9 @@ def _listed(folder: Path, manifest: Manifest, json: bool) -> None:
         about = {"encoder": manifest.encoder, "checkpoint": manifest.checkpoint, "width": manifest.width}
         print_json({"index": str(folder), **about, "scenes": manifest.num_scenes, "titles": titles})
         return
-    table = Table("title", "scenes", "shots", "scenes by", "file", title=f"{folder}: {manifest.num_scenes:,} scenes")
+    table = Table(title=f"{folder}: {manifest.num_scenes:,} scenes")
+    for column in ("title", "scenes", "shots", "scenes by", "file"):
+        table.add_column(column, overflow="fold")
     for name, title in sorted(manifest.titles.items()):
         table.add_row(name, str(title.scenes), str(title.shots), title.found, title.source)
     output.print(table)

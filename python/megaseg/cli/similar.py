@@ -83,6 +83,7 @@ def similar(
     for flag, path in (("--report", report), ("--plot", plot)):
         if path is not None:
             require_page(flag, path) if flag == "--report" else require_picture(path)
+            _require_place(flag, path)
     opened = SceneIndex.open(index)
     model = {"device": device, "compute_type": compute_type, "backend": backend, "num_threads": threads}
     with progress("reading", None) as bar:
@@ -157,12 +158,26 @@ def _query(index: SceneIndex, reader: _Reader, film: str, part: Part) -> tuple[Q
     return of_movie(reader.describer, source.name, described, part), described.movie, own
 
 
+def _require_place(flag: str, path: Path) -> None:
+    """Make the folder of an output, before films are read.
+
+    Raises:
+        FeatureError: it cannot be made or written to, or the output is a folder.
+    """
+    problem = "a folder" if path.is_dir() else None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        problem = error.strerror
+    if problem is None and not os.access(path.parent, os.W_OK):
+        problem = "a folder that is read-only"
+    if problem is not None:
+        raise FeatureError(f"{flag}: expected a file that can be written, got {path}: {problem}")
+
+
 def _write(query: Query, found: Sequence[Found], report: Path | None, plot: Path | None) -> None:
     from megaseg.report.matches import plot_matches, write_matches
 
-    for path in (report, plot):
-        if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
     if report is not None:
         write_matches(report, query, found)
     if plot is not None:

@@ -17,16 +17,20 @@ _EVERY = 30.0  # seconds after which what was added becomes part of the index, s
 
 @dataclass
 class Built:
-    """What a run did: titles added, replaced and left as before, and those that failed with the reason."""
+    """What a run did: titles added, replaced and left as before, and those that failed with the reason.
+
+    ``elsewhere`` are titles that were replaced by another file than before, with the file that they had.
+    """
 
     added: list[str] = field(default_factory=list)
     replaced: list[str] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
+    elsewhere: dict[str, str] = field(default_factory=dict)
 
 
 def titles_left(writer: IndexWriter, titles: Mapping[str, str], contents: Contents, built: Built) -> dict[str, str]:
-    """Digests by title of those that have to be indexed; others become part of ``built``."""
+    """Digests by title of those to index; others become part of ``built``, and of those that moved the path is kept."""
     left, damaged = {}, writer.damaged()
     for title, path in titles.items():
         try:
@@ -39,6 +43,7 @@ def titles_left(writer: IndexWriter, titles: Mapping[str, str], contents: Conten
             built.unchanged.append(title)
         else:
             left[title] = content
+    writer.relocate({title: titles[title] for title in built.unchanged})
     return left
 
 
@@ -59,10 +64,12 @@ def build_index(
     latest = time.monotonic()
     for outcome in workers.run(in_batches(list(left), titles, batch_size)):
         if isinstance(outcome.result, bytes):
-            known = outcome.title in writer.manifest.titles
+            known = writer.manifest.titles.get(outcome.title)
             made = TitleScenes.from_bytes(outcome.result)
             writer.add(outcome.title, made, source=outcome.path, content=left[outcome.title])
-            (built.replaced if known else built.added).append(outcome.title)
+            (built.added if known is None else built.replaced).append(outcome.title)
+            if known is not None and known.source != outcome.path:
+                built.elsewhere[outcome.title] = known.source
         else:
             built.failed[outcome.title] = str(outcome.error)
         advance()

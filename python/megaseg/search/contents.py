@@ -41,7 +41,7 @@ class Contents:
         """
         try:
             state = _url(path) if is_url(path) else _film(Path(path)) if path.lower().endswith(VIDEOS) else _file(path)
-            result = None if self._results is None else _file(result_file(self._results, title))
+            result = None if self._results is None else _file(result_file(self._results, title)) or "not there"
         except OSError as error:
             raise FeatureError(f"{path}: expected a file that can be read, got: {error}") from error
         return hashlib.sha256(json.dumps([state, result, self._told]).encode()).hexdigest()

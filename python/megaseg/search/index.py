@@ -93,7 +93,7 @@ class SceneIndex:
             except FileNotFoundError as error:  # of a manifest that a writer has replaced meanwhile
                 if last or state == _state(folder):
                     raise SearchIndexError(
-                        f"{error.filename}: expected a file of the index, got no such file"
+                        f"{error.filename}: expected a file of the index, got no such file; index its titles again"
                     ) from error
                 continue
             spans: dict[str, list[tuple[int, int]]] = {name: [] for name in segments}
@@ -119,9 +119,8 @@ class SceneIndex:
         """
         if name not in self.manifest.titles:
             some = ", ".join(sorted(self.manifest.titles)[:5]) or "none"
-            raise FeatureError(
-                f"title: expected one of the {len(self.manifest.titles)} of the index ({some} ...), got {name!r:.80}"
-            )
+            count = len(self.manifest.titles)
+            raise FeatureError(f"title: expected one of the {count} titles of the index ({some} ...), got {name!r:.80}")
         return self.manifest.titles[name]
 
     def scenes(self, name: str) -> NDArray[np.int64]:

@@ -118,7 +118,8 @@ def read_manifest(folder: Path) -> Manifest:
         return _checked(values)
     except (ArithmeticError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise SearchIndexError(
-            f"{path}: expected the manifest of an index, whole and as it was written: {error}"
+            f"{path}: expected the manifest of an index, whole and as it was written: {error}; remove {folder} and "
+            "index its titles again"
         ) from error
 
 

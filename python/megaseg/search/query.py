@@ -56,14 +56,14 @@ def _shots(text: str) -> tuple[int, int]:
 
 
 def _time(text: str) -> tuple[Fraction, Fraction]:
-    ends = [_seconds(part.strip()) for part in text.split("-")]
+    ends = [_seconds(part.strip(), text) for part in text.split("-")]
     if len(ends) > 2:
         raise FeatureError(f"time: expected a time or two with - between, got {text!r:.40}")
     return ends[0], ends[-1]
 
 
-def _seconds(text: str) -> Fraction:
-    found = _CLOCK.fullmatch(text)
+def _seconds(part: str, text: str) -> Fraction:
+    found = _CLOCK.fullmatch(part)
     if found is None:
         raise FeatureError(f"time: expected a time such as 1:02:03.5 or 63.5, got {text!r:.40}")
     if found[4] is not None:

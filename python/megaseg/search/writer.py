@@ -79,7 +79,7 @@ class IndexWriter:
 
         Raises:
             SearchIndexError: no index and no new one, a damaged one, one of another encoder than the new one, or a
-                folder of other files.
+                folder of other files, or one that is read-only.
             OverloadedError: another process writes to it now.
         """
         path = Path(folder)
@@ -87,6 +87,8 @@ class IndexWriter:
             path.mkdir(parents=True, exist_ok=True)
         elif not path.is_dir():
             read_manifest(path)  # which says so
+        if not os.access(path, os.W_OK):
+            raise SearchIndexError(f"{folder}: expected a folder that can be written to, got one that is read-only")
         try:
             with locked(path, wait=0):
                 writer = cls(path, _manifest(path, new))
@@ -127,7 +129,15 @@ class IndexWriter:
             FeatureError: no such title.
         """
         if name not in self.manifest.titles:
-            raise FeatureError(f"title: expected one of the {len(self.manifest.titles)} of the index, got {name!r:.80}")
+            count = len(self.manifest.titles)
+            raise FeatureError(f"title: expected one of the {count} titles of the index, got {name!r:.80}")
+
+    def relocate(self, sources: Mapping[str, str]) -> None:
+        """Say where the files of titles are, which did not change but may have moved."""
+        own = self.manifest.titles
+        moved = {n: dataclasses.replace(own[n], source=path) for n, path in sources.items() if own[n].source != path}
+        if moved:
+            self._replace({**own, **moved}, {})
 
     def damaged(self) -> set[str]:
         """Titles whose vectors are not as they were written; to add them again replaces them."""
