@@ -120,8 +120,29 @@ def test_the_commands_name_what_is_wrong(run: Run, work: Path, trained: Path, tm
         ),
         ((*similarity, films_folder, "--metadata", work, "--kind", "synopsis"), "expected a file of vectors or texts"),
         (("mine-pairs", films_folder, "-c", trained, "--picture", "p.gif"), "p.gif: expected a picture"),
-        (("mine-pairs", tmp_path / "one", "-c", trained), "movies: expected at least 2, got only film00-0"),
+        (("mine-pairs", tmp_path / "one", "-c", trained), "one: movies of 9 shots or more: expected at least 2"),
         (("mine-pairs", films_folder, "-c", trained, "--least", "1"), "--least: expected a pair of movies"),
+        (
+            ("mine-pairs", films_folder, "-c", trained, "--picture", tmp_path / "no" / "p.png"),
+            "--picture: expected a file",
+        ),
+        (("mine-pairs", films_folder, "-c", trained, "--kind", "genre"), "--kind: expected --metadata with it"),
+        (("mine-pairs", films_folder, "-c", trained, "--partial"), "--partial: expected --metadata with it"),
+        (
+            ("mine-pairs", films_folder, "-c", trained, "--metadata", table, "--neighbours", "2"),
+            "--neighbours: expected no --metadata, got 2",
+        ),
+        (
+            ("mine-pairs", films_folder, "-c", "screenplay-scenes"),
+            "--checkpoint: expected a run of train movie-similarity, or any encoder of shots with --metadata",
+        ),
+        (("mine-pairs", tmp_path / "none", "-c", trained), "got no such file or folder"),
+        (("mine-pairs", table, "-c", trained), "got a file of another kind"),
+        ((*contrast, films_folder, "--halves", "--mined-by", trained), "--mined-by: expected --pairs with it"),
+        (
+            (*contrast, tmp_path / "one", "--pairs", tmp_path / "p.npz"),
+            "p.npz: expected the movies that they were mined from",
+        ),
         ((*contrast, films_folder, "--pairs", tmp_path / "u.csv"), "u.csv: expected scene pairs (.npz)"),
         (
             (*contrast, tmp_path / "two", "--pairs", tmp_path / "p.npz"),
@@ -151,4 +172,4 @@ def test_pairs_of_another_encoder_are_refused(run: Run, work: Path, trained: Pat
     assert code == 0, err
     code, _, err = run(*given, "-o", tmp_path / "b", "--mined-by", tmp_path / "a")
     assert code == 2
-    assert "scene pairs: expected those of encoder" in err
+    assert "p.npz: expected those of encoder" in err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
@@ -40,11 +41,21 @@ def mine_pairs(
     metadata: Annotated[
         Path | None, typer.Option(help=f"Movies that are similar by metadata, not by the encoder. {MetadataHelp}")
     ] = None,
-    kind: Annotated[str, typer.Option(help=f"With --metadata. {KindHelp}")] = "co-watch",
-    similar_share: Annotated[float, typer.Option(help=f"With --metadata. {ShareHelp}")] = 0.1,
-    partial: Annotated[bool, typer.Option("--partial", help=PartialHelp)] = False,
-    neighbours: Annotated[int, typer.Option(help="Of each movie, how many of the most similar others.", min=1)] = 8,
-    least: Annotated[float, typer.Option(help="Least P(similar) of two movies.", min=0, max=1)] = 0.0,
+    kind: Annotated[str | None, typer.Option(help=f"With --metadata. {KindHelp}", show_default="co-watch")] = None,
+    similar_share: Annotated[
+        float | None, typer.Option(help=f"With --metadata. {ShareHelp}", show_default="0.1")
+    ] = None,
+    partial: Annotated[bool, typer.Option("--partial", help=f"With --metadata. {PartialHelp}")] = False,
+    neighbours: Annotated[
+        int | None,
+        typer.Option(
+            help="Without --metadata. Of each movie, how many of the most similar others.", min=1, show_default="8"
+        ),
+    ] = None,
+    least: Annotated[
+        float | None,
+        typer.Option(help="Without --metadata. Least P(similar) of two movies.", min=0, max=1, show_default="0"),
+    ] = None,
     share: Annotated[float, typer.Option(help="Share of the windows of two movies that may be pairs.")] = SHARE,
     limit: Annotated[int | None, typer.Option(help="Most scene pairs of two movies; default: all.", min=1)] = None,
     picture: Annotated[
@@ -61,12 +72,10 @@ def mine_pairs(
     Movies are similar if the encoder says so, or by metadata with any encoder of shots. Movies of fewer than nine shots
     are left out.
     """
-    if output.suffix.lower() != ".npz" or not output.parent.is_dir() or output.is_dir():
-        raise FeatureError(f"--output: expected a .npz file in a folder that is there, got {output}")
-    if output.resolve().parent == folder.resolve():
-        raise FeatureError(f"--output: expected a file outside {folder}, whose files are all read, got {output}")
-    if picture is not None:
-        require_picture(picture)
+    _require_outputs(folder, output, picture)
+    of_metadata = {"--kind": kind, "--similar-share": similar_share, "--partial": partial or None}
+    _require_unset("--metadata with it", of_metadata if metadata is None else {})
+    _require_unset("no --metadata", {"--neighbours": neighbours, "--least": least} if metadata is not None else {})
     engine = Engine.from_checkpoint(
         checkpoint, device=device, compute_type=compute_type, backend=backend, num_threads=threads
     )
@@ -74,11 +83,11 @@ def mine_pairs(
     if short:
         console.print(f"{len(short)} movies have fewer than {WINDOW} shots and are left out: {', '.join(short[:3])}")
     if metadata is None:
-        with named_flags("least", count="--neighbours"):
-            pairs = similar_movies(movies, engine, neighbours, least=least)
+        pairs = _by_encoder(folder, movies, engine, neighbours or 8, least or 0.0)
     else:
-        pairs = _by_metadata(movies, metadata, kind, similar_share, partial)
-    with progress("Mining (pairs of movies)", len(pairs)) as bar, named_flags("share", "limit"):
+        share_of_pairs = 0.1 if similar_share is None else similar_share
+        pairs = _by_metadata(movies, metadata, kind or "co-watch", share_of_pairs, partial)
+    with progress("Mining (pairs of movies)", len(pairs)) as bar, named_flags("share", "limit", embed="--checkpoint"):
         mined = mine(
             movies, engine, pairs, encoder_sha256(checkpoint), share=share, limit=limit, num_threads=threads,
             advance=lambda count: bar.advance(bar.task_ids[0], count),
@@ -91,6 +100,41 @@ def mine_pairs(
         print_json({"output": str(output), **told, "mean_score": float(mined.scores.mean())})
     else:
         console.print(f"{output}: {len(mined):,} scene pairs of {len(pairs):,} pairs of {len(mined.names)} movies")
+
+
+def _require_outputs(folder: Path, output: Path, picture: Path | None) -> None:
+    """Check before any work that what is made can be written."""
+    if output.suffix.lower() != ".npz" or not output.parent.is_dir() or output.is_dir():
+        raise FeatureError(f"--output: expected a .npz file in a folder that is there, got {output}")
+    if not os.access(output.parent, os.W_OK):
+        raise FeatureError(
+            f"--output: expected a folder that can be written to, got {output.parent}, which is read-only"
+        )
+    if output.resolve().parent == folder.resolve():
+        raise FeatureError(f"--output: expected a file outside {folder}, whose files are all read, got {output}")
+    if picture is not None:
+        require_picture(picture)
+        if not picture.parent.is_dir() or picture.is_dir():
+            raise FeatureError(f"--picture: expected a file in a folder that is there, got {picture}")
+
+
+def _require_unset(expected: str, options: Mapping[str, object]) -> None:
+    """Refuse options that would change nothing."""
+    for flag, value in options.items():
+        if value is not None:
+            raise FeatureError(f"{flag}: expected {expected}, got {value}")
+
+
+def _by_encoder(
+    folder: Path, movies: Mapping[str, Features], engine: Engine, neighbours: int, least: float
+) -> list[tuple[str, str]]:
+    if engine.config.family != "movie_encoder":
+        raise FeatureError(
+            "--checkpoint: expected a run of train movie-similarity, or any encoder of shots with --metadata, got a "
+            f"model of family {engine.config.family}"
+        )
+    with named_flags("least", count="--neighbours", movies=f"{folder}: movies of {WINDOW} shots or more"):
+        return similar_movies(movies, engine, neighbours, least=least)
 
 
 def _by_metadata(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json as jsonlib
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,10 +12,10 @@ import typer
 
 from megaseg.cli.console import JsonOption, console, named_flags, print_json, progress, require_folder
 from megaseg.engine.model.checkpoint import ENCODER
-from megaseg.errors import UnsupportedError
+from megaseg.errors import FeatureError, UnsupportedError
 from megaseg.evaluation.split import feature_files
 from megaseg.pipelines.embedding import encoder_sha256
-from megaseg.pipelines.mined_pairs import read_mined
+from megaseg.pipelines.mined_pairs import MinedPairs, read_mined
 
 
 def scene_contrast(
@@ -48,16 +49,12 @@ def scene_contrast(
         from megaseg.training.recipes.scene_contrast.run import pretrain_scene_contrast
     except ImportError as error:
         raise UnsupportedError(f"training needs {error.name}: pip install 'megaseg[train]'") from error
-    if (pairs is None) != halves:
-        raise typer.BadParameter("give either --pairs or --halves")
+    mined = _read(pairs, halves, mined_by)
     settings = SceneContrastConfig() if config is None else SceneContrastConfig.read(config)
     named = None if modalities is None else tuple(name.strip() for name in modalities.split(","))
     given: dict[str, Any] = {"modalities": named, "epochs": epochs, "batch_size": batch_size, "seed": seed}
     given |= {"queue_size": queue_size, "positives": "halves" if halves else "pairs"}
     settings = dataclasses.replace(settings, **{name: value for name, value in given.items() if value is not None})
-    mined = None if pairs is None else read_mined(pairs)
-    if mined is not None and mined_by is not None:
-        mined.require_encoder(encoder_sha256(mined_by))
     movies = feature_files(*films)
     if threads:
         torch.set_num_threads(threads)
@@ -68,7 +65,7 @@ def scene_contrast(
     def report(line: dict[str, Any]) -> None:
         console.print(_line(line, settings.epochs), soft_wrap=True)
 
-    with progress("Pretraining (scene pairs)", count) as bar, named_flags("batch_size"):
+    with progress("Pretraining (scene pairs)", count) as bar, _named(pairs, "batch_size"):
         made = pretrain_scene_contrast(
             movies, mined, settings, output, report, lambda done: bar.advance(bar.task_ids[0], done), notes
         )
@@ -78,6 +75,26 @@ def scene_contrast(
     else:
         kept = f"weights of epoch {training['epochs']}" if training["epochs"] else "random weights"
         console.print(f"{output / ENCODER}: {kept}")
+
+
+def _read(pairs: Path | None, halves: bool, mined_by: Path | None) -> MinedPairs | None:
+    """The scene pairs, where halves of scenes do not take their place."""
+    if (pairs is None) != halves:
+        raise typer.BadParameter("give either --pairs or --halves")
+    if pairs is None:
+        if mined_by is not None:
+            raise FeatureError("--mined-by: expected --pairs with it, got --halves")
+        return None
+    mined = read_mined(pairs)
+    if mined_by is not None:
+        with _named(pairs):
+            mined.require_encoder(encoder_sha256(mined_by))
+    return mined
+
+
+def _named(pairs: Path | None, *names: str) -> AbstractContextManager[None]:
+    """Errors about scene pairs name their file."""
+    return named_flags(*names, **{"scene pairs": f"--pairs: {pairs}"})
 
 
 def _line(line: dict[str, Any], epochs: int) -> str:

@@ -35,7 +35,9 @@ def feature_files(*inputs: str | Path) -> dict[str, Features]:
         inside = [path for path in given.iterdir() if path.name[0] != "."] if given.is_dir() else [given]
         found = [path for path in inside if path.suffix in (".npz", ".safetensors")]
         if not found:
-            raise FeatureError(f"{given}: expected feature files (.npz, .safetensors), found none")
+            there = "got a file of another kind" if given.exists() else "got no such file or folder"
+            got = "found none" if given.is_dir() else there
+            raise FeatureError(f"{given}: expected feature files (.npz, .safetensors), {got}")
         for path in found:
             known = paths.setdefault(path.stem, path)
             if known != path:

@@ -125,7 +125,9 @@ def read_mined(path: str | os.PathLike[str]) -> MinedPairs:
         shots, movies, first = (_cast(arrays[name], np.int32) for name in ("shots", "movies", "first"))
         scores, window = _cast(arrays["scores"], np.float32), int(arrays["window"])
         return MinedPairs(names, shots, cuts, movies, first, scores, window, str(arrays["encoder"]))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except KeyError as error:
+        raise FeatureError(f"{os.fspath(path)}: expected scene pairs of {FORMAT}, got no array {error}") from error
+    except (TypeError, ValueError, AttributeError) as error:
         raise FeatureError(f"{os.fspath(path)}: expected scene pairs of {FORMAT}, got: {error}") from error
     except FeatureError as error:
         raise FeatureError(f"{os.fspath(path)}: {error}") from error
