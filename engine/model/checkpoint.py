@@ -28,6 +28,7 @@ from megaseg.errors import CheckpointError
 ENCODER = "encoder.safetensors"  # in the folder of a pretraining run
 CONTENT = "content_sha256"  # in the metadata of a compiled encoder: ``Checkpoint.content_sha256``
 _COMPILED = (".mseg", ".onnx", ".plan")
+_LOG = "log.jsonl"  # beside the encoder, from the first epoch on
 __all__ = [
     "CONTENT",
     "ENCODER",
@@ -115,6 +116,11 @@ def resolve_checkpoint(name_or_path: str | os.PathLike[str]) -> Path:
     inside = os.path.join(name_or_path, ENCODER)
     path = resolve(inside if os.path.isfile(inside) else name_or_path, "checkpoints")
     if path is None:
+        if os.path.isfile(os.path.join(name_or_path, _LOG)):
+            raise CheckpointError(
+                f"{name_or_path}: expected the folder of a run that has ended, got one without {ENCODER}; the command "
+                "that began it, given again, goes on"
+            )
         names = ", ".join(shipped("checkpoints"))
         raise CheckpointError(
             f"{name_or_path}: expected a .safetensors, .mseg, .onnx or .plan file or a shipped checkpoint ({names}), "

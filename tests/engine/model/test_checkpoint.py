@@ -90,6 +90,9 @@ def test_the_folder_of_a_pretraining_run_stands_for_its_encoder(
     Path("run").mkdir()
     with pytest.raises(CheckpointError, match="run: expected .* the folder of a pretraining run, got a folder"):
         load_checkpoint("run")
+    Path("run/log.jsonl").write_text("")
+    with pytest.raises(CheckpointError, match="run: expected the folder of a run that has ended, got one without enc"):
+        load_checkpoint("run")
     save_checkpoint("run/encoder.safetensors", random_checkpoint(small_config()))
     assert load_checkpoint("run").config == small_config()
 
