@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import pytest
-import torch
-from torch.nn import functional
 
-from megaseg.engine.inputs.modality import Modality
-from megaseg.engine.model.scene_encoder import SceneEncoderConfig
-from megaseg.errors import CheckpointError
-from megaseg.training.recipes.scene_contrast.config import SceneContrastConfig
-from megaseg.training.recipes.scene_contrast.models import SceneProjection
-from megaseg.training.recipes.scene_contrast.start import keep_layers
+torch = pytest.importorskip("torch")
+from torch.nn import functional  # noqa: E402
+
+from megaseg.engine.inputs.modality import Modality  # noqa: E402
+from megaseg.engine.model.scene_encoder import SceneEncoderConfig  # noqa: E402
+from megaseg.errors import CheckpointError  # noqa: E402
+from megaseg.training.recipes.scene_contrast.config import SceneContrastConfig  # noqa: E402
+from megaseg.training.recipes.scene_contrast.models import SceneProjection  # noqa: E402
+from megaseg.training.recipes.scene_contrast.start import keep_layers  # noqa: E402
 
 CONFIG = SceneEncoderConfig(
     "embedding", (Modality("description", 12),), max_length=5, hidden_size=16, ffn_size=8, num_heads=2, num_layers=2
