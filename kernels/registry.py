@@ -62,6 +62,7 @@ _DEVICE_OPS = {  # what may run each op on a GPU
     "linear": ("torch", "triton"),
     "embed": ("triton",),
     "banded_estep": ("triton", "cuda"),
+    "scene_pairs": ("triton",),
 }
 _MODULES = {"residual_layer_norm": "layer_norm"}
 

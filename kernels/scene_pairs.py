@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,9 @@ from numpy.typing import NDArray
 from megaseg.errors import FeatureError
 from megaseg.kernels.options import threads
 from megaseg.kernels.registry import Matrix, implementation
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,8 +35,8 @@ class ScenePairs:
 
 
 def scene_pairs(
-    us: Sequence[Matrix],
-    vs: Sequence[Matrix],
+    us: Sequence[Matrix] | Sequence[Tensor],
+    vs: Sequence[Matrix] | Sequence[Tensor],
     *,
     window: int = 9,
     share: float = 0.5,
@@ -49,7 +53,8 @@ def scene_pairs(
 
     B is the product of sums over windows of u and of v, divided by window^2, which is the same algebra; it is never
     held. Sums are float32 in a fixed order: the result depends neither on ``num_threads`` (0: every core) nor on the
-    batch. float32, or bfloat16 as uint16 bits: window sums are then rounded to bfloat16 and multiplied as such.
+    batch. float32, or bfloat16 as uint16 bits: window sums are then rounded to bfloat16 and multiplied as such. Torch
+    tensors, float16, bfloat16 or float32, are multiplied on their GPU; the choice itself runs on the host.
 
     Raises:
         FeatureError: movies of fewer shots than ``window`` or unequal width or type, values or similarities that are
@@ -59,23 +64,41 @@ def scene_pairs(
     _check(us, vs, window, share)
     if not us:
         return []
-    run = implementation("scene_pairs", us[0])
     candidates = [_count(len(u), len(v), window, share) for u, v in zip(us, vs, strict=True)]
+    if not isinstance(us[0], np.ndarray):
+        return [_on_device(m, *pair, window) for m, pair in enumerate(zip(us, vs, candidates, strict=True))]
+    run = implementation("scene_pairs", us[0])
     options = {"candidates": candidates, "window": int(window), "target": target, "num_threads": threads(num_threads)}
     found = run(list(us), list(vs), **options)
-    for m, (*_, not_finite) in enumerate(found):
-        if not_finite:
-            name = f"us, vs of pair {m}" if not_finite == "similarities" else f"{not_finite}[{m}]"
-            what = not_finite if not_finite == "similarities" else "values"
-            raise FeatureError(f"{name}: expected finite {what}, got some that are not")
+    for m, (*_, what) in enumerate(found):
+        _refuse(m, what)
     return [ScenePairs(first, scores) for first, scores, _ in found]
+
+
+def _on_device(m: int, u: Any, v: Any, candidates: int, window: int) -> ScenePairs:
+    from megaseg.kernels.device_pairs import Greedy, not_finite, window_sums
+
+    _refuse(m, not_finite(u, v))
+    greedy = Greedy(window_sums(u, window), window_sums(v, window), window)
+    _refuse(m, "" if greedy.finite else "similarities")
+    first, scores = greedy.pairs(candidates)
+    means = np.array(scores, np.float32) / np.float32(window**2)
+    return ScenePairs(np.array(first, np.int32).reshape(-1, 2), means)
+
+
+def _refuse(m: int, not_finite: str) -> None:
+    """Raises if something of pair ``m`` is not finite."""
+    if not_finite == "similarities":
+        raise FeatureError(f"us, vs of pair {m}: expected finite similarities, got some that are not")
+    if not_finite:
+        raise FeatureError(f"{not_finite}[{m}]: expected finite values, got some that are not")
 
 
 def _count(m: int, n: int, window: int, share: float) -> int:
     return math.ceil(Fraction(str(share)) * (m - window + 1) * (n - window + 1))
 
 
-def _check(us: Sequence[Matrix], vs: Sequence[Matrix], window: int, share: float) -> None:
+def _check(us: Sequence[Any], vs: Sequence[Any], window: int, share: float) -> None:
     if not isinstance(window, Integral) or isinstance(window, bool) or not 0 < window < 2**31:
         raise FeatureError(f"window: expected a positive number of shots, got {window!r:.40}")
     if not isinstance(share, Real) or not 0 < share <= 1:

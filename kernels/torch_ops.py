@@ -15,7 +15,7 @@ from torch import Tensor
 
 from megaseg.kernels.registry import device_implementation
 
-Result = Tensor | tuple[Tensor, Tensor]
+Result = Tensor | tuple[Tensor, ...]
 
 
 def _class_of(*arguments: Any) -> tuple[str, int]:
@@ -160,3 +160,14 @@ def banded_estep(
     longest and most: the largest L_sh and L_syn.
     """
     return shots.new_empty(total, dtype=torch.uint8), shots.new_empty(len(reach), dtype=torch.int32)
+
+
+@_define("scene_pairs(Tensor u, Tensor v, Tensor row, Tensor free, float bound) -> (Tensor, Tensor, Tensor)")
+def scene_pairs(u: Tensor, v: Tensor, row: Tensor, free: Tensor, bound: float) -> tuple[Tensor, ...]:
+    """Of rows ``row`` (rows,) int32 of window sums u (M, C) and each 64 of v (N, C): the best ``u_i . v_j``.
+
+    Results (rows, blocks): the highest of the columns that are ``free`` (N,) uint8, float32; the first column that has
+    it, int32; how many products of all columns are above ``bound``, int32. ``megaseg.kernels.scene_pairs`` chooses.
+    """
+    shape = len(row), -(-len(v) // 64)
+    return tuple(u.new_empty(shape, dtype=dtype) for dtype in (torch.float32, torch.int32, torch.int32))

@@ -26,7 +26,10 @@ ON_TORCH = {
 }
 MENTION_TORCH = ON_TORCH | {
     *("engine/backends/torch/backend.py", "engine/backends/tensorrt/backend.py", "engine/backends/tensorrt/device.py"),
-    *(f"kernels/{name}.py" for name in ("reference", "registry", "banded_estep", "cuda")),
+    *(
+        f"kernels/{name}.py"
+        for name in ("reference", "registry", "banded_estep", "scene_pairs", "device_pairs", "cuda")
+    ),
 }
 UNPICKLERS = {"pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
 

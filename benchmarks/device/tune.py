@@ -26,6 +26,7 @@ from megaseg.kernels.triton import (
     layer_norm,
     linear,
     query_attention,
+    scene_pairs,
     window_attention,
 )
 from megaseg.kernels.triton.configurations import Row, capability, choice, read, write
@@ -78,6 +79,8 @@ def subjects(sizes: Sizes, device: torch.device, dtype: torch.dtype = torch.bflo
     down = (normal(rows, scene.ffn_size), normal(c, scene.ffn_size), None, None, False)
     norm = (normal(rows, c), bias[:c], normal(rows, c), bias[:c], bias[:c], 1e-5)
     products = {"torch": linear.torch_linear}
+    films, every = normal(1492, 512), torch.arange(1492, dtype=torch.int32, device=device)  # 1,500 shots each
+    pairs = (films, films, every, torch.ones(1492, dtype=torch.uint8, device=device), 0.5)
     act_own = len(act.modalities) * act.num_bottleneck
     act_size = act.hidden_size // act.num_heads
     return [
@@ -90,6 +93,7 @@ def subjects(sizes: Sizes, device: torch.device, dtype: torch.dtype = torch.bflo
             *(banded_estep.banded_estep, banded_estep.CANDIDATES[""]),
             {"cuda": cuda.banded_estep},
         ),
+        Subject("scene_pairs", "", pairs, scene_pairs.scene_pairs, scene_pairs.CANDIDATES[""], {}),
         Subject("linear", "gelu", up, linear.linear, linear.CANDIDATES[""], products),
         Subject("linear", "", down, linear.linear, linear.CANDIDATES[""], products),
         Subject("residual_layer_norm", "", norm, layer_norm.residual_layer_norm, layer_norm.CANDIDATES[""], {}),

@@ -37,6 +37,7 @@ from megaseg.kernels.triton.embed import embed
 from megaseg.kernels.triton.layer_norm import residual_layer_norm
 from megaseg.kernels.triton.linear import bias_gelu, linear
 from megaseg.kernels.triton.query_attention import query_attention
+from megaseg.kernels.triton.scene_pairs import scene_pairs
 from megaseg.kernels.triton.window_attention import window_attention
 
 ARCHITECTURES = (80, 90, 100)
@@ -118,7 +119,7 @@ def scene_calls(dtype: torch.dtype, windows: int = 512) -> Iterator[Call]:
 
 
 def act_calls(dtype: torch.dtype, movies: int = 16) -> Iterator[Call]:
-    """Table 1b: L = 3000, L_n = 100, C = C_k = 128; four heads, six modalities. And the E-step of training."""
+    """Table 1b: L = 3000, L_n = 100, C = C_k = 128; four heads, six modalities. And training's E-step and pairs."""
     length, each, size, heads = 3000, 100, 128, 4
     own, latents = 6 * movies * each, movies * length
     q = empty(latents, size, dtype=dtype)
@@ -127,6 +128,8 @@ def act_calls(dtype: torch.dtype, movies: int = 16) -> Iterator[Call]:
     shots, sentences = (empty(movies * n, 6 * size, dtype=dtype) for n in (length, 60))
     begin, wide = indices(movies + 1), indices(movies + 1, dtype=torch.int64)
     yield lambda: banded_estep(shots, sentences, begin, begin, wide, wide, length, 60, movies * length * 8, 0.5)
+    films = empty(1492, 512, dtype=dtype)
+    yield lambda: scene_pairs(films, films, indices(96), indices(1492, dtype=torch.uint8), 0.5)
     yield embed_call(dtype, latents, latents, length, each, movies, size)
     yield from layer_calls(dtype, movies * (each + length), size, size)
 
@@ -140,6 +143,7 @@ def ones_calls(dtype: torch.dtype) -> Iterator[Call]:
     yield lambda: window_attention(empty(1, 3, dtype=dtype), indices(1, 1), one, one, one, one, 1)
     yield lambda: query_attention(x[None], x[None], x[None], 1.0)
     yield lambda: banded_estep(x, x, begin, begin, wide, wide, 1, 1, 1, 0.5)
+    yield lambda: scene_pairs(x, x, indices(1), indices(1, dtype=torch.uint8), 0.5)
     yield embed_call(dtype, 1, 1, 1, 1, 1, 1)
     yield from layer_calls(dtype, 1, 1, 1)
 

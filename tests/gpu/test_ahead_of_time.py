@@ -35,7 +35,7 @@ def rows() -> list[dict[str, Any]]:
 
 def test_every_kernel_is_compiled_for_every_architecture_and_type(rows):
     launched = {name for path in KERNELS.glob("*.py") for name in re.findall(r"^ +_(\w+)\[", path.read_text(), re.M)}
-    assert {"bottleneck_attention", "window_attention", "query_attention", "banded_estep"} <= launched
+    assert {"bottleneck_attention", "window_attention", "query_attention", "banded_estep", "scene_pairs"} <= launched
     presets = [row for row in rows if row["preset"] != "ones"]
     for architecture in SHARED:
         for dtype in ("fp16", "bf16"):
@@ -52,10 +52,10 @@ def test_nothing_spills_and_every_kernel_fits(rows):
 
 
 def test_products_run_on_the_tensor_cores_of_their_architecture(rows):
-    """The act model's attention and the E-step have tiles wide enough for a warp group; windows have not."""
+    """The act model's attention, the E-step and pairs have tiles wide enough for a warp group; windows have not."""
     expected = {80: "mma", 90: "wgmma", 100: "tcgen05"}
     for row in rows:
-        if row["preset"] == "act" and row["kernel"] in {"bottleneck_attention", "banded_estep"}:
+        if row["preset"] == "act" and row["kernel"] in {"bottleneck_attention", "banded_estep", "scene_pairs"}:
             assert row["tensor_cores"] == expected[row["architecture"]], row
         if row["preset"] == "scene" and row["kernel"].endswith("attention"):
             assert row["tensor_cores"] == "mma", row

@@ -59,6 +59,11 @@ def banded_estep(rng: np.random.Generator, dtype: torch.dtype) -> Arguments:
     return shots, sentences, _int32(0, 5, 12), _int32(0, 9, 13), reaches, out, 7, 9, 17, 0.1
 
 
+def scene_pairs(rng: np.random.Generator, dtype: torch.dtype) -> Arguments:
+    free = torch.ones(70, dtype=torch.uint8, device=DEVICE)
+    return normal(rng, 12, 16, dtype=dtype), normal(rng, 70, 16, dtype=dtype), _int32(0, 3, 11), free, 0.1
+
+
 CASES: dict[str, Callable[[np.random.Generator, torch.dtype], Arguments]] = {
     "bottleneck_attention": attention,
     "window_attention": window_attention,
@@ -67,6 +72,7 @@ CASES: dict[str, Callable[[np.random.Generator, torch.dtype], Arguments]] = {
     "linear": linear,
     "embed": embed,
     "banded_estep": banded_estep,
+    "scene_pairs": scene_pairs,
 }
 
 

@@ -55,6 +55,7 @@ def test_every_op_has_an_entry_per_target(target, rng):
     assert kernels.window_attention(wide, row, wide, wide[0], wide, sigma, heads=2, target=target).shape == (6, 8)
     assert kernels.query_attention(x[None], x[None], x[None], scale=1.0, target=target).shape == (1, 3, 8)
     assert kernels.banded_estep(x, x, threshold=0.5, target=target).shape == (3, 3)
+    assert len(kernels.scene_pairs([x], [x], window=1, share=1, target=target)[0]) == 3
 
 
 def test_types_grow_with_the_target():
