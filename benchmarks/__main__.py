@@ -18,8 +18,8 @@ from benchmarks.plots import plot
 from benchmarks.report import markdown, number
 from benchmarks.rows import Row, as_dict, environment
 
-PARTED = ("cpu", "serve", "revisions", "encoder", "search", "video", "video_scenes")
-ASKED_FOR = ("gpu", "report", "revisions", "search", "video", "video_scenes")  # only where they are named
+PARTED = ("cpu", "serve", "revisions", "encoder", "install", "search", "video", "video_scenes")
+ASKED_FOR = ("gpu", "install", "report", "revisions", "search", "video", "video_scenes")  # only where they are named
 PIECEWISE = ("gpu", "long_range", "scene_pairs", "search", "video_scenes")  # cases whose rows are several lists
 NAMES = [module.name for module in pkgutil.iter_modules(cases.__path__)]
 
@@ -37,7 +37,7 @@ def main() -> None:
         nargs="+",
         default=[],
         metavar="PART",
-        help="parts of cases cpu and serve; the other checkout of revisions; scenes of search; folder of video_scenes",
+        help="parts of cases cpu, serve, install (extras) and search; the other checkout; the folder of video_scenes",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows, with machine, versions and commit")
     parser.add_argument("--plots", type=Path, metavar="DIR", help="write pictures of the rows of benchmarks/results")

@@ -20,6 +20,7 @@ STREAMS = "live streams, a shot every 3 s, bfloat16"
 CATALOGS = ("catalog, scene preset, 300 shots a title", "catalog, screenplay-scenes, 300 shots a title")
 SCREENPLAY = "screenplay of 1,758 blocks, text to scenes and acts"
 WINDOWS = "long-range preset, embeddings, float32"
+PAIRS = "scene pairs, 1,500 x 1,500 shots, float32"
 ERRORS = "logit error, 20 random models"
 
 
@@ -77,6 +78,17 @@ def windows(document: Document) -> Iterator[str]:
     yield f"{document.machine}. Preset long-range: windows of 30 shots, as many sentences, random weights.\n"
     yield from _beside_best(document, "long-range preset, ")
     yield ""
+
+
+def scene_pairs(document: Document) -> Iterator[str]:
+    """The choice of scene pairs beside the best dense form of each case."""
+    yield "## Scene pairs\n"
+    yield f"{document.machine}. Rows of 512 values, scenes of nine shots, half of the scores are candidates.\n"
+    yield from _beside_best(document, "scene pairs, ")
+    ours = document.of(PAIRS)["megaseg"]
+    dense = document.of(PAIRS)[ours["facts"]["best_peer"]]
+    memory = [f"{row['facts']['memory_mib']:.0f} MiB" for row in (ours, dense)]
+    yield f"\nThe first adds {memory[0]} to the process at its peak, the peer {memory[1]} and a matrix that it keeps.\n"
 
 
 def _beside_best(document: Document, kind: str) -> Iterator[str]:
@@ -153,6 +165,7 @@ TABLES = (
     _newest(next(iter(PEERS)), peers),
     _newest(SCREENPLAY, text),
     _newest(WINDOWS, windows),
+    _newest(PAIRS, scene_pairs),
     _newest(STREAMS, service),
     _newest(CATALOGS[0], catalog),
     _newest(ERRORS, errors),
