@@ -33,3 +33,9 @@ def begin_as_mean(encoder: SceneEncoder) -> None:
         inputs[: 2 * size] *= _SHARPNESS
         nn.init.orthogonal_(inputs[2 * size :])
         layer.self_attn.out_proj.weight.copy_(inputs[2 * size :].T)
+
+
+def keep_layers(encoder: SceneEncoder) -> None:
+    """Have training change nothing but the projections of features and the final norm."""
+    for name, weight in encoder.named_parameters():
+        weight.requires_grad_(name.startswith(("modalities.", "norm.")))
