@@ -19,7 +19,9 @@ _VARIANTS = {"all": "", "all, one block": ", one block", "dialogue": ", dialogue
 _METHODS = {
     "contextualizer": "contextualizer",
     "scene-contrast": "scene encoder",
+    "scene-contrast-longer": "scene encoder, more steps",
     "scene-contrast-random": "scene encoder of random weights",
+    "scene-contrast-random-longer": "scene encoder of random weights, more steps",
 }
 
 

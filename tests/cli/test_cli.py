@@ -211,7 +211,21 @@ def test_doctor_says_what_runs(run: Run) -> None:
     assert report["native"]["auto"] in report["native"]["compute_types"]
     assert report["native"]["target"] in report["native"]["why"]
     assert "screenplay-scenes" in report["checkpoints"]
-    extras = ("train", "text", "pdf", "video", "speech", "clip", "plot", "gpu", "onnx", "tensorrt", "serve", "fleet")
+    extras = (
+        "train",
+        "text",
+        "pdf",
+        "video",
+        "speech",
+        "clip",
+        "plot",
+        "gpu",
+        "onnx",
+        "tensorrt",
+        "serve",
+        "fleet",
+        "search",
+    )
     assert set(report["extras"]) == set(extras)
     code, out, _ = run("doctor")
     assert report["native"]["target"] in out

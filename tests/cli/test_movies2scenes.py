@@ -123,7 +123,10 @@ def test_the_commands_name_what_is_wrong(run: Run, work: Path, trained: Path, tm
         (("mine-pairs", tmp_path / "one", "-c", trained), "movies: expected at least 2, got only film00-0"),
         (("mine-pairs", films_folder, "-c", trained, "--least", "1"), "--least: expected a pair of movies"),
         ((*contrast, films_folder, "--pairs", tmp_path / "u.csv"), "u.csv: expected scene pairs (.npz)"),
-        ((*contrast, tmp_path / "two", "--pairs", tmp_path / "p.npz"), "expected the movies that they were mined from"),
+        (
+            (*contrast, tmp_path / "two", "--pairs", tmp_path / "p.npz"),
+            "expected the 60 shots that scene",
+        ),
         ((*contrast, films_folder), "give either --pairs or --halves"),
         ((*contrast, films_folder, "--halves"), "expected labels, the last shot of every scene"),
     ]:

@@ -173,7 +173,8 @@ def _write(query: Query, found: Sequence[Found], report: Path | None, plot: Path
 
 
 def _print(query: Query, found: Sequence[Found]) -> None:
-    table = Table("title", title=f"like {told(query)}")
+    table = Table(title=f"like {told(query)}")
+    table.add_column("title", overflow="fold")
     for column in ("scene", "first", "last", "start", "end", "distance", "match"):
         table.add_column(column, justify="right", no_wrap=True)
     for one in found:
