@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import torch
 from torch import nn
 
@@ -21,14 +23,15 @@ def begin_as_mean(encoder: SceneEncoder) -> None:
     size = encoder.config.hidden_size
     nn.init.zeros_(encoder.class_token)
     nn.init.zeros_(encoder.position.weight)
-    for own in encoder.modalities.values():
+    layers = cast(list[Any], list(encoder.layers))
+    for own in cast(list[Any], list(encoder.modalities.values())):
         nn.init.orthogonal_(own.proj.weight)
         nn.init.zeros_(own.proj.bias)
-    for layer in encoder.layers:
+    for layer in layers:
         nn.init.zeros_(layer.linear2.weight)
         nn.init.zeros_(layer.linear2.bias)
         nn.init.zeros_(layer.self_attn.out_proj.weight)
-    for layer in encoder.layers[-1:]:
+    for layer in layers[-1:]:
         inputs = layer.self_attn.in_proj_weight
         inputs[: 2 * size] *= _SHARPNESS
         nn.init.orthogonal_(inputs[2 * size :])
