@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import nn
@@ -23,8 +23,9 @@ def begin_as_mean(encoder: SceneEncoder) -> None:
     size = encoder.config.hidden_size
     nn.init.zeros_(encoder.class_token)
     nn.init.zeros_(encoder.position.weight)
-    layers = cast(list[Any], list(encoder.layers))
-    for own in cast(list[Any], list(encoder.modalities.values())):
+    layers: list[Any] = list(encoder.layers)
+    projections: list[Any] = list(encoder.modalities.values())
+    for own in projections:
         nn.init.orthogonal_(own.proj.weight)
         nn.init.zeros_(own.proj.bias)
     for layer in layers:
