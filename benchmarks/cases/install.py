@@ -30,7 +30,7 @@ def _row(extra: str) -> Row:
     largest = sorted(sizes, key=lambda entry: -sizes[entry])[:5]
     facts: dict[str, object] = {entry: round(sizes[entry] / 1e6) for entry in largest}
     facts["torch"] = "torch" in sizes
-    return row_of("pip install", f".[{extra}]", "MB", [sum(sizes.values()) / 1e6], **facts)
+    return row_of("pip install", f"extra {extra}", "MB", [sum(sizes.values()) / 1e6], **facts)
 
 
 def _bytes(path: Path) -> int:

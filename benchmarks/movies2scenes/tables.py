@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from benchmarks.logged import DOCS, RESULTS, Lines, filled, markdown, read, spread
+from benchmarks.movies2scenes.tripod_tables import places
 from benchmarks.pretraining.tables import MOVIENET, boundary_table
 
 LOGS = RESULTS / "movies2scenes"
@@ -18,7 +19,9 @@ _VARIANTS = {"all": "", "all, one block": ", one block", "dialogue": ", dialogue
 _METHODS = {
     "contextualizer": "contextualizer",
     "scene-contrast": "scene encoder",
+    "scene-contrast-longer": "scene encoder, more steps",
     "scene-contrast-random": "scene encoder of random weights",
+    "scene-contrast-random-longer": "scene encoder of random weights, more steps",
 }
 
 
@@ -52,7 +55,11 @@ def movienet() -> str:
 
 _PARTS = {"both": "both held out", "one": "one held out"}
 _COLUMNS = [(kind, part) for kind in ("genre", "co-watch") for part in _PARTS]
-TABLES: dict[str, Callable[[], str]] = {"movielens": movielens, "movienet": movienet}
+TABLES: dict[str, Callable[[], str]] = {
+    "movielens": movielens,
+    "movienet": movienet,
+    "tripod": lambda: places(read(LOGS / "tripod.jsonl")),
+}
 
 
 def page() -> str:

@@ -34,9 +34,9 @@ from megaseg.training.recipes.scene_contrast.run import pretrain_scene_contrast
 LOG = Path(__file__).resolve().parents[1] / "results" / "movies2scenes" / "tripod.jsonl"
 SEEDS, PENALTY = range(4), 0.3
 CONTRAST: dict[str, Any] = {
-    "positives": "halves", "start": "mean", "hidden_size": 384, "ffn_size": 384, "num_layers": 1, "drop_share": 0.0,
-    "projection_size": 384, "projection_layers": 1, "key_momentum": 0.9, "batch_size": 256, "learning_rate": 1e-3,
-    "warmup": 0.1, "epochs": 5, "validation_share": 0.0,
+    "positives": "halves", "start": "mean", "keep_layers": True, "hidden_size": 384, "ffn_size": 384, "num_layers": 1,
+    "dropout": 0.2, "drop_share": 0.0, "projection_layers": 0, "key_momentum": 0.9, "queue_size": 256,
+    "batch_size": 256, "learning_rate": 1e-3, "warmup": 0.1, "epochs": 5, "validation_share": 0.0,
 }  # fmt: skip
 CONTEXT: dict[str, Any] = {
     "length": 32, "hidden_size": 128, "ffn_size": 256, "num_layers": 1, "position_std": 0.1, "drop_share": 0.0,
@@ -45,7 +45,8 @@ CONTEXT: dict[str, Any] = {
 CHANGES: dict[str, dict[str, Any]] = {
     "scene-contrast": {},
     "scene-contrast-untrained": {"epochs": 0},
-    "scene-contrast-random-start": {"start": "random"},
+    "scene-contrast-layers": {"keep_layers": False, "learning_rate": 5e-4},
+    "scene-contrast-random-start": {"start": "random", "keep_layers": False},
 }
 
 

@@ -245,8 +245,17 @@ def test_wrong_arguments_are_refused():
         kernels.scene_pairs([np.zeros((3, 12), np.float32).T], [v])
 
 
+@pytest.mark.parametrize("columns", [64 * 64 + 8, 64 * 64 + 9, 9000])
+def test_movies_of_many_shots(rng, columns):
+    """More columns than there are bests of a row: blocks share one, and are struck out and multiplied together."""
+    u, v = whole(rng, 60, 3, most=9), whole(rng, columns, 3, most=9)
+    (expected,) = reference.scene_pairs([u], [v], share=0.9)
+    for threads in (1, 2):
+        assert_equal(kernels.scene_pairs([u], [v], share=0.9, num_threads=threads)[0], expected)
+
+
 def test_no_matrix_of_scores_is_held(rng):
-    """B of 9,000 x 9,000 would be 324 MB; window sums, panels and the best columns of blocks are a tenth of that."""
+    """B of 9,000 x 9,000 would be 324 MB; window sums, panels and 64 bests a row are a tenth of that."""
 
     def status(key):
         with open("/proc/self/status") as file:

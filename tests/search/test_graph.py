@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -110,3 +112,9 @@ def test_searches_of_many_threads(tmp_path: Path) -> None:
     alone = [index.nearest(vector, 10) for vector in vectors]
     with ThreadPoolExecutor(8) as threads:
         assert list(threads.map(lambda vector: index.nearest(vector, 10), vectors * 5)) == alone * 5
+
+
+def test_nothing_imports_usearch_before_a_graph_is_needed() -> None:
+    code = "import sys, megaseg.cli, megaseg.search; print('usearch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

@@ -21,19 +21,22 @@ constexpr int kFewestRows = 32;  // whose bests are brought up to date at a time
 constexpr int kMostRows = 96;
 constexpr int kPiece = 24;          // of them in a task
 constexpr int kTasksPerThread = 4;  // enough to even out their lengths
+constexpr int kMostGroups = 64;     // of blocks, whose best column is known: the table grows with the rows alone
 
 int ceil_div(int a, int b) { return (a + b - 1) / b; }
 std::size_t count_of(int n) { return static_cast<std::size_t>(n); }
 
-// The greedy choice. Of every row and block of columns the best column is known. That column may be taken meanwhile:
-// its score then bounds what is left of the block, and the block is multiplied again once no row has a better one.
+// The greedy choice. Of every row and group of blocks of columns the best column is known. That column may be taken
+// meanwhile: its score then bounds what is left of the group, which is multiplied again once no row has a better one.
 class Greedy {
  public:
   Greedy(const Scores& scores, const WindowPairsArgs& args)
       : scores_(scores),
         window_(args.window),
         candidates_(args.candidates, std::int64_t{scores.rows()} * scores.columns(), scores.crew().size()),
-        best_(count_of(scores.rows()) * count_of(scores.blocks())),
+        group_size_(ceil_div(scores.blocks(), kMostGroups)),
+        groups_(ceil_div(scores.blocks(), group_size_)),
+        best_(count_of(scores.rows()) * count_of(groups_)),
         row_free_(count_of(scores.rows()), true) {
     for (int block = 0; block < scores.blocks(); ++block) free_.push_back(scores.all_of(block));
   }
@@ -52,16 +55,17 @@ class Greedy {
     float score;
   };
   struct Entry {
-    int block;
+    int group;
     int row;
-    bool operator<(const Entry& other) const { return block != other.block ? block < other.block : row < other.row; }
+    bool operator<(const Entry& other) const { return group != other.group ? group < other.group : row < other.row; }
   };
   struct Piece {
     std::size_t begin;
     std::size_t end;
   };
 
-  BestColumn* best(int row, int block) { return &best_[count_of(row) * count_of(scores_.blocks()) + count_of(block)]; }
+  BestColumn* best(int row, int group) { return &best_[count_of(row) * count_of(groups_) + count_of(group)]; }
+  int first_block(int group) const { return std::min(group * group_size_, scores_.blocks()); }
   const BestColumn& best_of(int row);
   bool is_free(int column) const { return free_[count_of(column / kScoreBlock)] >> column % kScoreBlock & 1; }
   void pass(bool keep_best);
@@ -69,11 +73,14 @@ class Greedy {
   void take(int row, const BestColumn& column);
   void update();
   void multiply(std::vector<Entry>& stale);
+  static void keep(const BestColumn& found, bool first, BestColumn& best);
 
   const Scores& scores_;
   int window_;
   Candidates candidates_;
-  std::vector<BestColumn> best_;     // [rows, blocks]
+  int group_size_;  // blocks
+  int groups_;
+  std::vector<BestColumn> best_;     // [rows, groups]
   std::vector<char> row_free_;       // [rows]
   std::vector<std::uint64_t> free_;  // columns of every block
   std::priority_queue<Row> rows_;    // by their best
@@ -103,26 +110,37 @@ WindowPairs Greedy::run() {
 // All scores: counted, and if asked for the best ones kept.
 void Greedy::pass(bool keep_best) {
   const int row_blocks = ceil_div(scores_.rows(), Scores::kRows);
-  const int parts = std::clamp(ceil_div(kTasksPerThread * scores_.crew().size(), row_blocks), 1, scores_.blocks());
+  const int parts = std::clamp(ceil_div(kTasksPerThread * scores_.crew().size(), row_blocks), 1, groups_);
   scores_.crew().run(row_blocks * parts, [&](int task, int thread) {
     const int begin = task / parts * Scores::kRows;
     const int count = std::min(Scores::kRows, scores_.rows() - begin);
     const int part = task % parts;
-    for (int block = scores_.blocks() * part / parts; block < scores_.blocks() * (part + 1) / parts; ++block) {
-      const float* const scores = scores_.block(block, begin, count, thread);
-      const cpu::ScoreBlockArgs args{
-          scores,           scores_.all_of(block),     block * kScoreBlock, keep_best ? best(begin, block) : nullptr,
-          scores_.blocks(), candidates_.counts(thread)};
+    const int end = first_block(groups_ * (part + 1) / parts);
+    for (int block = first_block(groups_ * part / parts); block < end; ++block) {
+      BestColumn found[Scores::kRows];
+      const cpu::ScoreBlockArgs args{scores_.block(block, begin, count, thread),
+                                     scores_.all_of(block),
+                                     block * kScoreBlock,
+                                     keep_best ? found : nullptr,
+                                     1,
+                                     candidates_.counts(thread)};
       if (!scores_.kernels().score_block(args, count)) finite_ = false;
+      const int group = block / group_size_;
+      for (int i = 0; keep_best && i < count; ++i) keep(found[i], block == first_block(group), *best(begin + i, group));
     }
   });
   candidates_.counted();
 }
 
+// Of equal ones the first column's, since blocks come in their order.
+void Greedy::keep(const BestColumn& found, bool first, BestColumn& best) {
+  if (first || found.score > best.score) best = found;
+}
+
 // Of equal ones the first column's.
 const BestColumn& Greedy::best_of(int row) {
   const BestColumn* const begin = best(row, 0);
-  return *std::max_element(begin, begin + scores_.blocks(),
+  return *std::max_element(begin, begin + groups_,
                            [](const BestColumn& a, const BestColumn& b) { return a.score < b.score; });
 }
 
@@ -166,11 +184,12 @@ void Greedy::update() {
   const float level = first.back().score;
   std::vector<Entry> stale;
   for (const Row& row : first) {
-    for (int block = 0; block < scores_.blocks(); ++block) {
-      BestColumn& bound = *best(row.row, block);
+    for (int group = 0; group < groups_; ++group) {
+      BestColumn& bound = *best(row.row, group);
       if (bound.score < level || !candidates_.includes(bound.score) || is_free(bound.column)) continue;
-      if (free_[count_of(block)]) {
-        stale.push_back({block, row.row});
+      const auto free = free_.begin() + first_block(group);
+      if (std::any_of(free, free_.begin() + first_block(group + 1), [](std::uint64_t bits) { return bits != 0; })) {
+        stale.push_back({group, row.row});
       } else {
         bound.score = kNone;
       }
@@ -182,23 +201,29 @@ void Greedy::update() {
 
 void Greedy::multiply(std::vector<Entry>& stale) {
   std::sort(stale.begin(), stale.end());
-  std::vector<Piece> pieces;  // of one block each
+  std::vector<Piece> pieces;  // of one group each
   for (std::size_t i = 0; i < stale.size(); ++i) {
-    if (pieces.empty() || stale[i].block != stale[i - 1].block || i - pieces.back().begin == kPiece) {
+    if (pieces.empty() || stale[i].group != stale[i - 1].group || i - pieces.back().begin == kPiece) {
       pieces.push_back({i, i});
     }
     pieces.back().end = i + 1;
   }
   scores_.crew().run(static_cast<int>(pieces.size()), [&](int task, int thread) {
     const Piece& piece = pieces[count_of(task)];
-    const int block = stale[piece.begin].block;
+    const int group = stale[piece.begin].group;
     const int count = static_cast<int>(piece.end - piece.begin);
     int rows[kPiece];
-    BestColumn found[kPiece];
-    for (int i = 0; i < count; ++i) rows[i] = stale[piece.begin + count_of(i)].row;
-    const float* const scores = scores_.block(block, rows, count, thread);
-    scores_.kernels().score_block({scores, free_[count_of(block)], block * kScoreBlock, found, 1, nullptr}, count);
-    for (int i = 0; i < count; ++i) *best(rows[i], block) = found[i];
+    for (int i = 0; i < count; ++i) {
+      rows[i] = stale[piece.begin + count_of(i)].row;
+      *best(rows[i], group) = {kNone, 0};
+    }
+    for (int block = first_block(group); block < first_block(group + 1); ++block) {
+      if (!free_[count_of(block)]) continue;
+      BestColumn found[kPiece];
+      const float* const scores = scores_.block(block, rows, count, thread);
+      scores_.kernels().score_block({scores, free_[count_of(block)], block * kScoreBlock, found, 1, nullptr}, count);
+      for (int i = 0; i < count; ++i) keep(found[i], false, *best(rows[i], group));
+    }
   });
 }
 

@@ -259,13 +259,17 @@ def stop(line: dict[str, Any]) -> None:
         raise Stop
 
 
-@pytest.mark.parametrize("kind", ["pairs", "halves"])
+@pytest.mark.parametrize("kind", ["pairs", "halves", "kept layers"])
 def test_an_interrupted_run_ends_in_the_same_weights(tmp_path: Path, kind: str) -> None:
     movies = planted()
     pairs = mined(movies) if kind == "pairs" else None
     config = dataclasses.replace(
-        CONFIG, epochs=4, dropout=0.2, drop_share=0.2, own_share=0.2, queue_size=40, pairs_per_epoch=50, positives=kind
+        CONFIG, epochs=4, dropout=0.2, drop_share=0.2, own_share=0.2, queue_size=40, pairs_per_epoch=50
     )
+    if pairs is None:
+        config = dataclasses.replace(config, positives="halves")
+    if kind == "kept layers":
+        config = dataclasses.replace(config, start="mean", keep_layers=True, projection_layers=0)
     whole = pretrain_scene_contrast(movies, pairs, config, tmp_path / "a")
     with pytest.raises(Stop):
         pretrain_scene_contrast(movies, pairs, config, tmp_path / "b", stop)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import pytest
-import torch
-from torch.nn import functional
 
-from megaseg.engine.inputs.modality import Modality
-from megaseg.engine.model.scene_encoder import SceneEncoderConfig
-from megaseg.errors import CheckpointError
-from megaseg.training.recipes.scene_contrast.config import SceneContrastConfig
-from megaseg.training.recipes.scene_contrast.models import SceneProjection
+torch = pytest.importorskip("torch")
+from torch.nn import functional  # noqa: E402
+
+from megaseg.engine.inputs.modality import Modality  # noqa: E402
+from megaseg.engine.model.scene_encoder import SceneEncoderConfig  # noqa: E402
+from megaseg.errors import CheckpointError  # noqa: E402
+from megaseg.training.recipes.scene_contrast.config import SceneContrastConfig  # noqa: E402
+from megaseg.training.recipes.scene_contrast.models import SceneProjection  # noqa: E402
+from megaseg.training.recipes.scene_contrast.start import keep_layers  # noqa: E402
 
 CONFIG = SceneEncoderConfig(
     "embedding", (Modality("description", 12),), max_length=5, hidden_size=16, ffn_size=8, num_heads=2, num_layers=2
@@ -41,6 +43,15 @@ def test_an_encoder_that_begins_as_the_mean_learns_in_every_weight() -> None:
         optimizer.step()
     still = [name for name, weight in model.named_parameters() if torch.equal(weight, before[name])]
     assert not still
+
+
+def test_kept_layers_leave_projections_of_features_and_the_norm_to_be_trained() -> None:
+    model = SceneProjection(CONFIG, 8, 0, "mean")
+    keep_layers(model.encoder)
+    trained = {name for name, weight in model.encoder.named_parameters() if weight.requires_grad}
+    assert trained == {
+        f"{part}.{kind}" for part in ("modalities.description.proj", "norm") for kind in ("weight", "bias")
+    }
 
 
 @pytest.mark.parametrize(("layers", "size", "weights"), [(0, 16, 0), (1, 8, 2), (2, 8, 4)])

@@ -21,12 +21,13 @@ class SceneContrastConfig:
     ``modalities`` are all that have a row a shot unless some are named. ``length`` is the scene's, in shots, odd; of
     mined scenes of another length the middle is read.
 
-    ``start``: the encoder begins at ``random``, or as the ``mean`` of its shots' features [chosen], which needs fewer
-    films and epochs. ``projection_size`` is the width of what is contrasted, which training alone needs, and which
-    ``projection_layers`` (0 to 2) give; without any it is the embedding itself. ``queue_size`` keys at most are
-    kept as negatives, and never more than an epoch has pairs; ``key_momentum`` is the share of its weights that the
-    encoder of keys keeps at a step. Negatives of a pair never come from its two movies (``excluded``: ``pair``), nor,
-    if ``similar``, from any movie that scene pairs join to one of them.
+    ``start``: the encoder begins at ``random``, or as the ``mean`` of its shots' features [chosen], which needs
+    fewer films and epochs. ``keep_layers`` leaves the layers as they begin, so that projections of features and the
+    final norm alone are trained. ``projection_size`` is the width of what is contrasted, which training alone
+    needs, and which ``projection_layers`` (0 to 2) give; without any it is the embedding itself. ``queue_size``
+    keys at most are kept as negatives, and never more than an epoch has pairs; ``key_momentum`` is the share of its
+    weights that the encoder of keys keeps at a step. Negatives of a pair never come from its two movies
+    (``excluded``: ``pair``), nor, if ``similar``, from any movie that scene pairs join to one of them.
 
     ``positives`` are mined scene ``pairs``, or two ``halves`` of a scene at random, which need films whose scenes are
     known (their labels) in place of scene pairs [not of the paper]. Negatives of a half are all other scenes, those of
@@ -50,6 +51,7 @@ class SceneContrastConfig:
     dropout: float = 0.1
     components: Mapping[str, int] = field(default_factory=dict)
     start: str = "random"
+    keep_layers: bool = False
     projection_size: int = 128
     projection_layers: int = 2
     queue_size: int = 65_536

@@ -23,6 +23,7 @@ from megaseg.training.recipes.scene_contrast.batches import SceneBatch
 from megaseg.training.recipes.scene_contrast.config import SceneContrastConfig
 from megaseg.training.recipes.scene_contrast.models import Keys, SceneProjection
 from megaseg.training.recipes.scene_contrast.setup import Prepared, prepare
+from megaseg.training.recipes.scene_contrast.start import keep_layers
 from megaseg.training.scaling import unscaled
 
 _MOST_JUDGED = 2048  # held-out pairs
@@ -90,6 +91,8 @@ class _Run:
         )  # fmt: skip
         torch.manual_seed(config.seed)
         model = SceneProjection(own.model, config.projection_size, config.projection_layers, config.start)
+        if config.keep_layers:
+            keep_layers(model.encoder)
         self.keys = Keys(model, own.queue_size, own.related, config.key_momentum)
         self._held = own.validate.fixed(config.length, _MOST_JUDGED) if len(own.validate) else None
         judged = self._held is not None and self._negatives(self._held.owners).any()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -21,15 +23,23 @@ def begin_as_mean(encoder: SceneEncoder) -> None:
     size = encoder.config.hidden_size
     nn.init.zeros_(encoder.class_token)
     nn.init.zeros_(encoder.position.weight)
-    for own in encoder.modalities.values():
+    layers: list[Any] = list(encoder.layers)
+    projections: list[Any] = list(encoder.modalities.values())
+    for own in projections:
         nn.init.orthogonal_(own.proj.weight)
         nn.init.zeros_(own.proj.bias)
-    for layer in encoder.layers:
+    for layer in layers:
         nn.init.zeros_(layer.linear2.weight)
         nn.init.zeros_(layer.linear2.bias)
         nn.init.zeros_(layer.self_attn.out_proj.weight)
-    for layer in encoder.layers[-1:]:
+    for layer in layers[-1:]:
         inputs = layer.self_attn.in_proj_weight
         inputs[: 2 * size] *= _SHARPNESS
         nn.init.orthogonal_(inputs[2 * size :])
         layer.self_attn.out_proj.weight.copy_(inputs[2 * size :].T)
+
+
+def keep_layers(encoder: SceneEncoder) -> None:
+    """Have training change nothing but the projections of features and the final norm."""
+    for name, weight in encoder.named_parameters():
+        weight.requires_grad_(name.startswith(("modalities.", "norm.")))
