@@ -160,7 +160,7 @@ def test_what_is_refused(run: Run, folder: Path, index: Path) -> None:
     refused(run, "--scene, --shots, --time: expected one of scene, shots and time, got none", "similar", "m1", *own)
     refused(run, "--scene: expected from 1 to 4, got 5", "similar", "m1", "--scene", "5", *own)
     refused(run, "--shots: expected from 0 to 36, got 90 to 99", "similar", "m1", "--shots", "90:99", *own)
-    refused(run, "--time: expected up to 37 s, got 60 s", "similar", "m1", "--time", "1:00", *own)
+    refused(run, "--time: expected before 37 s, got 60 s", "similar", "m1", "--time", "1:00", *own)
     some = "FILM: expected one of the 5 titles of the index (m0, m1, m2, m3, m4 ...)"
     refused(run, some, "similar", "m7", "--scene", "1", *own)
     refused(run, "none.npz: expected a feature file", "similar", "none.npz", "--scene", "1", *own)
@@ -198,6 +198,22 @@ def test_a_catalogue_that_moved_is_found_where_it_is_now(run: Run, folder: Path,
     listed = told(run, "index", index, "--list")["titles"]
     assert [Path(title["source"]).parent.name for title in listed] == ["moved"] * 5
     assert "match" in told(run, "similar", "m3", "--scene", "2", "--index", index, "--explain")["results"][0]
+
+
+def test_an_encoder_that_moved_is_asked_for_and_then_known(run: Run, folder: Path, index: Path) -> None:
+    (folder / "encoder.safetensors").rename(folder / "moved.safetensors")
+    query = ("similar", "m3", "--scene", "2", "--index", index, "--explain")
+    refused(run, "whose new place --checkpoint tells", *query)
+    refused(run, "--checkpoint: expected the encoder of the index", "index", folder / "movies", "-o", index)
+    assert run("index", folder / "movies", "-o", index, "-c", folder / "moved.safetensors")[0] == 0
+    assert run(*query)[0] == 0
+
+
+def test_an_index_without_other_films_says_so(run: Run, folder: Path) -> None:
+    own = ("-c", folder / "encoder.safetensors", "-o", folder / "one")
+    assert run("index", folder / "movies" / "m1.npz", *own)[0] == 0
+    code, _, err = run("similar", "m1", "--scene", "1", "--index", folder / "one")
+    assert (code, "no scenes of other films than m1; --same-film" in " ".join(err.split())) == (0, True)
 
 
 def test_another_file_of_the_same_title_is_told(run: Run, folder: Path, index: Path) -> None:

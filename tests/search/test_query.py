@@ -94,7 +94,7 @@ def test_shots_of_a_title_are_the_scenes_that_they_touch(index: SceneIndex, give
     [
         ("film0", {"scene": 21}, "scene: expected from 1 to 20, got 21"),
         ("film0", {"shots": "58:60"}, "shots: expected from 0 to 59, got 58 to 60"),
-        ("film0", {"time": "30"}, "time: expected up to 30 s, got 30 s"),
+        ("film0", {"time": "30"}, "time: expected before 30 s, got 30 s"),
         ("untimed", {"time": "1"}, "time: expected a movie with times"),
         ("none", {"scene": 1}, "title: expected one of the 3 titles of the index"),
     ],

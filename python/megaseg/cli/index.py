@@ -31,7 +31,7 @@ from megaseg.cli.console import (
 from megaseg.cli.film import DetectorOption, SpeechOption
 from megaseg.cli.inputs import Failures
 from megaseg.engine.model.checkpoint import resolve_checkpoint
-from megaseg.errors import FeatureError
+from megaseg.errors import CheckpointError, FeatureError
 from megaseg.search.building import Built, build_index, titles_left
 from megaseg.search.contents import Contents
 from megaseg.search.manifest import MANIFEST, Manifest, read_manifest
@@ -120,12 +120,19 @@ def _encoder(checkpoint: str | None, folder: Path) -> str:
     """The encoder's file, or its shipped name: that of the index where none is given.
 
     Raises:
-        FeatureError: none is given and there is no index yet.
+        FeatureError: none is given and there is no index yet. CheckpointError: that of the index is gone.
     """
     if checkpoint is None:
         if not (folder / MANIFEST).is_file():
             raise FeatureError("--checkpoint: expected an encoder of shots for a new index, got none")
-        return read_manifest(folder).checkpoint
+        known = read_manifest(folder).checkpoint
+        try:
+            resolve_checkpoint(known)
+        except CheckpointError as error:
+            raise CheckpointError(
+                f"--checkpoint: expected the encoder of the index, which is not at {known} any more, got none"
+            ) from error
+        return known
     path = resolve_checkpoint(checkpoint)
     return os.path.abspath(path) if os.path.exists(checkpoint) else checkpoint
 

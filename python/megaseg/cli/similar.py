@@ -24,7 +24,7 @@ from megaseg.cli.console import (
 )
 from megaseg.cli.film import DetectorOption, Stages
 from megaseg.cli.views import require_page
-from megaseg.errors import FeatureError, SearchIndexError
+from megaseg.errors import CheckpointError, FeatureError, SearchIndexError
 from megaseg.features import VideoExtractor
 from megaseg.pipelines import find_source
 from megaseg.pipelines.embedding import encoder_sha256
@@ -105,6 +105,8 @@ def similar(
         print_json({"query": query.to_dict(), "results": [one.to_dict() for one in found]})
     else:
         _print(query, found)
+        if not found:
+            print_warnings([_nothing(own, same_film)])
 
 
 class _Reader:
@@ -134,7 +136,13 @@ class _Reader:
         """
         wanted = self._index.manifest
         given = self._checkpoint or wanted.checkpoint
-        digest = encoder_sha256(given)
+        try:
+            digest = encoder_sha256(given)
+        except CheckpointError as error:
+            where = (
+                "--checkpoint" if self._checkpoint else "the encoder of the index, whose new place --checkpoint tells"
+            )
+            raise type(error)(f"{where}: {error}") from error
         if digest != wanted.encoder:
             expected = f"{wanted.checkpoint} ({wanted.encoder[:12]})"
             raise SearchIndexError(
@@ -185,6 +193,13 @@ def _write(query: Query, found: Sequence[Found], report: Path | None, plot: Path
         if not matched:
             raise FeatureError("--plot: expected results whose shots can be compared, got none")
         plot_matches(query, matched, plot)
+
+
+def _nothing(own: str | None, same_film: bool) -> str:
+    """Why a search found nothing."""
+    if own is None or same_film:
+        return "the index has no scene that is like anything"
+    return f"the index has no scenes of other films than {own}; --same-film lets in its own"
 
 
 def _print(query: Query, found: Sequence[Found]) -> None:

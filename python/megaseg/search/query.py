@@ -160,8 +160,10 @@ def _at(
     if base is None or table[0, 2] == NO_TIME:
         raise FeatureError("time: expected a movie with times, got one without; a scene or shots can be asked for")
     begin, end = (float(seconds / base) for seconds in time)
-    if not table[0, 2] <= begin < table[-1, 3]:
-        raise FeatureError(f"time: expected up to {float(table[-1, 3] * base):g} s, got {float(time[0]):g} s")
+    if begin < table[0, 2]:
+        raise FeatureError(f"time: expected from {float(table[0, 2] * base):g} s on, got {float(time[0]):g} s")
+    if begin >= table[-1, 3]:
+        raise FeatureError(f"time: expected before {float(table[-1, 3] * base):g} s, got {float(time[0]):g} s")
     if time[0] == time[1]:
         scene = int(np.searchsorted(table[:, 2], begin, "right"))
         return scene, _shots_of(table[scene - 1])

@@ -262,6 +262,9 @@ def _manifest(folder: Path, new: Manifest | None) -> Manifest:
                 f"{folder}: expected the encoder of the index, {found.checkpoint} ({found.encoder[:12]}), "
                 f"got {new.checkpoint} ({new.encoder[:12]}); another encoder has an index of its own"
             )
+        if new is not None and found.checkpoint != new.checkpoint:  # the same encoder, elsewhere
+            found = dataclasses.replace(found, checkpoint=new.checkpoint)
+            found.write(folder)
         return found
     others = [
         path.name for path in folder.iterdir() if path.name != SEGMENTS and not path.name.startswith(f".{MANIFEST}")
