@@ -164,6 +164,15 @@ def test_the_commands_name_what_is_wrong(run: Run, work: Path, trained: Path, tm
         assert message in " ".join(err.split())
 
 
+def test_an_epoch_that_nothing_judges_says_so(run: Run, work: Path, trained: Path, tmp_path: Path) -> None:
+    pairs = tmp_path / "p.npz"
+    run("mine-pairs", work / "films", "-c", trained, "-o", pairs, "--neighbours", "1", "--limit", "1")
+    (tmp_path / "c.json").write_text(json.dumps({**CONTRAST, "validation_share": 0.1}))
+    given = ("pretrain", "scene-contrast", work / "films", "--pairs", pairs, "--config", tmp_path / "c.json")
+    code, _, err = run(*given, "-o", tmp_path / "run", "--epochs", "1", "--batch-size", "4", "--threads", "1")
+    assert (code, "no pair of held-out films" in err) == (0, True), err
+
+
 def test_pairs_of_another_encoder_are_refused(run: Run, work: Path, trained: Path, tmp_path: Path) -> None:
     run("mine-pairs", work / "films", "-c", trained, "-o", tmp_path / "p.npz", "--neighbours", "2", "--limit", "2")
     shared = ("--config", work / "contrast.json", "--epochs", "0", "--threads", "1")

@@ -99,5 +99,9 @@ def _named(pairs: Path | None, *names: str) -> AbstractContextManager[None]:
 
 def _line(line: dict[str, Any], epochs: int) -> str:
     held = line.get("validation")
-    told = f"  held out {held['loss']:.4f}, partner nearest {held['accuracy']:.1%}" if held else ""
+    told = (
+        f"  held out {held['loss']:.4f}, partner nearest {held['accuracy']:.1%}"
+        if held
+        else "  no pair of held-out films"
+    )
     return f"epoch {line['epoch'] + 1}/{epochs}  loss {line['train']['loss']:.4f}{told}"
