@@ -142,7 +142,7 @@ def test_figures_by_hand() -> None:
     [
         ({key: {None: ("a",)} for key in TRAIN}, "expected tags that differ in the training films, got always .'a'"),
         ({key: {None: ()} for key in TRAIN}, "expected tags that differ in the training films, got always .."),
-        ({"film-1-0": {(0, 500): ("car",)}}, r"film-1-0: expected scenes of shots 0 to \d+, got 0 to 500"),
+        ({"film-1-0": {(0, 500): ("car",)}}, r"label of film-1-0: expected a scene of shots 0 to \d+, got 0 to 500"),
         ({"film-1-0": {None: ("boat",)}}, "label of film-1-0: expected one of the classes car, night, got 'boat'"),
     ],
 )

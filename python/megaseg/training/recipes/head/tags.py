@@ -53,7 +53,7 @@ class Tagging(Head):
                 first, last = (0, end - begin - 1) if span is None else span
                 if last >= end - begin:
                     raise FeatureError(
-                        f"{name}: expected scenes of shots 0 to {end - begin - 1}, got {first} to {last}"
+                        f"label of {name}: expected a scene of shots 0 to {end - begin - 1}, got {first} to {last}"
                     )
                 windows.append(scene_windows(films, film, (first, last), drawing))
                 targets.append(self._numbers(tags, f"label of {name}"))
