@@ -56,8 +56,11 @@ class Places:
     """``films``: the description of each (rows, 384), a row a paragraph of action, labels 1 where a scene ends.
 
     Of all scenes whose heading names one place alone: ``film``, the film's number; ``rows`` (S, 2), its first and last
-    row; ``place``, the place's number; and ``spoken`` (S, 384), the mean vector of its speeches.
+    row; ``place``, the place's number; and ``spoken`` (S, 384), the mean vector of its speeches. ``pack`` is the file
+    that the films are of.
     """
+
+    pack: Path
 
     films: Mapping[str, Features]
     film: NDArray[np.int64]
@@ -103,7 +106,7 @@ def read_places(pack: Path, features: Path) -> Places:
     names = list(PLACES)
     numbers = [np.array([one[0] for one in kept]), np.array([names.index(one[2]) for one in kept])]
     rows, spoken = np.array([one[1] for one in kept]), np.stack([one[3] for one in kept])
-    return Places(films, numbers[0], rows, numbers[1], spoken)
+    return Places(pack, films, numbers[0], rows, numbers[1], spoken)
 
 
 def _rows(play: Screenplay, features: Features) -> tuple[Array, NDArray[np.int64], Array]:

@@ -13,7 +13,8 @@ import argparse
 import json
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,17 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.movies2scenes.places import FOLDS, PLACES, Array, Places, chance, precisions, read_places
-from megaseg import Engine
+from megaseg import Encoder, Engine
+from megaseg.engine.inputs.features import Features
 from megaseg.engine.model.checkpoint import Checkpoint
 from megaseg.evaluation.metrics import average_precision
+from megaseg.pipelines.embedding import encoder_sha256
+from megaseg.pipelines.mined_pairs import MinedPairs
+from megaseg.pipelines.mining import long_enough, mine, similar_movies
 from megaseg.pipelines.scenes import scene_vectors
+from megaseg.training.recipes.movie_similarity.config import MovieSimilarityConfig
+from megaseg.training.recipes.movie_similarity.metadata.registry import read_pairs
+from megaseg.training.recipes.movie_similarity.run import train_movie_similarity
 from megaseg.training.recipes.pretrain.config import PretrainConfig
 from megaseg.training.recipes.pretrain.run import pretrain
 from megaseg.training.recipes.scene_contrast.config import SceneContrastConfig
@@ -42,11 +50,17 @@ CONTEXT: dict[str, Any] = {
     "length": 32, "hidden_size": 128, "ffn_size": 256, "num_layers": 1, "position_std": 0.1, "drop_share": 0.0,
     "epochs": 8, "validation_share": 0.0,
 }  # fmt: skip
+SIMILARITY: dict[str, Any] = {
+    "max_length": 64, "hidden_size": 64, "num_layers": 0, "output_size": 32, "dropout": 0.3, "optimizer": "adamw",
+    "learning_rate": 0.002, "weight_decay": 0.1, "movies_per_batch": 64, "epochs": 100, "validation_share": 0.0,
+    "test_share": 0.0,
+}  # fmt: skip
 CHANGES: dict[str, dict[str, Any]] = {
     "scene-contrast": {},
     "scene-contrast-untrained": {"epochs": 0},
     "scene-contrast-layers": {"keep_layers": False, "learning_rate": 5e-4},
     "scene-contrast-random-start": {"start": "random", "keep_layers": False},
+    "scene-contrast-pairs": {"positives": "pairs", "epochs": 20},
 }
 
 
@@ -122,9 +136,30 @@ def contextualizer(scenes: Places, fold: int, seed: int, work: Path) -> Array:
 def _contrast(method: str) -> Callable[[Places, int, int, Path], Array]:
     def encoded(scenes: Places, fold: int, seed: int, work: Path) -> Array:
         config = SceneContrastConfig(**_config(method, seed))
-        return _encoded(pretrain_scene_contrast(scenes.training(fold), None, config, work), scenes)
+        films = scenes.training(fold)
+        pairs = _mined(films, scenes.pack, seed, work / "similar") if config.positives == "pairs" else None
+        return _encoded(pretrain_scene_contrast(films, pairs, config, work), scenes)
 
     return encoded
+
+
+def _mined(films: Mapping[str, Features], pack: Path, seed: int, work: Path) -> MinedPairs:
+    """Scene pairs of films whose synopses are alike, as the paper mines them."""
+    films, _ = long_enough(films)
+    work.mkdir(parents=True)
+    np.savez(work / "synopses.npz", **synopsis_vectors(pack))
+    told = read_pairs(work / "synopses.npz", "synopsis", list(films))
+    checkpoint = train_movie_similarity(films, told, MovieSimilarityConfig(**SIMILARITY, seed=seed), work)
+    engine = Engine.from_checkpoint(checkpoint, compute_type="float32", num_threads=1)
+    return mine(films, engine, similar_movies(films, engine), encoder_sha256(checkpoint), num_threads=1)
+
+
+@cache
+def synopsis_vectors(pack: Path) -> dict[str, Array]:
+    """The mean sentence vector (384,) of every film's synopsis, of ``synopses.jsonl`` beside the screenplays."""
+    encoder = Encoder.from_checkpoint()
+    with pack.with_name("synopses.jsonl").open(encoding="utf-8") as lines:
+        return {row["name"]: encoder.encode(row["sentences"]).mean(0) for row in map(json.loads, lines)}
 
 
 def _per_scene(scenes: Places, *, centred: bool) -> Array:

@@ -17,7 +17,8 @@ _NAMES = {
     "scene-contrast-untrained": "scene encoder before training, which is a mean",
     "scene-contrast-layers": "scene encoder, its layers trained, too",
     "scene-contrast-random-start": "scene encoder from random weights",
-    "scene-contrast": "scene encoder",
+    "scene-contrast-pairs": "scene encoder, scene pairs of films with similar synopses",
+    "scene-contrast": "scene encoder, halves of scenes",
 }
 _COUNTS = ("p1", "p5", "p10")
 _DRAWS = 2000

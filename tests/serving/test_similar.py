@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -132,10 +133,22 @@ def test_an_index_that_is_replaced_while_it_is_served(start: Any, folder: Path, 
     answer = service.http.post("/v1/similar", params={"scene": 1}, content=npz(**movie(20)))
     assert answer.status_code == 501, "none of its models is the index's encoder"
     assert "expected a title of the index" in answer.json()["error"]
+
+
+def test_an_index_that_goes_under_a_service(
+    start: Any, folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The service answers from what it has opened, and logs why once."""
+    shutil.copytree(folder / "index", tmp_path / "index")
+    service = start(index=tmp_path / "index")
+    before = asked(service, title="m3", scene=2, count=4)
     (tmp_path / "index" / "index.json").write_text("{}")
-    answer = service.http.post("/v1/similar", params=query)
-    assert answer.status_code == 500
-    assert "expected the manifest of an index" in answer.json()["error"]
+    assert [asked(service, title="m3", scene=2, count=4) for _ in range(2)] == [before, before]
+    shutil.rmtree(tmp_path / "index")
+    assert asked(service, title="m3", scene=2, count=4) == before
+    told = [line for line in capfd.readouterr().err.splitlines() if "index not opened" in line]
+    assert len(told) == 2
+    assert "expected the manifest of an index" in told[0]
 
 
 def test_a_service_without_an_index_and_one_with_a_damaged_one(start: Any, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from megaseg.engine.engine import Engine
 from megaseg.engine.inputs.features import Features
-from megaseg.errors import UnsupportedError
+from megaseg.errors import SearchIndexError, UnsupportedError
 from megaseg.features.screenplay.screenplay import Screenplay
 from megaseg.media.video import Video
 from megaseg.pipelines.embedding import encoder_sha256
@@ -19,6 +20,7 @@ from megaseg.search.describing import Described, Describer
 from megaseg.search.index import Hit, SceneIndex
 from megaseg.search.query import Part, Query, of_movie, of_title
 from megaseg.serving.extraction import Extraction
+from megaseg.serving.logs import log
 from megaseg.serving.models import Models
 
 if TYPE_CHECKING:
@@ -49,6 +51,7 @@ class Searching:
         """``checkpoints`` are those of the service, by model name."""
         self._checkpoints, self._metrics = checkpoints, metrics
         self._index = SceneIndex.open(folder)
+        self._failure = ""  # why the index could not be opened anew, once it has been logged
         self._opening = asyncio.Lock()
         self._digests: dict[str, tuple[Engine, str]] = {}  # of encoders, with the engine that each is of
         metrics.watch_index(lambda: self._index.manifest)
@@ -59,17 +62,28 @@ class Searching:
         Raises:
             FeatureError: an unknown title, a part that is not there, or a movie that the encoder does not take.
             UnsupportedError: a movie, and no model of the service that is the index's encoder.
-            SearchIndexError: an index that has been damaged.
             OverloadedError, DeadlineExceeded: as ``Extraction.run``.
         """
         async with self._opening:
-            self._index = index = await asyncio.to_thread(self._index.current)
+            self._index = index = await asyncio.to_thread(self._current)
         query, own = await self._query(index, asked, models, extraction)
         begin = time.perf_counter()
         without = None if asked.same_film else own
         hits = await asyncio.to_thread(index.nearest, query.vector, asked.count, without=without)
         self._metrics.searched(time.perf_counter() - begin)
         return {"query": query.to_dict(), "results": [_result(hit) for hit in hits]}
+
+    def _current(self) -> SceneIndex:
+        """The index as its writer left it; where that cannot be opened, the one that is open, and a line in the log."""
+        try:
+            index = self._index.current()
+        except (SearchIndexError, OSError) as error:
+            if str(error) != self._failure:
+                log("index not opened", logging.WARNING, error=str(error))
+            self._failure = str(error)
+            return self._index
+        self._failure = ""
+        return index
 
     async def _query(
         self, index: SceneIndex, asked: Asked, models: Models, extraction: Extraction
