@@ -62,7 +62,7 @@ def test_the_walk(run: Run, work: Path, trained: Path) -> None:
     assert (config["max_length"], config["epochs"], checkpoint.config.family) == (16, 2, "movie_encoder")
     code, out, err = run(
         "mine-pairs", work / "films", "-c", trained, "-o", work / "p.npz", "--neighbours", "3", "--limit", "4",
-        "--picture", work / "p.png", "--threads", "1", "--json",
+        "--plot", work / "p.png", "--threads", "1", "--json",
     )  # fmt: skip
     assert code == 0, err
     told, mined = json.loads(out), read_mined(work / "p.npz")
@@ -119,12 +119,12 @@ def test_the_commands_name_what_is_wrong(run: Run, work: Path, trained: Path, tm
             "expected at least 2, got only",
         ),
         ((*similarity, films_folder, "--metadata", work, "--kind", "synopsis"), "expected a file of vectors or texts"),
-        (("mine-pairs", films_folder, "-c", trained, "--picture", "p.gif"), "p.gif: expected a picture"),
+        (("mine-pairs", films_folder, "-c", trained, "--plot", "p.gif"), "p.gif: expected a picture"),
         (("mine-pairs", tmp_path / "one", "-c", trained), "one: movies of 9 shots or more: expected at least 2"),
         (("mine-pairs", films_folder, "-c", trained, "--least", "1"), "--least: expected a pair of movies"),
         (
-            ("mine-pairs", films_folder, "-c", trained, "--picture", tmp_path / "no" / "p.png"),
-            "--picture: expected a file",
+            ("mine-pairs", films_folder, "-c", trained, "--plot", tmp_path / "no" / "p.png"),
+            "--plot: expected a file",
         ),
         (("mine-pairs", films_folder, "-c", trained, "--kind", "genre"), "--kind: expected --metadata with it"),
         (("mine-pairs", films_folder, "-c", trained, "--partial"), "--partial: expected --metadata with it"),

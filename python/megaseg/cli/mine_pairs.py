@@ -58,7 +58,7 @@ def mine_pairs(
     ] = None,
     share: Annotated[float, typer.Option(help="Share of the windows of two movies that may be pairs.")] = SHARE,
     limit: Annotated[int | None, typer.Option(help="Most scene pairs of two movies; default: all.", min=1)] = None,
-    picture: Annotated[
+    plot: Annotated[
         Path | None, typer.Option(help=f"Draw the {_BLOCKS} best pairs' similarities of shots (.png, .svg, .pdf).")
     ] = None,
     device: DeviceOption = "auto",
@@ -72,7 +72,7 @@ def mine_pairs(
     Movies are similar if the encoder says so, or by metadata with any encoder of shots. Movies of fewer than nine shots
     are left out.
     """
-    _require_outputs(folder, output, picture)
+    _require_outputs(folder, output, plot)
     of_metadata = {"--kind": kind, "--similar-share": similar_share, "--partial": partial or None}
     _require_unset("--metadata with it", of_metadata if metadata is None else {})
     _require_unset("no --metadata", {"--neighbours": neighbours, "--least": least} if metadata is not None else {})
@@ -93,8 +93,8 @@ def mine_pairs(
             advance=lambda count: bar.advance(bar.task_ids[0], count),
         )  # fmt: skip
     mined.save(output)
-    if picture is not None:
-        plot_pair_blocks(best_blocks(movies, engine, mined, _BLOCKS), picture)
+    if plot is not None:
+        plot_pair_blocks(best_blocks(movies, engine, mined, _BLOCKS), plot)
     if json:
         told = {"movies": len(mined.names), "movie_pairs": len(pairs), "scene_pairs": len(mined), "left_out": short}
         print_json({"output": str(output), **told, "mean_score": float(mined.scores.mean())})
@@ -115,7 +115,7 @@ def _require_outputs(folder: Path, output: Path, picture: Path | None) -> None:
     if picture is not None:
         require_picture(picture)
         if not picture.parent.is_dir() or picture.is_dir():
-            raise FeatureError(f"--picture: expected a file in a folder that is there, got {picture}")
+            raise FeatureError(f"--plot: expected a file in a folder that is there, got {picture}")
 
 
 def _require_unset(expected: str, options: Mapping[str, object]) -> None:
