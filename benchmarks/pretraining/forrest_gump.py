@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import shutil
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -116,6 +117,7 @@ class Film:
         """Embeddings of all shots, part by part, by an encoder of the parts that a fold does not leave out."""
         parts = {f"part {k}": self._part(k) for k in range(PARTS)}
         train = {name: own for k, (name, own) in enumerate(parts.items()) if k // LEFT_OUT != fold}
+        shutil.rmtree(folder, ignore_errors=True)
         encoder = pretrain(train, PretrainConfig(**config), folder)
         engine = Engine.from_checkpoint(encoder, backend="torch", compute_type="float32", num_threads=1)
         return np.concatenate([engine.embed(own) for own in parts.values()]).astype(np.float64)

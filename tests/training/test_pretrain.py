@@ -90,10 +90,20 @@ def test_an_interrupted_run_ends_in_the_same_weights(tmp_path: Path, family: str
 def test_the_seed_fixes_the_weights_trained_or_not(tmp_path: Path) -> None:
     for epochs in (0, 1):
         config = dataclasses.replace(CONFIGS["contextualizer"], epochs=epochs)
-        first, second = (pretrain(films(5), config, tmp_path / run).tensors for run in "ab")
-        other = pretrain(films(5), dataclasses.replace(config, seed=1), tmp_path / "c").tensors
+        first, second = (pretrain(films(5), config, tmp_path / f"{run}{epochs}").tensors for run in "ab")
+        other = pretrain(films(5), dataclasses.replace(config, seed=1), tmp_path / f"c{epochs}").tensors
         np.testing.assert_array_equal(first["layers.0.linear1.weight"], second["layers.0.linear1.weight"])
         assert (first["layers.0.linear1.weight"] != other["layers.0.linear1.weight"]).any()
+
+
+def test_a_finished_run_is_not_written_over(tmp_path: Path) -> None:
+    config = dataclasses.replace(CONFIGS["contextualizer"], epochs=1)
+    pretrain(films(5), config, tmp_path)
+    kept = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    for seed in (0, 1):
+        with pytest.raises(CheckpointError, match="expected a new folder or an unfinished run, got a finished run"):
+            pretrain(films(5), dataclasses.replace(config, seed=seed), tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == kept
 
 
 def test_no_epochs_are_the_weights_that_training_starts_from(tmp_path: Path) -> None:

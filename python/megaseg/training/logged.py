@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from megaseg.engine.inputs.files import atomic_write
+from megaseg.engine.model.checkpoint import ENCODER
+from megaseg.errors import CheckpointError
 from megaseg.training.loop import Epoch, Loop
 from megaseg.training.state import Groups, StateFile
 
@@ -36,6 +38,9 @@ class LoggedRun:
         data: lists of texts that fix the data, as of ``StateFile``.
         figures: what a line says of an epoch's training, ``loss`` among it; by default the mean loss.
         companion: what the run keeps beside the loop.
+
+    Raises:
+        CheckpointError: the folder has a finished run, which is not written over.
     """
 
     def __init__(
@@ -49,6 +54,8 @@ class LoggedRun:
     ) -> None:
         self._loop, self._folder, self._figures, self._companion = loop, folder, figures, companion
         self._state = StateFile(folder / STATE, config, data)
+        if (folder / ENCODER).exists() and not (folder / STATE).exists():
+            raise CheckpointError(f"{folder}: expected a new folder or an unfinished run, got a finished run")
         self.lines: list[Line] = []
 
     def train(self, report: Callable[[Line], None], advance: Callable[[int], None]) -> Any:

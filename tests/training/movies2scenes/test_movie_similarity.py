@@ -133,8 +133,9 @@ def test_the_seed_fixes_the_run(tmp_path: Path) -> None:
     movies = films(10)
     for epochs in (0, 1):
         config = dataclasses.replace(CONFIG, epochs=epochs)
+        pairs = themed(list(movies))
         made = [
-            train_movie_similarity(movies, themed(list(movies)), dataclasses.replace(config, seed=seed), tmp_path / run)
+            train_movie_similarity(movies, pairs, dataclasses.replace(config, seed=seed), tmp_path / f"{run}{epochs}")
             for run, seed in (("a", 0), ("b", 0), ("c", 1))
         ]
         first, second, other = (checkpoint.tensors["output.weight"] for checkpoint in made)
