@@ -60,7 +60,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "scene-contrast-untrained": {"epochs": 0},
     "scene-contrast-layers": {"keep_layers": False, "learning_rate": 5e-4},
     "scene-contrast-random-start": {"start": "random", "keep_layers": False},
-    "scene-contrast-pairs": {"positives": "pairs", "epochs": 20},
+    "scene-contrast-pairs": {"positives": "pairs", "pairs_per_epoch": 6000},
 }
 
 
