@@ -1,4 +1,4 @@
-"""Pairs of scenes of two movies by a greedy choice in the matrix of their similarities (arXiv 2306.15796, Sec. 3.2)."""
+"""Pairs of scenes of two movies by a greedy choice in the matrix of their similarities (Chen et al., supp. 1.1)."""
 
 from __future__ import annotations
 

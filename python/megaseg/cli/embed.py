@@ -84,7 +84,7 @@ def embed(
         stages = Stages(bar)
         reads: dict[str, Any] = {"detector": detector, "advance": stages.advance, "num_threads": threads}
         films = VideoExtractor(shots=shots, subtitles=subtitles, speech=speech, **reads)
-        with named_flags("device", "compute_type", "backend"):
+        with named_flags("device", "compute_type", "backend", embed="--checkpoint"):
             model = {"device": device, "compute_type": compute_type, "backend": backend, "num_threads": threads}
             embedder = Embedder(checkpoint, extractors=[films], **model)
         for movie, file in zip(movies, files, strict=True):

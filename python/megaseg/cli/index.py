@@ -137,7 +137,7 @@ def _encoder(checkpoint: str | None, folder: Path) -> str:
     return os.path.abspath(path) if os.path.exists(checkpoint) else checkpoint
 
 
-@named_flags("device", "compute_type", "backend", "scenes")
+@named_flags("device", "compute_type", "backend", "scenes", embed="--checkpoint")
 def _workers(
     address: str | None, options: dict[str, Any], workers: int, threads: int, device: str
 ) -> AbstractContextManager[Workers]:
