@@ -35,8 +35,10 @@ MEGASEG_INLINE auto with_product([[maybe_unused]] Type type, F f) {
 
 constexpr ptrdiff_t whole_lines(ptrdiff_t bytes) { return (bytes + kLine - 1) / kLine * kLine; }
 
+constexpr int kFewColumns = 4;  // at most, of a weight whose panel would be padding for the most part
+
 // A packed weight: panels [n / kColumns, k / kStep, kColumns, kStep] with n and k padded by zeros, then bias [n], and
-// for int8 scale [n] and offset [n], -128 * the sum of the column.
+// for int8 scale [n] and offset [n], -128 * the sum of the column. Of few columns in float32, W [n, k] as it is.
 template <typename Product>
 struct Packed {
   using Element = typename Product::Element;
@@ -45,7 +47,10 @@ struct Packed {
   static constexpr int kDepth = kTiled ? 16 * Product::kStep : Product::kStep;
 
   Packed(void* data, int n_, int k_)
-      : base(static_cast<char*>(data)), n(round_up(n_, kColumns)), k(round_up(k_, kDepth)) {}
+      : base(static_cast<char*>(data)),
+        few(Product::kStep == 1 && n_ <= kFewColumns),
+        n(few ? n_ : round_up(n_, kColumns)),
+        k(few ? k_ : round_up(k_, kDepth)) {}
   Packed(const LinearArgs& args) : Packed(const_cast<void*>(args.weight), args.n, args.k) {}  // NOLINT: a view converts
 
   ptrdiff_t panels_size() const { return whole_lines(static_cast<ptrdiff_t>(n) * k * sizeof(Element)); }
@@ -58,6 +63,7 @@ struct Packed {
   std::int32_t* offset() const { return reinterpret_cast<std::int32_t*>(base + panels_size() + 2 * column_size()); }
 
   char* base;
+  bool few;
   int n;
   int k;
 };
