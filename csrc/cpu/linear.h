@@ -82,13 +82,6 @@ MEGASEG_INLINE Vec gelu_coarse(Vec x) {
   }
 }
 
-MEGASEG_INLINE IntVec load(const std::int32_t* p) {
-  IntVec v;
-  __builtin_memcpy(&v, p, sizeof v);
-  return v;
-}
-MEGASEG_INLINE void store(std::int32_t* p, IntVec v) { __builtin_memcpy(p, &v, sizeof v); }
-
 // Sums of a tile on their way out: rows [row, row + rows) and a panel's columns; sums [rows, kColumns].
 template <typename Product, typename Residual, typename Out>
 void finish_as(const LinearArgs& args, const void* sums, int row, int rows, int column) {

@@ -101,6 +101,8 @@ class Lowering:
         if product:
             attributes = (TYPES.index(product), *attributes)
         of_type = self._type(node, inputs)
+        if node.op == "attention":
+            attributes = (*attributes, TYPES.index(self._attended(of_type)))
         weights = tuple(self._weights(node, of_type, product))
         prefix = node.prefix if node.space in ("prefix", "tokens") else 0
         out = self._value(Value(node.space, prefix, node.width, of_type))
@@ -153,6 +155,11 @@ class Lowering:
             return self._compute_type
         bulk = node.op == "linear" and node.space in ("tokens", "latents", "source")
         return "int8" if bulk and node.inputs[0].op not in ("features", "windows") else self._wide
+
+    def _attended(self, of_type: str) -> str:
+        """What attention multiplies: int8 where key sets are long; in windows its preparations would cost more."""
+        whole = not isinstance(self._graph.sequences, Windows)
+        return "int8" if self._compute_type == "int8" and whole else of_type
 
     def _type(self, node: Node, inputs: Sequence[int]) -> str:
         op = OPS[node.op]
