@@ -33,6 +33,7 @@ SUMMED_FOR = {"add_table", "embed", "layer_norm", "query_attention"}  # sums tha
 SEQUENCES = ("windows", "whole")
 LIKE_INPUT = ("attention", "prepend")
 ALIGN = 64
+NARROW = 256  # inputs of a linear layer: below it, int8 saves less than its error costs where attention takes the time
 
 Bytes = NDArray[Any]
 Pack = Callable[[str, NDArray[np.float32], "NDArray[np.float32] | None"], Bytes]
@@ -85,6 +86,7 @@ class Lowering:
         self._results = set(graph.results())
         self._pack, self._packed_size = pack, packed_size
         self._wide = "bfloat16" if compute_type != "float32" and "bfloat16" in offered else "float32"
+        self._whole = not isinstance(graph.sequences, Windows)
         self._users = graph.users()
         self._index: dict[Node, int] = {}
         self._casts: dict[tuple[int, str], int] = {}
@@ -147,19 +149,21 @@ class Lowering:
     def _product(self, node: Node) -> str:
         """What a linear layer multiplies: float32 for outputs and their parts.
 
-        int8: layers over all tokens, the bulk; features keep their precision.
+        int8: layers over all tokens, the bulk; features keep their precision, and so do narrow layers of whole
+        sequences, whose time is attention's.
         """
         if node in self._results:
             return "float32"
         if self._compute_type != "int8":
             return self._compute_type
         bulk = node.op == "linear" and node.space in ("tokens", "latents", "source")
+        if self._whole and node.inputs[0].width < NARROW:
+            return self._wide
         return "int8" if bulk and node.inputs[0].op not in ("features", "windows") else self._wide
 
     def _attended(self, of_type: str) -> str:
-        """What attention multiplies: int8 where key sets are long; in windows its preparations would cost more."""
-        whole = not isinstance(self._graph.sequences, Windows)
-        return "int8" if self._compute_type == "int8" and whole else of_type
+        """What attention multiplies: int8 over whole sequences; in windows its preparations would cost more."""
+        return "int8" if self._compute_type == "int8" and self._whole else of_type
 
     def _type(self, node: Node, inputs: Sequence[int]) -> str:
         op = OPS[node.op]
