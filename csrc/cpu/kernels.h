@@ -149,12 +149,14 @@ struct ScatterMeanArgs {
 
 // Softmax attention over prefix tokens and latents, a key set in two parts. Heads are column slices. Sequence b's
 // prefix token t is row b * prefix + t; its latents are rows batch * prefix + begin[b] up to begin[b +
-// 1]. Queries and out likewise with query_prefix and query_begin. q, k, v and out are all float32 or all bfloat16.
+// 1]. Queries and out likewise with query_prefix and query_begin. q, k, v and out are all float32 or all bfloat16;
+// what is multiplied is of that type, or int8.
 struct AttentionArgs {
   ConstRows q;
   ConstRows k;
   ConstRows v;
   Rows out;  // may be q
+  Type product;
   int batch;
   int heads;
   int head_size;
@@ -279,7 +281,7 @@ struct KernelTable {
   void (*scatter_mean)(const ScatterMeanArgs&, int begin, int end);  // sequences
 
   // Keys and values of one sequence and head are laid out in panels once, then read by every block of queries. Sizes in
-  // bytes.
+  // bytes, types those of the product.
   std::size_t (*attention_panels_size)(Type, int keys, int head_size);
   std::size_t (*attention_scratch_size)(Type, int head_size);
   // key_begin is a multiple of kPanelKeys.

@@ -101,6 +101,7 @@ def bottleneck_attention(
     bottlenecks: int,
     query_begin: _Ints | None = None,
     latent_queries: bool = False,
+    compute_type: str = "",
     out: _Matrix | None = None,
     target: str = "",
     num_threads: int = 1,
