@@ -53,7 +53,7 @@ class TaskDecision:
     """
 
     def __post_init__(self) -> None:
-        plain: dict[str, Any] = {}
+        plain: dict[str, type] = {}
         for name, expected in _fields(type(self)):
             value = getattr(self, name)
             if expected == _SHOTS:
@@ -61,10 +61,10 @@ class TaskDecision:
             elif value is not None or not expected.endswith("None"):
                 if not _is_a(value, expected):
                     raise FeatureError(f"{name}: expected {expected}, got {value!r:.40}")
-                plain[name] = _kinds(expected)[1](value)
+                plain[name] = _kinds(expected)[1]
         self._check()
-        for name, value in plain.items():
-            object.__setattr__(self, name, value)
+        for name, kind in plain.items():
+            object.__setattr__(self, name, kind(getattr(self, name)))
 
     def _check(self) -> None:
         """Raises FeatureError for values of the right types that no movie allows."""
@@ -83,9 +83,9 @@ def _kinds(expected: str) -> tuple[type, type]:
 def _is_a(value: Any, expected: str) -> bool:
     """Whether a value is of an annotated type; no bool is a number."""
     kind, plain = _kinds(expected)
-    return (
-        type(value) is plain or isinstance(value, (kind, plain)) and not (isinstance(value, bool) and plain is not bool)
-    )
+    if type(value) is plain:
+        return True
+    return isinstance(value, (kind, plain)) and not (isinstance(value, bool) and plain is not bool)
 
 
 def _shots(name: str, value: Any) -> tuple[int, ...]:
