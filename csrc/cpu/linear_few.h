@@ -28,12 +28,12 @@ void few_columns(const LinearArgs& args, Finish finish, int row) {
       sums[i * kPanel + column] = sum(acc[i]);
     }
   }
-  finish(args, sums, row, Rows, 0);
+  finish(args, {sums, nullptr, row, Rows, 0, at(args.out, row, 0)});
 }
 
 void run_few(const LinearArgs& args, int row_begin, int row_end) {
   constexpr int kRows = 8;
-  const Finish finish = finish_of<Float32>(args);
+  const Finish finish = finish_of<Float32>(args, args.out.type);
   int row = row_begin;
   for (; row + kRows <= row_end; row += kRows) few_columns<kRows>(args, finish, row);
   for (; row < row_end; ++row) few_columns<1>(args, finish, row);

@@ -154,6 +154,10 @@ class Lowering:
         bulk = node.op == "linear" and node.space in ("tokens", "latents", "source")
         return "int8" if bulk and node.inputs[0].op not in ("features", "windows") else self._wide
 
+    def _multiplies(self, user: Node, node: Node) -> bool:
+        """Whether a step reads a node's rows as int8, and in no other way."""
+        return user.op == "linear" and node not in user.inputs[1:] and self._product(user) == "int8"
+
     def _type(self, node: Node, inputs: Sequence[int]) -> str:
         op = OPS[node.op]
         if op.moves or node.op in LIKE_INPUT:
@@ -164,6 +168,8 @@ class Lowering:
         if op.exact or node.space == "shots" or node in self._results:
             return "float32"
         readers = self._users[node]
+        if node.op == "linear" and readers and all(self._multiplies(user, node) for user in readers):
+            return "int8"
         if all(user in self._results for user in readers):
             return "float32"
         summed = op.product and {user.op for user in readers} <= SUMMED_FOR
