@@ -13,6 +13,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from numbers import Integral, Real
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -315,8 +316,9 @@ class Scheduler:
             fit = sum(total <= left for total in totals)
             return [(entry, entry.wanted()) for entry in first[: max(1, fit)]]
         shares = []
-        for index, entry in enumerate(sorted(first, key=lambda entry: entry.wanted())):
-            share = min(entry.wanted(), left // (len(first) - index))
+        wanted = [(entry.wanted(), entry) for entry in first]
+        for index, (most, entry) in enumerate(sorted(wanted, key=itemgetter(0))):
+            share = min(most, left // (len(first) - index))
             shares.append((entry, share))
             left -= share
         return shares

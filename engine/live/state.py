@@ -207,6 +207,10 @@ class StreamState:
         self.provisional_end = max(self.provisional_end, batch.provisional.stop)
         return final, later
 
+    def advance_alone(self) -> list[Event]:
+        """Final events of shots that what has come decides without another window: here none."""
+        return []
+
     def _events(self, shots: range, scores: NDArray[np.float32], final: bool) -> list[Event]:
         last = self.num_shots - 1 if self.closed else -1
         times = self.times.read(shots.start, shots.stop)[0].tolist() if self.times.end else [(None, None)] * len(shots)

@@ -126,7 +126,9 @@ def _adjoining(movies: Sequence[Sequence[NDArray[np.float32]]]) -> list[list[NDA
     for arrays in zip(*movies, strict=True):
         few = [len(array) <= FEW or array.dtype == np.int32 for array in arrays]
         short = [array for array, own in zip(arrays, few, strict=True) if own]
-        ends = np.cumsum([len(array) for array in short])
-        parts = iter(np.split(np.concatenate(short), ends[:-1]) if short else ())
-        modalities.append([next(parts) if own else array for array, own in zip(arrays, few, strict=True)])
+        together, end, parts = np.concatenate(short) if short else None, 0, []
+        for array, own in zip(arrays, few, strict=True):
+            parts.append(array if together is None or not own else together[end : end + len(array)])
+            end += len(array) if own else 0
+        modalities.append(parts)
     return [list(features) for features in zip(*modalities, strict=True)]
