@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
@@ -11,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megaseg.engine.backends.excerpts import absent, excerpts_of, model_rows, movie_error, movie_rows
-from megaseg.engine.backends.protocol import EMBEDDING, LOGITS, PARTS, Backend, Excerpt, Rows
-from megaseg.engine.graph.sequences import Whole
+from megaseg.engine.backends.protocol import EMBEDDING, LOGITS, PARTS, Backend, Check, Excerpt, Rows
+from megaseg.engine.graph.sequences import Whole, Windows
 from megaseg.engine.inputs.feature_files import FeatureSource, as_features
 from megaseg.engine.inputs.features import Features
 from megaseg.engine.live.embedding_stream import EmbeddingStream
@@ -157,13 +158,16 @@ class Engine:
         """The model's modalities that a movie does not have, for which rows of zeros stand in."""
         return absent(self.config, as_features(features))
 
-    def _logits(self, movies: list[Features]) -> list[NDArray[np.float32]]:
-        runs = self._run(movies, (LOGITS,))
+    def _logits(self, movies: list[Features], given: Mapping[str, Any] | None = None) -> list[NDArray[np.float32]]:
+        """Logits of each movie; ``given`` are the options of the decision that they are for, if for one."""
+        runs = self._run(movies, (LOGITS,), [None if given is None else self.check(movie, given) for movie in movies])
         return [self.to_shots(rows, movie) for (rows,), movie in zip(runs, movies, strict=True)]
 
-    def _run(self, movies: Sequence[Features], outputs: Sequence[str]) -> list[Rows]:
+    def _run(
+        self, movies: Sequence[Features], outputs: Sequence[str], checks: Sequence[Check | None] | None = None
+    ) -> list[Rows]:
         """Outputs of each movie, a row for each row of ``to_model_rows``."""
-        cut = [self.to_excerpts(movie) for movie in movies]
+        cut = [self.to_excerpts(*own) for own in zip(movies, checks or [None] * len(movies), strict=True)]
         try:
             runs = iter(self.backend.run([excerpt for own in cut for excerpt in own], outputs))
         except FeatureError as error:
@@ -176,13 +180,24 @@ class Engine:
             for own, movie in zip(cut, movies, strict=True)
         ]
 
-    def to_excerpts(self, movie: Features) -> list[Excerpt]:
+    def to_excerpts(self, movie: Features, check: Check | None = None) -> list[Excerpt]:
         """What the backend runs of a movie: all of ``to_model_rows``, or its overlapping windows one by one.
 
         Raises:
             FeatureError: features that do not fit the model.
         """
-        return excerpts_of(self.config, movie.pooled(self._group_size(movie)))
+        excerpts = excerpts_of(self.config, movie.pooled(self._group_size(movie)))
+        row = 0 if isinstance(self.config.sequences, Windows) else None
+        return [dataclasses.replace(excerpt, check=check, row=row) for excerpt in excerpts]
+
+    def check(self, movie: Features, given: Mapping[str, Any]) -> Check | None:
+        """How a movie is decided with ``given`` options; None where no rows of the model by themselves tell."""
+        task = deciding_task(self.config.task, "segment")
+        alone = task.streams or isinstance(self.config.sequences, Whole)
+        if not alone or self._group_size(movie) > 1:
+            return None
+        threshold = self.config.threshold
+        return Check(lambda rows, margin: task.unsure(rows, margin, task.decision(given, threshold, rows)))
 
     def to_model_rows(self, movie: Features) -> list[NDArray[Any]]:
         """A movie's arrays for the model: (shots, D_m) a modality, or with ``overflow="pool"`` (groups, D_m).
@@ -250,7 +265,8 @@ class Engine:
             raise FeatureError(f"movies: expected several movies' features, got {type(movies).__name__}")
         sources = [as_features(movie) for movie in movies]
         return [
-            self.decide(source, logits, given) for source, logits in zip(sources, self._logits(sources), strict=True)
+            self.decide(source, logits, given)
+            for source, logits in zip(sources, self._logits(sources, given), strict=True)
         ]
 
     @property

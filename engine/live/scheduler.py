@@ -204,7 +204,8 @@ class Scheduler:
         def decided(rows: Rows) -> Segmentation:
             return engine.decide(source, engine.to_shots(rows[0], source), given)
 
-        self.enqueue(RequestEntry(work_of(engine, source), (LOGITS,), decided, job))
+        work = work_of(engine, source, engine.check(source, given))
+        self.enqueue(RequestEntry(work, (LOGITS,), decided, job))
 
     def _enter_outputs(self, features: FeatureSource, names: Sequence[str], job: Job) -> None:
         """``_enter`` for outputs."""

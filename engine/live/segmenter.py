@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from megaseg.engine.backends.protocol import Backend
+from megaseg.engine.backends.protocol import Backend, Check
 from megaseg.engine.inputs.features import Features
 from megaseg.engine.model.config import ModelConfig
 from megaseg.engine.results.segmentation import Segmentation
@@ -31,6 +31,10 @@ class Segmenter(Protocol):
 
     def to_shots(self, rows: NDArray[np.float32], movie: Features) -> NDArray[np.float32]:
         """Rows of what ``to_model_rows`` gave, one for each shot of the movie."""
+        ...
+
+    def check(self, movie: Features, given: Mapping[str, Any]) -> Check | None:
+        """How a movie is decided with the options that are given; None where no rows by themselves tell."""
         ...
 
     def decide(self, source: Features, logits: NDArray[np.float32], given: Mapping[str, Any]) -> Segmentation:

@@ -1,0 +1,247 @@
+"""Checked int8: decisions of float32 at nearly the speed of int8 (docs/checked.md).
+
+A run computes int8, asks each excerpt's ``check`` which rows an error of up to the margin could decide otherwise, and
+computes these again in float32. The margin is calibrated once for each compiled model, and every row that runs again
+tests it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from threading import Lock
+from types import NoneType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from megaseg.engine.backends.native.backend import NativeBackend
+from megaseg.engine.backends.native.margin import errors, kept_margin
+from megaseg.engine.backends.protocol import LOGITS, Backend, Excerpt, Rows
+from megaseg.engine.graph.passes import PASSES
+from megaseg.engine.graph.sequences import Windows
+from megaseg.engine.model.checkpoint import Checkpoint
+from megaseg.engine.model.config import ModelConfig
+from megaseg.errors import FeatureError
+
+CHECKED = "int8_checked"
+FIRST_PROBE = 8  # rows 8, 16, 32 and so on of a movie run again, whatever their scores
+
+
+class CheckedBackend:
+    """Two backends of one model: the fast one computes all rows, the exact one those that a decision may rest on.
+
+    Excerpts without ``check`` are the exact backend's alone. Which rows run again depends on the movie only, not on how
+    it is cut or on what runs beside it. Safe to share between threads as far as both backends are.
+    """
+
+    def __init__(self, config: ModelConfig, fast: Backend, exact: Backend, margin: float) -> None:
+        """``margin``: the largest error of a logit that may pass; half of it at a row makes a movie doubtful."""
+        self._config, self._fast, self._exact, self.margin = config, fast, exact, margin
+        self._lock = Lock()
+        self._rows = self._again = self._doubtful = 0
+        self._largest = 0.0
+
+    @classmethod
+    def from_checkpoint(
+        cls,
+        checkpoint: Checkpoint,
+        *,
+        passes: Sequence[str] = tuple(PASSES),
+        num_threads: int = 0,
+        memory_limit: int | None = None,
+    ) -> CheckedBackend:
+        """Load the kept compiled models in int8 and float32, and their margin; make what is not there.
+
+        Raises:
+            UnsupportedError: a CPU target without int8 products, or a model without logits of features.
+            ResourceLimitError: both models do not fit ``memory_limit``.
+        """
+        options: dict[str, Any] = {"passes": passes, "num_threads": num_threads}
+        fast = NativeBackend.from_checkpoint(checkpoint, compute_type="int8", memory_limit=memory_limit, **options)
+        if memory_limit is not None:
+            used = fast.describe()
+            memory_limit = max(1, memory_limit - used["weight_bytes"] - used["workspace_bytes"])
+        exact = NativeBackend.from_checkpoint(checkpoint, compute_type="float32", memory_limit=memory_limit, **options)
+        return cls(checkpoint.config, fast, exact, kept_margin(checkpoint, fast, exact))
+
+    def run(self, excerpts: Sequence[Excerpt], outputs: Sequence[str] = (LOGITS,)) -> list[Rows]:
+        """Outputs of each excerpt: float32's where rows ran again, int8's elsewhere, of all outputs alike.
+
+        Raises:
+            FeatureError, ValueError, UnsupportedError: as the native backend.
+        """
+        if all(excerpt.check is None and excerpt.cache is None for excerpt in excerpts):
+            return self._exact.run(excerpts, outputs)
+        asked = tuple(dict.fromkeys((*outputs, LOGITS)))
+        work = [_Checked(self._config, excerpt, self.margin) for excerpt in excerpts]
+        for own, rows in zip(work, self._fast.run([own.fast for own in work], asked), strict=True):
+            own.begin(rows, asked.index(LOGITS))
+        try:
+            self._run_again(work, asked)
+            for own in work:
+                own.find_doubt()
+            self._run_again(work, asked)
+        except BaseException:
+            for excerpt in excerpts:
+                if excerpt.cache is not None:
+                    excerpt.cache.invalidate()
+            raise
+        self._count(work)
+        return [tuple(own.rows[asked.index(name)] for name in outputs) for own in work]
+
+    def _run_again(self, work: Sequence[_Checked], outputs: Sequence[str]) -> None:
+        """Compute the rows that are wanted and not exact yet."""
+        pieces = [(own, piece) for own in work for piece in own.pieces()]
+        if not pieces:
+            return
+        try:
+            runs = self._exact.run([excerpt for _, (_, excerpt) in pieces], outputs)
+        except FeatureError:
+            self._exact.run([own.whole for own in work], outputs)  # names the movie and the row as the caller counts
+            raise
+        for (own, (begin, _)), rows in zip(pieces, runs, strict=True):
+            own.take(begin, rows)
+
+    def _count(self, work: Sequence[_Checked]) -> None:
+        with self._lock:
+            for own in work:
+                self._rows += len(own.again)
+                self._again += int(own.again.sum())
+                self._doubtful += own.found_doubt
+                self._largest = max(self._largest, float(own.error.max()))
+
+    def new_cache(self) -> Cache | None:
+        """An empty cache of one movie's last shots; None where the fast backend keeps nothing."""
+        return None if self._fast.new_cache() is None else Cache(self._fast.new_cache)
+
+    def describe(self) -> dict[str, Any]:
+        """As of the fast backend, with the bytes of both, the margin, and what was checked since it was loaded.
+
+        ``checked``: ``rows`` computed and how many ran ``again``, ``doubtful`` movies, and the ``largest_error`` of a
+        logit found.
+        """
+        fast, exact = self._fast.describe(), self._exact.describe()
+        sizes = {name: fast[name] + exact[name] for name in ("weight_bytes", "workspace_bytes")}
+        with self._lock:
+            counts = {"rows": self._rows, "again": self._again, "doubtful": self._doubtful}
+            checked = {"margin": self.margin, **counts, "largest_error": self._largest}
+        artefacts = {"artefact": fast["artefact"], "exact_artefact": exact["artefact"]}
+        return {**fast, "compute_type": CHECKED, **sizes, **artefacts, "checked": checked}
+
+
+class Cache:
+    """A movie's last shots: what the fast backend keeps of them, and their features for rows that run again."""
+
+    def __init__(self, new: Callable[[], Any]) -> None:
+        self._new = new
+        self.chunks: deque[Sequence[NDArray[Any]]] = deque()
+        self.invalidate()
+
+    def invalidate(self) -> None:
+        """Hold nothing, as after a run that failed."""
+        self.fast = self._new()
+        self.chunks.clear()
+
+    @property
+    def shots(self) -> int:
+        """Shots that it holds now."""
+        return int(self.fast.shots)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it holds now."""
+        return int(self.fast.nbytes) + sum(array.nbytes for chunk in self.chunks for array in chunk)
+
+    def append(self, features: Sequence[NDArray[Any]]) -> None:
+        """Hold the next shots, which the fast backend has seen, and forget those that it forgot."""
+        self.chunks.append(features)
+        held = sum(len(chunk[0]) for chunk in self.chunks)
+        while self.chunks and held - len(self.chunks[0][0]) >= self.shots:
+            held -= len(self.chunks.popleft()[0])
+
+
+class _Checked:
+    """An excerpt in a run: its rows so far, which of them are exact, and which are to be."""
+
+    def __init__(self, config: ModelConfig, excerpt: Excerpt, margin: float) -> None:
+        if not isinstance(excerpt.cache, (Cache, NoneType)):
+            raise ValueError("cache: expected one of this model's new_cache, got another")
+        own = config.sequences
+        self._config, self._excerpt, self._margin = config, excerpt, margin
+        self._half = own.half if isinstance(own, Windows) else None  # None: a sequence runs again as a whole
+        self._chunks, self._held = [excerpt.features], 0
+        self.fast = excerpt
+        if excerpt.cache is not None:
+            self._chunks, self._held = [*excerpt.cache.chunks, excerpt.features], excerpt.cache.shots
+            self.fast = replace(excerpt, cache=excerpt.cache.fast)
+
+    def begin(self, rows: Rows, logits: int) -> None:
+        """Take the fast rows, of which output ``logits`` is the logits, and ask which are to run again."""
+        self.rows, self._logits = [np.array(output) for output in rows], logits
+        self._fast_logits = rows[logits]
+        count = len(self._fast_logits)
+        self.again, self.error, self.found_doubt = np.zeros(count, np.bool_), np.zeros(count), False
+        check, row = self._excerpt.check, self._excerpt.row
+        self._wanted = np.ones(count, np.bool_)
+        self._places = None if check is None or row is None or self._half is None else row + np.arange(count)
+        if check is not None:
+            self._wanted = check.unsure(self._fast_logits, self._margin)
+            if self._half is None:
+                self._wanted = np.full(count, self._wanted.any())
+            elif self._places is not None:
+                self._wanted |= (self._places >= FIRST_PROBE) & (self._places & (self._places - 1) == 0)
+                self._after_doubt()
+        if self._excerpt.cache is not None:
+            self._excerpt.cache.append(self._excerpt.features)
+
+    def find_doubt(self) -> None:
+        """Have all rows run again after one whose error comes too near the margin."""
+        check = self._excerpt.check
+        if check is None or self._places is None:
+            return
+        wrong = np.flatnonzero(self.again & (self.error > self._margin / 2))
+        if check.doubt is None and wrong.size:
+            check.doubt, self.found_doubt = int(self._places[wrong[0]]), True
+        self._after_doubt()
+
+    def _after_doubt(self) -> None:
+        check = self._excerpt.check
+        if check is not None and check.doubt is not None:
+            self._wanted |= self._places > check.doubt
+
+    @property
+    def whole(self) -> Excerpt:
+        """The excerpt with the features that its cache held."""
+        parts = zip(*self._chunks, strict=True)
+        features = self._excerpt.features if len(self._chunks) == 1 else [np.concatenate(own) for own in parts]
+        first = len(features[0]) - len(self._excerpt.features[0]) - self._held
+        return replace(self._excerpt, features=[array[first:] for array in features], cache=None)
+
+    def pieces(self) -> list[tuple[int, Excerpt]]:
+        """What gives the rows that are wanted and not exact yet, each piece with its first row."""
+        left = self._wanted & ~self.again
+        if not left.any():
+            return []
+        whole = self.whole
+        if self._half is None:
+            return [(0, whole)]
+        edges = np.flatnonzero(np.diff(left, prepend=False, append=False)).reshape(-1, 2)
+        return [(begin, _piece(whole, begin, end, self._half)) for begin, end in edges.tolist()]
+
+    def take(self, begin: int, rows: Rows) -> None:
+        """Put exact rows, from ``begin`` on, in the place of fast ones."""
+        own = slice(begin, begin + len(rows[self._logits]))
+        self.error[own] = errors(self._config, self._fast_logits[own], rows[self._logits])
+        self.again[own] = True
+        for output, exact in zip(self.rows, rows, strict=True):
+            output[begin : begin + len(exact)] = exact
+
+
+def _piece(whole: Excerpt, begin: int, end: int, half: int) -> Excerpt:
+    """Rows ``begin`` to ``end`` of an excerpt's, with the shots that their windows see."""
+    first, last = whole.first + begin, whole.first + end
+    seen = max(0, first - half)
+    return Excerpt([array[seen : last + half] for array in whole.features], first - seen, last - seen)
