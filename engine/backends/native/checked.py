@@ -1,8 +1,8 @@
 """Checked int8: decisions of float32 at nearly the speed of int8 (docs/checked.md).
 
 A run computes int8, asks each excerpt's ``check`` which rows an error of up to the margin could decide otherwise, and
-computes these again in float32. The margin is calibrated once for each compiled model, and every row that runs again
-tests it.
+computes these again in float32; with AMX first in bfloat16, and in float32 what that leaves unsure. Margins are
+measured once for each compiled model, and every row that runs again tests them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megaseg.engine.backends.native.backend import NativeBackend
-from megaseg.engine.backends.native.margin import errors, kept_margin
+from megaseg.engine.backends.native.extension import native_target
+from megaseg.engine.backends.native.margin import errors, kept_margin, require_logits
 from megaseg.engine.backends.protocol import LOGITS, Backend, Excerpt, Rows
 from megaseg.engine.graph.passes import PASSES
 from megaseg.engine.graph.sequences import Windows
@@ -27,21 +28,24 @@ from megaseg.engine.model.config import ModelConfig
 from megaseg.errors import FeatureError
 
 CHECKED = "int8_checked"
-FIRST_PROBE = 8  # rows 8, 16, 32 and so on of a movie run again, whatever their scores
+PROBES = np.array([16 << 2 * k for k in range(24)])  # rows of a movie that run again whatever their scores
+# From the fastest compute type to the exact one. Only AMX multiplies bfloat16 so much faster that a third model pays.
+STEPS = {"amx": ("int8", "bfloat16", "float32")}
+GUARD = 2 / 3  # of the margin: a larger error at a row that ran again makes the movie doubtful
 
 
 class CheckedBackend:
     """Two backends of one model: the fast one computes all rows, the exact one those that a decision may rest on.
 
-    Excerpts without ``check`` are the exact backend's alone. Which rows run again depends on the movie only, not on how
-    it is cut or on what runs beside it. Safe to share between threads as far as both backends are.
+    Excerpts without ``check`` are the exact backend's alone; it may itself be one that checks. Which rows run again
+    depends on the movie only, not on how it is cut or on what runs beside it. Safe to share between threads.
     """
 
     def __init__(self, config: ModelConfig, fast: Backend, exact: Backend, margin: float) -> None:
-        """``margin``: the largest error of a logit that may pass; half of it at a row makes a movie doubtful."""
+        """``margin``: the largest error of a logit of the fast backend that decisions allow for."""
         self._config, self._fast, self._exact, self.margin = config, fast, exact, margin
         self._lock = Lock()
-        self._rows = self._again = self._doubtful = 0
+        self._rows = self._again = self._doubts = 0
         self._largest = 0.0
 
     @classmethod
@@ -53,19 +57,27 @@ class CheckedBackend:
         num_threads: int = 0,
         memory_limit: int | None = None,
     ) -> CheckedBackend:
-        """Load the kept compiled models in int8 and float32, and their margin; make what is not there.
+        """Load the kept compiled models of each type, and their margins; make what is not there.
 
         Raises:
             UnsupportedError: a CPU target without int8 products, or a model without logits of features.
-            ResourceLimitError: both models do not fit ``memory_limit``.
+            ResourceLimitError: the models together do not fit ``memory_limit``.
         """
-        options: dict[str, Any] = {"passes": passes, "num_threads": num_threads}
-        fast = NativeBackend.from_checkpoint(checkpoint, compute_type="int8", memory_limit=memory_limit, **options)
-        if memory_limit is not None:
-            used = fast.describe()
-            memory_limit = max(1, memory_limit - used["weight_bytes"] - used["workspace_bytes"])
-        exact = NativeBackend.from_checkpoint(checkpoint, compute_type="float32", memory_limit=memory_limit, **options)
-        return cls(checkpoint.config, fast, exact, kept_margin(checkpoint, fast, exact))
+        require_logits(checkpoint.config)
+        models: list[NativeBackend] = []
+        for compute_type in STEPS.get(native_target(), ("int8", "float32")):
+            used = [model.describe() for model in models[-1:]]
+            if memory_limit is not None and used:
+                memory_limit = max(1, memory_limit - used[0]["weight_bytes"] - used[0]["workspace_bytes"])
+            options: dict[str, Any] = {"num_threads": num_threads, "memory_limit": memory_limit, "passes": passes}
+            models.append(NativeBackend.from_checkpoint(checkpoint, compute_type=compute_type, **options))
+        *faster, exact = models
+        margins = [kept_margin(checkpoint, model, exact) for model in faster]
+        backend: Backend = exact
+        for model, margin in zip(reversed(faster), reversed(margins), strict=True):
+            backend = cls(checkpoint.config, model, backend, margin)
+        assert isinstance(backend, CheckedBackend)
+        return backend
 
     def run(self, excerpts: Sequence[Excerpt], outputs: Sequence[str] = (LOGITS,)) -> list[Rows]:
         """Outputs of each excerpt: float32's where rows ran again, int8's elsewhere, of all outputs alike.
@@ -110,7 +122,7 @@ class CheckedBackend:
             for own in work:
                 self._rows += len(own.again)
                 self._again += int(own.again.sum())
-                self._doubtful += own.found_doubt
+                self._doubts += own.found_doubt
                 self._largest = max(self._largest, float(own.error.max()))
 
     def new_cache(self) -> Cache | None:
@@ -118,18 +130,18 @@ class CheckedBackend:
         return None if self._fast.new_cache() is None else Cache(self._fast.new_cache)
 
     def describe(self) -> dict[str, Any]:
-        """As of the fast backend, with the bytes of both, the margin, and what was checked since it was loaded.
+        """As of the fast backend, with the bytes of all, and ``checked``: what was checked since it was loaded.
 
-        ``checked``: ``rows`` computed and how many ran ``again``, ``doubtful`` movies, and the ``largest_error`` of a
-        logit found.
+        Of each type but the last: its margin, ``rows`` computed and how many ran ``again``, in how many movies there
+        was ``doubt``, and the ``largest_error`` of a logit found.
         """
         fast, exact = self._fast.describe(), self._exact.describe()
         sizes = {name: fast[name] + exact[name] for name in ("weight_bytes", "workspace_bytes")}
         with self._lock:
-            counts = {"rows": self._rows, "again": self._again, "doubtful": self._doubtful}
-            checked = {"margin": self.margin, **counts, "largest_error": self._largest}
-        artefacts = {"artefact": fast["artefact"], "exact_artefact": exact["artefact"]}
-        return {**fast, "compute_type": CHECKED, **sizes, **artefacts, "checked": checked}
+            counts = {"rows": self._rows, "again": self._again, "doubt": self._doubts}
+            own = {"compute_type": fast["compute_type"], "margin": self.margin, **counts}
+        own["largest_error"] = self._largest
+        return {**fast, "compute_type": CHECKED, **sizes, "checked": [own, *exact.get("checked", ())]}
 
 
 class Cache:
@@ -184,6 +196,7 @@ class _Checked:
         self._fast_logits = rows[logits]
         count = len(self._fast_logits)
         self.again, self.error, self.found_doubt = np.zeros(count, np.bool_), np.zeros(count), False
+        self._doubtful = False
         check, row = self._excerpt.check, self._excerpt.row
         self._wanted = np.ones(count, np.bool_)
         self._places = None if check is None or row is None or self._half is None else row + np.arange(count)
@@ -192,25 +205,22 @@ class _Checked:
             if self._half is None:
                 self._wanted = np.full(count, self._wanted.any())
             elif self._places is not None:
-                self._wanted |= (self._places >= FIRST_PROBE) & (self._places & (self._places - 1) == 0)
-                self._after_doubt()
+                self._wanted |= np.isin(self._places, PROBES)
         if self._excerpt.cache is not None:
             self._excerpt.cache.append(self._excerpt.features)
 
     def find_doubt(self) -> None:
-        """Have all rows run again after one whose error comes too near the margin."""
+        """Have the most exact backend run all rows after one whose error comes too near the margin."""
         check = self._excerpt.check
         if check is None or self._places is None:
             return
-        wrong = np.flatnonzero(self.again & (self.error > self._margin / 2))
-        if check.doubt is None and wrong.size:
-            check.doubt, self.found_doubt = int(self._places[wrong[0]]), True
-        self._after_doubt()
-
-    def _after_doubt(self) -> None:
-        check = self._excerpt.check
-        if check is not None and check.doubt is not None:
-            self._wanted |= self._places > check.doubt
+        wrong = self._places[self.again & (self.error > GUARD * self._margin)]
+        if wrong.size and (check.doubt is None or wrong[0] < check.doubt):
+            check.doubt, self.found_doubt = int(wrong[0]), True
+        if check.doubt is not None:
+            self._wanted = self._places > check.doubt
+            self.again &= ~self._wanted
+            self._doubtful = True
 
     @property
     def whole(self) -> Excerpt:
@@ -225,7 +235,7 @@ class _Checked:
         left = self._wanted & ~self.again
         if not left.any():
             return []
-        whole = self.whole
+        whole = replace(self.whole, check=None) if self._doubtful else self.whole
         if self._half is None:
             return [(0, whole)]
         edges = np.flatnonzero(np.diff(left, prepend=False, append=False)).reshape(-1, 2)
@@ -244,4 +254,6 @@ def _piece(whole: Excerpt, begin: int, end: int, half: int) -> Excerpt:
     """Rows ``begin`` to ``end`` of an excerpt's, with the shots that their windows see."""
     first, last = whole.first + begin, whole.first + end
     seen = max(0, first - half)
-    return Excerpt([array[seen : last + half] for array in whole.features], first - seen, last - seen)
+    features = [array[seen : last + half] for array in whole.features]
+    row = None if whole.row is None else whole.row + begin
+    return Excerpt(features, first - seen, last - seen, check=whole.check, row=row)

@@ -1,4 +1,4 @@
-"""The margin of checked int8: how far int8's logits may be from float32's, measured once for each compiled model."""
+"""Margins of checked int8: how far a type's logits may be from float32's, measured once for each compiled model."""
 
 from __future__ import annotations
 
@@ -40,12 +40,7 @@ def errors(config: ModelConfig, fast: NDArray[np.float32], exact: NDArray[np.flo
 
 
 def kept_margin(checkpoint: Checkpoint, fast: NativeBackend, exact: NativeBackend) -> float:
-    """The margin of a compiled model, kept beside it; measured where it is not there.
-
-    Raises:
-        UnsupportedError: a model without logits of features.
-    """
-    _require_logits(checkpoint.config)
+    """The margin of a compiled model, kept beside it; measured where it is not there."""
     path = kept_beside(checkpoint, fast.info, "margin.json")
     if path is not None and (margin := _read(path)) is not None:
         return margin
@@ -82,7 +77,8 @@ def _movies(config: ModelConfig) -> list[Features]:
     return movies
 
 
-def _require_logits(config: ModelConfig) -> None:
+def require_logits(config: ModelConfig) -> None:
+    """Raises UnsupportedError for a model that decides nothing, or on text."""
     names = [output.name for output in structure_of(config).outputs]
     if LOGITS not in names or any(modality.type != "float32" for modality in config.modalities):
         raise UnsupportedError(
