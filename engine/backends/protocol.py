@@ -20,11 +20,14 @@ class Check:
     """How one movie is decided, for a backend that computes cheaply and checks what a decision rests on.
 
     ``unsure`` says of logits (rows, N_c), each wrong by at most a margin, on which rows (rows,) the decision may rest.
-    ``doubt`` is the first row at which a check found a larger error than it should; None so far.
+    ``doubt`` is the first row at which a check found a larger error than it should; None so far. Of the rows before
+    ``counted``, so many ran ``again``.
     """
 
     unsure: Unsure
     doubt: int | None = None
+    counted: int = 0
+    again: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,8 +37,10 @@ class Segmenter(Protocol):
         """How a movie is decided with the options that are given; None where no rows by themselves tell."""
         ...
 
-    def decide(self, source: Features, logits: NDArray[np.float32], given: Mapping[str, Any]) -> Segmentation:
-        """The result of logits (shots, N_c), with the options that are given.
+    def decide(
+        self, source: Features, logits: NDArray[np.float32], given: Mapping[str, Any], check: Check | None = None
+    ) -> Segmentation:
+        """The result of logits (shots, N_c), with the options that are given and the check of them.
 
         Raises:
             FeatureError: a decision that the movie's length does not allow.

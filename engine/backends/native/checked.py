@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from megaseg.engine.backends.native.backend import NativeBackend
 from megaseg.engine.backends.native.extension import native_target
 from megaseg.engine.backends.native.margin import errors, kept_margin, require_logits
-from megaseg.engine.backends.protocol import LOGITS, Backend, Excerpt, Rows
+from megaseg.engine.backends.protocol import LOGITS, Backend, Check, Excerpt, Rows
 from megaseg.engine.graph.passes import PASSES
 from megaseg.engine.graph.sequences import Windows
 from megaseg.engine.model.checkpoint import Checkpoint
@@ -120,6 +120,7 @@ class CheckedBackend:
     def _count(self, work: Sequence[_Checked]) -> None:
         with self._lock:
             for own in work:
+                own.count()
                 self._rows += len(own.again)
                 self._again += int(own.again.sum())
                 self._doubts += own.found_doubt
@@ -196,7 +197,7 @@ class _Checked:
         self._fast_logits = rows[logits]
         count = len(self._fast_logits)
         self.again, self.error, self.found_doubt = np.zeros(count, np.bool_), np.zeros(count), False
-        self._doubtful = False
+        self._doubtful, self._inner = False, None
         check, row = self._excerpt.check, self._excerpt.row
         self._wanted = np.ones(count, np.bool_)
         self._places = None if check is None or row is None or self._half is None else row + np.arange(count)
@@ -206,6 +207,8 @@ class _Checked:
                 self._wanted = np.full(count, self._wanted.any())
             elif self._places is not None:
                 self._wanted |= np.isin(self._places, PROBES)
+                if check.doubt is not None:
+                    self._wanted &= self._places <= check.doubt
         if self._excerpt.cache is not None:
             self._excerpt.cache.append(self._excerpt.features)
 
@@ -214,13 +217,22 @@ class _Checked:
         check = self._excerpt.check
         if check is None or self._places is None:
             return
-        wrong = self._places[self.again & (self.error > GUARD * self._margin)]
-        if wrong.size and (check.doubt is None or wrong[0] < check.doubt):
-            check.doubt, self.found_doubt = int(wrong[0]), True
+        wrong = self._places[self.again & (self.error > GUARD * self._margin)].tolist()
+        inner = [] if self._inner is None or self._inner.doubt is None else [self._inner.doubt]
+        first = min([*wrong, *inner], default=None)
+        if first is not None and (check.doubt is None or first < check.doubt):
+            check.doubt, self.found_doubt = first, True
         if check.doubt is not None:
             self._wanted = self._places > check.doubt
             self.again &= ~self._wanted
             self._doubtful = True
+
+    def count(self) -> None:
+        """Tell the check how many rows ran again, each row once."""
+        check = self._excerpt.check
+        if check is not None and self._places is not None:
+            check.again += int(self.again[self._places >= check.counted].sum())
+            check.counted = max(check.counted, int(self._places[-1]) + 1)
 
     @property
     def whole(self) -> Excerpt:
@@ -228,14 +240,16 @@ class _Checked:
         parts = zip(*self._chunks, strict=True)
         features = self._excerpt.features if len(self._chunks) == 1 else [np.concatenate(own) for own in parts]
         first = len(features[0]) - len(self._excerpt.features[0]) - self._held
-        return replace(self._excerpt, features=[array[first:] for array in features], cache=None)
+        return replace(self._excerpt, features=[array[first:] for array in features], cache=None, check=None)
 
     def pieces(self) -> list[tuple[int, Excerpt]]:
         """What gives the rows that are wanted and not exact yet, each piece with its first row."""
         left = self._wanted & ~self.again
         if not left.any():
             return []
-        whole = replace(self.whole, check=None) if self._doubtful else self.whole
+        check = self._excerpt.check
+        self._inner = None if check is None or self._doubtful else Check(check.unsure)
+        whole = replace(self.whole, check=self._inner)
         if self._half is None:
             return [(0, whole)]
         edges = np.flatnonzero(np.diff(left, prepend=False, append=False)).reshape(-1, 2)

@@ -24,7 +24,7 @@ from megaseg.errors import UnsupportedError
 
 FACTOR = 3.0  # of the largest error that was measured
 SHOTS = 128  # of each movie that is measured on
-SCALES = (1.0, 0.1, 1.0)  # of each movie's features; the last one has scenes
+SCALES = (1.0, 0.1, 1.0)  # of each movie's features; in the last one neighbouring shots are alike
 
 
 def errors(config: ModelConfig, fast: NDArray[np.float32], exact: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -52,7 +52,7 @@ def kept_margin(checkpoint: Checkpoint, fast: NativeBackend, exact: NativeBacken
 
 
 def measured_margin(config: ModelConfig, fast: NativeBackend, exact: NativeBackend) -> float:
-    """``FACTOR`` times the largest error on three made movies: noise, faint noise, and scenes of noise."""
+    """``FACTOR`` times the largest error on three made movies: noise, faint noise, and noise that neighbours share."""
     excerpts = [excerpt for movie in _movies(config) for excerpt in excerpts_of(config, movie)]
     pairs = zip(fast.run(excerpts, (LOGITS,)), exact.run(excerpts, (LOGITS,)), strict=True)
     largest = max(float(errors(config, own, other).max()) for (own,), (other,) in pairs)
@@ -60,7 +60,7 @@ def measured_margin(config: ModelConfig, fast: NativeBackend, exact: NativeBacke
 
 
 def _movies(config: ModelConfig) -> list[Features]:
-    """Made movies, the same for every call: standard normal features at each scale; those of a scene share a part."""
+    """Made movies, the same for every call: standard normal features at each scale."""
     rng = np.random.default_rng(0)
     own = config.sequences
     shots = min(SHOTS, own.most) if isinstance(own, Whole) else SHOTS
@@ -69,7 +69,7 @@ def _movies(config: ModelConfig) -> list[Features]:
         modalities = {}
         for modality in config.modalities:
             rows = rng.standard_normal((shots, modality.feature_size))
-            if index == len(SCALES) - 1:
+            if index == len(SCALES) - 1:  # eight neighbours share half of their variance
                 rows = (rows + rows[np.arange(shots) // 8 * 8]) / math.sqrt(2)
             modalities[modality.name] = (scale * rows).astype(np.float32)
         tokens = {} if config.token_modality is None else {config.token_modality: np.arange(shots, dtype=np.int32)}
