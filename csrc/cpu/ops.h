@@ -24,6 +24,15 @@ MEGASEG_INLINE T* row_of(const megaseg::cpu::Rows& rows, ptrdiff_t r) {
   return static_cast<T*>(rows.data) + r * rows.stride;
 }
 
+// The rows from `row` on, of each the elements from `column` on.
+MEGASEG_INLINE megaseg::cpu::Rows at(const megaseg::cpu::Rows& rows, ptrdiff_t row, ptrdiff_t column) {
+  return {static_cast<char*>(rows.data) + (row * rows.stride + column) * bytes_of(rows.type), rows.stride, rows.type};
+}
+template <typename T>
+MEGASEG_INLINE auto* grids_at(const T& rows, ptrdiff_t r) {
+  return rows.grids + r * megaseg::cpu::grids_of(rows.stride);
+}
+
 }  // namespace
 
 namespace megaseg::cpu::MEGASEG_TARGET {
