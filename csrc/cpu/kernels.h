@@ -260,6 +260,9 @@ struct ScoreBlockArgs {
   ScoreCounts* counts;  // or null
 };
 
+// Floats that product_ceiling reads, and as many that it writes.
+inline constexpr int kCeilingFloats = 64 * 72;
+
 struct KernelTable {
   const char* name;
   bool types[kTypes];  // compute types that the target has products for; float32 is always there
@@ -295,6 +298,10 @@ struct KernelTable {
   bool (*banded_estep)(const BandedEstepArgs&, int begin, int end);  // false: a similarity in the band is not finite
   bool (*window_sums)(const WindowSumsArgs&, int begin, int end);    // false: an element or a sum is not finite
   bool (*score_block)(const ScoreBlockArgs&, int rows);              // false: a score is not finite
+
+  // What the machine can do at most. Multiplies data in the L1 cache, and says how many operations that was.
+  double (*product_ceiling)(Type, int times, const float* data, float* out);
+  float (*read_ceiling)(const float* data, std::size_t count);  // their sum
 };
 
 // Keys that a task lays out are a multiple of this on every target.
