@@ -21,7 +21,7 @@ SUBJECTS = (
     *(OURS, "torch eager", "torch.compile", "AOTInductor", f"torch.compile{NEWEST}", f"AOTInductor{NEWEST}"),
     *("ONNX Runtime", "OpenVINO"),
 )
-# Engines of movies pick their own; compiling takes ten seconds and more for each. What never was the fastest is left out.
+# Engines of movies pick their own; compiling takes ten seconds and more for each. What never was fastest is left out.
 WHOLE_MOVIES = (OURS, "ONNX Runtime on our graph")
 BATCHES = {**dict.fromkeys(WHOLE_MOVIES, (1,)), "torch.compile": (128,), "AOTInductor": (128,), "OpenVINO": (32, 64)}
 MODES = {"OpenVINO": ("throughput", "latency")}  # performance hints; the others have none
