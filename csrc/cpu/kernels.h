@@ -11,17 +11,21 @@ namespace megaseg::cpu {
 using std::ptrdiff_t;
 
 // Storage of a matrix, and (the first kTypes) what a product multiplies. Sums are float32 (int8: exact int32, then
-// float32). int32 rows are ids.
-enum class Type : std::uint32_t { float32, bfloat16, int8, int32 };
-inline constexpr int kTypes = 3;
-inline constexpr int kStorageTypes = 4;
-constexpr int bytes_of(Type type) { return type == Type::bfloat16 ? 2 : type == Type::int8 ? 1 : 4; }
+// float32; int16: exact int32 over kWeightBlock of k, then float32). int32 rows are ids.
+enum class Type : std::uint32_t { float32, bfloat16, int8, int16, int32 };
+inline constexpr int kTypes = 4;
+inline constexpr int kStorageTypes = 5;
+constexpr int bytes_of(Type type) {
+  return type == Type::int8 ? 1 : type == Type::bfloat16 || type == Type::int16 ? 2 : 4;
+}
+constexpr bool has_scale(Type type) { return type == Type::int8 || type == Type::int16; }
 
 enum class Activation : std::uint32_t { none, gelu, relu, tanh };
 inline constexpr std::uint32_t kActivations = 4;
 
 // A matrix: `stride` elements from row to row. int8 rows have a scale each: value = scale[row] * (element - 128),
-// elements unsigned.
+// elements unsigned. So have int16 rows: value = scale[row] * element, |element| <= kMostInt16.
+inline constexpr int kMostInt16 = 8191;
 struct ConstRows {
   const void* data = nullptr;
   ptrdiff_t stride = 0;
@@ -58,7 +62,8 @@ struct LayerNormArgs {
   float eps;
 };
 
-// The same values in another type: float32 or bfloat16 to any. An int8 row's scale is its largest magnitude / 127.
+// The same values in another type: float32 or bfloat16 to any. A row's scale is its largest magnitude / 127 (int8)
+// or / kMostInt16.
 struct CastArgs {
   ConstRows in;
   Rows out;
@@ -252,7 +257,7 @@ struct ScoreBlockArgs {
 
 struct KernelTable {
   const char* name;
-  bool types[kTypes];  // compute types that the target has products for; float32 is always there
+  bool types[kTypes];  // that the target has products for; float32 and int16 are always there
 
   // A weight [n, k] and its bias (null: zeros) made ready for products of a type, in an order that only the target
   // knows. `packed` has linear_packed_size bytes, a multiple of 64, aligned to 64.

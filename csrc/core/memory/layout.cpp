@@ -57,7 +57,7 @@ Layout::Layout(const Program& program, const Lifetimes& lifetimes, const Shape& 
     const auto i = static_cast<std::size_t>(index);
     const std::size_t data =
         whole_lines(rows * static_cast<std::size_t>(value.width) * static_cast<std::size_t>(cpu::bytes_of(value.type)));
-    offset[i] = pieces.take(data + (value.type == cpu::Type::int8 ? rows * sizeof(float) : 0));
+    offset[i] = pieces.take(data + (cpu::has_scale(value.type) ? rows * sizeof(float) : 0));
     scale[i] = offset[i] + data;
   };
   indices = pieces.take(index_ints * sizeof(int));

@@ -30,7 +30,7 @@ from megaseg.engine.model.family import graph_of, structure_of
 from megaseg.errors import CheckpointError, ResourceLimitError
 
 MAGIC = b"megaseg\0"
-VERSION = 6
+VERSION = 7
 _HEADER = struct.Struct("<8sIIQQQQQQQ")  # csrc/core/artefact.cpp
 _PAGE = 4096
 _MOST_TOKENS = 1 << 24  # the executor counts rows of tokens in ints
@@ -152,7 +152,7 @@ def _write(checkpoint: Checkpoint, path: Path, compute_type: str, target: str, p
     lowering = Lowering(
         rewrite(graph, passes),
         compute_type,
-        native.compute_types(target),
+        native.product_types(target),
         lambda kind, weight, bias: native.linear_pack(kind, weight, bias, target=target),
         lambda kind, n, k: int(native.linear_packed_size(kind, n, k, target=target)),
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 from megaseg.errors import UnsupportedError
 
-COMPUTE_TYPES = ("float32", "bfloat16", "int8")
+COMPUTE_TYPES = ("float32", "bfloat16", "int8", "int8_float32", "int8_bfloat16")
 
 
 def extension() -> ModuleType:
