@@ -1,4 +1,4 @@
-"""``python -m benchmarks [CASE...] [--only PART...] [--json FILE] [--table FILE] [--plots DIR]``: run, print, keep."""
+"""``python -m benchmarks [CASE...] [--only PART...] [--no-amx] [--json FILE] [--table FILE]``: run, print, keep."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import cases
+from benchmarks.amx import refuse_amx
 from benchmarks.plots import plot
 from benchmarks.report import markdown, number
 from benchmarks.rows import Row, as_dict, environment
@@ -39,6 +40,7 @@ def main() -> None:
         metavar="PART",
         help="parts of cases cpu, serve, install (extras) and search; the other checkout; the folder of video_scenes",
     )
+    parser.add_argument("--no-amx", action="store_true", help="every subject runs as on a machine without AMX")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows, with machine, versions and commit")
     parser.add_argument("--plots", type=Path, metavar="DIR", help="write pictures of the rows of benchmarks/results")
     parser.add_argument("--table", type=Path, metavar="FILE", help="write the rows of benchmarks/results as Markdown")
@@ -46,6 +48,8 @@ def main() -> None:
     unknown = sorted(set(arguments.cases) - set(NAMES))
     if unknown:
         parser.error(f"expected one of {', '.join(NAMES)}, got {', '.join(unknown)}")
+    if arguments.no_amx:
+        refuse_amx()
     if arguments.cases or not (arguments.table or arguments.plots):
         measure(
             arguments.cases or [name for name in NAMES if name not in ASKED_FOR], tuple(arguments.only), arguments.json

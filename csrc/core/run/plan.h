@@ -25,8 +25,8 @@ class Plan {
   // Results depend neither on num_threads and memory_limit nor on which movies run together, nor on which of their rows
   // were cached. Throws std::invalid_argument where a movie's numbers or cache do not fit, BadFeatures where outputs
   // are not finite or ids have no row, Unsupported in a process forked after construction, BadArtefact once the file
-  // was written to.
-  void run(std::span<const Movie> movies, std::span<const Destination> destinations);
+  // was written to. `profile`, if any, gets the time of this run and of its steps.
+  void run(std::span<const Movie> movies, std::span<const Destination> destinations, Profile* profile = nullptr);
 
   // An empty cache for one movie whose shots come bit by bit; the plan outlives it. None where the program caches
   // nothing.

@@ -233,24 +233,25 @@ void Run::join(const Step& step, void*) const {
   ops_.copy(rows_of(step.inputs[1]), from(out, front), chunk_->shape.latents, own.width);
 }
 
-void Run::attention(const Step& step, void* scratch) const {
+cpu::AttentionArgs Run::attention_args(const Step& step) const {
   const Value& own = value(step.out);
   const Rows kv = rows_of(step.inputs[1]);
   const int heads = step.number(0);
-  ops_.attention({.q = rows_of(step.inputs[0]),
-                  .k = kv,
-                  .v = from(kv, 0, own.width),
-                  .out = rows_of(step.out),
-                  .batch = chunk_->shape.sequences,
-                  .heads = heads,
-                  .head_size = own.width / heads,
-                  .query_prefix = own.prefix,
-                  .query_begin = begin_of(own),
-                  .prefix = value(step.inputs[1]).prefix,
-                  .begin = begin_of(value(step.inputs[1])),
-                  .scale = softmax_scale(own.width, heads)},
-                 scratch);
+  return {.q = rows_of(step.inputs[0]),
+          .k = kv,
+          .v = from(kv, 0, own.width),
+          .out = rows_of(step.out),
+          .batch = chunk_->shape.sequences,
+          .heads = heads,
+          .head_size = own.width / heads,
+          .query_prefix = own.prefix,
+          .query_begin = begin_of(own),
+          .prefix = value(step.inputs[1]).prefix,
+          .begin = begin_of(value(step.inputs[1])),
+          .scale = softmax_scale(own.width, heads)};
 }
+
+void Run::attention(const Step& step, void* scratch) const { ops_.attention(attention_args(step), scratch); }
 
 void Run::window_attention(const Step& step, void* scratch) const {
   const Value& own = value(step.out);

@@ -82,10 +82,13 @@ class NativeBackend:
             ValueError: rows or arrays that do not fit, a cache of another model or given twice.
             UnsupportedError: in a process forked after the model was loaded.
         """
-        features = _adjoining([excerpt.features for excerpt in excerpts])
-        wanted = [(own, e.first, e.last, e.cache) for own, e in zip(features, excerpts, strict=True)]
-        rows: list[Rows] = self._plan.run(wanted, list(outputs))
+        rows: list[Rows] = self._plan.run(_wanted(excerpts), list(outputs))
         return rows
+
+    def timed(self, excerpts: Sequence[Excerpt], outputs: Sequence[str], *, cpu_time: bool) -> tuple[float, list[Any]]:
+        """Seconds of a run, and of every step what ``_C.Plan.profile`` says; ``profile.py`` reads it."""
+        timed: tuple[float, list[Any]] = self._plan.profile(_wanted(excerpts), list(outputs), cpu_time=cpu_time)
+        return timed
 
     def new_cache(self) -> Any | None:
         """An empty cache of one movie's last shots, with ``shots`` that it holds now and ``nbytes``.
@@ -107,6 +110,12 @@ class NativeBackend:
             "workspace_bytes": self._plan.workspace_bytes,
             "artefact": self._artefact,
         }
+
+
+def _wanted(excerpts: Sequence[Excerpt]) -> list[tuple[Any, ...]]:
+    """Excerpts as the extension takes them."""
+    features = _adjoining([excerpt.features for excerpt in excerpts])
+    return [(own, e.first, e.last, e.cache) for own, e in zip(features, excerpts, strict=True)]
 
 
 def _adjoining(movies: Sequence[Sequence[NDArray[np.float32]]]) -> list[list[NDArray[np.float32]]]:
