@@ -55,6 +55,19 @@ static_assert(kWeightBlock % kGroupDepth == 0);
 
 constexpr ptrdiff_t weight_panel_bytes(int k) { return static_cast<ptrdiff_t>(k / kGroupDepth) * kGroupBytes; }
 
+// A vector of upper bytes, sign-extended. (GCC 12 does not find the instruction by itself.)
+MEGASEG_INLINE Halves upper_bytes(const char* p) {
+#if defined(MEGASEG_AVX512)
+  return reinterpret_cast<Halves>(_mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))));
+#elif defined(MEGASEG_AVX2)
+  return reinterpret_cast<Halves>(_mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+#else
+  HalfBytes bytes;
+  __builtin_memcpy(&bytes, p, sizeof bytes);
+  return __builtin_convertvector(bytes, Halves);
+#endif
+}
+
 // Elements [0, k) of a panel's part, whole groups of it: to [k / 2, kPanel, 2].
 MEGASEG_INLINE void expand_weights(const char* from, int k, std::int16_t* to) {
   constexpr ptrdiff_t kAhead = weight_panel_bytes(kWeightBlock);
@@ -64,9 +77,7 @@ MEGASEG_INLINE void expand_weights(const char* from, int k, std::int16_t* to) {
     __builtin_memcpy(&low, from + kGroupVecs * kVecWeights, sizeof low);
     MEGASEG_UNROLL
     for (int j = 0; j < kGroupVecs; ++j) {
-      HalfBytes upper;
-      __builtin_memcpy(&upper, from + j * kVecWeights, sizeof upper);
-      const Halves q = (__builtin_convertvector(upper, Halves) << 2) | ((low >> (2 * j)) & 3);
+      const Halves q = (upper_bytes(from + j * kVecWeights) << 2) | ((low >> (2 * j)) & 3);
       __builtin_memcpy(to + j * kVecWeights, &q, sizeof q);
     }
   }
