@@ -42,48 +42,6 @@ MEGASEG_INLINE float quantise(const In* in, std::uint8_t* out, int size) {
 }
 #endif
 
-// The largest magnitude, NaN if there is one: compared as integers, which order like the floats and put NaN on top.
-template <typename In>
-MEGASEG_INLINE float magnitude(const In* in, int size) {
-  IntVec top{};
-  const auto raise = [&](Vec x) {
-    const IntVec bits = reinterpret_cast<IntVec>(x) & 0x7FFFFFFF;
-    top = bits > top ? bits : top;
-  };
-  int i = 0;
-  for (; i + kLanes <= size; i += kLanes) raise(load(in + i));
-  if (i < size) raise(load_partial(in + i, size - i));
-  std::int32_t most = 0;
-  for (int j = 0; j < kLanes; ++j) most = top[j] > most ? top[j] : most;
-  float value;
-  __builtin_memcpy(&value, &most, sizeof value);
-  return value;
-}
-
-// element = round(x / scale), scale = largest |x| / kMostInt16; returns the scale.
-template <typename In>
-MEGASEG_INLINE float quantise(const In* in, std::int16_t* out, int size) {
-  using Halves = std::int16_t __attribute__((vector_size(kLanes * 2)));
-  constexpr float kMost = megaseg::cpu::kMostInt16;
-  constexpr float kRound = 12582912.0F;  // 1.5 * 2^23 leaves the nearest integer in the low bits
-  const float top = magnitude(in, size);
-  const bool zero = top < 1e-35F;
-  const float inverse = zero ? 0.0F : kMost / top;
-  const auto elements = [inverse](Vec x) {
-    return __builtin_convertvector(reinterpret_cast<IntVec>(x * inverse + kRound), Halves);
-  };
-  int i = 0;
-  for (; i + kLanes <= size; i += kLanes) {
-    const Halves whole = elements(load(in + i));
-    __builtin_memcpy(out + i, &whole, sizeof whole);
-  }
-  if (i < size) {
-    const Halves rest = elements(load_partial(in + i, size - i));
-    __builtin_memcpy(out + i, &rest, static_cast<std::size_t>(size - i) * 2);
-  }
-  return zero ? 0.0F : top / kMost;
-}
-
 }  // namespace
 
 namespace megaseg::cpu::MEGASEG_TARGET {
@@ -98,12 +56,6 @@ void cast(const CastArgs& args, int begin, int end) {
       return;
     }
 #endif
-    if (args.out.type == Type::int16) {
-      for (int r = begin; r < end; ++r) {
-        args.out.scale[r] = quantise(row_of<In>(args.in, r), row_of<std::int16_t>(args.out, r), args.size);
-      }
-      return;
-    }
     with_type(args.out.type, [&]<typename Out>(Out) {
       for (int r = begin; r < end; ++r) convert(row_of<In>(args.in, r), row_of<Out>(args.out, r), args.size);
     });

@@ -7,6 +7,9 @@
 
 namespace {
 
+// Bytes of a row of `in` taken together: their part of a panel (32 KiB with AVX-512) stays in the L1 cache while rows
+// pass by. Also the longest chain of additions; short chains round less.
+constexpr int kBlockBytes = 512;
 // Rows that pass by such a part before the next one comes.
 constexpr int kRowBlock = 16 * kTileRows;
 
@@ -42,7 +45,7 @@ void tile(const Step<Product>& step) {
     MEGASEG_UNROLL
     for (int j = 0; j < kTileVecs; ++j) {
       typename Product::Scalar* sum = step.sums + i * kPanel + j * kLanes;
-      store(sum, Product::add(step.first ? decltype(load(sum)){} : load(sum), acc[i][j]));
+      store(sum, step.first ? acc[i][j] : Product::add(load(sum), acc[i][j]));
     }
   }
 }
@@ -63,22 +66,20 @@ MEGASEG_INLINE void tile(int rows, const Step<Product>& step) {
 template <typename Product>
 void block(const LinearArgs& args, Finish finish, int row_begin, int row_end, int column) {
   using Element = typename Product::Element;
-  constexpr int kBlock = Packed<Product>::kBlock;
+  constexpr int kBlock = kBlockBytes / sizeof(Element);
   alignas(kLine) typename Product::Scalar sums[kRowBlock * kPanel];
-  const Packed<Product> packed(args);
-  typename Packed<Product>::Room room;
+  const Element* panel = Packed<Product>(args).panel(column);
   const int rows = row_end - row_begin;
   const int tiles = (rows + kTileRows - 1) / kTileRows;  // of equal height, give or take one
   for (int begin = 0; begin < args.k; begin += kBlock) {
     const int left = args.k - begin;
-    const Element* part = packed.part(column, begin, left < kBlock ? left : kBlock, room);
     for (int t = 0; t < tiles; ++t) {
       const int from = rows * t / tiles;
       const int count = rows * (t + 1) / tiles - from;
       // With few rows memory is the limit: every tile fetches a column of lines of the next block.
-      const ptrdiff_t ahead = t < kTileVecs && Packed<Product>::kFetched ? kBlockBytes * kPanel + t * kLine : 0;
+      const ptrdiff_t ahead = t < kTileVecs ? kBlockBytes * kPanel + t * kLine : 0;
       tile<Product>(count, {row_of<Element>(args.in, row_begin + from) + begin, args.in.stride,
-                            part, left < kBlock ? left : kBlock, begin == 0,
+                            panel + static_cast<ptrdiff_t>(begin) * kPanel, left < kBlock ? left : kBlock, begin == 0,
                             sums + from * kPanel, ahead});
       if (left <= kBlock) finish(args, sums + from * kPanel, row_begin + from, count, column);
     }

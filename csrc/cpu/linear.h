@@ -3,7 +3,6 @@
 
 #include <type_traits>
 
-#include "cpu/linear_weights.h"
 #include "cpu/ops.h"
 #include "cpu/tile.h"
 
@@ -14,9 +13,6 @@ using megaseg::cpu::LinearArgs;
 using megaseg::cpu::Type;
 
 constexpr ptrdiff_t kLine = 64;  // bytes: parts of a packed weight begin at cache lines
-// Bytes of a row of `in` taken together: their part of a panel (32 KiB with AVX-512) stays in the L1 cache while rows
-// pass by. Also the longest chain of additions; short chains round less.
-constexpr int kBlockBytes = 512;
 constexpr int kZeroPoint = 128;  // of int8 rows: value = scale * (element - 128)
 
 #if defined(MEGASEG_AMX)
@@ -25,7 +21,7 @@ constexpr bool kAmx = true;
 constexpr bool kAmx = false;
 #endif
 
-// f(Float32{}), f(BFloat16Pairs{}), f(Int8{}) or f(Int16{}). A target is never asked for a type that its table lacks.
+// f(Float32{}), f(BFloat16Pairs{}) or f(Int8{}). A target is never asked for a type that its table lacks.
 template <typename F>
 MEGASEG_INLINE auto with_product([[maybe_unused]] Type type, F f) {
 #if defined(MEGASEG_BF16)
@@ -34,7 +30,6 @@ MEGASEG_INLINE auto with_product([[maybe_unused]] Type type, F f) {
 #if defined(MEGASEG_VNNI)
   if (type == Type::int8) return f(Int8{});
 #endif
-  if (type == Type::int16) return f(Int16{});
   return f(Float32{});
 }
 
@@ -48,9 +43,6 @@ struct Packed {
   static constexpr bool kTiled = kAmx && Product::kStep > 1;
   static constexpr int kColumns = kTiled ? 32 : kPanel;
   static constexpr int kDepth = kTiled ? 16 * Product::kStep : Product::kStep;
-  static constexpr int kBlock = kBlockBytes / static_cast<int>(sizeof(Element));  // elements of k taken together
-  static constexpr bool kFetched = true;  // parts are in the weight itself, to be fetched ahead
-  struct Room {};
 
   Packed(void* data, int n_, int k_)
       : base(static_cast<char*>(data)), n(round_up(n_, kColumns)), k(round_up(k_, kDepth)) {}
@@ -60,47 +52,10 @@ struct Packed {
   ptrdiff_t column_size() const { return whole_lines(static_cast<ptrdiff_t>(n) * 4); }
   ptrdiff_t size() const { return panels_size() + (Product::kStep == 4 ? 3 : 1) * column_size(); }
 
-  // Elements of k from `begin` on.
-  const Element* part(int column, int begin, int, Room&) const {
-    return panel(column) + static_cast<ptrdiff_t>(begin) * kColumns;
-  }
   Element* panel(int column) const { return reinterpret_cast<Element*>(base) + static_cast<ptrdiff_t>(column) * k; }
   float* bias() const { return reinterpret_cast<float*>(base + panels_size()); }
   float* scale() const { return reinterpret_cast<float*>(base + panels_size() + column_size()); }
   std::int32_t* offset() const { return reinterpret_cast<std::int32_t*>(base + panels_size() + 2 * column_size()); }
-
-  char* base;
-  int n;
-  int k;
-};
-
-// Panels of csrc/cpu/linear_weights.h, then bias [n] and scale [n].
-template <>
-struct Packed<Int16> {
-  static constexpr bool kTiled = false;
-  static constexpr int kColumns = kPanel;
-  static constexpr int kDepth = kGroupDepth;
-  static constexpr int kBlock = kWeightBlock;
-  static constexpr bool kFetched = false;
-  struct Room {
-    alignas(kLine) std::int16_t expanded[kWeightBlock * kPanel];
-  };
-
-  Packed(void* data, int n_, int k_)
-      : base(static_cast<char*>(data)), n(round_up(n_, kColumns)), k(round_up(k_, kDepth)) {}
-  Packed(const LinearArgs& args) : Packed(const_cast<void*>(args.weight), args.n, args.k) {}  // NOLINT: a view converts
-
-  ptrdiff_t panels_size() const { return whole_lines(n / kColumns * weight_panel_bytes(k)); }
-  ptrdiff_t column_size() const { return whole_lines(static_cast<ptrdiff_t>(n) * 4); }
-  ptrdiff_t size() const { return panels_size() + 2 * column_size(); }
-
-  char* panel(int column) const { return base + column / kColumns * weight_panel_bytes(k); }
-  const std::int16_t* part(int column, int begin, int length, Room& room) const {
-    expand_weights(panel(column) + weight_panel_bytes(begin), length, room.expanded);
-    return room.expanded;
-  }
-  float* bias() const { return reinterpret_cast<float*>(base + panels_size()); }
-  float* scale() const { return reinterpret_cast<float*>(base + panels_size() + column_size()); }
 
   char* base;
   int n;
@@ -153,8 +108,6 @@ void finish_as(const LinearArgs& args, const void* sums, int row, int rows, int 
         const IntVec exact = Product::add(load(sum + j), load(packed.offset() + at));
         value = __builtin_convertvector(exact, Vec) * args.in.scale[row + i] * load(packed.scale() + at) +
                 load(packed.bias() + at);
-      } else if constexpr (std::is_same_v<Product, Int16>) {
-        value = load(sum + j) * args.in.scale[row + i] * load(packed.scale() + at) + load(packed.bias() + at);
       } else {
         value = load(sum + j) + load(packed.bias() + at);
       }

@@ -41,14 +41,11 @@ void pack_row(const Packed<BFloat16Pairs>& packed, const float* weight, int row,
 }
 #endif
 
-// Symmetric steps to the largest magnitude of a row: one's size, NaN where an element is no number, and its inverse.
-struct Steps {
-  float size;
-  float per_unit;
-};
+#if defined(MEGASEG_VNNI)
+constexpr float kTooSmall = 1e-36F;  // to divide by
 
-MEGASEG_INLINE Steps steps_of(const float* weight, int k, int most) {
-  constexpr float kTooSmall = 1e-36F;  // to divide by
+// Symmetric: 127 steps to the largest magnitude of the row. NaN or infinity makes the scale NaN.
+void pack_row(const Packed<Int8>& packed, const float* weight, int row, int k) {
   Vec top{};
   Vec poison{};
   for (int i = 0; i < k; i += kLanes) {
@@ -57,33 +54,14 @@ MEGASEG_INLINE Steps steps_of(const float* weight, int k, int most) {
     poison += x * 0.0F;
   }
   const float largest = maximum(top);
-  const bool zero = largest < kTooSmall;
-  const auto steps = static_cast<float>(most);
-  return {(zero ? 0 : largest / steps) + sum(poison), zero ? 0 : steps / largest};
-}
-
-// The ten bits of csrc/cpu/linear_weights.h.
-void pack_row(const Packed<Int16>& packed, const float* weight, int row, int k) {
-  constexpr float kRound = 12582912.0F;  // 1.5 * 2^23: rounds to nearest
-  const Steps steps = steps_of(weight, k, kMostWeight);
-  packed.scale()[row] = steps.size;
-  if (!(steps.size > 0)) return;
-  const int column = row % kPanel;
-  char* panel = packed.panel(row - column);
-  for (int i = 0; i < k; ++i) put_weight(panel, i, column, static_cast<int>(weight[i] * steps.per_unit + kRound - kRound));
-}
-
-#if defined(MEGASEG_VNNI)
-// NaN or infinity makes the scale NaN.
-void pack_row(const Packed<Int8>& packed, const float* weight, int row, int k) {
-  const Steps steps = steps_of(weight, k, 127);
+  const float steps = largest < kTooSmall ? 0 : 127 / largest;
   __m512i total = _mm512_setzero_si512();
   pack_row(packed, weight, row, k, [&](Vec x, std::uint8_t* to) {
-    const __m512i element = _mm512_cvtps_epi32(max(x * steps.per_unit, splat(-127)));  // NaN: -127
+    const __m512i element = _mm512_cvtps_epi32(max(x * steps, splat(-127)));  // NaN: -127
     total = _mm512_add_epi32(total, element);
     _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_cvtepi32_epi8(element));
   });
-  packed.scale()[row] = steps.size;
+  packed.scale()[row] = (largest < kTooSmall ? 0 : largest / 127) + sum(poison);
   packed.offset()[row] = -kZeroPoint * _mm512_reduce_add_epi32(total);
 }
 #endif
