@@ -18,27 +18,35 @@ inline constexpr int kStorageTypes = 5;
 constexpr int bytes_of(Type type) {
   return type == Type::int8 ? 1 : type == Type::bfloat16 || type == Type::int16 ? 2 : 4;
 }
-constexpr bool has_scale(Type type) { return type == Type::int8 || type == Type::int16; }
+constexpr bool has_grids(Type type) { return type == Type::int8 || type == Type::int16; }
 
 enum class Activation : std::uint32_t { none, gelu, relu, tanh };
 inline constexpr std::uint32_t kActivations = 4;
 
-// A matrix: `stride` elements from row to row. int8 rows have a scale each: value = scale[row] * (element - 128),
-// elements unsigned. So have int16 rows: value = scale[row] * element, |element| <= kMostInt16.
+// Elements of an int8 or int16 row that have a grid of their own: value = low + step * element. int8: unsigned; int16:
+// low is 0, |element| <= kMostInt16.
 inline constexpr int kMostInt16 = 8191;
+inline constexpr int kGridSize = 768;
+struct Grid {
+  float low;
+  float step;
+};
+constexpr int grids_of(ptrdiff_t size) { return static_cast<int>((size + kGridSize - 1) / kGridSize); }
+
+// A matrix: `stride` elements from row to row, of int8 and int16 rows also grids_of(stride) grids.
 struct ConstRows {
   const void* data = nullptr;
   ptrdiff_t stride = 0;
   Type type = Type::float32;
-  const float* scale = nullptr;
+  const Grid* grids = nullptr;
 };
 struct Rows {
   void* data = nullptr;
   ptrdiff_t stride = 0;
   Type type = Type::float32;
-  float* scale = nullptr;
+  Grid* grids = nullptr;
 
-  operator ConstRows() const { return {data, stride, type, scale}; }  // NOLINT: a view converts
+  operator ConstRows() const { return {data, stride, type, grids}; }  // NOLINT: a view converts
 };
 
 // out = activation(in W^T + bias + residual). residual may be out itself.
@@ -46,7 +54,7 @@ struct LinearArgs {
   ConstRows in;        // [rows, k] of the type that the weight was packed for; nothing is read past k in a row
   const void* weight;  // from linear_pack
   ConstRows residual;  // [rows, n] float32 or bfloat16, or no data
-  Rows out;            // [rows, n] float32 or bfloat16
+  Rows out;            // [rows, n] of any type; int8: whole grids of panels at a time
   int n;
   int k;
   Activation activation;
@@ -62,8 +70,8 @@ struct LayerNormArgs {
   float eps;
 };
 
-// The same values in another type: float32 or bfloat16 to any. A row's scale is its largest magnitude / 127 (int8)
-// or / kMostInt16.
+// The same values in another type: float32 or bfloat16 to any. A grid's 256 elements are from the least value to the
+// largest; of int16 the largest magnitude is kMostInt16 steps.
 struct CastArgs {
   ConstRows in;
   Rows out;

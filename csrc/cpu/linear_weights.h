@@ -3,13 +3,12 @@
 // (csrc/cpu/cast.cpp), sums exact in int32 over a block of k, then float32: the same bits on every target.
 #pragma once
 
-#include "cpu/tile.h"
+#include "cpu/linear.h"
 
 namespace {
 
 using Halves = std::int16_t __attribute__((vector_size(kLanes * 4)));
 using HalfBytes = std::int8_t __attribute__((vector_size(kLanes * 2)));
-
 constexpr int kMostWeight = 511;
 // Elements of k whose sum is exact: 128 * 8191 * 511 < 2^31. Expanded, a panel's block takes 16 KiB with AVX-512.
 constexpr int kWeightBlock = 128;
@@ -20,7 +19,6 @@ struct Int16 {
   using Scalar = float;
   static constexpr int kStep = 2;
 
-  MEGASEG_INLINE static Vec add(Vec sum, IntVec block) { return sum + __builtin_convertvector(block, Vec); }
   MEGASEG_INLINE static Halves word(const std::int16_t* p) {
     std::int32_t pair;
     __builtin_memcpy(&pair, p, sizeof pair);
@@ -51,7 +49,7 @@ constexpr int kGroupVecs = 8;
 constexpr int kVecWeights = 2 * kLanes;
 constexpr int kGroupBytes = kGroupVecs * kVecWeights + 2 * kVecWeights;
 constexpr int kGroupDepth = 2 * kGroupVecs / kTileVecs;  // elements of k
-static_assert(kWeightBlock % kGroupDepth == 0);
+static_assert(kWeightBlock % kGroupDepth == 0 && kGridSize % kWeightBlock == 0);
 
 constexpr ptrdiff_t weight_panel_bytes(int k) { return static_cast<ptrdiff_t>(k / kGroupDepth) * kGroupBytes; }
 
@@ -70,9 +68,7 @@ MEGASEG_INLINE Halves upper_bytes(const char* p) {
 
 // Elements [0, k) of a panel's part, whole groups of it: to [k / 2, kPanel, 2].
 MEGASEG_INLINE void expand_weights(const char* from, int k, std::int16_t* to) {
-  constexpr ptrdiff_t kAhead = weight_panel_bytes(kWeightBlock);
   for (int i = 0; i < k; i += kGroupDepth, from += kGroupBytes, to += kGroupVecs * kVecWeights) {
-    for (int line = 0; line < kGroupBytes; line += 64) __builtin_prefetch(from + kAhead + line);
     Halves low;
     __builtin_memcpy(&low, from + kGroupVecs * kVecWeights, sizeof low);
     MEGASEG_UNROLL
@@ -93,5 +89,27 @@ inline void put_weight(char* panel, int k, int column, int q) {
   char* low = group + kGroupVecs * kVecWeights + 2 * at + j / 4;  // little-endian
   *low = static_cast<char>(*low | (q & 3) << (j % 4 * 2));
 }
+
+// Panels, then bias [n] and scale [n]; n and k padded by zeros.
+template <>
+struct Packed<Int16> {
+  static constexpr int kColumns = kPanel;
+
+  Packed(void* data, int n_, int k_)
+      : base(static_cast<char*>(data)), n(round_up(n_, kPanel)), k(round_up(k_, kGroupDepth)) {}
+  Packed(const LinearArgs& args) : Packed(const_cast<void*>(args.weight), args.n, args.k) {}  // NOLINT: a view converts
+
+  ptrdiff_t panels_size() const { return whole_lines(n / kPanel * weight_panel_bytes(k)); }
+  ptrdiff_t column_size() const { return whole_lines(static_cast<ptrdiff_t>(n) * 4); }
+  ptrdiff_t size() const { return panels_size() + 2 * column_size(); }
+
+  char* panel(int column) const { return base + column / kPanel * weight_panel_bytes(k); }
+  float* bias() const { return reinterpret_cast<float*>(base + panels_size()); }
+  float* scale() const { return reinterpret_cast<float*>(base + panels_size() + column_size()); }
+
+  char* base;
+  int n;
+  int k;
+};
 
 }  // namespace

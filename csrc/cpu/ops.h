@@ -24,6 +24,15 @@ MEGASEG_INLINE T* row_of(const megaseg::cpu::Rows& rows, ptrdiff_t r) {
   return static_cast<T*>(rows.data) + r * rows.stride;
 }
 
+// The rows from `row` on, of each the elements from `column` on.
+MEGASEG_INLINE megaseg::cpu::Rows at(const megaseg::cpu::Rows& rows, ptrdiff_t row, ptrdiff_t column) {
+  return {static_cast<char*>(rows.data) + (row * rows.stride + column) * bytes_of(rows.type), rows.stride, rows.type};
+}
+template <typename T>
+MEGASEG_INLINE auto* grids_at(const T& rows, ptrdiff_t r) {
+  return rows.grids + r * megaseg::cpu::grids_of(rows.stride);
+}
+
 }  // namespace
 
 namespace megaseg::cpu::MEGASEG_TARGET {
@@ -32,6 +41,10 @@ std::size_t linear_packed_size(Type type, int n, int k);
 void linear_pack(Type type, const float* weight, const float* bias, int n, int k, void* packed);
 int linear_panel(Type type);
 void linear(const LinearArgs& args, int row_begin, int row_end, int panel_begin, int panel_end);
+// The same of rows of int16.
+std::size_t linear_weights_size(int n, int k);
+void linear_weights_pack(const float* weight, const float* bias, int n, int k, void* packed);
+void linear_weights(const LinearArgs& args, int row_begin, int row_end, int panel_begin, int panel_end);
 void layer_norm(const LayerNormArgs& args, int begin, int end);
 void cast(const CastArgs& args, int begin, int end);
 void embed(const EmbedArgs& args, int begin, int end);

@@ -90,7 +90,7 @@ class Run {
 // The rows from `row` on, of each the elements from `column` on.
 inline cpu::Rows from(const cpu::Rows& rows, std::ptrdiff_t row, std::ptrdiff_t column = 0) {
   auto* data = static_cast<std::byte*>(rows.data) + (row * rows.stride + column) * cpu::bytes_of(rows.type);
-  return {data, rows.stride, rows.type, rows.scale ? rows.scale + row : nullptr};
+  return {data, rows.stride, rows.type, rows.grids ? rows.grids + row * cpu::grids_of(rows.stride) : nullptr};
 }
 
 }  // namespace megaseg
