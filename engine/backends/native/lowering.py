@@ -1,7 +1,7 @@
 """The graph as the native executor runs it: a type for every value, casts where products need another, packed weights.
 
 Residuals and what attention reads are stored in bfloat16 where products are bfloat16 or int8 and the target has the
-type; outputs, sums, what a layer normalisation reads, and everything per shot stay float32.
+type, and where the compute type is named so (int8_bfloat16); outputs, sums, what a layer normalisation reads, and everything per shot stay float32.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ class Lowering:
     def _product(self, node: Node) -> str:
         """What a linear layer multiplies: float32 for outputs and their parts.
 
-        int8: layers over all tokens, the bulk; features keep their precision.
+        int8: layers over all tokens, the bulk; features keep their precision. int16: rows for weights in ten bits.
         """
         if node in self._results:
             return "float32"
