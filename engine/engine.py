@@ -63,7 +63,9 @@ class Engine:
             device: ``auto``, ``cpu`` or ``cuda``.
             compute_type: ``float32``, ``bfloat16``, ``int8`` where the CPU has fast products of the type (``megaseg
                 doctor`` says), or ``auto``: bfloat16 if it is there, else float32. ``int8_checked``: decisions of
-                float32, of int8 wherever that is sure (docs/checked.md). Device ``cuda``: ``bfloat16``
+                float32, of int8 wherever that is sure (docs/checked.md). ``int8_float32`` and ``int8_bfloat16``, for
+                few shots at a time: weights in ten bits (int8 and two more), all else in the type of the name. Device
+                ``cuda``: ``bfloat16``
                 (``auto``), ``float16`` or ``float32``. Backend ``onnx``: ``float32`` (``auto``), ``float16``, or
                 ``bfloat16`` on ``cuda``; backend ``tensorrt``: ``float16`` (``auto``), ``bfloat16`` or ``float32``.
                 ``float64`` with backend ``torch``.

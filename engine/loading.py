@@ -21,7 +21,17 @@ from megaseg.errors import UnsupportedError
 from megaseg.kernels.options import memory, threads
 
 DEVICES = ("auto", "cpu", "cuda")
-COMPUTE_TYPES = ("auto", "float32", "float16", "bfloat16", "int8", "int8_checked", "float64")
+COMPUTE_TYPES = (
+    "auto",
+    "float32",
+    "float16",
+    "bfloat16",
+    "int8",
+    "int8_checked",
+    "int8_float32",
+    "int8_bfloat16",
+    "float64",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,11 +18,11 @@ from megaseg import _C, kernels
 from megaseg.kernels import reference
 
 Subject = tuple[str, str]  # target or "torch", type
-SUBJECTS = [(target, dtype) for target in _C.available_targets() for dtype in _C.compute_types(target)]
+SUBJECTS = [(target, dtype) for target in _C.available_targets() for dtype in _C.product_types(target)]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    subjects = [s for s in SUBJECTS if s[1] != "int8" or metafunc.function in {test_linear, test_cast}]
+    subjects = [s for s in SUBJECTS if not s[1].startswith("int") or metafunc.function in {test_linear, test_cast}]
     metafunc.parametrize("subject", [("torch", "float32"), *subjects], ids="-".join)
 
 
@@ -38,7 +38,7 @@ def measure(benchmark: Any, subject: Subject) -> Callable[..., None]:
     passed to the oracle and to the ``native`` op alike.
     """
     target, dtype = subject
-    storage = "float32" if dtype == "int8" else dtype
+    storage = "float32" if dtype.startswith("int") else dtype
 
     def run(
         op: str, arrays: Any, shape: Any, gflop: float, matrices: Any = (), native: Any = None, **options: Any

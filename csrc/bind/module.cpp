@@ -89,6 +89,9 @@ PYBIND11_MODULE(_C, m) {
   m.def(
       "compute_types", [](const std::string& target) { return megaseg::compute_types(megaseg::kernels(target)); },
       "target"_a = "");
+  m.def(
+      "product_types", [](const std::string& target) { return megaseg::product_types(megaseg::kernels(target)); },
+      "target"_a = "");
   m.def("linear_packed_size", linear_packed_size, "type"_a, "n"_a, "k"_a, py::kw_only(), "target"_a = "");
   m.def("linear_pack", linear_pack, "type"_a, "weight"_a, "bias"_a = py::none(), py::kw_only(), "target"_a = "");
   m.def("seal_artefact", megaseg::seal_artefact, "path"_a);

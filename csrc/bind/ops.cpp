@@ -14,10 +14,10 @@ namespace {
 const float* data_of(const std::optional<Floats>& array) { return array ? array->data() : nullptr; }
 
 Type type_named(const std::string& name) {
-  for (const Type type : {Type::float32, Type::bfloat16, Type::int8}) {
+  for (const Type type : {Type::float32, Type::bfloat16, Type::int8, Type::int16}) {
     if (name == megaseg::name_of(type)) return type;
   }
-  throw megaseg::Unsupported("expected float32, bfloat16 or int8, got " + name);
+  throw megaseg::Unsupported("expected float32, bfloat16, int8 or int16, got " + name);
 }
 
 py::array empty(Type type, std::vector<py::ssize_t> shape) {
@@ -49,7 +49,7 @@ struct Stored {
   Stored(Type type, int count, int size)
       : elements(buffer_of(static_cast<std::size_t>(count) * static_cast<std::size_t>(size) *
                            static_cast<std::size_t>(bytes_of(type)))),
-        grids(static_cast<std::size_t>(type == Type::int8 ? 2 * count * megaseg::cpu::grids_of(size) : 0)),
+        grids(static_cast<std::size_t>(has_grids(type) ? 2 * count * megaseg::cpu::grids_of(size) : 0)),
         rows{elements.data(), size, type, reinterpret_cast<megaseg::cpu::Grid*>(grids.data())} {}
 };
 
@@ -107,8 +107,9 @@ py::object cast(const py::array& x, const std::string& dtype, const std::string&
   const Type type = type_named(dtype);
   Session session(target, 1, {in.type, type});
   const int rows = size_of(x, 0);
-  if (type == Type::int8) {
-    Bytes elements({x.shape(0), x.shape(1)});
+  if (has_grids(type)) {
+    py::array elements(type == Type::int8 ? py::dtype::of<std::uint8_t>() : py::dtype::of<std::int16_t>(),
+                       {x.shape(0), x.shape(1)});
     Floats grids(std::vector<py::ssize_t>{x.shape(0), megaseg::cpu::grids_of(x.shape(1)), 2});
     const Rows out{elements.mutable_data(), x.shape(1), type,
                    reinterpret_cast<megaseg::cpu::Grid*>(grids.mutable_data())};

@@ -58,7 +58,7 @@ struct Session {
     for (const Type type : types) {
       if (ops.kernels().types[static_cast<int>(type)]) continue;
       std::string offered;
-      for (const std::string& name : megaseg::compute_types(ops.kernels())) offered += " " + name;
+      for (const std::string& name : megaseg::product_types(ops.kernels())) offered += " " + name;
       throw megaseg::Unsupported("target " + std::string(ops.kernels().name) + " has no " + megaseg::name_of(type) +
                                  ", only" + offered);
     }

@@ -24,6 +24,12 @@ void cast(const CastArgs& args, int begin, int end) {
       return;
     }
 #endif
+    if (args.out.type == Type::int16) {
+      for (int r = begin; r < end; ++r) {
+        quantise(row_of<In>(args.in, r), row_of<std::int16_t>(args.out, r), grids_at(args.out, r), args.size);
+      }
+      return;
+    }
     with_type(args.out.type, [&]<typename Out>(Out) {
       for (int r = begin; r < end; ++r) convert(row_of<In>(args.in, r), row_of<Out>(args.out, r), args.size);
     });

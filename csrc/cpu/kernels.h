@@ -11,16 +11,21 @@ namespace megaseg::cpu {
 using std::ptrdiff_t;
 
 // Storage of a matrix, and (the first kTypes) what a product multiplies. Sums are float32 (int8: exact int32, then
-// float32). int32 rows are ids.
-enum class Type : std::uint32_t { float32, bfloat16, int8, int32 };
-inline constexpr int kTypes = 3;
-inline constexpr int kStorageTypes = 4;
-constexpr int bytes_of(Type type) { return type == Type::bfloat16 ? 2 : type == Type::int8 ? 1 : 4; }
+// float32; int16: exact int32 over kWeightBlock of k, then float32). int32 rows are ids.
+enum class Type : std::uint32_t { float32, bfloat16, int8, int16, int32 };
+inline constexpr int kTypes = 4;
+inline constexpr int kStorageTypes = 5;
+constexpr int bytes_of(Type type) {
+  return type == Type::int8 ? 1 : type == Type::bfloat16 || type == Type::int16 ? 2 : 4;
+}
+constexpr bool has_grids(Type type) { return type == Type::int8 || type == Type::int16; }
 
 enum class Activation : std::uint32_t { none, gelu, relu, tanh };
 inline constexpr std::uint32_t kActivations = 4;
 
-// Elements of an int8 row that have a grid of their own: value = low + step * element, elements unsigned.
+// Elements of an int8 or int16 row that have a grid of their own: value = low + step * element. int8: unsigned; int16:
+// low is 0, |element| <= kMostInt16.
+inline constexpr int kMostInt16 = 8191;
 inline constexpr int kGridSize = 768;
 struct Grid {
   float low;
@@ -28,7 +33,7 @@ struct Grid {
 };
 constexpr int grids_of(ptrdiff_t size) { return static_cast<int>((size + kGridSize - 1) / kGridSize); }
 
-// A matrix: `stride` elements from row to row, of int8 rows also grids_of(stride) grids.
+// A matrix: `stride` elements from row to row, of int8 and int16 rows also grids_of(stride) grids.
 struct ConstRows {
   const void* data = nullptr;
   ptrdiff_t stride = 0;
@@ -66,7 +71,7 @@ struct LayerNormArgs {
 };
 
 // The same values in another type: float32 or bfloat16 to any. A grid's 256 elements are from the least value to the
-// largest.
+// largest; of int16 the largest magnitude is kMostInt16 steps.
 struct CastArgs {
   ConstRows in;
   Rows out;
@@ -265,7 +270,7 @@ inline constexpr int kCeilingFloats = 64 * 72;
 
 struct KernelTable {
   const char* name;
-  bool types[kTypes];  // compute types that the target has products for; float32 is always there
+  bool types[kTypes];  // that the target has products for; float32 and int16 are always there
 
   // A weight [n, k] and its bias (null: zeros) made ready for products of a type, in an order that only the target
   // knows. `packed` has linear_packed_size bytes, a multiple of 64, aligned to 64.

@@ -186,10 +186,12 @@ void run(const LinearArgs& args, int row_begin, int row_end, int panel_begin, in
 namespace megaseg::cpu::MEGASEG_TARGET {
 
 int linear_panel(Type type) {
+  if (type == Type::int16) return kPanel;
   return with_product(type, []<typename Product>(Product) { return Packed<Product>::kColumns; });
 }
 
 void linear(const LinearArgs& args, int row_begin, int row_end, int panel_begin, int panel_end) {
+  if (args.in.type == Type::int16) return linear_weights(args, row_begin, row_end, panel_begin, panel_end);
   with_product(args.in.type, [&]<typename Product>(Product) {
     if constexpr (std::is_same_v<Product, Float32>) {
       if (Packed<Product>(args).few) return run_few(args, row_begin, row_end);

@@ -76,11 +76,13 @@ void pack_row(const Packed<Int8>& packed, const float* weight, int row, int k) {
 namespace megaseg::cpu::MEGASEG_TARGET {
 
 std::size_t linear_packed_size(Type type, int n, int k) {
+  if (type == Type::int16) return linear_weights_size(n, k);
   return with_product(
       type, [&]<typename Product>(Product) { return static_cast<std::size_t>(Packed<Product>(nullptr, n, k).size()); });
 }
 
 void linear_pack(Type type, const float* weight, const float* bias, int n, int k, void* packed) {
+  if (type == Type::int16) return linear_weights_pack(weight, bias, n, k, packed);
   with_product(type, [&]<typename Product>(Product) {
     const Packed<Product> to(packed, n, k);
     __builtin_memset(packed, 0, static_cast<std::size_t>(to.size()));

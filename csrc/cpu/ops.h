@@ -41,6 +41,10 @@ std::size_t linear_packed_size(Type type, int n, int k);
 void linear_pack(Type type, const float* weight, const float* bias, int n, int k, void* packed);
 int linear_panel(Type type);
 void linear(const LinearArgs& args, int row_begin, int row_end, int panel_begin, int panel_end);
+// The same of rows of int16.
+std::size_t linear_weights_size(int n, int k);
+void linear_weights_pack(const float* weight, const float* bias, int n, int k, void* packed);
+void linear_weights(const LinearArgs& args, int row_begin, int row_end, int panel_begin, int panel_end);
 void layer_norm(const LayerNormArgs& args, int begin, int end);
 void cast(const CastArgs& args, int begin, int end);
 void embed(const EmbedArgs& args, int begin, int end);

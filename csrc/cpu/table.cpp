@@ -22,7 +22,7 @@ constexpr bool kInt8 = false;
 extern const KernelTable table;
 const KernelTable table{
     .name = MEGASEG_STRING(MEGASEG_TARGET),
-    .types = {true, kBFloat16, kInt8},
+    .types = {true, kBFloat16, kInt8, true},
     .linear_packed_size = linear_packed_size,
     .linear_pack = linear_pack,
     .linear_panel = linear_panel,

@@ -37,7 +37,7 @@ def test_torch_is_the_reference(task: str, passes: bool) -> None:
 @pytest.mark.parametrize("target", extension().available_targets())
 def test_native_on_every_target(task: str, passes: bool, target: str) -> None:
     checkpoint = toy_checkpoint(config_of(task), 1)
-    tolerances = {"float32": 2e-5, "bfloat16": 0.05, "int8": 0.1}
+    tolerances = {"float32": 2e-5, "bfloat16": 0.05, "int8": 0.1, "int8_float32": 0.05, "int8_bfloat16": 0.05}
     for compute_type in extension().compute_types(target):
         options: dict[str, Any] = {"compute_type": compute_type, "target": target}
         if not passes:

@@ -61,7 +61,7 @@ def test_int8_rows_of_nothing_and_of_no_number(target):
 
 
 def test_an_unknown_type_is_refused(target):
-    with pytest.raises(UnsupportedError, match="float32, bfloat16 or int8, got float16"):
+    with pytest.raises(UnsupportedError, match="float32, bfloat16, int8 or int16, got float16"):
         kernels.cast(np.zeros((1, 1), np.float32), "float16", target=target)
     for name in {"bfloat16", "int8"} - set(_C.compute_types(target)):
         with pytest.raises(UnsupportedError, match=f"target {target} has no {name}"):

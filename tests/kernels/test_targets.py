@@ -59,9 +59,9 @@ def test_every_op_has_an_entry_per_target(target, rng):
 
 
 def test_types_grow_with_the_target():
-    """float32 everywhere; a target has what the slower ones have."""
+    """float32 everywhere, also with weights in ten bits; a target has what the slower ones have."""
     types = [set(_C.compute_types(target)) for target in _C.available_targets()]
-    assert types[0] == {"float32"}
+    assert types[0] == {"float32", "int8_float32"}
     assert all(a <= b for a, b in itertools.pairwise(types))
 
 

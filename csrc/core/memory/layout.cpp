@@ -57,7 +57,7 @@ Layout::Layout(const Program& program, const Lifetimes& lifetimes, const Shape& 
     const auto i = static_cast<std::size_t>(index);
     const std::size_t data =
         whole_lines(rows * static_cast<std::size_t>(value.width) * static_cast<std::size_t>(cpu::bytes_of(value.type)));
-    const std::size_t row_grids = value.type == cpu::Type::int8 ? cpu::grids_of(value.width) * sizeof(cpu::Grid) : 0;
+    const std::size_t row_grids = cpu::has_grids(value.type) ? cpu::grids_of(value.width) * sizeof(cpu::Grid) : 0;
     offset[i] = pieces.take(data + rows * row_grids);
     grids[i] = offset[i] + data;
   };

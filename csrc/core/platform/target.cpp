@@ -84,15 +84,25 @@ std::vector<std::string> available_targets() {
 }
 
 const char* name_of(cpu::Type type) {
-  constexpr const char* kNames[cpu::kStorageTypes] = {"float32", "bfloat16", "int8", "int32"};
+  constexpr const char* kNames[cpu::kStorageTypes] = {"float32", "bfloat16", "int8", "int16", "int32"};
   return kNames[static_cast<int>(type)];
 }
 
-std::vector<std::string> compute_types(const KernelTable& kernels) {
+std::vector<std::string> product_types(const KernelTable& kernels) {
   std::vector<std::string> names;
   for (int type = 0; type < cpu::kTypes; ++type) {
     if (kernels.types[type]) names.emplace_back(name_of(static_cast<cpu::Type>(type)));
   }
+  return names;
+}
+
+std::vector<std::string> compute_types(const KernelTable& kernels) {
+  std::vector<std::string> names;
+  for (const cpu::Type type : {cpu::Type::float32, cpu::Type::bfloat16, cpu::Type::int8}) {
+    if (kernels.types[static_cast<int>(type)]) names.emplace_back(name_of(type));
+  }
+  names.emplace_back("int8_float32");
+  if (kernels.types[static_cast<int>(cpu::Type::bfloat16)]) names.emplace_back("int8_bfloat16");
   return names;
 }
 

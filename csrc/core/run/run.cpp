@@ -70,7 +70,7 @@ Rows Run::rows_of(int index) const {
   const int base = lifetimes_.base(index);
   if (base != index) return selected(index, base);
   const auto i = static_cast<std::size_t>(index);
-  auto* grids = own.type == cpu::Type::int8 ? reinterpret_cast<cpu::Grid*>(workspace_ + layout_->grids[i]) : nullptr;
+  auto* grids = cpu::has_grids(own.type) ? reinterpret_cast<cpu::Grid*>(workspace_ + layout_->grids[i]) : nullptr;
   return {workspace_ + layout_->offset[i], own.width, own.type, grids};
 }
 

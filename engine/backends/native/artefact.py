@@ -130,7 +130,7 @@ def compile_checkpoint(
     """Write a compiled model, whole or not at all.
 
     Args:
-        compute_type: ``auto``, ``float32``, ``bfloat16`` or ``int8``.
+        compute_type: ``auto``, ``float32``, ``bfloat16``, ``int8``, ``int8_float32`` or ``int8_bfloat16``.
         target: a CPU target of this machine, for one that has less; empty takes the fastest.
         passes: names of the exact rewrites to apply.
 
@@ -152,7 +152,7 @@ def _write(checkpoint: Checkpoint, path: Path, compute_type: str, target: str, p
     lowering = Lowering(
         rewrite(graph, passes),
         compute_type,
-        native.compute_types(target),
+        native.product_types(target),
         lambda kind, weight, bias: native.linear_pack(kind, weight, bias, target=target),
         lambda kind, n, k: int(native.linear_packed_size(kind, n, k, target=target)),
     )

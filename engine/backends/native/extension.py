@@ -9,7 +9,8 @@ from typing import Any
 
 from megaseg.errors import UnsupportedError
 
-COMPUTE_TYPES = ("float32", "bfloat16", "int8")
+# The last two: weights in ten bits, rows between products in the type of the name.
+COMPUTE_TYPES = ("float32", "bfloat16", "int8", "int8_float32", "int8_bfloat16")
 
 
 def extension() -> ModuleType:
@@ -47,7 +48,7 @@ def native_target(target: str = "") -> str:
 def native_compute_type(compute_type: str, target: str) -> str:
     """The compute type that ``auto`` stands for on a target: bfloat16 where its products are fast, else float32.
 
-    int8 is never chosen by itself: it costs accuracy.
+    int8 is never chosen by itself: it costs accuracy. Nor is int8_*: it is slower than bfloat16 on large batches.
 
     Raises:
         UnsupportedError: a type that the target has no products for; lists those it has.

@@ -1,7 +1,7 @@
 """The graph as the native executor runs it: a type for every value, casts where products need another, packed weights.
 
 Residuals and what attention reads are stored in bfloat16 where products are bfloat16 or int8 and the target has the
-type; outputs, sums, what a layer normalisation reads, and everything per shot stay float32.
+type, and where the compute type is named so (int8_bfloat16); outputs, sums, what a layer normalisation reads, and everything per shot stay float32.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from megaseg.engine.graph.sequences import Strided, Windows, longest_of
 from megaseg.engine.inputs.modality import TYPES as INPUT_TYPES
 from megaseg.engine.model.config import ModelConfig
 
-TYPES = ("float32", "bfloat16", "int8", "int32")
+TYPES = ("float32", "bfloat16", "int8", "int16", "int32")
 CHOICES = {"activation": ACTIVATIONS, "by": TABLES, "kind": POOLS}  # attributes that are names, numbered
 # Inputs that may be features as they are, by their place; casts read them too, every other op gets a copy.
 READ_FEATURES = {("linear", 0), ("windows", 0), ("gather", 0), ("pool", 1), ("scatter_mean", 1)}
@@ -85,7 +85,8 @@ class Lowering:
         self._graph, self._compute_type = graph, compute_type
         self._results = _made_of(graph.results())
         self._pack, self._packed_size = pack, packed_size
-        self._wide = "bfloat16" if compute_type != "float32" and "bfloat16" in offered else "float32"
+        exact = compute_type in ("float32", "int8_float32") or "bfloat16" not in offered
+        self._wide = "float32" if exact else "bfloat16"
         self._whole = not isinstance(graph.sequences, Windows)
         self._users = graph.users()
         self._index: dict[Node, int] = {}
@@ -150,10 +151,12 @@ class Lowering:
         """What a linear layer multiplies: float32 for outputs and their parts.
 
         int8: layers over all tokens, the bulk; features keep their precision, and so do narrow layers of whole
-        sequences, whose time is attention's.
+        sequences, whose time is attention's. int16: rows for weights in ten bits.
         """
         if node in self._results:
             return "float32"
+        if self._compute_type in ("int8_float32", "int8_bfloat16"):
+            return "int16" if node.op == "linear" else self._wide
         if self._compute_type != "int8":
             return self._compute_type
         bulk = node.op == "linear" and node.space in ("tokens", "latents", "source")

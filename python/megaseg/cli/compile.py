@@ -26,7 +26,10 @@ def compile_model(
         str, typer.Option(help="cpu (this engine), onnx (any ONNX runtime) or tensorrt (this machine's GPU).")
     ] = "cpu",
     compute_type: Annotated[
-        str, typer.Option(help="float32, bfloat16, int8 (cpu), float16 (onnx, tensorrt), or auto: the target's own.")
+        str,
+        typer.Option(
+            help="float32, bfloat16, int8, int8_float32, int8_bfloat16 (cpu), float16 (onnx, tensorrt), or auto: the target's own."
+        ),
     ] = "auto",
     isa: Annotated[
         str, typer.Option(help="A CPU target for machines that have less than this one; megaseg doctor lists them.")

@@ -67,7 +67,8 @@ DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda."
 ComputeTypeOption = Annotated[
     str,
     typer.Option(
-        "--compute-type", help="auto, float32, bfloat16, int8, int8_checked (CPU), float16 (cuda, onnx, plan)."
+        "--compute-type",
+        help="auto, float32, bfloat16, int8, int8_checked, int8_float32, int8_bfloat16 (CPU), float16 (cuda, onnx, plan).",
     ),
 ]
 OverflowOption = Annotated[

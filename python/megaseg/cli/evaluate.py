@@ -48,7 +48,9 @@ def scene(
         typer.Option("--baselines", help="Also fit the baselines on the labelled movies of this folder."),
     ] = None,
     backend: BackendOption = "auto",
-    compute_type: Annotated[str, typer.Option(help="auto, float32, bfloat16 or int8.")] = "float32",
+    compute_type: Annotated[
+        str, typer.Option(help="auto, float32, bfloat16, int8, int8_float32 or int8_bfloat16.")
+    ] = "float32",
     threads: ThreadsOption = 0,
     json: JsonOption = False,
 ) -> None:

@@ -41,7 +41,9 @@ def act(
         bool, typer.Option("--ordered/--unordered", help="Turning points in increasing order, or each on its own.")
     ] = False,
     backend: BackendOption = "auto",
-    compute_type: Annotated[str, typer.Option(help="auto, float32, bfloat16 or int8.")] = "float32",
+    compute_type: Annotated[
+        str, typer.Option(help="auto, float32, bfloat16, int8, int8_float32 or int8_bfloat16.")
+    ] = "float32",
     threads: ThreadsOption = 0,
     json: JsonOption = False,
 ) -> None:

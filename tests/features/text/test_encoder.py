@@ -65,7 +65,7 @@ def backend_of(checkpoint: Checkpoint, **changes: Any) -> Any:
 def test_native_on_every_target(target: str, passes: bool, tmp_path: Path) -> None:
     tensors = write_encoder(tmp_path, seed=1)
     checkpoint = load_pretrained(tmp_path)
-    tolerances = {"float32": 1e-6, "bfloat16": 0.01, "int8": 0.04}
+    tolerances = {"float32": 1e-6, "bfloat16": 0.01, "int8": 0.04, "int8_float32": 0.01, "int8_bfloat16": 0.01}
     for kind in extension().compute_types(target):
         options: dict[str, Any] = {"compute_type": kind, "target": target, "num_threads": 3}
         backend = NativeBackend.from_checkpoint(checkpoint, **options, **({} if passes else {"passes": ()}))

@@ -12,7 +12,7 @@ import numpy as np
 
 from megaseg import _C
 
-TYPES = ("float32", "bfloat16", "int8", "int32")
+TYPES = ("float32", "bfloat16", "int8", "int16", "int32")
 SPACES = ("shots", "latents", "prefix", "tokens", "sequences", "source")
 OPS = _C.ops()
 ALL_TYPES = [(target, kind) for target in _C.available_targets() for kind in ("float32", "bfloat16")]

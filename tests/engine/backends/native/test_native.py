@@ -85,9 +85,12 @@ def test_every_pass_by_itself(task: str, passes: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("seed", range(12))
-@pytest.mark.parametrize("compute_type", ["bfloat16", "int8"])
+@pytest.mark.parametrize("compute_type", ["bfloat16", "int8", "int8_float32", "int8_bfloat16"])
 def test_narrow_types_err_no_more_than_twice_a_naive_model(compute_type: str, seed: int) -> None:
-    """Against a bfloat16 model in torch; int8 has seven bits like it, and a scale per row to go with them."""
+    """Against a bfloat16 model in torch; int8 has seven bits like it, and a scale per row to go with them.
+
+    Weights in ten bits are promised to cost less than 1.5 times bfloat16.
+    """
     config = odd_config(seed)
     checkpoint = random_checkpoint(config, seed)
     features = list(random_features(config, 30 if config.task == "scene" else config.max_length, seed).values())
@@ -103,7 +106,7 @@ def test_narrow_types_err_no_more_than_twice_a_naive_model(compute_type: str, se
         for passes in ((), tuple(PASSES)):
             got = logits_of(native(checkpoint, target=target, compute_type=compute_type, passes=passes), [features])[0]
             rms = np.sqrt(np.mean((got - expected) ** 2))
-            assert rms < (2 if compute_type == "bfloat16" else 4) * naive, (target, passes)
+            assert rms < {"bfloat16": 2, "int8": 4}.get(compute_type, 1.5) * naive, (target, passes)
 
 
 @pytest.mark.parametrize("compute_type", _C.compute_types())
@@ -137,7 +140,7 @@ def test_targets_agree_pairwise(task: str) -> None:
             for target in TARGETS
             if kind in _C.compute_types(target)
         }
-        close = {"float32": 1e-5, "bfloat16": 2e-2, "int8": 5e-2}[kind]
+        close = {"float32": 1e-5, "bfloat16": 2e-2, "int8": 5e-2}.get(kind, 2e-2)
         for a, b in itertools.combinations(logits, 2):
             assert np.abs(logits[a] - logits[b]).max() < close, (kind, a, b)
 
