@@ -10,8 +10,8 @@ from megaseg.kernels.registry import Matrix, implementation
 def cast(x: Matrix, dtype: str, *, target: str = "") -> Any:
     """x (rows, size) as "float32", as "bfloat16" (uint16 bits, rounded to nearest even), or by rows as "int8".
 
-    int8 is a pair: elements (rows, size) uint8 and scale (rows,), value = scale * (element - 128), scale = the row's
-    largest magnitude / 127.
+    int8 is a pair: elements (rows, size) uint8 and grids (rows, ceil(size / 768), 2), low and step of every 768
+    elements: value = low + step * element, 255 steps from the least value to the largest.
 
     Raises:
         UnsupportedError: dtype or target. ValueError: shapes that do not fit.

@@ -38,6 +38,8 @@ struct Out {
   }
 };
 
+megaseg::cpu::Grid* grids_in(Floats& pairs) { return reinterpret_cast<megaseg::cpu::Grid*>(pairs.mutable_data()); }
+
 megaseg::Buffer buffer_of(std::size_t bytes) { return megaseg::Buffer((bytes + sizeof(float) - 1) / sizeof(float)); }
 
 // Rows in another type, with the memory that they stand in.
@@ -69,25 +71,37 @@ class Linear {
 
   py::array run(const py::array& x, const std::optional<py::array>& residual, bool gelu,
                 const std::optional<py::array>& given) {
+    const Out out(given, type_ == Type::bfloat16 ? type_ : Type::float32, {x.shape(0), n_});
+    run_to(x, residual, gelu, out.rows);
+    return out.array;
+  }
+
+  // The result as int8: elements and grids.
+  py::tuple run_to_grids(const py::array& x, const std::optional<py::array>& residual, bool gelu) {
+    Bytes elements({x.shape(0), py::ssize_t{n_}});
+    Floats grids(std::vector<py::ssize_t>{x.shape(0), megaseg::cpu::grids_of(n_), 2});
+    run_to(x, residual, gelu, {elements.mutable_data(), n_, Type::int8, grids_in(grids)});
+    return py::make_tuple(elements, grids);
+  }
+
+ private:
+  void run_to(const py::array& x, const std::optional<py::array>& residual, bool gelu, const Rows& out) {
     check(x.ndim() == 2 && size_of(x, 1) == k_, "linear: x (rows, k), weight (n, k)");
     check(!residual || (residual->ndim() == 2 && residual->shape(0) == x.shape(0) && size_of(*residual, 1) == n_),
           "linear: residual (rows, n)");
     const ConstRows in = rows_of(x, "linear: x with contiguous rows");
     const ConstRows kept = residual ? rows_of(*residual, "linear: residual with contiguous rows") : ConstRows{};
     const int rows = size_of(x, 0);
-    const Out out(given, type_ == Type::bfloat16 ? type_ : Type::float32, {x.shape(0), n_});
-    session_.require({in.type, kept.type, out.rows.type});
+    session_.require({in.type, kept.type, out.type});
     const py::gil_scoped_release release;
     const bool converts = in.type != type_;
     const Stored stored(type_, converts ? rows : 0, k_);
     if (converts) session_.ops.cast({in, stored.rows, k_}, rows);
-    session_.ops.linear({converts ? ConstRows(stored.rows) : in, packed_.data(), kept, out.rows, n_, k_,
+    session_.ops.linear({converts ? ConstRows(stored.rows) : in, packed_.data(), kept, out, n_, k_,
                          gelu ? megaseg::cpu::Activation::gelu : megaseg::cpu::Activation::none},
                         rows);
-    return out.array;
   }
 
- private:
   Type type_;
   Session session_;
   megaseg::Buffer packed_;
@@ -111,8 +125,7 @@ py::object cast(const py::array& x, const std::string& dtype, const std::string&
     py::array elements(type == Type::int8 ? py::dtype::of<std::uint8_t>() : py::dtype::of<std::int16_t>(),
                        {x.shape(0), x.shape(1)});
     Floats grids(std::vector<py::ssize_t>{x.shape(0), megaseg::cpu::grids_of(x.shape(1)), 2});
-    const Rows out{elements.mutable_data(), x.shape(1), type,
-                   reinterpret_cast<megaseg::cpu::Grid*>(grids.mutable_data())};
+    const Rows out{elements.mutable_data(), x.shape(1), type, grids_in(grids)};
     session.ops.cast({in, out, size_of(x, 1)}, rows);
     return py::make_tuple(elements, grids);
   }
@@ -290,7 +303,8 @@ void bind_ops(py::module_& m) {
       .def(py::init<const Floats&, const std::optional<Floats>&, const std::string&, const std::string&, int>(),
            "weight"_a, "bias"_a = none, py::kw_only(), "compute_type"_a = "float32", "target"_a = "",
            "num_threads"_a = 1)
-      .def("__call__", &Linear::run, "x"_a, "residual"_a = none, py::kw_only(), "gelu"_a = false, "out"_a = none);
+      .def("__call__", &Linear::run, "x"_a, "residual"_a = none, py::kw_only(), "gelu"_a = false, "out"_a = none)
+      .def("to_int8", &Linear::run_to_grids, "x"_a, "residual"_a = none, py::kw_only(), "gelu"_a = false);
   m.def("linear", linear, "x"_a, "weight"_a, "bias"_a = none, "residual"_a = none, py::kw_only(), "gelu"_a = false,
         "compute_type"_a = "float32", "out"_a = none, "target"_a = "", "num_threads"_a = 1);
   m.def("cast", cast, "x"_a, "dtype"_a, py::kw_only(), "target"_a = "");

@@ -137,18 +137,19 @@ constexpr Type kHeld = Type::bfloat16;
 using Held = float;
 constexpr Type kHeld = Type::float32;
 #endif
-constexpr int kHeldRows = 48;
+constexpr int kHeldRows = 48;  // at most
 
 // A grid of columns of some rows at a time is held until its range is known.
 template <typename Product>
 void run_to_grids(const LinearArgs& args, int row_begin, int row_end, int column_begin, int column_end) {
   auto blocks = blocks_of<Product>(args, kHeld, false);
-  alignas(kLine) Held held[kHeldRows * kGridSize];
+  constexpr int kRows = decltype(blocks)::kRows < kHeldRows ? decltype(blocks)::kRows : kHeldRows;
+  alignas(kLine) Held held[kRows * kGridSize];
   const Rows space{held, kGridSize, kHeld};
   for (int begin = column_begin; begin < column_end; begin += kGridSize) {
     const int end = column_end - begin < kGridSize ? column_end : begin + kGridSize;
-    for (int row = row_begin; row < row_end; row += kHeldRows) {
-      const int rows = row_end - row < kHeldRows ? row_end - row : kHeldRows;
+    for (int row = row_begin; row < row_end; row += kRows) {
+      const int rows = row_end - row < kRows ? row_end - row : kRows;
       for (int column = begin; column < end; column += Packed<Product>::kColumns) {
         blocks.block(row, rows, column, at(space, 0, column - begin));
       }

@@ -62,6 +62,9 @@ class Linear:
     def __call__(
         self, x: _Matrix, residual: _Matrix | None = None, *, gelu: bool = False, out: _Matrix | None = None
     ) -> _Matrix: ...
+    def to_int8(
+        self, x: _Matrix, residual: _Matrix | None = None, *, gelu: bool = False
+    ) -> tuple[NDArray[np.uint8], _Array]: ...
 
 def linear(
     x: _Matrix,

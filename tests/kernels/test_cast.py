@@ -38,26 +38,26 @@ def test_int8_rows(target, storage, rng, size):
         pytest.skip("this target has no int8")
     for rows in ROWS:
         x = stored(normal(rng, rows, size) * rng.uniform(1e-3, 1e3, (rows, 1)).astype(np.float32), storage)
-        elements, scale = kernels.cast(x, "int8", target=target)
-        assert (elements.dtype, elements.shape, scale.shape) == (np.uint8, (rows, size), (rows,))
+        elements, grids = kernels.cast(x, "int8", target=target)
+        assert (elements.dtype, elements.shape, grids.shape) == (np.uint8, (rows, size), (rows, -(-size // 768), 2))
         exact = values(x).astype(np.float64)
-        assert np.allclose(scale, np.abs(exact).max(axis=1) / 127, rtol=1e-6, atol=0)
-        error = np.abs(scale[:, None] * (elements.astype(np.float64) - 128) - exact)
-        assert np.all(error <= 0.50001 * scale[:, None])
-        assert np.all(np.abs(elements.astype(int) - 128).max(axis=1, initial=0) == (127 if size else 0))
+        for g in range(grids.shape[1]):
+            part, element = exact[:, g * 768 : (g + 1) * 768], elements[:, g * 768 : (g + 1) * 768].astype(np.float64)
+            low, step = grids[:, g, :1], grids[:, g, 1:]
+            assert np.array_equal(low, part.min(axis=1, keepdims=True))
+            assert np.allclose(step, np.ptp(part, axis=1, keepdims=True) / 255, rtol=1e-6, atol=0)
+            assert np.all(np.abs(low + step * element - part) <= 0.5001 * step)
 
 
 def test_int8_rows_of_nothing_and_of_no_number(target):
     if "int8" not in _C.compute_types(target):
         pytest.skip("this target has no int8")
-    x = np.zeros((4, 20), np.float32)
-    x[1, 3], x[2, 19], x[3, 0] = np.nan, np.inf, 1e-42
-    elements, scale = kernels.cast(x, "int8", target=target)
-    assert scale[0] == 0
-    assert scale[3] == 0
-    assert np.all(elements[[0, 3]] == 128)
-    assert np.isnan(scale[1])
-    assert np.isinf(scale[2])
+    x = np.zeros((5, 20), np.float32)
+    x[1, 3], x[2, 19], x[3, 0], x[4] = np.nan, np.inf, 1e-42, 1e4
+    elements, grids = kernels.cast(x, "int8", target=target)
+    assert np.all(elements[[0, 3, 4]] == 0)
+    assert np.array_equal(grids[[0, 3, 4], 0], [[0, 0], [0, 0], [1e4, 0]])
+    assert not np.isfinite(grids[[1, 2], 0, 0]).any()
 
 
 def test_an_unknown_type_is_refused(target):

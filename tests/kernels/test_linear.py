@@ -16,23 +16,32 @@ from megaseg.kernels import reference
 EPS = np.finfo(np.float32).eps
 
 
-def quantised_rows(x):
-    """The int8 form of each row: elements (int) and scale, 127 steps to the largest magnitude."""
-    largest = np.abs(x).max(axis=1, initial=0)
-    return np.rint(x * (np.float32(127) / np.where(largest == 0, 1, largest))[:, None]), largest / np.float32(127)
+GRID = 768
 
 
-def multiplied(x, compute_type):
-    """The values of x, or of a weight, that are multiplied, in float64."""
-    if compute_type == "int8":
-        elements, scale = quantised_rows(x)
-        return elements.astype(np.float64) * scale[:, None]
-    return values(stored(x, compute_type)).astype(np.float64)
+def on_grids(x):
+    """x as int8 has it: 255 steps from the least to the largest of every 768 values of a row."""
+    parts = []
+    for part in np.split(x, range(GRID, x.shape[1], GRID), axis=1) if x.size else ():
+        low, span = part.min(axis=1, keepdims=True), np.ptp(part, axis=1, keepdims=True)
+        steps = (part - low) * (np.float32(255) / np.where(span == 0, np.float32(1), span))
+        parts.append(low + np.rint(steps).astype(np.float64) * (span / np.float32(255)))
+    return np.concatenate(parts, axis=1) if parts else x.astype(np.float64)
+
+
+def quantised_columns(weight):
+    """The int8 form of a weight: 127 steps to the largest magnitude of each row."""
+    largest = np.abs(weight).max(axis=1, initial=0)
+    elements = np.rint(weight * (np.float32(127) / np.where(largest == 0, 1, largest))[:, None])
+    return elements.astype(np.float64) * (largest / np.float32(127))[:, None]
 
 
 def expected(x, weight, bias=None, residual=None, *, gelu=False, compute_type):
-    inner = (torch.from_numpy(multiplied(a, compute_type)) for a in (x, weight))
-    return reference.linear(*inner, *exact(bias, residual), gelu=gelu)
+    if compute_type == "int8":
+        inner = (on_grids(x), quantised_columns(weight))
+    else:
+        inner = tuple(values(stored(a, compute_type)).astype(np.float64) for a in (x, weight))
+    return reference.linear(*map(torch.from_numpy, inner), *exact(bias, residual), gelu=gelu)
 
 
 def tolerance(x, weight, coarse=False):
@@ -120,19 +129,40 @@ def test_gelu_over_its_whole_range(target):
 
 
 def test_int8_sums_are_exact(target, rng):
-    """Elements of at most 127 with a scale of 1 are their own int8 form: the product is that of the integers."""
+    """Rows of integers from 0 to 255 are their own int8 form: the product is that of the integers."""
     if "int8" not in _C.compute_types(target):
         pytest.skip("the target has no int8 product")
     for rows, n, k in ((1, 1, 1), (5, 70, 63), (33, 33, 768), (40, 65, 3075)):
-        x, weight = (rng.integers(-127, 128, shape) for shape in ((rows, k), (n, k)))
-        x[:, 0] = 127
+        x, weight = rng.integers(0, 256, (rows, k)), rng.integers(-127, 128, (n, k))
+        x[:, ::GRID], x[:, 1::GRID] = 255, 0
         weight[:, 0] = -127
         got = kernels.linear(x.astype(np.float32), weight.astype(np.float32), compute_type="int8", target=target)
         assert np.array_equal(got, (x @ weight.T).astype(np.float32))
     x, weight = np.full((2, 100_000), 127, np.float32), np.full((3, 100_000), 127, np.float32)
+    x[:, ::GRID], x[:, 1::GRID] = 255, 0
     weight[1] = -127
     got = kernels.linear(x, weight, compute_type="int8", target=target)
-    assert np.array_equal(got, np.tile(np.float32(127 * 127 * 100_000) * np.float32([1, -1, 1]), (2, 1)))
+    assert np.allclose(got, x.astype(np.float64) @ weight.T, rtol=1e-6, atol=0)  # 131 grids, added as float32
+
+
+def test_a_result_on_grids(target, rng):
+    """Within half a step of float64, at every shape of rows, panels and grids; GELU's error is its own."""
+    if "int8" not in _C.compute_types(target):
+        pytest.skip("the target has no int8")
+    for rows, n, k in ((1, 3, 5), (19, 768, 70), (49, 769, 768), (203, 1700, 33)):
+        for compute_type, gelu in itertools.product(_C.compute_types(target), (False, True)):
+            x, weight, bias, residual = normal(rng, rows, k), normal(rng, n, k), normal(rng, n), normal(rng, rows, n)
+            linear = _C.Linear(weight, bias, compute_type=compute_type, target=target, num_threads=3)
+            elements, grids = linear.to_int8(x, residual, gelu=gelu)
+            low, step = (np.repeat(grids[:, :, i], GRID, axis=1)[:, :n] for i in (0, 1))
+            oracle = expected(x, weight, bias, residual, gelu=gelu, compute_type=compute_type).numpy()
+            rounded = 2.0**-8 * np.abs(oracle) + tolerance(x, weight) + 3e-4 * gelu
+            assert np.all(np.abs(low + step * elements.astype(np.float64) - oracle) <= 0.51 * step + rounded)
+            again = _C.Linear(weight, bias, compute_type=compute_type, target=target).to_int8(
+                x[-1:], residual[-1:], gelu=gelu
+            )
+            assert np.array_equal(again[0], elements[-1:])
+            assert np.array_equal(again[1], grids[-1:])
 
 
 def test_no_number_in_a_row_is_no_number_in_its_column(target, compute_type, rng):

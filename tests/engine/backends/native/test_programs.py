@@ -324,11 +324,11 @@ def test_words_of_nonsense_never_crash(tmp_path: Path, windowed: bool) -> None:
 
 
 @pytest.mark.skipif("int8" not in _C.compute_types(), reason="no int8 on this machine")
-def test_int8_rows_are_made_by_casts_alone(tmp_path: Path) -> None:
+def test_int8_rows_are_made_by_casts_and_linear_layers_alone(tmp_path: Path) -> None:
     program = Program(target=_C.target())
     x = program.read("x", 6, "int8")
     program.output("y", program.step("select", program.value("latents", 6, "int8"), [x]))
-    with pytest.raises(CheckpointError, match="int8 rows from casts alone"):
+    with pytest.raises(CheckpointError, match="int8 rows from casts and linear layers alone"):
         program.plan(tmp_path)
 
 
