@@ -43,14 +43,14 @@ megaseg::Buffer buffer_of(std::size_t bytes) { return megaseg::Buffer((bytes + s
 // Rows in another type, with the memory that they stand in.
 struct Stored {
   megaseg::Buffer elements;
-  megaseg::Buffer scale;
+  megaseg::Buffer grids;
   Rows rows;
 
   Stored(Type type, int count, int size)
       : elements(buffer_of(static_cast<std::size_t>(count) * static_cast<std::size_t>(size) *
                            static_cast<std::size_t>(bytes_of(type)))),
-        scale(static_cast<std::size_t>(type == Type::int8 ? count : 0)),
-        rows{elements.data(), size, type, scale.data()} {}
+        grids(static_cast<std::size_t>(type == Type::int8 ? 2 * count * megaseg::cpu::grids_of(size) : 0)),
+        rows{elements.data(), size, type, reinterpret_cast<megaseg::cpu::Grid*>(grids.data())} {}
 };
 
 // A packed weight with its pool, so that benchmarks can leave packing out.
@@ -109,10 +109,11 @@ py::object cast(const py::array& x, const std::string& dtype, const std::string&
   const int rows = size_of(x, 0);
   if (type == Type::int8) {
     Bytes elements({x.shape(0), x.shape(1)});
-    Floats scale(x.shape(0));
-    const Rows out{elements.mutable_data(), x.shape(1), type, scale.mutable_data()};
+    Floats grids(std::vector<py::ssize_t>{x.shape(0), megaseg::cpu::grids_of(x.shape(1)), 2});
+    const Rows out{elements.mutable_data(), x.shape(1), type,
+                   reinterpret_cast<megaseg::cpu::Grid*>(grids.mutable_data())};
     session.ops.cast({in, out, size_of(x, 1)}, rows);
-    return py::make_tuple(elements, scale);
+    return py::make_tuple(elements, grids);
   }
   const Out out(std::nullopt, type, {x.shape(0), x.shape(1)});
   session.ops.cast({in, out.rows, size_of(x, 1)}, rows);

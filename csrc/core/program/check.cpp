@@ -88,7 +88,8 @@ class StepCheck {
     require(out().type == cpu::Type::int32 || kernels_.types[type], "a type of the target");
     require(out().type != cpu::Type::int32 || step_.op == Op::features || step_.op == Op::windows,
             "ids from features alone");
-    require(out().type != cpu::Type::int8 || step_.op == Op::cast, "int8 rows from casts alone");
+    require(out().type != cpu::Type::int8 || step_.op == Op::cast || step_.op == Op::linear,
+            "int8 rows from casts and linear layers alone");
     for (std::size_t i = 0; i < step_.inputs.size(); ++i) {
       const bool first =
           step_.op == Op::cast || step_.op == Op::linear || step_.op == Op::windows || step_.op == Op::gather;

@@ -7,7 +7,7 @@ type; outputs, sums, what a layer normalisation reads, and everything per shot s
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,7 +83,7 @@ class Lowering:
         self, graph: Graph, compute_type: str, offered: Sequence[str], pack: Pack, packed_size: PackedSize
     ) -> None:
         self._graph, self._compute_type = graph, compute_type
-        self._results = set(graph.results())
+        self._results = _made_of(graph.results())
         self._pack, self._packed_size = pack, packed_size
         self._wide = "bfloat16" if compute_type != "float32" and "bfloat16" in offered else "float32"
         self._whole = not isinstance(graph.sequences, Windows)
@@ -161,6 +161,10 @@ class Lowering:
             return self._wide
         return "int8" if bulk and node.inputs[0].op not in ("features", "windows") else self._wide
 
+    def _multiplies(self, user: Node, node: Node) -> bool:
+        """Whether a step reads a node's rows as int8, and in no other way."""
+        return user.op == "linear" and node not in user.inputs[1:] and self._product(user) == "int8"
+
     def _attended(self, of_type: str) -> str:
         """What attention multiplies: int8 over whole sequences; in windows its preparations would cost more."""
         return "int8" if self._compute_type == "int8" and self._whole else of_type
@@ -175,6 +179,8 @@ class Lowering:
         if op.exact or node.space == "shots" or node in self._results:
             return "float32"
         readers = self._users[node]
+        if node.op == "linear" and readers and all(self._multiplies(user, node) for user in readers):
+            return "int8"
         if all(user in self._results for user in readers):
             return "float32"
         summed = op.product and {user.op for user in readers} <= SUMMED_FOR
@@ -235,6 +241,17 @@ class Lowering:
             parts = [self._index[part] for part in output.parts]
             words.append(_text(output.name) + _word(self._index[output.node], len(parts), *parts))
         return b"".join(words), placed, end
+
+
+def _made_of(results: Iterable[Node]) -> set[Node]:
+    """Results, and the nodes whose rows they are."""
+    found: set[Node] = set()
+    for node in results:
+        found.add(node)
+        while OPS[node.op].moves and len(node.inputs) == 1:
+            node = node.inputs[0]
+            found.add(node)
+    return found
 
 
 def sequence_words(sequences: Cut) -> tuple[str, int, int]:
