@@ -274,7 +274,7 @@ MEGASEG_INLINE int highest(const std::int16_t* row, int keys) {
 MEGASEG_INLINE int soften(std::int16_t* row, int keys, int top, float steps) {
   // Scores that lie steps apart: differences are doubled until a factor below 1 is left.
   for (int doubled = 0; steps >= 1 && doubled < 16; ++doubled, top = 0, steps *= 0.5F) {
-    for (int i = 0; i < keys; i += 32) {
+    for (int i = 0; i < round_up(keys, kPanel); i += 32) {
       const __m512i below = _mm512_subs_epi16(_mm512_loadu_si512(row + i), _mm512_set1_epi16(static_cast<short>(top)));
       _mm512_storeu_si512(row + i, _mm512_adds_epi16(below, below));
     }
