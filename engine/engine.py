@@ -270,7 +270,8 @@ class Engine:
         sources = [as_features(movie) for movie in movies]
         checks = [self.check(source, given) for source in sources]
         logits = self._logits(sources, checks)
-        return [self.decide(*own, given, check) for *own, check in zip(sources, logits, checks, strict=True)]
+        runs = zip(sources, logits, checks, strict=True)
+        return [self.decide(source, own, given, check) for source, own, check in runs]
 
     @property
     def explains(self) -> bool:

@@ -197,7 +197,8 @@ class _Checked:
         self._fast_logits = rows[logits]
         count = len(self._fast_logits)
         self.again, self.error, self.found_doubt = np.zeros(count, np.bool_), np.zeros(count), False
-        self._doubtful, self._inner = False, None
+        self._doubtful = False
+        self._inner: Check | None = None
         check, row = self._excerpt.check, self._excerpt.row
         self._wanted = np.ones(count, np.bool_)
         self._places = None if check is None or row is None or self._half is None else row + np.arange(count)
@@ -218,8 +219,9 @@ class _Checked:
         if check is None or self._places is None:
             return
         wrong = self._places[self.again & (self.error > GUARD * self._margin)].tolist()
-        inner = [] if self._inner is None or self._inner.doubt is None else [self._inner.doubt]
-        first = min([*wrong, *inner], default=None)
+        if self._inner is not None and self._inner.doubt is not None:
+            wrong.append(self._inner.doubt)
+        first = min(wrong, default=None)
         if first is not None and (check.doubt is None or first < check.doubt):
             check.doubt, self.found_doubt = first, True
         if check.doubt is not None:
