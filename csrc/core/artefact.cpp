@@ -30,7 +30,7 @@ struct Artefact::Header {
 namespace {
 
 constexpr char kMagic[8] = {'m', 'e', 'g', 'a', 's', 'e', 'g', '\0'};
-constexpr std::uint32_t kVersion = 6;
+constexpr std::uint32_t kVersion = 7;
 constexpr std::size_t kSummed = 16;  // the checksum covers the bytes from here on
 
 struct stat status_of(int file, const std::string& path) {

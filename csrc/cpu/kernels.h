@@ -20,21 +20,28 @@ constexpr int bytes_of(Type type) { return type == Type::bfloat16 ? 2 : type == 
 enum class Activation : std::uint32_t { none, gelu, relu, tanh };
 inline constexpr std::uint32_t kActivations = 4;
 
-// A matrix: `stride` elements from row to row. int8 rows have a scale each: value = scale[row] * (element - 128),
-// elements unsigned.
+// Elements of an int8 row that have a grid of their own: value = low + step * element, elements unsigned.
+inline constexpr int kGridSize = 768;
+struct Grid {
+  float low;
+  float step;
+};
+constexpr int grids_of(ptrdiff_t size) { return static_cast<int>((size + kGridSize - 1) / kGridSize); }
+
+// A matrix: `stride` elements from row to row, of int8 rows also grids_of(stride) grids.
 struct ConstRows {
   const void* data = nullptr;
   ptrdiff_t stride = 0;
   Type type = Type::float32;
-  const float* scale = nullptr;
+  const Grid* grids = nullptr;
 };
 struct Rows {
   void* data = nullptr;
   ptrdiff_t stride = 0;
   Type type = Type::float32;
-  float* scale = nullptr;
+  Grid* grids = nullptr;
 
-  operator ConstRows() const { return {data, stride, type, scale}; }  // NOLINT: a view converts
+  operator ConstRows() const { return {data, stride, type, grids}; }  // NOLINT: a view converts
 };
 
 // out = activation(in W^T + bias + residual). residual may be out itself.
@@ -42,7 +49,7 @@ struct LinearArgs {
   ConstRows in;        // [rows, k] of the type that the weight was packed for; nothing is read past k in a row
   const void* weight;  // from linear_pack
   ConstRows residual;  // [rows, n] float32 or bfloat16, or no data
-  Rows out;            // [rows, n] float32 or bfloat16
+  Rows out;            // [rows, n] of any type; int8: whole grids of panels at a time
   int n;
   int k;
   Activation activation;
@@ -58,7 +65,8 @@ struct LayerNormArgs {
   float eps;
 };
 
-// The same values in another type: float32 or bfloat16 to any. An int8 row's scale is its largest magnitude / 127.
+// The same values in another type: float32 or bfloat16 to any. A grid's 256 elements are from the least value to the
+// largest.
 struct CastArgs {
   ConstRows in;
   Rows out;
@@ -141,12 +149,14 @@ struct ScatterMeanArgs {
 
 // Softmax attention over prefix tokens and latents, a key set in two parts. Heads are column slices. Sequence b's
 // prefix token t is row b * prefix + t; its latents are rows batch * prefix + begin[b] up to begin[b +
-// 1]. Queries and out likewise with query_prefix and query_begin. q, k, v and out are all float32 or all bfloat16.
+// 1]. Queries and out likewise with query_prefix and query_begin. q, k, v and out are all float32 or all bfloat16;
+// what is multiplied is of that type, or int8.
 struct AttentionArgs {
   ConstRows q;
   ConstRows k;
   ConstRows v;
   Rows out;  // may be q
+  Type product;
   int batch;
   int heads;
   int head_size;
@@ -250,6 +260,9 @@ struct ScoreBlockArgs {
   ScoreCounts* counts;  // or null
 };
 
+// Floats that product_ceiling reads, and as many that it writes.
+inline constexpr int kCeilingFloats = 64 * 72;
+
 struct KernelTable {
   const char* name;
   bool types[kTypes];  // compute types that the target has products for; float32 is always there
@@ -271,7 +284,7 @@ struct KernelTable {
   void (*scatter_mean)(const ScatterMeanArgs&, int begin, int end);  // sequences
 
   // Keys and values of one sequence and head are laid out in panels once, then read by every block of queries. Sizes in
-  // bytes.
+  // bytes, types those of the product.
   std::size_t (*attention_panels_size)(Type, int keys, int head_size);
   std::size_t (*attention_scratch_size)(Type, int head_size);
   // key_begin is a multiple of kPanelKeys.
@@ -285,6 +298,10 @@ struct KernelTable {
   bool (*banded_estep)(const BandedEstepArgs&, int begin, int end);  // false: a similarity in the band is not finite
   bool (*window_sums)(const WindowSumsArgs&, int begin, int end);    // false: an element or a sum is not finite
   bool (*score_block)(const ScoreBlockArgs&, int rows);              // false: a score is not finite
+
+  // What the machine can do at most. Multiplies data in the L1 cache, and says how many operations that was.
+  double (*product_ceiling)(Type, int times, const float* data, float* out);
+  float (*read_ceiling)(const float* data, std::size_t count);  // their sum
 };
 
 // Keys that a task lays out are a multiple of this on every target.

@@ -1,17 +1,22 @@
 // out = activation(in W^T + bias + residual) over packed weight panels.
 #include "cpu/linear.h"
 
+#include "cpu/linear_few.h"
+#include "cpu/quantise.h"
+
 #if defined(MEGASEG_AMX)
 #include "cpu/linear_amx.h"
 #endif
 
 namespace {
 
-// Bytes of a row of `in` taken together: their part of a panel (32 KiB with AVX-512) stays in the L1 cache while rows
-// pass by. Also the longest chain of additions; short chains round less.
-constexpr int kBlockBytes = 512;
+// Elements of a row of `in` taken together, 512 bytes: their part of a panel (32 KiB with AVX-512) stays in the L1
+// cache while rows pass by. Also the longest chain of additions; short chains round less. Of int8 they are a grid.
+template <typename Product>
+constexpr int kBlock = Product::kStep == 4 ? kGridSize : 512 / static_cast<int>(sizeof(typename Product::Element));
 // Rows that pass by such a part before the next one comes.
 constexpr int kRowBlock = 16 * kTileRows;
+constexpr int kFewTiles = 8;  // of rows: fewer do not hide that the next part comes from memory
 
 // sums (+)= in[0:rows, 0:k] B, a tile's share of a block of k.
 template <typename Product>
@@ -32,7 +37,11 @@ void tile(const Step<Product>& step) {
   typename Product::Sum acc[Rows][kTileVecs] = {};
   const int tail = step.k % kStep;
   const int whole = step.k - tail;
-  multiply<Product>(step.in, step.in_stride, step.panel, kPanel * kStep, whole, acc, step.ahead);
+  if (step.ahead) {
+    multiply<Product>(step.in, step.in_stride, step.panel, kPanel * kStep, whole, acc, step.ahead);
+  } else {
+    multiply<Product>(step.in, step.in_stride, step.panel, kPanel * kStep, whole, acc);
+  }
   if (tail) {  // the rest of the last word is zeros, not what follows the row
     Element rest[Rows][kStep] = {};
     for (int i = 0; i < Rows; ++i) {
@@ -62,38 +71,114 @@ MEGASEG_INLINE void tile(int rows, const Step<Product>& step) {
   }
 }
 
-// One panel for at most kRowBlock rows.
+// Blocks of rows and panels, one after the other.
 template <typename Product>
-void block(const LinearArgs& args, Finish finish, int row_begin, int row_end, int column) {
+class Blocks {
+ public:
+  static constexpr int kRows = kRowBlock;
+
+  Blocks(const LinearArgs& args, Type out, bool) : args_(args), finish_(finish_of<Product>(args, out)) {}
+
+  // A panel for at most kRows rows; out begins at its first element.
+  void block(int row, int rows, int column, const Rows& out) {
+    const int tiles = (rows + kTileRows - 1) / kTileRows;  // of equal height, give or take one
+    for (int begin = 0; begin < args_.k; begin += kBlock<Product>) {
+      for (int t = 0; t < tiles; ++t) {
+        const int from = rows * t / tiles;
+        // With few rows memory is the limit: the first tiles fetch a column of lines each of the next block.
+        multiply_tile(row, from, rows * (t + 1) / tiles - from, column, begin,
+                      tiles <= kFewTiles && t < kTileVecs ? kBlock<Product> * kPanel * kBytes + t * kLine : 0, out);
+      }
+    }
+  }
+  void flush() {}
+
+ private:
   using Element = typename Product::Element;
-  constexpr int kBlock = kBlockBytes / sizeof(Element);
-  alignas(kLine) typename Product::Scalar sums[kRowBlock * kPanel];
-  const Element* panel = Packed<Product>(args).panel(column);
-  const int rows = row_end - row_begin;
-  const int tiles = (rows + kTileRows - 1) / kTileRows;  // of equal height, give or take one
-  for (int begin = 0; begin < args.k; begin += kBlock) {
-    const int left = args.k - begin;
-    for (int t = 0; t < tiles; ++t) {
-      const int from = rows * t / tiles;
-      const int count = rows * (t + 1) / tiles - from;
-      // With few rows memory is the limit: every tile fetches a column of lines of the next block.
-      const ptrdiff_t ahead = t < kTileVecs ? kBlockBytes * kPanel + t * kLine : 0;
-      tile<Product>(count, {row_of<Element>(args.in, row_begin + from) + begin, args.in.stride,
-                            panel + static_cast<ptrdiff_t>(begin) * kPanel, left < kBlock ? left : kBlock, begin == 0,
-                            sums + from * kPanel, ahead});
-      if (left <= kBlock) finish(args, sums + from * kPanel, row_begin + from, count, column);
+  static constexpr ptrdiff_t kBytes = sizeof(Element);
+
+  // Rows [row + from, row + from + count) and a panel, over the block of k from `begin` on.
+  void multiply_tile(int row, int from, int count, int column, int begin, ptrdiff_t ahead, const Rows& out) {
+    constexpr bool kGrids = Product::kStep == 4;
+    const Element* panel = Packed<Product>(args_).panel(column) + static_cast<ptrdiff_t>(begin) * kPanel;
+    const int left = args_.k - begin;
+    auto* const sums = sums_ + from * kPanel;
+    tile<Product>(count, {row_of<Element>(args_.in, row + from) + begin, args_.in.stride, panel,
+                          left < kBlock<Product> ? left : kBlock<Product>, kGrids || begin == 0, sums, ahead});
+    float* const earlier = earlier_ + (kGrids ? from * kPanel : 0);
+    if (left <= kBlock<Product>) {
+      finish_(args_, {sums, kGrids && begin > 0 ? earlier : nullptr, row + from, count, column, at(out, from, 0)});
+    } else if constexpr (kGrids) {
+      collect(args_, sums, earlier, row + from, count, kPanel, begin / kGridSize);
+    }
+  }
+
+  const LinearArgs& args_;
+  Finish finish_;
+  alignas(kLine) typename Product::Scalar sums_[kRowBlock * kPanel];
+  alignas(kLine) float earlier_[Product::kStep == 4 ? kRowBlock * kPanel : kLanes];
+};
+
+template <typename Product>
+auto blocks_of(const LinearArgs& args, Type out, [[maybe_unused]] bool once) {
+#if defined(MEGASEG_AMX)
+  if constexpr (Packed<Product>::kTiled)
+    return TiledBlocks<Product>(args, out, once);
+  else  // NOLINT: only one is instantiated
+#endif
+    return Blocks<Product>(args, out, once);
+}
+
+#if defined(MEGASEG_VNNI)
+#if defined(MEGASEG_BF16)
+using Held = BFloat16;
+constexpr Type kHeld = Type::bfloat16;
+#else
+using Held = float;
+constexpr Type kHeld = Type::float32;
+#endif
+constexpr int kHeldRows = 48;
+
+// A grid of columns of some rows at a time is held until its range is known.
+template <typename Product>
+void run_to_grids(const LinearArgs& args, int row_begin, int row_end, int column_begin, int column_end) {
+  auto blocks = blocks_of<Product>(args, kHeld, false);
+  alignas(kLine) Held held[kHeldRows * kGridSize];
+  const Rows space{held, kGridSize, kHeld};
+  for (int begin = column_begin; begin < column_end; begin += kGridSize) {
+    const int end = column_end - begin < kGridSize ? column_end : begin + kGridSize;
+    for (int row = row_begin; row < row_end; row += kHeldRows) {
+      const int rows = row_end - row < kHeldRows ? row_end - row : kHeldRows;
+      for (int column = begin; column < end; column += Packed<Product>::kColumns) {
+        blocks.block(row, rows, column, at(space, 0, column - begin));
+      }
+      blocks.flush();
+      for (int i = 0; i < rows; ++i) {
+        grids_at(args.out, row + i)[begin / kGridSize] =
+            quantise_grid(held + i * kGridSize, row_of<std::uint8_t>(args.out, row + i) + begin, end - begin);
+      }
     }
   }
 }
+#endif
 
 template <typename Product>
 void run(const LinearArgs& args, int row_begin, int row_end, int panel_begin, int panel_end) {
-  const Finish finish = finish_of<Product>(args);
-  for (int panel = panel_begin; panel < panel_end; ++panel) {
-    for (int row = row_begin; row < row_end; row += kRowBlock) {
-      block<Product>(args, finish, row, row + kRowBlock < row_end ? row + kRowBlock : row_end, panel * kPanel);
+  constexpr int kColumns = Packed<Product>::kColumns;
+#if defined(MEGASEG_VNNI)
+  if (args.out.type == Type::int8) {
+    const int end = panel_end * kColumns < args.n ? panel_end * kColumns : args.n;
+    return run_to_grids<Product>(args, row_begin, row_end, panel_begin * kColumns, end);
+  }
+#endif
+  auto blocks = blocks_of<Product>(args, args.out.type, row_end - row_begin <= kRowBlock / 3);
+  constexpr int kRows = decltype(blocks)::kRows;
+  for (int column = panel_begin * kColumns; column < panel_end * kColumns; column += kColumns) {
+    for (int row = row_begin; row < row_end; row += kRows) {
+      blocks.block(row, row_end - row < kRows ? row_end - row : kRows, column, at(args.out, row, column));
     }
   }
+  blocks.flush();
 }
 
 }  // namespace
@@ -106,10 +191,10 @@ int linear_panel(Type type) {
 
 void linear(const LinearArgs& args, int row_begin, int row_end, int panel_begin, int panel_end) {
   with_product(args.in.type, [&]<typename Product>(Product) {
-#if defined(MEGASEG_AMX)
-    if constexpr (Packed<Product>::kTiled) return run_tiled<Product>(args, row_begin, row_end, panel_begin, panel_end);
-#endif
-    return run<Product>(args, row_begin, row_end, panel_begin, panel_end);
+    if constexpr (std::is_same_v<Product, Float32>) {
+      if (Packed<Product>(args).few) return run_few(args, row_begin, row_end);
+    }
+    run<Product>(args, row_begin, row_end, panel_begin, panel_end);
   });
 }
 

@@ -15,33 +15,45 @@ class Leaving {
  public:
   static constexpr int kColumns = Packed<Product>::kColumns;
 
-  explicit Leaving(const LinearArgs& args) : args_(args), finish_(finish_of<Product>(args)) {}
+  Leaving(const LinearArgs& args, Type out) : args_(args), finish_(finish_of<Product>(args, out)) {}
 
   void some(int rows) {
     if (rows > left_) rows = left_;
     if (rows == 0) return;
-    finish_(args_, sums_ + (rows_ - left_) * kColumns, row_ + rows_ - left_, rows, column_);
+    const int first = block_.rows - left_;
+    const auto* sums = sums_ + first * kColumns;
+    float* const earlier = earlier_ + (kGrids ? first * kColumns : 0);
     left_ -= rows;
+    if (last_) {
+      const int row = block_.row + first;
+      finish_(args_, {sums, grid_ > 0 ? earlier : nullptr, row, rows, block_.column, at(block_.out, first, 0)});
+    } else if constexpr (kGrids) {
+      collect(args_, sums, earlier, block_.row + first, rows, kColumns, grid_);
+    }
   }
-  void take(const Tiles& tiles, int row, int rows, int column) {
+  // The sums of a grid, or of all of k; the last of the block or not.
+  void take(const Tiles& tiles, const Sums& block, int grid, bool last) {
     some(left_);
-    row_ = row, rows_ = rows, left_ = rows, column_ = column;
+    block_ = block, left_ = block.rows, grid_ = grid, last_ = last;
     constexpr ptrdiff_t kStride = kColumns * 4;
     tiles.template store<kC00>(sums_, kStride);
     tiles.template store<kC01>(sums_ + kColumns / 2, kStride);
-    if (rows <= kTileHeight) return;
+    if (block.rows <= kTileHeight) return;
     tiles.template store<kC10>(sums_ + kTileHeight * kColumns, kStride);
     tiles.template store<kC11>(sums_ + kTileHeight * kColumns + kColumns / 2, kStride);
   }
 
  private:
+  static constexpr bool kGrids = Product::kStep == 4;
+
   const LinearArgs& args_;
   Finish finish_;
-  int row_ = 0;
-  int rows_ = 0;
-  int left_ = 0;
-  int column_ = 0;
+  Sums block_{};
+  int left_ = 0;  // rows
+  int grid_ = 0;
+  bool last_ = false;
   alignas(kLine) typename Product::Scalar sums_[kAmxRows * kColumns];
+  alignas(kLine) float earlier_[kGrids ? kAmxRows * kColumns : kLanes];
 };
 
 // C += A B over one step of k. Strides in bytes.
@@ -62,48 +74,58 @@ MEGASEG_INLINE void step(Tiles& tiles, const void* a, ptrdiff_t a_stride, const 
 
 // Blocks one after the other on the same tiles.
 template <typename Product>
-class TiledProduct {
+class TiledBlocks {
  public:
   using Element = typename Product::Element;
+  static constexpr int kRows = kAmxRows;
   static constexpr int kColumns = Packed<Product>::kColumns;
   static constexpr int kDepth = Packed<Product>::kDepth;
 
   // `once`: every part of the panels is read once, so that memory is the limit.
-  TiledProduct(const LinearArgs& args, bool once)
-      : args_(args), once_(once), share_(kAmxRows / (args.k / kDepth + 1) + 1), leaving_(args) {}
-  ~TiledProduct() { leaving_.some(kAmxRows); }
-  TiledProduct(const TiledProduct&) = delete;
-  TiledProduct& operator=(const TiledProduct&) = delete;
+  TiledBlocks(const LinearArgs& args, Type out, bool once)
+      : args_(args),
+        once_(once),
+        chain_(Product::kStep == 4 && args.k > kGridSize ? kGridSize : args.k),
+        share_(kAmxRows / (chain_ / kDepth + 1) + 1),
+        leaving_(args, out) {}
+  TiledBlocks(const TiledBlocks&) = delete;
+  TiledBlocks& operator=(const TiledBlocks&) = delete;
 
-  void block(int row, int rows, int column) {
+  // A panel for at most kRows rows; out begins at its first element.
+  void block(int row, int rows, int column, const Rows& out) {
     const bool two = rows > kTileHeight;
     if (rows != configured_) tiles_.configure(two ? kTileHeight : rows, two ? rows - kTileHeight : 0);
     configured_ = rows;
-    two ? block<true>(row, rows, column) : block<false>(row, rows, column);
+    const Sums block{nullptr, nullptr, row, rows, column, out};
+    for (int begin = 0; begin < args_.k; begin += chain_) {
+      const int end = args_.k - begin < chain_ ? args_.k : begin + chain_;
+      two ? multiply<true>(block, begin, end) : multiply<false>(block, begin, end);
+      leaving_.take(tiles_, block, begin / chain_, end == args_.k);
+    }
   }
+  void flush() { leaving_.some(kAmxRows); }
 
  private:
   template <bool kTwo>
-  void block(int row, int rows, int column) {
+  void multiply(const Sums& block, int begin, int end) {
     const ptrdiff_t stride = args_.in.stride * static_cast<ptrdiff_t>(sizeof(Element));
-    const Element* in = row_of<Element>(args_.in, row);
-    const Element* weight = Packed<Product>(args_).panel(column);
+    const Element* in = row_of<Element>(args_.in, block.row);
+    const Element* weight = Packed<Product>(args_).panel(block.column) + static_cast<ptrdiff_t>(begin) * kColumns;
     tiles_.template zero<kC00>();
     tiles_.template zero<kC01>();
     if constexpr (kTwo) tiles_.zero<kC10>(), tiles_.zero<kC11>();
-    int p = 0;
-    for (; p + kDepth <= args_.k; p += kDepth, weight += kDepth * kColumns) {
+    int p = begin;
+    for (; p + kDepth <= end; p += kDepth, weight += kDepth * kColumns) {
       if (once_) fetch(weight + 2 * kDepth * kColumns);
       step<Product, kTwo>(tiles_, in + p, stride, weight);
       leaving_.some(share_);
     }
-    if (p < args_.k) {  // the last step is filled up with zeros, not with what follows the rows
-      alignas(kLine) Element rest[kAmxRows * kDepth] = {};
-      const auto bytes = static_cast<std::size_t>(args_.k - p) * sizeof(Element);
-      for (int r = 0; r < rows; ++r) __builtin_memcpy(rest + r * kDepth, in + r * args_.in.stride + p, bytes);
-      step<Product, kTwo>(tiles_, rest, kTileBytes, weight);
-    }
-    leaving_.take(tiles_, row, rows, column);
+    if (p == end) return;
+    // The last step is filled up with zeros, not with what follows the rows.
+    alignas(kLine) Element rest[kAmxRows * kDepth] = {};
+    const auto bytes = static_cast<std::size_t>(end - p) * sizeof(Element);
+    for (int r = 0; r < block.rows; ++r) __builtin_memcpy(rest + r * kDepth, in + r * args_.in.stride + p, bytes);
+    step<Product, kTwo>(tiles_, rest, kTileBytes, weight);
   }
 
   // What a step reads of a panel, into the L2 cache.
@@ -116,21 +138,11 @@ class TiledProduct {
 
   const LinearArgs& args_;
   bool once_;
+  int chain_;  // elements of k that are summed in the tiles: a grid of int8, or all
   int share_;  // rows of the leaving block per step
   int configured_ = 0;
   Tiles tiles_;
   Leaving<Product> leaving_;
 };
-
-template <typename Product>
-void run_tiled(const LinearArgs& args, int row_begin, int row_end, int panel_begin, int panel_end) {
-  TiledProduct<Product> product(args, row_end - row_begin <= kAmxRows);
-  for (int panel = panel_begin; panel < panel_end; ++panel) {
-    for (int row = row_begin; row < row_end; row += kAmxRows) {
-      const int rows = row_end - row < kAmxRows ? row_end - row : kAmxRows;
-      product.block(row, rows, panel * Packed<Product>::kColumns);
-    }
-  }
-}
 
 }  // namespace

@@ -55,14 +55,19 @@ void pack_row(const Packed<Int8>& packed, const float* weight, int row, int k) {
   }
   const float largest = maximum(top);
   const float steps = largest < kTooSmall ? 0 : 127 / largest;
+  const float scale = (largest < kTooSmall ? 0 : largest / 127) + sum(poison);
   __m512i total = _mm512_setzero_si512();
+  int done = 0;
   pack_row(packed, weight, row, k, [&](Vec x, std::uint8_t* to) {
     const __m512i element = _mm512_cvtps_epi32(max(x * steps, splat(-127)));  // NaN: -127
     total = _mm512_add_epi32(total, element);
     _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_cvtepi32_epi8(element));
+    done += kLanes;
+    if (done % kGridSize != 0 && done < k) return;
+    packed.offset((done - 1) / kGridSize)[row] = scale * static_cast<float>(_mm512_reduce_add_epi32(total));
+    total = _mm512_setzero_si512();
   });
-  packed.scale()[row] = (largest < kTooSmall ? 0 : largest / 127) + sum(poison);
-  packed.offset()[row] = -kZeroPoint * _mm512_reduce_add_epi32(total);
+  packed.scale()[row] = scale;
 }
 #endif
 
@@ -81,6 +86,10 @@ void linear_pack(Type type, const float* weight, const float* bias, int n, int k
     __builtin_memset(packed, 0, static_cast<std::size_t>(to.size()));
     int row = 0;
     if constexpr (std::is_same_v<Product, Float32>) {
+      if (to.few) {
+        __builtin_memcpy(packed, weight, static_cast<std::size_t>(n) * static_cast<std::size_t>(k) * sizeof(float));
+        row = n;
+      }
       for (; row + kLanes <= n; row += kLanes) pack_rows(to, weight, row, k);
     }
     for (; row < n; ++row) {

@@ -24,6 +24,15 @@ MEGASEG_INLINE T* row_of(const megaseg::cpu::Rows& rows, ptrdiff_t r) {
   return static_cast<T*>(rows.data) + r * rows.stride;
 }
 
+// The rows from `row` on, of each the elements from `column` on.
+MEGASEG_INLINE megaseg::cpu::Rows at(const megaseg::cpu::Rows& rows, ptrdiff_t row, ptrdiff_t column) {
+  return {static_cast<char*>(rows.data) + (row * rows.stride + column) * bytes_of(rows.type), rows.stride, rows.type};
+}
+template <typename T>
+MEGASEG_INLINE auto* grids_at(const T& rows, ptrdiff_t r) {
+  return rows.grids + r * megaseg::cpu::grids_of(rows.stride);
+}
+
 }  // namespace
 
 namespace megaseg::cpu::MEGASEG_TARGET {
@@ -53,5 +62,7 @@ void query_attention(const QueryAttentionArgs& args, int window, void* scratch);
 bool banded_estep(const BandedEstepArgs& args, int begin, int end);
 bool window_sums(const WindowSumsArgs& args, int begin, int end);
 bool score_block(const ScoreBlockArgs& args, int rows);
+double product_ceiling(Type type, int times, const float* data, float* out);
+float read_ceiling(const float* data, std::size_t count);
 
 }  // namespace megaseg::cpu::MEGASEG_TARGET

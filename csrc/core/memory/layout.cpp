@@ -49,7 +49,7 @@ int Shape::rows(const Value& value) const {
 
 Layout::Layout(const Program& program, const Lifetimes& lifetimes, const Shape& shape, std::size_t index_ints,
                const std::vector<std::size_t>& scratch_bytes)
-    : offset(program.values.size()), scale(program.values.size()), scratch(program.steps.size()) {
+    : offset(program.values.size()), grids(program.values.size()), scratch(program.steps.size()) {
   Pieces pieces;
   const auto place = [&](int index) {
     const Value& value = program.value(index);
@@ -57,8 +57,9 @@ Layout::Layout(const Program& program, const Lifetimes& lifetimes, const Shape& 
     const auto i = static_cast<std::size_t>(index);
     const std::size_t data =
         whole_lines(rows * static_cast<std::size_t>(value.width) * static_cast<std::size_t>(cpu::bytes_of(value.type)));
-    offset[i] = pieces.take(data + (value.type == cpu::Type::int8 ? rows * sizeof(float) : 0));
-    scale[i] = offset[i] + data;
+    const std::size_t row_grids = value.type == cpu::Type::int8 ? cpu::grids_of(value.width) * sizeof(cpu::Grid) : 0;
+    offset[i] = pieces.take(data + rows * row_grids);
+    grids[i] = offset[i] + data;
   };
   indices = pieces.take(index_ints * sizeof(int));
   for (const Step& step : program.steps) {

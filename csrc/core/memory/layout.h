@@ -27,7 +27,7 @@ struct Layout {
          const std::vector<std::size_t>& scratch_bytes);
 
   std::vector<std::size_t> offset;   // of each value, in bytes
-  std::vector<std::size_t> scale;    // of the rows' scales of an int8 value
+  std::vector<std::size_t> grids;    // of the rows of an int8 value
   std::vector<std::size_t> scratch;  // of each step
   std::size_t indices = 0;
   std::size_t bytes = 0;

@@ -56,12 +56,15 @@ std::vector<Piece> pieces_of(int sequences, int most, const Length& length) {
 // share the panels: they come from memory once for all threads, and with few rows once at all, in long stretches.
 void Ops::linear(const cpu::LinearArgs& args, int rows) {
   if (rows == 0) return;
-  const int panels = ceil_div(args.n, kernels_.linear_panel(args.in.type));
+  const int columns = kernels_.linear_panel(args.in.type);
+  const int panels = ceil_div(args.n, columns);
   const int units = ceil_div(rows, kRowUnit);
   const int cached = std::max(kPanelRows, kRowBlockBytes / (args.k * bytes_of(args.in.type)));
   const int blocks = std::clamp(ceil_div(kTasksPerThread * threads(), panels), ceil_div(rows, cached), units);
   const int share = panels * blocks / threads();  // panels for a thread
-  const int step = std::max({1, share / kMostTasks, std::min(share / kFewestTasks, kTaskRows * blocks / rows)});
+  const int most = std::max({1, share / kMostTasks, std::min(share / kFewestTasks, kTaskRows * blocks / rows)});
+  const int whole = args.out.type == cpu::Type::int8 ? cpu::kGridSize / columns : 1;
+  const int step = ceil_div(most, whole) * whole;
   pool_.run(blocks * ceil_div(panels, step), [&](int task, int) {
     const auto row = [&](std::int64_t block) {
       return std::min(rows, static_cast<int>(units * block / blocks) * kRowUnit);
@@ -134,9 +137,9 @@ std::size_t Ops::attention_scratch(cpu::Type type, int batch, int heads, int hea
 void Ops::attention(const cpu::AttentionArgs& args, void* scratch) {
   auto* const base = static_cast<std::byte*>(scratch);
   const auto size_of = [&](int b) {
-    return whole_lines(kernels_.attention_panels_size(args.q.type, args.keys(b), args.head_size));
+    return whole_lines(kernels_.attention_panels_size(args.product, args.keys(b), args.head_size));
   };
-  const std::size_t one = whole_lines(kernels_.attention_scratch_size(args.q.type, args.head_size));
+  const std::size_t one = whole_lines(kernels_.attention_scratch_size(args.product, args.head_size));
   int queries = 0;
   std::size_t largest = 0;
   std::vector<std::size_t> at{0};  // of a sequence's heads

@@ -70,8 +70,8 @@ Rows Run::rows_of(int index) const {
   const int base = lifetimes_.base(index);
   if (base != index) return selected(index, base);
   const auto i = static_cast<std::size_t>(index);
-  auto* scale = own.type == cpu::Type::int8 ? reinterpret_cast<float*>(workspace_ + layout_->scale[i]) : nullptr;
-  return {workspace_ + layout_->offset[i], own.width, own.type, scale};
+  auto* grids = own.type == cpu::Type::int8 ? reinterpret_cast<cpu::Grid*>(workspace_ + layout_->grids[i]) : nullptr;
+  return {workspace_ + layout_->offset[i], own.width, own.type, grids};
 }
 
 Rows Run::selected(int index, int base) const {

@@ -21,6 +21,9 @@ struct Destination {
 // What a step needs of the workspace while it runs, for each step, in bytes.
 std::vector<std::size_t> scratch_bytes(const Program& program, const Ops& ops, const Shape& shape);
 
+// What a step multiplies, if anything.
+cpu::Type product_of(const Program& program, const Step& step);
+
 class Run {
  public:
   Run(const Program& program, Ops& ops, const Lifetimes& lifetimes, const Schedule& schedule,
@@ -90,7 +93,7 @@ class Run {
 // The rows from `row` on, of each the elements from `column` on.
 inline cpu::Rows from(const cpu::Rows& rows, std::ptrdiff_t row, std::ptrdiff_t column = 0) {
   auto* data = static_cast<std::byte*>(rows.data) + (row * rows.stride + column) * cpu::bytes_of(rows.type);
-  return {data, rows.stride, rows.type, rows.scale ? rows.scale + row : nullptr};
+  return {data, rows.stride, rows.type, rows.grids ? rows.grids + row * cpu::grids_of(rows.stride) : nullptr};
 }
 
 }  // namespace megaseg

@@ -30,7 +30,7 @@ from megaseg.engine.model.family import graph_of, structure_of
 from megaseg.errors import CheckpointError, ResourceLimitError
 
 MAGIC = b"megaseg\0"
-VERSION = 6
+VERSION = 7
 _HEADER = struct.Struct("<8sIIQQQQQQQ")  # csrc/core/artefact.cpp
 _PAGE = 4096
 _MOST_TOKENS = 1 << 24  # the executor counts rows of tokens in ints
@@ -223,6 +223,16 @@ def kept(checkpoint: Checkpoint, compute_type: str, target: str, passes: tuple[s
     except OSError:
         return None
     return path
+
+
+def kept_beside(checkpoint: Checkpoint, info: ArtefactInfo, suffix: str) -> Path | None:
+    """Where something is kept that was measured on a compiled model in the cache; None where nothing is kept."""
+    folder = cache_folder()
+    digest = checkpoint.file_sha256() if folder else None
+    if folder is None or digest is None:
+        return None
+    name = _kept_name(checkpoint, digest, info.compute_type, info.target, info.passes)
+    return folder / f"{name.removesuffix('.mseg')}.{suffix}"
 
 
 def _kept_name(checkpoint: Checkpoint, digest: str, compute_type: str, target: str, passes: tuple[str, ...]) -> str:
