@@ -24,7 +24,8 @@ SUBJECTS = (
 # Engines of movies pick their own; compiling takes ten seconds and more for each. What never was fastest is left out.
 WHOLE_MOVIES = (OURS, "ONNX Runtime on our graph")
 BATCHES = {**dict.fromkeys(WHOLE_MOVIES, (1,)), "torch.compile": (128,), "AOTInductor": (128,), "OpenVINO": (32, 64)}
-MODES = {"OpenVINO": ("throughput", "latency")}  # performance hints; the others have none
+# OpenVINO's are performance hints; those of torch's int8 are the type of all that is not quantised.
+MODES = {"OpenVINO": ("throughput", "latency"), "torch.compile, int8": ("float32", "bfloat16")}
 
 
 class Worker:
@@ -34,6 +35,7 @@ class Worker:
         self.subject, self.problem, self.best, self.searched = label or subject, "", {}, {}
         self.kind = subject.removesuffix(NEWEST)
         self.items, self.facts = 0, {}
+        self.modes = MODES.get(self.kind) or MODES.get(f"{self.kind}, {job.get('type')}", ())
         python = os.environ.get(PYTHON) if subject.endswith(NEWEST) else sys.executable
         self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self.process = subprocess.Popen(
@@ -69,7 +71,7 @@ class Worker:
         """Leave the fastest batch and mode prepared; ``searched`` keeps items per second of each."""
         if len(batches) > 1:
             batches = BATCHES.get(self.kind, batches)
-        chosen = (modes or MODES[self.kind]) if self.kind in MODES else ("",)
+        chosen = (modes or self.modes) if self.modes else ("",)
         settings = [(batch, mode) for mode in chosen for batch in batches]
         for batch, mode in settings:
             self.prepare(batch, mode)

@@ -79,7 +79,8 @@ class Compiled(Torch):
         return model
 
     def run(self) -> np.ndarray:
-        with self.torch.no_grad():
+        mixed = self.torch.autocast("cpu", self.torch.bfloat16, enabled=self.mode == "bfloat16")
+        with self.torch.no_grad(), mixed:
             return self.compiled(*self.tensors.values()).float().numpy()
 
 
