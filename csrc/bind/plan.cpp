@@ -82,9 +82,9 @@ class BoundPlan {
     return split(movies, destinations, all);
   }
 
-  // A run's seconds, and of every step (op, type of its input, type, rows and width of its result, width of its input,
-  // calls, seconds, operations, bytes).
+  // A run's seconds, and of every step what it is and what it did.
   py::tuple profile(const std::vector<Excerpt>& excerpts, const std::vector<std::string>& outputs, bool cpu_time) {
+    using namespace py::literals;
     Profile profile(cpu_time ? CLOCK_PROCESS_CPUTIME_ID : CLOCK_MONOTONIC);
     run(excerpts, outputs, &profile);
     const Program& program = plan.program();
@@ -94,11 +94,29 @@ class BoundPlan {
       const auto& [calls, seconds, cost] = profile.steps[i];
       const megaseg::Value& out = program.value(step.out);
       const megaseg::Value& in = step.inputs.empty() ? out : program.value(step.inputs[0]);
-      steps.append(py::make_tuple(megaseg::kOpNames[static_cast<int>(step.op)], megaseg::name_of(in.type),
-                                  megaseg::name_of(out.type), cost.rows, out.width, in.width, calls, seconds,
-                                  cost.operations, cost.bytes));
+      steps.append(py::dict("op"_a = megaseg::kOpNames[static_cast<int>(step.op)],
+                            "product"_a = megaseg::name_of(product_of(program, step)),
+                            "in_type"_a = megaseg::name_of(in.type), "in_width"_a = in.width,
+                            "out_type"_a = megaseg::name_of(out.type), "out_width"_a = out.width, "calls"_a = calls,
+                            "seconds"_a = seconds, "rows"_a = cost.rows, "operations"_a = cost.operations,
+                            "read"_a = cost.read, "written"_a = cost.written, "weights"_a = cost.weights));
     }
     return py::make_tuple(profile.seconds, steps);
+  }
+
+  // Operations a second by type of products; and of areas of so many bytes a thread the bytes a second that are read,
+  // and that are copied.
+  py::tuple ceilings() {
+    megaseg::Ceilings found;
+    {
+      const py::gil_scoped_release release;
+      found = plan.ceilings();
+    }
+    py::dict products;
+    for (const auto& [type, rate] : found.products) products[megaseg::name_of(type)] = rate;
+    py::list memory;
+    for (const auto& [bytes, read, copied] : found.memory) memory.append(py::make_tuple(bytes, read, copied));
+    return py::make_tuple(products, memory);
   }
 
   // What metadata must agree with: (kind, length, step) of sequences, inputs, outputs, properties and target.
@@ -212,6 +230,7 @@ void bind_plan(py::module_& m) {
           },
           "excerpts"_a, "outputs"_a)
       .def("profile", &BoundPlan::profile, "excerpts"_a, "outputs"_a, py::kw_only(), "cpu_time"_a = false)
+      .def("ceilings", &BoundPlan::ceilings)
       .def(
           "new_cache", [](const BoundPlan& self) { return std::shared_ptr<RowCache>(self.plan.new_cache()); },
           py::keep_alive<0, 1>())

@@ -16,6 +16,7 @@ template <typename Product>
 constexpr int kBlock = Product::kStep == 4 ? kGridSize : 512 / static_cast<int>(sizeof(typename Product::Element));
 // Rows that pass by such a part before the next one comes.
 constexpr int kRowBlock = 16 * kTileRows;
+constexpr int kFewTiles = 8;  // of rows: fewer do not hide that the next part comes from memory
 
 // sums (+)= in[0:rows, 0:k] B, a tile's share of a block of k.
 template <typename Product>
@@ -36,7 +37,11 @@ void tile(const Step<Product>& step) {
   typename Product::Sum acc[Rows][kTileVecs] = {};
   const int tail = step.k % kStep;
   const int whole = step.k - tail;
-  multiply<Product>(step.in, step.in_stride, step.panel, kPanel * kStep, whole, acc, step.ahead);
+  if (step.ahead) {
+    multiply<Product>(step.in, step.in_stride, step.panel, kPanel * kStep, whole, acc, step.ahead);
+  } else {
+    multiply<Product>(step.in, step.in_stride, step.panel, kPanel * kStep, whole, acc);
+  }
   if (tail) {  // the rest of the last word is zeros, not what follows the row
     Element rest[Rows][kStep] = {};
     for (int i = 0; i < Rows; ++i) {
@@ -80,9 +85,9 @@ class Blocks {
     for (int begin = 0; begin < args_.k; begin += kBlock<Product>) {
       for (int t = 0; t < tiles; ++t) {
         const int from = rows * t / tiles;
-        // With few rows memory is the limit: every tile fetches a column of lines of the next block.
+        // With few rows memory is the limit: the first tiles fetch a column of lines each of the next block.
         multiply_tile(row, from, rows * (t + 1) / tiles - from, column, begin,
-                      t < kTileVecs ? kBlock<Product> * kPanel * kBytes + t * kLine : 0, out);
+                      tiles <= kFewTiles && t < kTileVecs ? kBlock<Product> * kPanel * kBytes + t * kLine : 0, out);
       }
     }
   }
@@ -132,7 +137,7 @@ constexpr Type kHeld = Type::bfloat16;
 using Held = float;
 constexpr Type kHeld = Type::float32;
 #endif
-constexpr int kHeldRows = 32;
+constexpr int kHeldRows = 48;
 
 // A grid of columns of some rows at a time is held until its range is known.
 template <typename Product>

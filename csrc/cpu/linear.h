@@ -102,13 +102,6 @@ MEGASEG_INLINE Vec gelu_of_int8(Vec x) {
   }
 }
 
-MEGASEG_INLINE IntVec load(const std::int32_t* p) {
-  IntVec v;
-  __builtin_memcpy(&v, p, sizeof v);
-  return v;
-}
-MEGASEG_INLINE void store(std::int32_t* p, IntVec v) { __builtin_memcpy(p, &v, sizeof v); }
-
 // A tile's sums, complete: rows [row, row + rows) and up to a panel's columns.
 struct Sums {
   const void* data;      // [rows, kColumns], of int8 those of the last grid alone

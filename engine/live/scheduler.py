@@ -202,10 +202,12 @@ class Scheduler:
         engine, source = self.engine, as_features(features)
         given = deciding_task(engine.config.task, "segment").given(decision)
 
-        def decided(rows: Rows) -> Segmentation:
-            return engine.decide(source, engine.to_shots(rows[0], source), given)
+        check = engine.check(source, given)
 
-        self.enqueue(RequestEntry(work_of(engine, source), (LOGITS,), decided, job))
+        def decided(rows: Rows) -> Segmentation:
+            return engine.decide(source, engine.to_shots(rows[0], source), given, check)
+
+        self.enqueue(RequestEntry(work_of(engine, source, check), (LOGITS,), decided, job))
 
     def _enter_outputs(self, features: FeatureSource, names: Sequence[str], job: Job) -> None:
         """``_enter`` for outputs."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -64,7 +65,7 @@ class StridedState(StreamState):
         """What to run next, at most this many windows, and the shots that are decided then; there may be only these."""
         windows = self._rows.windows(most)
         excerpts = [
-            excerpt
+            replace(excerpt, check=self.check)
             for window in windows
             for excerpt in excerpts_of(self.config, self._buffer.read(window.start, window.stop))
         ]

@@ -182,6 +182,14 @@ class DecidingTask(Task, ABC):
         """
 
     @abstractmethod
+    def unsure(self, logits: NDArray[np.float32], margin: float, decision: Any) -> NDArray[np.bool_]:
+        """On which rows (rows,) the decision may rest, where each logit is wrong by at most ``margin``.
+
+        With these rows exact, the decision is that on exact logits. Where ``streams``, the rows are of a part of a
+        movie, else of all of it.
+        """
+
+    @abstractmethod
     def check_scores(self, scores: NDArray[np.float32]) -> None:
         """Raises ValueError for an array that is no ``scores`` of a movie, such as one read from a file."""
 

@@ -208,8 +208,10 @@ class StepCheck {
             "prefix tokens and latents");
   }
   void attention() const {
-    counts(2, 1, 0);
+    counts(2, 2, 0);
     heads(0, out().width);
+    const cpu::Type type = product(1);
+    require(type == out().type || type == cpu::Type::int8, "products of the rows' type, or int8");
     require(same_size(in(0), out()) && in(1).width == 2L * out().width &&
                 (in(1).space == Space::tokens || in(1).space == Space::latents || in(1).space == Space::source) &&
                 in(0).type == out().type && in(1).type == out().type,

@@ -68,6 +68,12 @@ void Plan::run(std::span<const Movie> movies, std::span<const Destination> desti
   artefact_.require_unchanged();
 }
 
+Ceilings Plan::ceilings() {
+  ops_.thread_pool().check_process();
+  const std::lock_guard<std::mutex> lock(turn_);
+  return measure_ceilings(ops_);
+}
+
 // Windows that there are, and every cache made here and given once: what caches have is known only now.
 void Plan::check(std::span<const Movie> movies) const {
   const bool windowed = program_.sequences.windowed();

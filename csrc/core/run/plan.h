@@ -7,6 +7,7 @@
 #include <string>
 
 #include "core/artefact.h"
+#include "core/run/ceilings.h"
 #include "core/run/executor.h"
 
 namespace megaseg {
@@ -31,6 +32,9 @@ class Plan {
   // An empty cache for one movie whose shots come bit by bit; the plan outlives it. None where the program caches
   // nothing.
   std::unique_ptr<RowCache> new_cache() const { return executor_->new_cache(); }
+
+  // What this machine can do at most on the plan's threads.
+  Ceilings ceilings();
 
   const Program& program() const { return program_; }
   const Artefact& artefact() const { return artefact_; }

@@ -12,12 +12,22 @@ double bytes_of_rows(const Value& value, int rows) {
 
 }  // namespace
 
+cpu::Type product_of(const Program& program, const Step& step) {
+  switch (step.op) {
+    case Op::linear:
+    case Op::head_linear: return static_cast<cpu::Type>(step.attributes[0]);
+    case Op::attention:
+    case Op::window_attention: return program.value(step.out).type;
+    default: return cpu::Type::float32;
+  }
+}
+
 Cost Run::cost(const Step& step) const {
   if (step.op == Op::features || step.op == Op::select) return {};  // views
   const Value& out = value(step.out);
-  Cost cost{count(out), operations(step), bytes_of_rows(out, count(out))};
-  for (const int input : step.inputs) cost.bytes += bytes_of_rows(value(input), count(value(input)));
-  for (const auto& weight : step.weights) cost.bytes += static_cast<double>(weight.size());
+  Cost cost{count(out), operations(step), 0, bytes_of_rows(out, count(out)), 0};
+  for (const int input : step.inputs) cost.read += bytes_of_rows(value(input), count(value(input)));
+  for (const auto& weight : step.weights) cost.weights += static_cast<double>(weight.size());
   return cost;
 }
 

@@ -13,7 +13,9 @@ namespace megaseg {
 struct Cost {
   std::int64_t rows = 0;  // of the result
   double operations = 0;
-  double bytes = 0;
+  double read = 0;  // of rows
+  double written = 0;
+  double weights = 0;
 };
 
 class Profile {
@@ -39,7 +41,9 @@ class Profile {
     own.seconds += taken;
     own.cost.rows += cost.rows;
     own.cost.operations += cost.operations;
-    own.cost.bytes += cost.bytes;
+    own.cost.read += cost.read;
+    own.cost.written += cost.written;
+    own.cost.weights += cost.weights;
   }
 
   std::vector<Step> steps;  // of the program, up to the last that ran

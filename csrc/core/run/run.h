@@ -21,6 +21,9 @@ struct Destination {
 // What a step needs of the workspace while it runs, for each step, in bytes.
 std::vector<std::size_t> scratch_bytes(const Program& program, const Ops& ops, const Shape& shape);
 
+// What a step multiplies, if anything.
+cpu::Type product_of(const Program& program, const Step& step);
+
 class Run {
  public:
   Run(const Program& program, Ops& ops, const Lifetimes& lifetimes, const Schedule& schedule,

@@ -85,10 +85,18 @@ class NativeBackend:
         rows: list[Rows] = self._plan.run(_wanted(excerpts), list(outputs))
         return rows
 
-    def timed(self, excerpts: Sequence[Excerpt], outputs: Sequence[str], *, cpu_time: bool) -> tuple[float, list[Any]]:
-        """Seconds of a run, and of every step what ``_C.Plan.profile`` says; ``profile.py`` reads it."""
-        timed: tuple[float, list[Any]] = self._plan.profile(_wanted(excerpts), list(outputs), cpu_time=cpu_time)
+    def timed(
+        self, excerpts: Sequence[Excerpt], outputs: Sequence[str], *, cpu_time: bool
+    ) -> tuple[float, list[dict[str, Any]]]:
+        """Seconds of a run, and what every step is and did, as ``_C.Plan.profile`` says; ``profile.py`` reads it."""
+        timed: tuple[float, list[dict[str, Any]]]
+        timed = self._plan.profile(_wanted(excerpts), list(outputs), cpu_time=cpu_time)
         return timed
+
+    def ceilings(self) -> tuple[dict[str, float], list[tuple[int, float, float]]]:
+        """What this machine does at most on the model's threads: ``profile.Ceilings``."""
+        measured: tuple[dict[str, float], list[tuple[int, float, float]]] = self._plan.ceilings()
+        return measured
 
     def new_cache(self) -> Any | None:
         """An empty cache of one movie's last shots, with ``shots`` that it holds now and ``nbytes``.

@@ -33,6 +33,7 @@ SUMMED_FOR = {"add_table", "embed", "layer_norm", "query_attention"}  # sums tha
 SEQUENCES = ("windows", "whole")
 LIKE_INPUT = ("attention", "prepend")
 ALIGN = 64
+NARROW = 256  # inputs of a linear layer: below it, int8 saves less than its error costs where attention takes the time
 
 Bytes = NDArray[Any]
 Pack = Callable[[str, NDArray[np.float32], "NDArray[np.float32] | None"], Bytes]
@@ -85,6 +86,7 @@ class Lowering:
         self._results = _made_of(graph.results())
         self._pack, self._packed_size = pack, packed_size
         self._wide = "bfloat16" if compute_type != "float32" and "bfloat16" in offered else "float32"
+        self._whole = not isinstance(graph.sequences, Windows)
         self._users = graph.users()
         self._index: dict[Node, int] = {}
         self._casts: dict[tuple[int, str], int] = {}
@@ -101,6 +103,8 @@ class Lowering:
         if product:
             attributes = (TYPES.index(product), *attributes)
         of_type = self._type(node, inputs)
+        if node.op == "attention":
+            attributes = (*attributes, TYPES.index(self._attended(of_type)))
         weights = tuple(self._weights(node, of_type, product))
         prefix = node.prefix if node.space in ("prefix", "tokens") else 0
         out = self._value(Value(node.space, prefix, node.width, of_type))
@@ -145,18 +149,25 @@ class Lowering:
     def _product(self, node: Node) -> str:
         """What a linear layer multiplies: float32 for outputs and their parts.
 
-        int8: layers over all tokens, the bulk; features keep their precision.
+        int8: layers over all tokens, the bulk; features keep their precision, and so do narrow layers of whole
+        sequences, whose time is attention's.
         """
         if node in self._results:
             return "float32"
         if self._compute_type != "int8":
             return self._compute_type
         bulk = node.op == "linear" and node.space in ("tokens", "latents", "source")
+        if self._whole and node.inputs[0].width < NARROW:
+            return self._wide
         return "int8" if bulk and node.inputs[0].op not in ("features", "windows") else self._wide
 
     def _multiplies(self, user: Node, node: Node) -> bool:
         """Whether a step reads a node's rows as int8, and in no other way."""
         return user.op == "linear" and node not in user.inputs[1:] and self._product(user) == "int8"
+
+    def _attended(self, of_type: str) -> str:
+        """What attention multiplies: int8 over whole sequences; in windows its preparations would cost more."""
+        return "int8" if self._compute_type == "int8" and self._whole else of_type
 
     def _type(self, node: Node, inputs: Sequence[int]) -> str:
         op = OPS[node.op]
