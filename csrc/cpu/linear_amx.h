@@ -122,9 +122,11 @@ class TiledBlocks {
     }
     if (p == end) return;
     // The last step is filled up with zeros, not with what follows the rows.
-    alignas(kLine) Element rest[kAmxRows * kDepth] = {};
-    const auto bytes = static_cast<std::size_t>(end - p) * sizeof(Element);
-    for (int r = 0; r < block.rows; ++r) __builtin_memcpy(rest + r * kDepth, in + r * args_.in.stride + p, bytes);
+    alignas(kLine) Element rest[kAmxRows * kDepth];
+    const __mmask64 there = ~std::uint64_t{0} >> (kTileBytes - (end - p) * static_cast<int>(sizeof(Element)));
+    for (int r = 0; r < block.rows; ++r) {
+      _mm512_store_si512(rest + r * kDepth, _mm512_maskz_loadu_epi8(there, in + r * args_.in.stride + p));
+    }
     step<Product, kTwo>(tiles_, rest, kTileBytes, weight);
   }
 
