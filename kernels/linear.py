@@ -21,7 +21,8 @@ def linear(
     """``activation(x W^T + bias + residual)``: x (rows, k), weight (n, k), bias (n,), residual (rows, n) to (rows, n).
 
     ``compute_type`` is what is multiplied. "bfloat16" rounds x and weight; "int8" takes 254 steps between the largest
-    magnitudes of each row of x and of each row of weight, multiplied exactly. Sums leave in float32, and are rounded
+    magnitudes of each row of x and of each row of weight, multiplied exactly; "int16" takes
+    16382 steps for every 768 elements of x and 1022 for each row of weight, in ten bits. Sums leave in float32, and are rounded
     once where ``out`` is bfloat16, as it is by default for that compute type.
 
     ``gelu`` is the exact form x Phi(x), to 4e-7 from float32 to float32 and to 1.5e-5 otherwise. ``target`` forces a
