@@ -13,6 +13,9 @@ def cast(x: Matrix, dtype: str, *, target: str = "") -> Any:
     int8 is a pair: elements (rows, size) uint8 and grids (rows, ceil(size / 768), 2), low and step of every 768
     elements: value = low + step * element, 255 steps from the least value to the largest.
 
+    int16 is a pair too: elements (rows, size) int16 and grids (rows, ceil(size / 768), 2) of 0 and step, value = step *
+    element, step = the largest magnitude of 768 elements / 8191.
+
     Raises:
         UnsupportedError: dtype or target. ValueError: shapes that do not fit.
     """

@@ -20,7 +20,7 @@ Implementation = Callable[..., Any]
 
 _ALL = ("float32", "bfloat16")
 _TYPES = {
-    "linear": (*_ALL, "int8"),  # what it multiplies
+    "linear": (*_ALL, "int8", "int16"),  # what it multiplies
     "layer_norm": _ALL,
     "cast": _ALL,
     "embed": ("float32",),
@@ -32,7 +32,7 @@ _TYPES = {
 }
 OPS = tuple(_TYPES)
 # Implementations are named, not imported: a backend's libraries load when its first op runs. Which of the types a CPU
-# target multiplies is the machine's matter: ``_C.compute_types``.
+# target multiplies is the machine's matter: ``_C.product_types``.
 _TABLE = {(op, "cpu", dtype): ("megaseg._C", op) for op, types in _TYPES.items() for dtype in types}
 _STORED = {"uint16": "bfloat16"}
 

@@ -19,6 +19,17 @@ struct Step {
   const float* scale;  // of the columns, where this block is the last, or null
 };
 
+// a * b + c, rounded once where the target can: never as the compiler likes it in one height of a tile or another.
+MEGASEG_INLINE Vec multiply_add(Vec a, Vec b, Vec c) {
+#if defined(MEGASEG_AVX512)
+  return _mm512_fmadd_ps(a, b, c);
+#elif defined(MEGASEG_AVX2)
+  return _mm256_fmadd_ps(a, b, c);
+#else
+  return a * b + c;
+#endif
+}
+
 template <int Rows>
 MEGASEG_INLINE void multiply(const std::int16_t* in, ptrdiff_t in_stride, const Step& step, int begin, int end,
                              IntVec (&acc)[Rows][kTileVecs]) {
@@ -55,8 +66,7 @@ void tile(const Step& step, bool first) {
     MEGASEG_UNROLL
     for (int j = 0; j < kTileVecs; ++j) {
       float* sum = step.sums + i * kPanel + j * kLanes;
-      Vec total = __builtin_convertvector(acc[i][j], Vec) * grid;
-      if (!first) total += load(sum);
+      const Vec total = multiply_add(__builtin_convertvector(acc[i][j], Vec), splat(grid), first ? Vec{} : load(sum));
       store(sum, step.scale ? total * load(step.scale + j * kLanes) : total);
     }
   }

@@ -1,4 +1,4 @@
-"""Products with weights in ten bits (rows of int16) on every target, against float64 on the values that are multiplied."""
+"""Products with weights in ten bits, rows of int16, on every target: against float64 on the values multiplied."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The graph as the native executor runs it: a type for every value, casts where products need another, packed weights.
 
 Residuals and what attention reads are stored in bfloat16 where products are bfloat16 or int8 and the target has the
-type, and where the compute type is named so (int8_bfloat16); outputs, sums, what a layer normalisation reads, and everything per shot stay float32.
+type, and for int8_bfloat16; outputs, sums, what a layer normalisation reads, and everything per shot stay float32.
 """
 
 from __future__ import annotations

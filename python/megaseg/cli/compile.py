@@ -28,7 +28,8 @@ def compile_model(
     compute_type: Annotated[
         str,
         typer.Option(
-            help="float32, bfloat16, int8, int8_float32, int8_bfloat16 (cpu), float16 (onnx, tensorrt), or auto: the target's own."
+            help="float32, bfloat16, int8, int8_float32, int8_bfloat16 (cpu), float16 (onnx, tensorrt), "
+            "or auto: the target's own."
         ),
     ] = "auto",
     isa: Annotated[
