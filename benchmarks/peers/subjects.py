@@ -176,7 +176,7 @@ class OpenVino(Peer):
         count = 1 if mode == "latency" else compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
         self.requests = [compiled.create_infer_request() for _ in range(count)]
         self.items = batch * count
-        self.facts = {"requests": count, "precision": used}
+        self.facts = {"requests": count, "precision": used.split("'")[1] if "'" in used else used}
 
     def run(self) -> np.ndarray:
         if len(self.requests) == 1:
