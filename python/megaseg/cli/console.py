@@ -68,7 +68,7 @@ ComputeTypeOption = Annotated[
     str,
     typer.Option(
         "--compute-type",
-        help="auto, float32, bfloat16; CPU: int8, int8_checked, int8_float32, int8_bfloat16; cuda, onnx, plan: float16.",
+        help="auto, float32, bfloat16, int8, int8_checked, int8_float32, int8_bfloat16; float16 (cuda, onnx, plan).",
     ),
 ]
 OverflowOption = Annotated[
