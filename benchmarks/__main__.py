@@ -1,4 +1,4 @@
-"""``python -m benchmarks [CASE...] [--only PART...] [--json FILE] [--table FILE] [--plots DIR]``: run, print, keep."""
+"""``python -m benchmarks [CASE...] [--only PART...] [--no-amx] [--json FILE] [--table FILE]``: run, print, keep."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import cases
+from benchmarks.amx import refuse_amx
 from benchmarks.plots import plot
 from benchmarks.report import markdown, number
 from benchmarks.rows import Row, as_dict, environment
@@ -39,6 +40,8 @@ def main() -> None:
         metavar="PART",
         help="parts of cases cpu, serve, install (extras) and search; the other checkout; the folder of video_scenes",
     )
+    parser.add_argument("--no-amx", action="store_true", help="every subject runs as on a machine without AMX")
+    parser.add_argument("--files", type=Path, metavar="DIR", help="case cpu: keep what the peers compiled in a folder")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows, with machine, versions and commit")
     parser.add_argument("--plots", type=Path, metavar="DIR", help="write pictures of the rows of benchmarks/results")
     parser.add_argument("--table", type=Path, metavar="FILE", help="write the rows of benchmarks/results as Markdown")
@@ -46,23 +49,25 @@ def main() -> None:
     unknown = sorted(set(arguments.cases) - set(NAMES))
     if unknown:
         parser.error(f"expected one of {', '.join(NAMES)}, got {', '.join(unknown)}")
+    if arguments.no_amx:
+        refuse_amx()
     if arguments.cases or not (arguments.table or arguments.plots):
-        measure(
-            arguments.cases or [name for name in NAMES if name not in ASKED_FOR], tuple(arguments.only), arguments.json
-        )
+        names = arguments.cases or [name for name in NAMES if name not in ASKED_FOR]
+        measure(names, tuple(arguments.only), arguments.json, arguments.files)
     if arguments.table:
         arguments.table.write_text(markdown(), encoding="utf-8")
     if arguments.plots:
         plot(arguments.plots)
 
 
-def measure(names: list[str], only: tuple[str, ...], path: Path | None) -> None:
+def measure(names: list[str], only: tuple[str, ...], path: Path | None, folder: Path | None) -> None:
     document: dict[str, Any] = {"environment": environment(), "rows": []}
     for name in names:
         module = importlib.import_module(f"benchmarks.cases.{name}")
         if name == "gpu":
             document["environment"] |= module.environment()
-        found = module.run(only) if name in PARTED else module.run()
+        given = (only, folder) if name == "cpu" else (only,) if name in PARTED else ()
+        found = module.run(*given)
         for rows in found if name in PIECEWISE else [found]:
             show(rows)
             newer = {(row.case, row.subject) for row in rows}

@@ -38,8 +38,8 @@ ACT = MegaConfig(
 )
 
 
-def features_of(config: ModelConfig, shots: int) -> list[Any]:
-    return list(random_features(config, shots).values())
+def features_of(config: ModelConfig, shots: int, seed: int = 0) -> list[Any]:
+    return list(random_features(config, shots, seed).values())
 
 
 def error(got: np.ndarray, expected: np.ndarray) -> float:

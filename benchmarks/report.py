@@ -14,13 +14,16 @@ HEADER = """# Benchmarks
 
 Made by `python -m benchmarks --table docs/benchmarks.md` from the rows in `benchmarks/results/`. Measure your own
 machine with `python -m benchmarks` (about half an hour; `python -m benchmarks cpu` for the first table alone) and keep
-the rows with `--json FILE`.
+the rows with `--json FILE`. On a machine with AMX, `--no-amx` measures every subject as on one without: the kernel
+refuses tiles to all of them. `--files DIR` keeps what the peers compiled for another run, and `MEGASEG_PEERS_PYTHON`
+names a Python with a newer torch, whose rows are called "(newest)".
 """
 METHOD = """## How it is measured
 
 - Runs of the subjects of a case take turns. Tables above show the median, the rows below p20, p50 and p80.
 - Peers (`pip install 'megaseg[bench]'`) run the model as written, each in a process of its own, at its fastest batch
-  size and mode, on windows gathered beforehand.
+  size and mode, on windows gathered beforehand. int8 of OpenVINO is NNCF's and that of torch.compile is torch's own for
+  x86, both calibrated on features of the same kind; int8 of ONNX Runtime, torch eager and ExecuTorch needs none.
 - Errors are against the float64 reference in the same run, as a share of max(1, |logit|); `max_abs` is absolute.
 - `ratio` is megaseg to the best peer of the case, `ours_is` megaseg to the peer of that row. `must` and `aim` are
   targets set before measuring; `speed` and `accuracy` say whether megaseg met them. `of_ceiling` is the share of what
@@ -54,6 +57,7 @@ _SHOWN = (
     *("grown_mib", "rss_mib", "of_one_thread", "generator_cores", "service_cores", "cores"),
     *("million_titles_core_hours", "mbytes", "memory_mib_above_weights_and_features", "memory_mib", "unlike_float64"),
     *("of_decoding", "first_s", "peak_mib", "seconds", "not_counted", "unsupported"),
+    *("unlike_float32", "scenes", "checked", "version", "precision"),
     *("picture_bytes", "chromium", "scene_pairs"),
     *("mean_ap", "pooled_ap", "f1_at_0", "f1_at_1", "f1_at_2"),
 )

@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.amx import has_amx
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -64,6 +66,7 @@ def environment() -> dict[str, Any]:
     return {
         "cpu": cpu_model(),
         "cores": len(os.sched_getaffinity(0)),
+        "amx": has_amx(),
         "python": platform.python_version(),
         **versions,
         "megaseg": version("megaseg"),

@@ -12,10 +12,22 @@ PEERS = {
     "scene preset, throughput, int8": "scene model, int8",
     "scene preset, AVX2 forced, float32": "scene model with AVX2 only, float32",
     "scene preset, one window, bfloat16": "scene model, one window, bfloat16",
+    "scene preset, one window at bfloat16's error x 1.5": "scene model, one window at bfloat16's error x 1.5",
     "act preset, 3,000 shots, bfloat16": "act model, a movie of 3,000 shots, bfloat16",
+    "act preset, 3,000 shots, int8 beside any type": "act model, 3,000 shots, int8 beside any type",
+    "act preset, 1,200 shots, bfloat16": "act model, 1,200 shots, bfloat16",
+    "act preset, 1,200 shots, int8 beside any type": "act model, 1,200 shots, int8 beside any type",
+    **{
+        f"{model}, {shots} shots": f"{model} (shipped), {shots} shots, float32"
+        for model in ("screenplay-scenes", "video-scenes")
+        for shots in ("1,758", "300")
+    },
     "scene preset, peak memory, bfloat16": "peak memory, scene model, bfloat16",
     "cold start: import, load, first window": "import, load, first window",
 }
+OURS = "megaseg"
+BOUNDARIES = ", boundaries of float32"
+THROUGHPUT = next(iter(PEERS))
 STREAMS = "live streams, a shot every 3 s, bfloat16"
 CATALOGS = ("catalog, scene preset, 300 shots a title", "catalog, screenplay-scenes, 300 shots a title")
 SCREENPLAY = "screenplay of 1,758 blocks, text to scenes and acts"
@@ -37,28 +49,56 @@ class Document:
         return {row["subject"]: row for row in self.rows if row["case"] == case}
 
     @property
+    def has_amx(self) -> bool:
+        """Whether the subjects could use AMX; files from before it was written say so in their name."""
+        return bool(self.environment.get("amx", "-amx-" in self.name))
+
+    @property
     def machine(self) -> str:
         """Processor, cores and day."""
         return "{cpu}, {cores} cores, {date}".format(**self.environment)
 
 
 def peers(document: Document) -> Iterator[str]:
-    """megaseg beside the best peer of each case."""
-    yield "## Beside other runtimes\n"
-    yield f"{document.machine}. Peer: the fastest of the case, in its best mode. A window gives one shot's scores.\n"
+    """megaseg beside the best peer of each case, and int8 that is checked beside plain int8."""
+    amx = " with AMX" if document.has_amx else ""
+    yield f"### {document.machine}{amx}\n"
     yield "| MEGA as in the paper | megaseg | best peer | |\n|---|---|---|---|"
     for case, label in PEERS.items():
-        rows = {
-            own: row for own, row in document.of(case).items() if row["repeats"] and "not_counted" not in row["facts"]
-        }
-        ours, others = rows["megaseg"], [row for subject, row in rows.items() if not subject.startswith("megaseg")]
+        rows = [row for row in document.of(case).values() if row["repeats"] and "not_counted" not in row["facts"]]
+        others = [row for row in rows if not row["subject"].startswith(OURS)]
+        ours = next((row for row in rows if row["subject"].startswith(OURS) and "ratio" in row["facts"]), None)
+        if ours is None or not others:
+            continue
         rate = ours["unit"].endswith("/s")
         best = (max if rate else min)(others, key=lambda row: row["p50"])
         ratio = ours["p50"] / best["p50"] if rate else best["p50"] / ours["p50"]
-        amounts = [f"{row['p50']:.3g} {row['unit']}" for row in (ours, best)]
-        yield f"| {label} | {amounts[0]} | {amounts[1]}, {best['subject']} | {ratio:.1f} x |"
-    yield "\n![Windows per second over the batch size, for each compute type](images/throughput.svg)"
-    yield "![Time and memory over the number of shots](images/scaling.svg)\n"
+        named = [amount(ours) + ours["subject"].removeprefix(OURS), f"{amount(best)}, {best['subject']}"]
+        yield f"| {label} | {named[0]} | {named[1]} | {ratio:.1f} x |"
+    yield from _checked(document)
+    yield ""
+
+
+def _checked(document: Document) -> Iterator[str]:
+    """Lines of ``int8_checked``: its speed, and how many shots begin a scene in one of it and float32 alone."""
+    cases = [case for case in dict.fromkeys(row["case"] for row in document.rows) if case.endswith(BOUNDARIES)]
+    if not cases:
+        return
+    yield "\n| features to scenes | int8_checked | int8 | | boundaries unlike float32's, of both |"
+    yield "|---|---|---|---|---|"
+    for case in cases:
+        rows = document.of(case)
+        if not (rows[OURS]["repeats"] and rows[f"{OURS}, int8"]["repeats"]):
+            continue
+        ours, plain = rows[OURS], rows[f"{OURS}, int8"]
+        unlike = ", ".join(str(row["facts"]["unlike_float32"]) for row in (ours, plain))
+        speed = f"{ours['p50'] / plain['p50']:.2f} x"
+        yield f"| {case.removesuffix(BOUNDARIES)} | {amount(ours)} | {amount(plain)} | {speed} | {unlike} |"
+
+
+def amount(row: dict[str, Any]) -> str:
+    """The median and its unit."""
+    return f"{float(format(row['p50'], '.3g')):,.6g} {row['unit']}"
 
 
 def text(document: Document) -> Iterator[str]:
@@ -151,6 +191,17 @@ def errors(document: Document) -> Iterator[str]:
     yield ""
 
 
+def _beside(documents: list[Document]) -> Iterator[str]:
+    """``peers`` of the newest machine with AMX, and of the newest without."""
+    yield "## Beside other runtimes\n"
+    yield "Peer: the fastest of the case, in its best mode. A window gives one shot's scores."
+    yield "A type after an amount is the one of ours that was the fastest within the case's error.\n"
+    for amx in (False, True):
+        yield from _newest(THROUGHPUT, peers)([document for document in documents if document.has_amx is amx])
+    yield "![Windows per second over the batch size, for each compute type](images/throughput.svg)"
+    yield "![Time and memory over the number of shots](images/scaling.svg)\n"
+
+
 def _newest(case: str, table: Callable[[Document], Iterator[str]]) -> Callable[[list[Document]], Iterator[str]]:
     """A table of the newest document that has rows of a case; none without one."""
 
@@ -162,7 +213,7 @@ def _newest(case: str, table: Callable[[Document], Iterator[str]]) -> Callable[[
 
 
 TABLES = (
-    _newest(next(iter(PEERS)), peers),
+    _beside,
     _newest(SCREENPLAY, text),
     _newest(WINDOWS, windows),
     _newest(PAIRS, scene_pairs),

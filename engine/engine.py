@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
@@ -10,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from megaseg.engine.backends.excerpts import absent, excerpts_of, model_rows, movie_error, movie_rows
-from megaseg.engine.backends.protocol import EMBEDDING, LOGITS, PARTS, Backend, Excerpt, Rows
-from megaseg.engine.graph.sequences import Whole
+from megaseg.engine.backends.excerpts import absent, excerpts_of, model_rows, movie_error, movie_rows, remarks_of
+from megaseg.engine.backends.protocol import EMBEDDING, LOGITS, PARTS, Backend, Check, Excerpt, Rows
+from megaseg.engine.graph.sequences import Whole, Windows
 from megaseg.engine.inputs.feature_files import FeatureSource, as_features
 from megaseg.engine.inputs.features import Features
 from megaseg.engine.live.embedding_stream import EmbeddingStream
@@ -61,7 +62,8 @@ class Engine:
         Args:
             device: ``auto``, ``cpu`` or ``cuda``.
             compute_type: ``float32``, ``bfloat16``, ``int8`` where the CPU has fast products of the type (``megaseg
-                doctor`` says), or ``auto``: bfloat16 if it is there, else float32. Device ``cuda``: ``bfloat16``
+                doctor`` says), or ``auto``: bfloat16 if it is there, else float32. ``int8_checked``: decisions of
+                float32, of int8 wherever that is sure (docs/checked.md). Device ``cuda``: ``bfloat16``
                 (``auto``), ``float16`` or ``float32``. Backend ``onnx``: ``float32`` (``auto``), ``float16``, or
                 ``bfloat16`` on ``cuda``; backend ``tensorrt``: ``float16`` (``auto``), ``bfloat16`` or ``float32``.
                 ``float64`` with backend ``torch``.
@@ -157,13 +159,17 @@ class Engine:
         """The model's modalities that a movie does not have, for which rows of zeros stand in."""
         return absent(self.config, as_features(features))
 
-    def _logits(self, movies: list[Features]) -> list[NDArray[np.float32]]:
-        runs = self._run(movies, (LOGITS,))
+    def _logits(
+        self, movies: list[Features], checks: Sequence[Check | None] | None = None
+    ) -> list[NDArray[np.float32]]:
+        runs = self._run(movies, (LOGITS,), checks)
         return [self.to_shots(rows, movie) for (rows,), movie in zip(runs, movies, strict=True)]
 
-    def _run(self, movies: Sequence[Features], outputs: Sequence[str]) -> list[Rows]:
+    def _run(
+        self, movies: Sequence[Features], outputs: Sequence[str], checks: Sequence[Check | None] | None = None
+    ) -> list[Rows]:
         """Outputs of each movie, a row for each row of ``to_model_rows``."""
-        cut = [self.to_excerpts(movie) for movie in movies]
+        cut = [self.to_excerpts(*own) for own in zip(movies, checks or [None] * len(movies), strict=True)]
         try:
             runs = iter(self.backend.run([excerpt for own in cut for excerpt in own], outputs))
         except FeatureError as error:
@@ -176,13 +182,24 @@ class Engine:
             for own, movie in zip(cut, movies, strict=True)
         ]
 
-    def to_excerpts(self, movie: Features) -> list[Excerpt]:
+    def to_excerpts(self, movie: Features, check: Check | None = None) -> list[Excerpt]:
         """What the backend runs of a movie: all of ``to_model_rows``, or its overlapping windows one by one.
 
         Raises:
             FeatureError: features that do not fit the model.
         """
-        return excerpts_of(self.config, movie.pooled(self._group_size(movie)))
+        excerpts = excerpts_of(self.config, movie.pooled(self._group_size(movie)))
+        row = 0 if isinstance(self.config.sequences, Windows) else None
+        return [dataclasses.replace(excerpt, check=check, row=row) for excerpt in excerpts]
+
+    def check(self, movie: Features, given: Mapping[str, Any]) -> Check | None:
+        """How a movie is decided with ``given`` options; None where no rows of the model by themselves tell."""
+        task = deciding_task(self.config.task, "segment")
+        alone = task.streams or isinstance(self.config.sequences, Whole)
+        if not alone or self._group_size(movie) > 1:
+            return None
+        threshold = self.config.threshold
+        return Check(lambda rows, margin: task.unsure(rows, margin, task.decision(given, threshold, rows)))
 
     def to_model_rows(self, movie: Features) -> list[NDArray[Any]]:
         """A movie's arrays for the model: (shots, D_m) a modality, or with ``overflow="pool"`` (groups, D_m).
@@ -249,9 +266,9 @@ class Engine:
         if isinstance(movies, (str, bytes, Mapping, Features)) or not isinstance(movies, Iterable):
             raise FeatureError(f"movies: expected several movies' features, got {type(movies).__name__}")
         sources = [as_features(movie) for movie in movies]
-        return [
-            self.decide(source, logits, given) for source, logits in zip(sources, self._logits(sources), strict=True)
-        ]
+        checks = [self.check(source, given) for source in sources]
+        logits = self._logits(sources, checks)
+        return [self.decide(*own, given, check) for *own, check in zip(sources, logits, checks, strict=True)]
 
     @property
     def explains(self) -> bool:
@@ -332,15 +349,24 @@ class Engine:
         """
         return Stream(resumed_state(self, snapshot, acts), acts)
 
-    def decide(self, source: Features, logits: NDArray[np.float32], given: Mapping[str, Any]) -> Segmentation:
+    def decide(
+        self,
+        source: Features,
+        logits: NDArray[np.float32],
+        given: Mapping[str, Any],
+        check: Check | None = None,
+    ) -> Segmentation:
         """``segment`` for logits that are there; ``given`` are options that the task has checked.
+
+        ``check`` is the one that the logits were computed with; the result's remarks say what it found.
 
         Raises:
             FeatureError: a decision that the movie's length does not allow.
         """
         task = deciding_task(self.config.task, "segment")
         decision = task.decision(given, self.config.threshold, logits)
-        return Segmentation.from_logits(task.name, logits, decision, source.times, source.time_base)
+        found = Segmentation.from_logits(task.name, logits, decision, source.times, source.time_base)
+        return dataclasses.replace(found, remarks=remarks_of(check))
 
     def describe(self) -> dict[str, Any]:
         """What runs: task, modalities, backend, device, target, compute_type, num_threads, bytes."""

@@ -21,7 +21,7 @@ from megaseg.errors import UnsupportedError
 from megaseg.kernels.options import memory, threads
 
 DEVICES = ("auto", "cpu", "cuda")
-COMPUTE_TYPES = ("auto", "float32", "float16", "bfloat16", "int8", "float64")
+COMPUTE_TYPES = ("auto", "float32", "float16", "bfloat16", "int8", "int8_checked", "float64")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +72,9 @@ def _placed(choice: Choice) -> dict[str, Any]:
 
 BACKENDS: dict[str, Loader] = {
     "native": Loader(
-        "megaseg.engine.backends.native.backend",
+        "megaseg.engine.backends.native.loading",
         ("auto", "cpu"),
-        "NativeBackend.from_checkpoint",
+        "native_backend",
         lambda choice: {"compute_type": choice.compute_type, **_sized(choice)},
         is_artefact,
         "NativeBackend",

@@ -15,20 +15,29 @@ from benchmarks.rows import ROOT
 
 THREADS = 2
 OURS = "megaseg"
-SUBJECTS = (OURS, "torch eager", "torch.compile", "ONNX Runtime", "OpenVINO")
-BATCHES = {OURS: (1,), "torch.compile": (128, 256)}  # ours picks its own; compiling for each takes ten seconds
+NEWEST = " (newest)"  # after the name of a subject: it runs in the Python that PYTHON names
+PYTHON = "MEGASEG_PEERS_PYTHON"
+SUBJECTS = (
+    *(OURS, "torch eager", "torch.compile", "AOTInductor", f"torch.compile{NEWEST}", f"AOTInductor{NEWEST}"),
+    *("ONNX Runtime", "OpenVINO"),
+)
+# Engines of movies pick their own; compiling takes ten seconds and more for each. What never was fastest is left out.
+WHOLE_MOVIES = (OURS, "ONNX Runtime on our graph")
+BATCHES = {**dict.fromkeys(WHOLE_MOVIES, (1,)), "torch.compile": (128,), "AOTInductor": (128,), "OpenVINO": (32, 64)}
 MODES = {"OpenVINO": ("throughput", "latency")}  # performance hints; the others have none
 
 
 class Worker:
     """One subject in one process. ``problem`` says why it cannot run what it was asked for, if it cannot."""
 
-    def __init__(self, subject: str, job: Mapping[str, Any], environment: Mapping[str, str]) -> None:
-        self.subject, self.problem, self.best, self.searched = subject, "", {}, {}
+    def __init__(self, subject: str, job: Mapping[str, Any], environment: Mapping[str, str], label: str = "") -> None:
+        self.subject, self.problem, self.best, self.searched = label or subject, "", {}, {}
+        self.kind = subject.removesuffix(NEWEST)
         self.items, self.facts = 0, {}
+        python = os.environ.get(PYTHON) if subject.endswith(NEWEST) else sys.executable
         self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.peers.worker"],
+            [python or sys.executable, "-m", "benchmarks.peers.worker"],
             cwd=ROOT,
             env={**os.environ, "OMP_NUM_THREADS": str(job["threads"]), **environment},
             stdin=subprocess.PIPE,
@@ -36,7 +45,9 @@ class Worker:
             stderr=self.log,
             text=True,
         )
-        self.ask(subject=subject, **job)
+        self.ask(subject=self.kind, **job)
+        if python is None:
+            self.problem = f"{PYTHON} names no Python that has a newer torch"
 
     def ask(self, **request: Any) -> dict[str, Any]:
         assert self.process.stdin is not None
@@ -57,8 +68,8 @@ class Worker:
     def search(self, batches: tuple[int, ...], modes: tuple[str, ...] = ()) -> None:
         """Leave the fastest batch and mode prepared; ``searched`` keeps items per second of each."""
         if len(batches) > 1:
-            batches = BATCHES.get(self.subject, batches)
-        chosen = (modes or MODES[self.subject]) if self.subject in MODES else ("",)
+            batches = BATCHES.get(self.kind, batches)
+        chosen = (modes or MODES[self.kind]) if self.kind in MODES else ("",)
         settings = [(batch, mode) for mode in chosen for batch in batches]
         for batch, mode in settings:
             self.prepare(batch, mode)

@@ -23,12 +23,14 @@ def judged(
     *,
     allowed: float | None = None,
     against: str = "",
+    own: str = OURS,
 ) -> list[Row]:
     """Every peer's row with ``ours_is`` (times better), ours with ``ratio`` to the best and what it had to reach.
 
-    More is better in units a second, less in any other unit. ``against`` names the peer where it is not the best one.
+    More is better in units a second, less in any other unit. ``against`` names the peer where it is not the best one,
+    ``own`` our row where it is not the first.
     """
-    ours = next((row for row in rows if row.subject == OURS and row.repeats), None)
+    ours = next((row for row in rows if row.subject == own and row.repeats), None)
     if ours is None:
         return rows
     times = {
@@ -36,8 +38,8 @@ def judged(
         for row in rows
         if row.repeats
     }
-    peers = [row for row in rows if row.repeats and not row.subject.startswith(OURS)]
-    peers = [row for row in peers if "not_counted" not in row.facts and against in (row.subject, "")]
+    named = [row for row in rows if row.subject == against] if against else _others(rows)
+    peers = [row for row in named if row.repeats and "not_counted" not in row.facts]
     facts: dict[str, Any] = dict(ours.facts)
     if peers:
         best = min(peers, key=lambda row: times[row.subject])
@@ -53,6 +55,10 @@ def judged(
         else replace(row, facts={**row.facts, **({"ours_is": round(times[row.subject], 2)} if row.repeats else {})})
         for row in rows
     ]
+
+
+def _others(rows: list[Row]) -> list[Row]:
+    return [row for row in rows if not row.subject.startswith(OURS)]
 
 
 def _verdict(ratio: float, must: float, aim: float) -> str:

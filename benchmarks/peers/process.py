@@ -13,6 +13,7 @@ from benchmarks.inputs import SCENE
 from benchmarks.peers.client import MODES, OURS, SUBJECTS, THREADS, Worker
 from benchmarks.peers.files import Files
 from benchmarks.peers.judge import judged, unsupported
+from benchmarks.peers.models import SCENE_PRESET
 from benchmarks.peers.subjects import Unsupported, compiled_model
 from benchmarks.rows import ROOT, Row, row_of
 
@@ -41,7 +42,7 @@ def memory(files: Files, measured: list[Row]) -> list[Row]:
     settings = {row.subject: row.facts for row in measured}
     rows = []
     for subject in SUBJECTS:
-        with Worker(subject, files.job(subject, SCENE, 512, "bfloat16"), {}) as worker:
+        with Worker(subject, files.job(subject, SCENE_PRESET, 512, "bfloat16"), {}) as worker:
             facts = settings.get(subject, {})
             batch, mode = facts.get("batch", BATCH), facts.get("mode", MODES.get(subject, ("",))[0])
             if not worker.problem:
@@ -102,13 +103,13 @@ compiled.infer_new_request({name: np.ones((1, 17, size), np.float32) for name, s
 
 def cold_start(files: Files, repeats: int = 7) -> list[Row]:
     """Seconds inside fresh processes, the files in the page cache; the interpreter's own start is in no number."""
-    model = files.model(SCENE)
+    model = files.model(SCENE_PRESET)
     children = {
         OURS: (_OURS, _compiled(model)),
         f"{OURS}, from the checkpoint": (_OURS, model),
         "torch eager": (_TORCH, model.with_suffix(".bfloat16.safetensors")),
-        "ONNX Runtime": (_ONNX, files.onnx(SCENE, 512, "float32")),
-        "OpenVINO": (_OPENVINO, files.onnx(SCENE, 512, "float32")),
+        "ONNX Runtime": (_ONNX, files.exported("ONNX Runtime", SCENE_PRESET, 512, "float32")),
+        "OpenVINO": (_OPENVINO, files.exported("ONNX Runtime", SCENE_PRESET, 512, "float32")),
     }
     sizes = json.dumps({modality.name: modality.feature_size for modality in SCENE.modalities})
     environment = {**os.environ, "MEGASEG_CACHE": str(files.folder / "cache")}

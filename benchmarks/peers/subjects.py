@@ -10,8 +10,12 @@ from typing import Any
 
 import numpy as np
 
+import megaseg
+from megaseg.engine.backends.protocol import Excerpt
 from megaseg.engine.graph.sequences import windows
 from megaseg.engine.model.checkpoint import load_checkpoint
+
+CHECKED = "int8_checked"
 
 
 class Unsupported(Exception):
@@ -33,6 +37,8 @@ class Peer:
     """``run`` computes every logit of its inputs; ``items`` of them (windows, movies) are done in one run."""
 
     def __init__(self, job: dict[str, Any]) -> None:
+        if "problem" in job:
+            raise Unsupported(job["problem"])
         self.job, self.checkpoint, self.facts = job, load_checkpoint(job["model"]), {}
         with np.load(job["features"]) as features:
             self.features = dict(features)
@@ -69,70 +75,61 @@ class Peer:
 
 
 class Ours(Peer):
-    """A whole movie through ``Engine``, from a compiled model, which a process of its own writes first."""
+    """A whole movie through ``Engine``, from a compiled model, which a process of its own writes first.
+
+    ``mode`` "window" runs one window in the middle of a movie, as a stream does, "segment" ends with its scenes.
+    """
 
     def __init__(self, job: dict[str, Any]) -> None:
-        import megaseg
-
         super().__init__(job)
-        compiled = compiled_model(Path(job["model"]), job["type"])
-        self.engine = megaseg.Engine.from_checkpoint(compiled, num_threads=job["threads"])
+        options = {"num_threads": job["threads"]}
+        if job["type"] == CHECKED:  # several models, each compiled into the cache
+            self.engine = megaseg.Engine.from_checkpoint(job["model"], compute_type=CHECKED, **options)
+        else:
+            self.engine = megaseg.Engine.from_checkpoint(compiled_model(Path(job["model"]), job["type"]), **options)
         self.facts = {key: self.engine.describe()[key] for key in ("target", "compute_type")}
 
     def prepare(self, batch: int, mode: str) -> None:
-        self.items = self.shots if self.checkpoint.config.task == "scene" else 1
+        self.mode = mode
+        self.items = self.shots if self.checkpoint.config.task == "scene" and mode != "window" else 1
+        self.excerpt = self._window(self.shots // 2)
 
-    def run(self) -> np.ndarray:
+    def _window(self, shot: int) -> Excerpt:
+        """The shots that one window sees, and its middle."""
+        half = getattr(self.checkpoint.config, "max_length", 1) // 2
+        begin, end = max(0, shot - half), min(self.shots, shot + half + 1)
+        return Excerpt([array[begin:end] for array in self.features.values()], shot - begin, shot - begin + 1)
+
+    def run(self) -> Any:
+        if self.mode == "window":
+            return self.engine.backend.run([self.excerpt])[0][0]
+        if self.mode == "segment":
+            return self.engine.segment(self.features)
         return self.engine.logits(self.features)
 
-    logits = run
+    def logits(self) -> np.ndarray:
+        """As of any peer; in mode "segment" whether each shot begins a scene (shots, 1)."""
+        if self.mode == "segment":
+            first = np.zeros((self.shots, 1), np.float32)
+            first[[scene.first_shot for scene in self.run().scenes]] = 1
+            self.facts |= {key: own for key, own in self.engine.describe().items() if key == "checked"}
+            return first
+        if self.mode != "window":
+            return self.run()
+        rows = (self.engine.backend.run([self._window(shot)])[0][0] for shot in range(self.job["checked"]))
+        return np.concatenate(list(rows))
 
 
-class Torch(Peer):
-    """Eager, or compiled with frozen (prepacked, constant-folded) weights; weights from a file of the same type."""
-
-    compiled = False
+class OnnxGraph(Ours):
+    """ONNX Runtime on the graph that our exact passes leave: ``Engine`` with backend "onnx"."""
 
     def __init__(self, job: dict[str, Any]) -> None:
-        import torch
-        from safetensors.torch import load_file
+        import onnxruntime
 
-        from megaseg.models import Mega
-
-        super().__init__(job)
-        torch.set_num_threads(job["threads"])
-        self.torch, self.dtype = torch, torch.float32 if job["type"] == "int8" else getattr(torch, job["type"])
-        with torch.device("meta"):
-            self.model = Mega(self.checkpoint.config)
-        path = Path(job["model"]).with_suffix(f".{job['type']}.safetensors")
-        self.model.load_state_dict(load_file(path if path.exists() else job["model"]), assign=True)
-        self.model.to(self.dtype).eval()
-        if job["type"] == "int8":
-            self._quantise()
-        if self.compiled:
-            torch._inductor.config.freezing = True
-            torch.backends.mha.set_fastpath_enabled(False)  # opaque to the compiler
-            self.model = torch.compile(self.model, dynamic=False)
-
-    def _quantise(self) -> None:
-        if self.compiled:
-            raise Unsupported("dynamically quantised modules hold packed parameters that torch.compile cannot trace")
-        self.torch.backends.mha.set_fastpath_enabled(False)  # it asks the packed weights for their device
-        self.model = self.torch.ao.quantization.quantize_dynamic(
-            self.model, {self.torch.nn.Linear}, dtype=self.torch.qint8
-        )
-
-    def gather(self, start: int) -> None:
-        super().gather(start)
-        self.tensors = {name: self.torch.from_numpy(array).to(self.dtype) for name, array in self.inputs.items()}
-
-    def run(self) -> np.ndarray:
-        with self.torch.no_grad() if self.compiled else self.torch.inference_mode():
-            return self.model(self.tensors).float().numpy()
-
-
-class Compiled(Torch):
-    compiled = True
+        Peer.__init__(self, job)
+        options = {"compute_type": job["type"], "num_threads": job["threads"]}
+        self.engine = megaseg.Engine.from_checkpoint(job["model"], backend="onnx", **options)
+        self.facts = {"version": onnxruntime.__version__}
 
 
 class OnnxRuntime(Peer):
@@ -140,11 +137,10 @@ class OnnxRuntime(Peer):
         import onnxruntime
 
         super().__init__(job)
-        _expect_onnx(job)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.log_severity_level = job["threads"], 4
         try:
-            self.session = onnxruntime.InferenceSession(job["onnx"], options, providers=["CPUExecutionProvider"])
+            self.session = onnxruntime.InferenceSession(job["exported"], options, providers=["CPUExecutionProvider"])
         except Exception as problem:  # its own exception classes are not public
             raise Unsupported(str(problem).split("Failed to find")[-1].strip()[:160]) from problem
 
@@ -155,22 +151,22 @@ class OnnxRuntime(Peer):
 class OpenVino(Peer):
     """``mode`` is the performance hint: throughput keeps as many requests in flight as it asks for.
 
-    int8 is ONNX Runtime's dynamically quantised file, which needs no data to calibrate on; its own quantiser (NNCF)
-    does, and then measures other activations than these.
+    int8 is NNCF's model, calibrated; weights in int8 alone are NNCF's as well. What such a model leaves in floating
+    point runs in bfloat16 where that is fast here, else in float32.
     """
 
     def __init__(self, job: dict[str, Any]) -> None:
-        super().__init__(job)
         import openvino
 
-        _expect_onnx(job)
+        super().__init__(job)
         self.core = openvino.Core()
-        self.model = self.core.read_model(job["onnx"])
+        self.model = self.core.read_model(job["exported"])
 
     def prepare(self, batch: int, mode: str) -> None:
         super().prepare(batch, mode)
         self.model.reshape({name: array.shape for name, array in self.inputs.items()})
-        kind = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}[self.job["type"]]
+        narrow = "BF16" in self.core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        kind = "bf16" if narrow and self.job["type"] != "float32" else "f32"
         hints = {"PERFORMANCE_HINT": mode.upper(), "INFERENCE_PRECISION_HINT": kind}
         hints["INFERENCE_NUM_THREADS"] = self.job["threads"]
         compiled = self.core.compile_model(self.model, "CPU", hints)
@@ -180,7 +176,7 @@ class OpenVino(Peer):
         count = 1 if mode == "latency" else compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
         self.requests = [compiled.create_infer_request() for _ in range(count)]
         self.items = batch * count
-        self.facts = {"requests": count}
+        self.facts = {"requests": count, "precision": used}
 
     def run(self) -> np.ndarray:
         if len(self.requests) == 1:
@@ -190,17 +186,3 @@ class OpenVino(Peer):
         for request in self.requests:
             request.wait()
         return self.requests[0].get_output_tensor(0).data
-
-
-def _expect_onnx(job: dict[str, Any]) -> None:
-    if not job["onnx"]:
-        raise ImportError("onnxscript, onnxruntime", name="onnxscript, onnxruntime")
-
-
-SUBJECTS: dict[str, type[Peer]] = {
-    "megaseg": Ours,
-    "torch eager": Torch,
-    "torch.compile": Compiled,
-    "ONNX Runtime": OnnxRuntime,
-    "OpenVINO": OpenVino,
-}

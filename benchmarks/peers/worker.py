@@ -12,7 +12,19 @@ import numpy as np
 
 from benchmarks.peers.encoders import ENCODERS
 from benchmarks.peers.long_range import WINDOW_SUBJECTS
-from benchmarks.peers.subjects import SUBJECTS, Peer, Unsupported
+from benchmarks.peers.subjects import OnnxGraph, OnnxRuntime, OpenVino, Ours, Peer, Unsupported
+from benchmarks.peers.torch_subjects import AheadOfTime, Compiled, ExecuTorch, Torch
+
+SUBJECTS: dict[str, type[Peer]] = {
+    "megaseg": Ours,
+    "torch eager": Torch,
+    "torch.compile": Compiled,
+    "AOTInductor": AheadOfTime,
+    "ONNX Runtime": OnnxRuntime,
+    "ONNX Runtime on our graph": OnnxGraph,
+    "OpenVINO": OpenVino,
+    "ExecuTorch": ExecuTorch,
+}
 
 
 def answer(peer: Peer, request: dict[str, Any]) -> dict[str, Any]:
@@ -26,7 +38,7 @@ def answer(peer: Peer, request: dict[str, Any]) -> dict[str, Any]:
         return {"seconds": [timed(peer) for _ in range(request["times"])]}
     if request["do"] == "logits":
         np.save(request["path"], peer.logits())
-        return {}
+        return {"facts": peer.facts}
     with open("/proc/self/status") as status:
         return {"peak": next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) * 1024}
 

@@ -185,7 +185,8 @@ bool ascends(const Ints& begin, py::ssize_t last) {
 // q, k, v: tokens of all sequences, all bottleneck tokens first, then the latents begin[b] to begin[b + 1] of each.
 py::array bottleneck_attention(const py::array& q, const py::array& k, const py::array& v, const Ints& begin, int heads,
                                int bottlenecks, const std::optional<Ints>& queries, bool latent_queries,
-                               const std::optional<py::array>& given, const std::string& target, int num_threads) {
+                               const std::string& compute_type, const std::optional<py::array>& given,
+                               const std::string& target, int num_threads) {
   check(q.ndim() == 2 && k.ndim() == 2 && v.ndim() == 2 && k.shape(0) == v.shape(0) && q.shape(1) == k.shape(1) &&
             q.shape(1) == v.shape(1) && heads > 0 && q.shape(1) % heads == 0 && bottlenecks >= 0,
         "bottleneck_attention: q, k, v (tokens, heads * head_size)");
@@ -210,11 +211,14 @@ py::array bottleneck_attention(const py::array& q, const py::array& k, const py:
   const Out out(given, type_of(q), {q.shape(0), q.shape(1)});
   check(type_of(k) == type_of(q) && type_of(v) == type_of(q) && out.rows.type == type_of(q),
         "bottleneck_attention: q, k, v and out of one type");
-  Session session(target, num_threads, {out.rows.type});
+  const megaseg::cpu::Type product = compute_type.empty() ? type_of(q) : type_named(compute_type);
+  check(product == type_of(q) || product == megaseg::cpu::Type::int8, "bottleneck_attention: q's type, or int8");
+  Session session(target, num_threads, {out.rows.type, product});
   const megaseg::cpu::AttentionArgs args{.q = rows_of(q, "bottleneck_attention: q with contiguous rows"),
                                          .k = rows_of(k, "bottleneck_attention: k with contiguous rows"),
                                          .v = rows_of(v, "bottleneck_attention: v with contiguous rows"),
                                          .out = out.rows,
+                                         .product = product,
                                          .batch = batch,
                                          .heads = heads,
                                          .head_size = d,
@@ -225,7 +229,7 @@ py::array bottleneck_attention(const py::array& q, const py::array& k, const py:
                                          .scale = 1.0F / std::sqrt(static_cast<float>(d))};
   const py::gil_scoped_release release;
   const megaseg::Buffer scratch = buffer_of(session.ops.attention_scratch(
-      args.q.type, batch, heads, d, most_queries, bottlenecks, longest, static_cast<int>(latents)));
+      product, batch, heads, d, most_queries, bottlenecks, longest, static_cast<int>(latents)));
   session.ops.attention(args, scratch.data());
   return out.array;
 }
@@ -308,8 +312,8 @@ void bind_ops(py::module_& m) {
   m.def("embed", embed, "x"_a, "row"_a, "place"_a, "slot"_a, "position"_a, "align"_a, "gamma"_a, "beta"_a,
         py::kw_only(), "eps"_a = 1e-5F, "out"_a = none, "inverse_std"_a = none, "target"_a = "");
   m.def("bottleneck_attention", bottleneck_attention, "q"_a, "k"_a, "v"_a, "begin"_a, py::kw_only(), "heads"_a,
-        "bottlenecks"_a, "query_begin"_a = none, "latent_queries"_a = false, "out"_a = none, "target"_a = "",
-        "num_threads"_a = 1);
+        "bottlenecks"_a, "query_begin"_a = none, "latent_queries"_a = false, "compute_type"_a = "", "out"_a = none,
+        "target"_a = "", "num_threads"_a = 1);
   m.def("window_attention", window_attention, "shot"_a, "row"_a, "position"_a, "shift"_a, "bottleneck"_a,
         "inverse_std"_a, py::kw_only(), "heads"_a, "out"_a = none, "target"_a = "", "num_threads"_a = 1);
   m.def("query_attention", query_attention, "query"_a, "bottleneck_rows"_a, "latent_rows"_a, py::kw_only(), "scale"_a,

@@ -22,6 +22,7 @@ using megaseg::Destination;
 using megaseg::Input;
 using megaseg::Movie;
 using megaseg::Output;
+using megaseg::Profile;
 using megaseg::Program;
 using megaseg::RowCache;
 using FloatArray = py::array_t<float, py::array::c_style>;
@@ -59,7 +60,8 @@ class BoundPlan {
       : plan(path, {num_threads, memory_limit}) {}
 
   // For each excerpt the wanted outputs in their order: rows (., width), or of "NAME.parts" (., parts, width).
-  std::vector<py::tuple> run(const std::vector<Excerpt>& excerpts, const std::vector<std::string>& outputs) {
+  std::vector<py::tuple> run(const std::vector<Excerpt>& excerpts, const std::vector<std::string>& outputs,
+                             Profile* profile = nullptr) {
     std::vector<Arrays> arrays;
     std::vector<Movie> movies;
     for (const auto& [features, first, last, cache] : excerpts) {
@@ -75,9 +77,46 @@ class BoundPlan {
     }
     {
       const py::gil_scoped_release release;
-      plan.run(movies, destinations);
+      plan.run(movies, destinations, profile);
     }
     return split(movies, destinations, all);
+  }
+
+  // A run's seconds, and of every step what it is and what it did.
+  py::tuple profile(const std::vector<Excerpt>& excerpts, const std::vector<std::string>& outputs, bool cpu_time) {
+    using namespace py::literals;
+    Profile profile(cpu_time ? CLOCK_PROCESS_CPUTIME_ID : CLOCK_MONOTONIC);
+    run(excerpts, outputs, &profile);
+    const Program& program = plan.program();
+    py::list steps;
+    for (std::size_t i = 0; i < profile.steps.size(); ++i) {
+      const megaseg::Step& step = program.steps[i];
+      const auto& [calls, seconds, cost] = profile.steps[i];
+      const megaseg::Value& out = program.value(step.out);
+      const megaseg::Value& in = step.inputs.empty() ? out : program.value(step.inputs[0]);
+      steps.append(py::dict("op"_a = megaseg::kOpNames[static_cast<int>(step.op)],
+                            "product"_a = megaseg::name_of(product_of(program, step)),
+                            "in_type"_a = megaseg::name_of(in.type), "in_width"_a = in.width,
+                            "out_type"_a = megaseg::name_of(out.type), "out_width"_a = out.width, "calls"_a = calls,
+                            "seconds"_a = seconds, "rows"_a = cost.rows, "operations"_a = cost.operations,
+                            "read"_a = cost.read, "written"_a = cost.written, "weights"_a = cost.weights));
+    }
+    return py::make_tuple(profile.seconds, steps);
+  }
+
+  // Operations a second by type of products; and of areas of so many bytes a thread the bytes a second that are read,
+  // and that are copied.
+  py::tuple ceilings() {
+    megaseg::Ceilings found;
+    {
+      const py::gil_scoped_release release;
+      found = plan.ceilings();
+    }
+    py::dict products;
+    for (const auto& [type, rate] : found.products) products[megaseg::name_of(type)] = rate;
+    py::list memory;
+    for (const auto& [bytes, read, copied] : found.memory) memory.append(py::make_tuple(bytes, read, copied));
+    return py::make_tuple(products, memory);
   }
 
   // What metadata must agree with: (kind, length, step) of sequences, inputs, outputs, properties and target.
@@ -184,7 +223,14 @@ void bind_plan(py::module_& m) {
   py::class_<BoundPlan>(m, "Plan")
       .def(py::init<const std::string&, int, std::size_t>(), "path"_a, py::kw_only(), "num_threads"_a = 0,
            "memory_limit"_a = 0)
-      .def("run", &BoundPlan::run, "excerpts"_a, "outputs"_a)
+      .def(
+          "run",
+          [](BoundPlan& self, const std::vector<Excerpt>& excerpts, const std::vector<std::string>& outputs) {
+            return self.run(excerpts, outputs);
+          },
+          "excerpts"_a, "outputs"_a)
+      .def("profile", &BoundPlan::profile, "excerpts"_a, "outputs"_a, py::kw_only(), "cpu_time"_a = false)
+      .def("ceilings", &BoundPlan::ceilings)
       .def(
           "new_cache", [](const BoundPlan& self) { return std::shared_ptr<RowCache>(self.plan.new_cache()); },
           py::keep_alive<0, 1>())

@@ -20,10 +20,11 @@ template <typename Product>
 class Products {
  public:
   using T = typename Product::Element;
+  using Scalar = typename Product::Scalar;
   static constexpr int kDepth = Product::kStep;
   static constexpr int kQueryBlock = 24;  // rows that share a block of keys while it is in the L1 cache
 
-  MEGASEG_INLINE void run(const T* a, ptrdiff_t a_stride, const T* b, ptrdiff_t b_stride, int k, float* c,
+  MEGASEG_INLINE void run(const T* a, ptrdiff_t a_stride, const T* b, ptrdiff_t b_stride, int k, Scalar* c,
                           ptrdiff_t c_stride, bool accumulates, int rows, int vecs) const {
     switch (vecs) {
       case 1: return rows_of<1>(a, a_stride, b, b_stride, k, c, c_stride, accumulates, rows);
@@ -36,15 +37,15 @@ class Products {
   }
 
  private:
-  using Tile = void (*)(const T*, ptrdiff_t, const T*, ptrdiff_t, int, float*, ptrdiff_t, bool);
+  using Tile = void (*)(const T*, ptrdiff_t, const T*, ptrdiff_t, int, Scalar*, ptrdiff_t, bool);
 
   // Narrow tiles are higher: as many accumulators as registers allow.
   static constexpr int most_rows(int vecs) { return vecs > 2 || kTileVecs == 2 ? kTileRows * kTileVecs / vecs : 12; }
 
   template <int Vecs, int Rows>
-  static void tile(const T* a, ptrdiff_t a_stride, const T* b, ptrdiff_t b_stride, int k, float* c, ptrdiff_t c_stride,
+  static void tile(const T* a, ptrdiff_t a_stride, const T* b, ptrdiff_t b_stride, int k, Scalar* c, ptrdiff_t c_stride,
                    bool accumulates) {
-    Vec acc[Rows][Vecs] = {};
+    typename Product::Sum acc[Rows][Vecs] = {};
     if (accumulates) {
       MEGASEG_UNROLL
       for (int i = 0; i < Rows; ++i) {
@@ -68,7 +69,7 @@ class Products {
 
   // Any number of rows, in tiles as even as can be: a tile of one row would wait for its own sums.
   template <int Vecs>
-  static void rows_of(const T* a, ptrdiff_t a_stride, const T* b, ptrdiff_t b_stride, int k, float* c,
+  static void rows_of(const T* a, ptrdiff_t a_stride, const T* b, ptrdiff_t b_stride, int k, Scalar* c,
                       ptrdiff_t c_stride, bool accumulates, int rows) {
     constexpr int kMost = most_rows(Vecs);
     for (int tiles = (rows + kMost - 1) / kMost; tiles > 0; --tiles) {
@@ -84,48 +85,54 @@ class Products {
 
 #if defined(MEGASEG_AMX)
 // Whole tiles: rows past the last one are computed and never read.
-template <>
-class Products<BFloat16Pairs> {
+template <typename Product>
+  requires(Product::kStep > 1)
+class Products<Product> {
  public:
-  static constexpr int kDepth = kTileBytes / 2;
+  using T = typename Product::Element;
+  using Scalar = typename Product::Scalar;
+  static constexpr int kDepth = kTileBytes / 4 * Product::kStep;
   static constexpr int kQueryBlock = 2 * kTileHeight;
 
   Products() { tiles_.configure(kTileHeight, kTileHeight); }
 
-  void run(const BFloat16* a, ptrdiff_t a_stride, const BFloat16* b, ptrdiff_t b_stride, int k, float* c,
-           ptrdiff_t c_stride, bool accumulates, int rows, int vecs) {
+  void run(const T* a, ptrdiff_t a_stride, const T* b, ptrdiff_t b_stride, int k, Scalar* c, ptrdiff_t c_stride,
+           bool accumulates, int rows, int vecs) {
     const bool lower = rows > kTileHeight;
     for (int j = 0; j < vecs; j += 2) {
       const bool right = vecs - j > 1;
       each(c + j * kLanes, c_stride, lower, right, accumulates ? Move::load : Move::zero);
       for (int p = 0; p < k; p += kDepth) {
-        const BFloat16* word = b + p / 2 * b_stride + j * kTileBytes / 2;
-        tiles_.load<kA0>(a + p, 2 * a_stride);
-        tiles_.load<kB0>(word, 2 * b_stride);
-        tiles_.dot<kC00, kA0, kB0>(BFloat16Pairs{});
-        if (right) tiles_.load<kB1>(word + kTileBytes / 2, 2 * b_stride);
-        if (right) tiles_.dot<kC01, kA0, kB1>(BFloat16Pairs{});
+        const T* word = b + p / Product::kStep * b_stride + j * kWords;
+        tiles_.load<kA0>(a + p, kSize * a_stride);
+        tiles_.load<kB0>(word, kSize * b_stride);
+        tiles_.dot<kC00, kA0, kB0>(Product{});
+        if (right) tiles_.load<kB1>(word + kWords, kSize * b_stride);
+        if (right) tiles_.dot<kC01, kA0, kB1>(Product{});
         if (!lower) continue;
-        tiles_.load<kA1>(a + kTileHeight * a_stride + p, 2 * a_stride);
-        tiles_.dot<kC10, kA1, kB0>(BFloat16Pairs{});
-        if (right) tiles_.dot<kC11, kA1, kB1>(BFloat16Pairs{});
+        tiles_.load<kA1>(a + kTileHeight * a_stride + p, kSize * a_stride);
+        tiles_.dot<kC10, kA1, kB0>(Product{});
+        if (right) tiles_.dot<kC11, kA1, kB1>(Product{});
       }
       each(c + j * kLanes, c_stride, lower, right, Move::store);
     }
   }
 
  private:
+  static constexpr ptrdiff_t kSize = sizeof(T);
+  static constexpr int kWords = kTileBytes / kSize;  // elements of a tile's row
+
   enum class Move { zero, load, store };
 
   // The tiles of C that are in use.
-  void each(float* c, ptrdiff_t stride, bool lower, bool right, Move move) {
+  void each(Scalar* c, ptrdiff_t stride, bool lower, bool right, Move move) {
     one<kC00>(c, stride, move);
     if (right) one<kC01>(c + kLanes, stride, move);
     if (lower) one<kC10>(c + kTileHeight * stride, stride, move);
     if (lower && right) one<kC11>(c + kTileHeight * stride + kLanes, stride, move);
   }
   template <Tile kTile>
-  MEGASEG_INLINE void one(float* c, ptrdiff_t stride, Move move) {
+  MEGASEG_INLINE void one(Scalar* c, ptrdiff_t stride, Move move) {
     if (move == Move::zero) return tiles_.zero<kTile>();
     if (move == Move::load) return tiles_.load<kTile>(c, 4 * stride);
     tiles_.store<kTile>(c, 4 * stride);

@@ -149,12 +149,14 @@ struct ScatterMeanArgs {
 
 // Softmax attention over prefix tokens and latents, a key set in two parts. Heads are column slices. Sequence b's
 // prefix token t is row b * prefix + t; its latents are rows batch * prefix + begin[b] up to begin[b +
-// 1]. Queries and out likewise with query_prefix and query_begin. q, k, v and out are all float32 or all bfloat16.
+// 1]. Queries and out likewise with query_prefix and query_begin. q, k, v and out are all float32 or all bfloat16;
+// what is multiplied is of that type, or int8.
 struct AttentionArgs {
   ConstRows q;
   ConstRows k;
   ConstRows v;
   Rows out;  // may be q
+  Type product;
   int batch;
   int heads;
   int head_size;
@@ -258,6 +260,9 @@ struct ScoreBlockArgs {
   ScoreCounts* counts;  // or null
 };
 
+// Floats that product_ceiling reads, and as many that it writes.
+inline constexpr int kCeilingFloats = 64 * 72;
+
 struct KernelTable {
   const char* name;
   bool types[kTypes];  // compute types that the target has products for; float32 is always there
@@ -279,7 +284,7 @@ struct KernelTable {
   void (*scatter_mean)(const ScatterMeanArgs&, int begin, int end);  // sequences
 
   // Keys and values of one sequence and head are laid out in panels once, then read by every block of queries. Sizes in
-  // bytes.
+  // bytes, types those of the product.
   std::size_t (*attention_panels_size)(Type, int keys, int head_size);
   std::size_t (*attention_scratch_size)(Type, int head_size);
   // key_begin is a multiple of kPanelKeys.
@@ -293,6 +298,10 @@ struct KernelTable {
   bool (*banded_estep)(const BandedEstepArgs&, int begin, int end);  // false: a similarity in the band is not finite
   bool (*window_sums)(const WindowSumsArgs&, int begin, int end);    // false: an element or a sum is not finite
   bool (*score_block)(const ScoreBlockArgs&, int rows);              // false: a score is not finite
+
+  // What the machine can do at most. Multiplies data in the L1 cache, and says how many operations that was.
+  double (*product_ceiling)(Type, int times, const float* data, float* out);
+  float (*read_ceiling)(const float* data, std::size_t count);  // their sum
 };
 
 // Keys that a task lays out are a multiple of this on every target.

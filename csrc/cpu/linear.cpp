@@ -1,6 +1,7 @@
 // out = activation(in W^T + bias + residual) over packed weight panels.
 #include "cpu/linear.h"
 
+#include "cpu/linear_few.h"
 #include "cpu/quantise.h"
 
 #if defined(MEGASEG_AMX)
@@ -190,8 +191,12 @@ int linear_panel(Type type) {
 }
 
 void linear(const LinearArgs& args, int row_begin, int row_end, int panel_begin, int panel_end) {
-  with_product(args.in.type,
-               [&]<typename Product>(Product) { run<Product>(args, row_begin, row_end, panel_begin, panel_end); });
+  with_product(args.in.type, [&]<typename Product>(Product) {
+    if constexpr (std::is_same_v<Product, Float32>) {
+      if (Packed<Product>(args).few) return run_few(args, row_begin, row_end);
+    }
+    run<Product>(args, row_begin, row_end, panel_begin, panel_end);
+  });
 }
 
 }  // namespace megaseg::cpu::MEGASEG_TARGET

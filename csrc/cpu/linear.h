@@ -38,9 +38,11 @@ MEGASEG_INLINE auto with_product([[maybe_unused]] Type type, F f) {
 
 constexpr ptrdiff_t whole_lines(ptrdiff_t bytes) { return (bytes + kLine - 1) / kLine * kLine; }
 
+constexpr int kFewColumns = 4;  // at most, of a weight whose panel would be padding for the most part
+
 // A packed weight: panels [n / kColumns, k / kStep, kColumns, kStep] with n and k padded by zeros, then bias [n], and
 // for int8 scale [n] and offset [grids of k, n], scale * the sum of the column's elements within the grid: what a
-// grid's `low` is multiplied by.
+// grid's `low` is multiplied by. Of few columns in float32, W [n, k] as it is.
 template <typename Product>
 struct Packed {
   using Element = typename Product::Element;
@@ -50,8 +52,9 @@ struct Packed {
 
   Packed(void* data, int n_, int k_)
       : base(static_cast<char*>(data)),
-        n(round_up(n_, kColumns)),
-        k(round_up(k_, kDepth)),
+        few(Product::kStep == 1 && n_ <= kFewColumns),
+        n(few ? n_ : round_up(n_, kColumns)),
+        k(few ? k_ : round_up(k_, kDepth)),
         grids(Product::kStep == 4 ? grids_of(k_) : 0) {}
   Packed(const LinearArgs& args) : Packed(const_cast<void*>(args.weight), args.n, args.k) {}  // NOLINT: a view converts
 
@@ -65,6 +68,7 @@ struct Packed {
   float* offset(int grid) const { return reinterpret_cast<float*>(base + panels_size() + (2 + grid) * column_size()); }
 
   char* base;
+  bool few;
   int n;
   int k;
   int grids;  // of a row of int8
@@ -97,13 +101,6 @@ MEGASEG_INLINE Vec gelu_of_int8(Vec x) {
     default: return x;
   }
 }
-
-MEGASEG_INLINE IntVec load(const std::int32_t* p) {
-  IntVec v;
-  __builtin_memcpy(&v, p, sizeof v);
-  return v;
-}
-MEGASEG_INLINE void store(std::int32_t* p, IntVec v) { __builtin_memcpy(p, &v, sizeof v); }
 
 // A tile's sums, complete: rows [row, row + rows) and up to a panel's columns.
 struct Sums {

@@ -86,6 +86,10 @@ void linear_pack(Type type, const float* weight, const float* bias, int n, int k
     __builtin_memset(packed, 0, static_cast<std::size_t>(to.size()));
     int row = 0;
     if constexpr (std::is_same_v<Product, Float32>) {
+      if (to.few) {
+        __builtin_memcpy(packed, weight, static_cast<std::size_t>(n) * static_cast<std::size_t>(k) * sizeof(float));
+        row = n;
+      }
       for (; row + kLanes <= n; row += kLanes) pack_rows(to, weight, row, k);
     }
     for (; row < n; ++row) {

@@ -62,5 +62,7 @@ void query_attention(const QueryAttentionArgs& args, int window, void* scratch);
 bool banded_estep(const BandedEstepArgs& args, int begin, int end);
 bool window_sums(const WindowSumsArgs& args, int begin, int end);
 bool score_block(const ScoreBlockArgs& args, int rows);
+double product_ceiling(Type type, int times, const float* data, float* out);
+float read_ceiling(const float* data, std::size_t count);
 
 }  // namespace megaseg::cpu::MEGASEG_TARGET

@@ -47,6 +47,8 @@ const KernelTable table{
     .banded_estep = banded_estep,
     .window_sums = window_sums,
     .score_block = score_block,
+    .product_ceiling = product_ceiling,
+    .read_ceiling = read_ceiling,
 };
 
 }  // namespace megaseg::cpu::MEGASEG_TARGET

@@ -42,6 +42,12 @@ MEGASEG_INLINE Vec load(const float* p) {
   return v;
 }
 MEGASEG_INLINE void store(float* p, Vec v) { __builtin_memcpy(p, &v, sizeof v); }
+MEGASEG_INLINE IntVec load(const std::int32_t* p) {
+  IntVec v;
+  __builtin_memcpy(&v, p, sizeof v);
+  return v;
+}
+MEGASEG_INLINE void store(std::int32_t* p, IntVec v) { __builtin_memcpy(p, &v, sizeof v); }
 MEGASEG_INLINE Vec splat(float x) { return x - Vec{}; }
 
 // The first `count` elements, 0 in the other lanes; nothing past them is touched.

@@ -8,7 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from megaseg.engine.backends.protocol import Excerpt, Rows
+from megaseg.engine.backends.protocol import Check, Excerpt, Rows
 from megaseg.engine.graph.sequences import Strided, Whole, longest_of, stitched, strided
 from megaseg.engine.inputs.features import Features
 from megaseg.engine.inputs.tokens import tokens_within
@@ -70,6 +70,15 @@ def movie_error(config: ModelConfig, error: FeatureError, shots: Sequence[int]) 
     movie, start = places[int(found[1])]
     last = min(start + own.length, shots[movie]) - 1
     return FeatureError(f"features of movie {movie}, shots {start} to {last}{str(error)[found.end() :]}")
+
+
+def remarks_of(check: Check | None) -> tuple[str, ...]:
+    """What a result says of the check that its scores came with, of centred windows; nothing where there was none."""
+    if check is None or not check.counted:
+        return ()
+    doubt = "" if check.doubt is None else f", those after shot {check.doubt} because int8 was too far off there"
+    told = f"int8_checked: {check.again} of {check.counted} shots ran again{doubt}"
+    return (f"{told}; boundaries are float32's for this decision alone, other scores are int8's",)
 
 
 def _window(config: ModelConfig, arrays: Sequence[NDArray[Any]], window: slice) -> list[NDArray[Any]]:

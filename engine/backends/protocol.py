@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -12,6 +12,22 @@ from numpy.typing import NDArray
 LOGITS, EMBEDDING = "logits", "embedding"
 PARTS = ".parts"  # after an output's name: the parts that add up to it
 Rows = tuple[NDArray[np.float32], ...]
+Unsure = Callable[[NDArray[np.float32], float], NDArray[np.bool_]]
+
+
+@dataclass(slots=True)
+class Check:
+    """How one movie is decided, for a backend that computes cheaply and checks what a decision rests on.
+
+    ``unsure`` says of logits (rows, N_c), each wrong by at most a margin, on which rows (rows,) the decision may rest.
+    ``doubt`` is the first row at which a check found a larger error than it should; None so far. Of the rows before
+    ``counted``, so many ran ``again``.
+    """
+
+    unsure: Unsure
+    doubt: int | None = None
+    counted: int = 0
+    again: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +37,17 @@ class Excerpt:
     ``features`` are (shots, D_m) a modality of the shots that ``cache`` does not hold. Rows ``first`` to ``last``
     (exclusive) are counted from the first shot of both together. A model that sees whole sequences takes whole movies
     only; a window that reaches beyond the excerpt repeats its edge, so that edge must be the movie's.
+
+    ``check`` is what the rows are for, None where they are wanted as they are. ``row`` numbers row ``first`` within the
+    movie; None where rows are provisional, or the excerpt a sequence of its own.
     """
 
     features: Sequence[NDArray[Any]]
     first: int
     last: int
     cache: Any = None
+    check: Check | None = None
+    row: int | None = None
 
     @classmethod
     def whole(cls, features: Sequence[NDArray[Any]]) -> Excerpt:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
 
 from megaseg.engine.backends.excerpts import excerpts_of, movie_rows
-from megaseg.engine.backends.protocol import Excerpt, Rows
+from megaseg.engine.backends.protocol import Check, Excerpt, Rows
 from megaseg.engine.graph.sequences import Strided, Windows
 from megaseg.engine.inputs.features import Features
 from megaseg.engine.live.segmenter import Segmenter
@@ -33,7 +34,8 @@ class MovieWork(Protocol):
 class CentredWork:
     """A window around each shot: an excerpt is a run of neighbouring shots."""
 
-    def __init__(self, engine: Segmenter, source: Features, sequences: Windows) -> None:
+    def __init__(self, engine: Segmenter, source: Features, sequences: Windows, check: Check | None) -> None:
+        self._check = check
         self._arrays, self._half = engine.to_model_rows(source), sequences.half
         self._shots = len(self._arrays[0])
         self._begin = self._end = 0  # of what was taken last
@@ -45,7 +47,8 @@ class CentredWork:
     def take(self, most: int) -> Sequence[Excerpt]:
         self._end = min(self._shots, self._begin + most)
         first, last = max(0, self._begin - self._half), self._end + self._half
-        return [Excerpt([array[first:last] for array in self._arrays], self._begin - first, self._end - first)]
+        rows = self._begin - first, self._end - first
+        return [Excerpt([array[first:last] for array in self._arrays], *rows, check=self._check, row=self._begin)]
 
     def give(self, runs: Sequence[Rows]) -> Rows | None:
         self._done += runs
@@ -58,9 +61,9 @@ class CentredWork:
 class StridedWork:
     """Windows that overlap: an excerpt each."""
 
-    def __init__(self, engine: Segmenter, source: Features) -> None:
+    def __init__(self, engine: Segmenter, source: Features, check: Check | None) -> None:
         self._config, self._shots = engine.config, source.num_shots
-        self._excerpts = excerpts_of(engine.config, source)
+        self._excerpts = [replace(excerpt, check=check) for excerpt in excerpts_of(engine.config, source)]
         self._done: list[Rows] = []
 
     def wanted(self) -> int:
@@ -77,8 +80,8 @@ class StridedWork:
 class WholeWork:
     """A movie at once."""
 
-    def __init__(self, engine: Segmenter, source: Features) -> None:
-        self._excerpt = Excerpt.whole(engine.to_model_rows(source))
+    def __init__(self, engine: Segmenter, source: Features, check: Check | None) -> None:
+        self._excerpt = replace(Excerpt.whole(engine.to_model_rows(source)), check=check)
 
     def wanted(self) -> int:
         return self._excerpt.last
@@ -90,13 +93,14 @@ class WholeWork:
         return runs[0]
 
 
-def work_of(engine: Segmenter, source: Features) -> MovieWork:
-    """A movie's work on a model.
+def work_of(engine: Segmenter, source: Features, check: Check | None = None) -> MovieWork:
+    """A movie's work on a model; ``check`` is how it is decided, where it is.
 
     Raises:
         FeatureError: features that do not fit the model.
     """
     sequences = engine.config.sequences
     if isinstance(sequences, Windows):
-        return CentredWork(engine, source, sequences)
-    return StridedWork(engine, source) if isinstance(sequences, Strided) else WholeWork(engine, source)
+        return CentredWork(engine, source, sequences, check)
+    kind = StridedWork if isinstance(sequences, Strided) else WholeWork
+    return kind(engine, source, check)

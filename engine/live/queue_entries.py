@@ -202,8 +202,7 @@ class StreamEntry:
     def _complete(self) -> list[Finished]:
         """End the jobs whose decisions are there, in order; events of one that was given up go to the next."""
         state, finished = self.state, []
-        if not state.wanted():  # shots that came may decide others without another window
-            self._final += state.advance(state.batch(0), [])[0]
+        self._final += state.advance_alone()
         seen = max(state.decided, state.provisional_end)
         while self._jobs and self._jobs[0].target <= state.decided and self._jobs[0].provisional_end <= seen:
             job = self._jobs[0]

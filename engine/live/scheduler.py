@@ -13,6 +13,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from numbers import Integral, Real
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -201,10 +202,12 @@ class Scheduler:
         engine, source = self.engine, as_features(features)
         given = deciding_task(engine.config.task, "segment").given(decision)
 
-        def decided(rows: Rows) -> Segmentation:
-            return engine.decide(source, engine.to_shots(rows[0], source), given)
+        check = engine.check(source, given)
 
-        self.enqueue(RequestEntry(work_of(engine, source), (LOGITS,), decided, job))
+        def decided(rows: Rows) -> Segmentation:
+            return engine.decide(source, engine.to_shots(rows[0], source), given, check)
+
+        self.enqueue(RequestEntry(work_of(engine, source, check), (LOGITS,), decided, job))
 
     def _enter_outputs(self, features: FeatureSource, names: Sequence[str], job: Job) -> None:
         """``_enter`` for outputs."""
@@ -315,8 +318,9 @@ class Scheduler:
             fit = sum(total <= left for total in totals)
             return [(entry, entry.wanted()) for entry in first[: max(1, fit)]]
         shares = []
-        for index, entry in enumerate(sorted(first, key=lambda entry: entry.wanted())):
-            share = min(entry.wanted(), left // (len(first) - index))
+        wanted = [(entry.wanted(), entry) for entry in first]
+        for index, (most, entry) in enumerate(sorted(wanted, key=itemgetter(0))):
+            share = min(most, left // (len(first) - index))
             shares.append((entry, share))
             left -= share
         return shares

@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from megaseg.engine.backends.protocol import Backend
+from megaseg.engine.backends.protocol import Backend, Check
 from megaseg.engine.inputs.features import Features
 from megaseg.engine.model.config import ModelConfig
 from megaseg.engine.results.segmentation import Segmentation
@@ -33,8 +33,14 @@ class Segmenter(Protocol):
         """Rows of what ``to_model_rows`` gave, one for each shot of the movie."""
         ...
 
-    def decide(self, source: Features, logits: NDArray[np.float32], given: Mapping[str, Any]) -> Segmentation:
-        """The result of logits (shots, N_c), with the options that are given.
+    def check(self, movie: Features, given: Mapping[str, Any]) -> Check | None:
+        """How a movie is decided with the options that are given; None where no rows by themselves tell."""
+        ...
+
+    def decide(
+        self, source: Features, logits: NDArray[np.float32], given: Mapping[str, Any], check: Check | None = None
+    ) -> Segmentation:
+        """The result of logits (shots, N_c), with the options that are given and the check of them.
 
         Raises:
             FeatureError: a decision that the movie's length does not allow.

@@ -40,6 +40,7 @@ def write_snapshot(state: StreamState) -> bytes:
         "decided": state.delivered,
         "foretold": state.provisional_end,
         "closed": state.closed,
+        "check": [state.check.doubt, state.check.counted, state.check.again],
         "threshold": state.threshold,
         "provisional": state.provisional,
         "history": state.history,
@@ -110,6 +111,10 @@ def _fill(state: StreamState, fields: dict[str, Any], tensors: dict[str, NDArray
     state.num_shots, state.closed = shots, bool(fields["closed"])
     state.decided = state.delivered = decided
     state.provisional_end = provisional_end
+    doubt, counted, again = fields.get("check", (None, 0, 0))
+    if not 0 <= again <= counted <= shots or (doubt is not None and not 0 <= doubt < counted):
+        raise FeatureError(f"snapshot: expected checks of {shots} shots, got {[doubt, counted, again]!r:.80}")
+    state.check.doubt, state.check.counted, state.check.again = doubt, counted, again
     state.go_on(_features("features", tensors, shots - state.kept_begin))
     if state.acts and (own := _features("acts", tensors, shots)) is not None:
         state.act_features.append(own.ordered_for(state.acts.modalities, state.acts.recipe))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from megaseg.engine.backends.protocol import Backend, Excerpt
+from megaseg.engine.backends.protocol import Backend, Check, Excerpt
 from megaseg.engine.graph.sequences import Windows
 from megaseg.engine.inputs.features import Features, check_times
 from megaseg.engine.model.config import ModelConfig
@@ -99,6 +99,7 @@ class StreamState:
         self.config, self.backend, self.acts = config, backend, acts
         self.task = deciding_task(config.task, "stream")
         self.threshold, self.provisional, self.history = threshold, provisional, history
+        self.check = Check(self._unsure)
         own = config.sequences
         self.half = own.half if isinstance(own, Windows) else 0
         self.num_shots = self.decided = self.delivered = self.provisional_end = 0
@@ -183,7 +184,7 @@ class StreamState:
         excerpts = []
         if final:
             begin = self._cached_end if self._cache and self._cache.shots else max(0, final.start - self.half)
-            excerpts.append(self._excerpt(begin, read, final, self._cache))
+            excerpts.append(replace(self._excerpt(begin, read, final, self._cache), row=final.start))
         if later:
             excerpts.append(self._excerpt(max(0, later.start - self.half), self.num_shots, later))
         return StreamBatch(tuple(excerpts), final, later, read)
@@ -193,7 +194,10 @@ class StreamState:
         rows: Arrays = [np.empty((0, modality.feature_size), modality.type) for modality in self.config.modalities]
         rows = self.features.read(begin, end) if begin < end else rows
         first = begin - (cache.shots if cache else 0)
-        return Excerpt(rows, windows.start - first, windows.stop - first, cache)
+        return Excerpt(rows, windows.start - first, windows.stop - first, cache, self.check)
+
+    def _unsure(self, logits: NDArray[np.float32], margin: float) -> NDArray[np.bool_]:
+        return self.task.unsure(logits, margin, self.task.decision({"threshold": self.threshold}, None, logits))
 
     def advance(self, batch: StreamBatch, logits: Sequence[NDArray[np.float32]]) -> tuple[list[Event], list[Event]]:
         """Final and provisional events of a batch whose windows have run."""
@@ -206,6 +210,10 @@ class StreamState:
                 self.scores.append(scores[0])
         self.provisional_end = max(self.provisional_end, batch.provisional.stop)
         return final, later
+
+    def advance_alone(self) -> list[Event]:
+        """Final events of shots that what has come decides without another window: here none."""
+        return []
 
     def _events(self, shots: range, scores: NDArray[np.float32], final: bool) -> list[Event]:
         last = self.num_shots - 1 if self.closed else -1

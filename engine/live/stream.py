@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from megaseg.engine.backends.excerpts import remarks_of
 from megaseg.engine.graph.sequences import Strided, Windows
 from megaseg.engine.inputs.feature_files import FeatureSource, as_features
 from megaseg.engine.inputs.features import Features, read_time_base
@@ -201,7 +202,8 @@ def segmentation_of(state: StreamState) -> Segmentation:
     times = state.times.read(0, state.decided)[0] if state.times.end else None
     scores = np.concatenate(state.scores)
     base = None if times is None else state.time_base
-    return Segmentation.from_scores(state.task.name, scores, SceneDecision(state.threshold), times, base)
+    found = Segmentation.from_scores(state.task.name, scores, SceneDecision(state.threshold), times, base)
+    return replace(found, remarks=remarks_of(state.check))
 
 
 def acts_of(state: StreamState, engine: Segmenter | None) -> Callable[[], LiveActs]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -64,7 +65,7 @@ class StridedState(StreamState):
         """What to run next, at most this many windows, and the shots that are decided then; there may be only these."""
         windows = self._rows.windows(most)
         excerpts = [
-            excerpt
+            replace(excerpt, check=self.check)
             for window in windows
             for excerpt in excerpts_of(self.config, self._buffer.read(window.start, window.stop))
         ]
@@ -82,6 +83,10 @@ class StridedState(StreamState):
         if self.history:
             self.scores.append(scores)
         return events, []
+
+    def advance_alone(self) -> list[Event]:
+        """Final events of shots whose windows have run before the shots after them came."""
+        return [] if self.wanted() else self.advance(self.batch(0), [])[0]
 
     def _drop(self) -> None:
         self._buffer.drop_before(self.kept_begin)

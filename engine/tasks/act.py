@@ -68,6 +68,14 @@ class Acts(DecidingTask):
         segments = segments_of(boundaries, [strongest[shot] for shot in boundaries.tolist()], len(scores), times)
         return Track(self.track, self.name, scores, decision, boundaries, segments, points, own)
 
+    def unsure(self, logits: NDArray[np.float32], margin: float, decision: Any) -> NDArray[np.bool_]:
+        """No row where the points stay when they are worse by the margin and all others better, else all rows."""
+        shots = turning_points(logits, ordered=decision.ordered)
+        worst = logits.astype(np.float64) + margin
+        worst[shots, np.arange(len(shots))] -= 2 * margin
+        stay = np.array_equal(turning_points(worst, ordered=decision.ordered), shots)
+        return np.full(len(logits), not stay)
+
     def check_scores(self, scores: NDArray[np.float32]) -> None:
         """Scores are (shots, N_c)."""
         if scores.ndim != 2 or not scores.size:

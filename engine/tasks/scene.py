@@ -88,6 +88,17 @@ class Scenes(DecidingTask):
         segments = segments_of(boundaries, scores[boundaries], len(scores), times)
         return Track(self.track, self.name, scores, decision, boundaries, segments)
 
+    def unsure(self, logits: NDArray[np.float32], margin: float, decision: Any) -> NDArray[np.bool_]:
+        """Rows on either side of the threshold; with ``min_scene_length``, where scores compete, all that may reach it.
+
+        An exact number of scenes compares all scores of the movie: all rows.
+        """
+        if decision.num_scenes is not None:
+            return np.ones(len(logits), np.bool_)
+        most = self.scores(logits + np.array([-margin, margin])).astype(np.float64) >= decision.threshold
+        least = self.scores(logits + np.array([margin, -margin])).astype(np.float64) >= decision.threshold
+        return most if decision.min_scene_length > 1 else most & ~least
+
     def check_scores(self, scores: NDArray[np.float32]) -> None:
         """Scores are (shots,)."""
         if scores.ndim != 1 or not scores.size:

@@ -7,6 +7,7 @@ nothing.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -52,25 +53,38 @@ class TaskDecision:
     """
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            value, expected = getattr(self, field.name), type_text(field)
+        plain: dict[str, type] = {}
+        for name, expected in _fields(type(self)):
+            value = getattr(self, name)
             if expected == _SHOTS:
-                object.__setattr__(self, field.name, _shots(field.name, value))
-            elif not (value is None and expected.endswith("None")) and not _is_a(value, expected):
-                raise FeatureError(f"{field.name}: expected {expected}, got {value!r:.40}")
+                object.__setattr__(self, name, _shots(name, value))
+            elif value is not None or not expected.endswith("None"):
+                if not _is_a(value, expected):
+                    raise FeatureError(f"{name}: expected {expected}, got {value!r:.40}")
+                plain[name] = _kinds(expected)[1]
         self._check()
-        for field in dataclasses.fields(self):
-            value, expected = getattr(self, field.name), type_text(field)
-            if value is not None and expected != _SHOTS:
-                object.__setattr__(self, field.name, _KINDS[expected.removesuffix(" | None")][1](value))
+        for name, kind in plain.items():
+            object.__setattr__(self, name, kind(getattr(self, name)))
 
     def _check(self) -> None:
         """Raises FeatureError for values of the right types that no movie allows."""
 
 
+@functools.cache
+def _fields(decision: type[TaskDecision]) -> tuple[tuple[str, str], ...]:
+    """Name and annotation of each option."""
+    return tuple((field.name, type_text(field)) for field in dataclasses.fields(decision))
+
+
+def _kinds(expected: str) -> tuple[type, type]:
+    return _KINDS[expected.removesuffix(" | None")]
+
+
 def _is_a(value: Any, expected: str) -> bool:
     """Whether a value is of an annotated type; no bool is a number."""
-    kind, plain = _KINDS[expected.removesuffix(" | None")]
+    kind, plain = _kinds(expected)
+    if type(value) is plain:
+        return True
     return isinstance(value, (kind, plain)) and not (isinstance(value, bool) and plain is not bool)
 
 
@@ -80,6 +94,8 @@ def _shots(name: str, value: Any) -> tuple[int, ...]:
     Raises:
         FeatureError: not whole numbers from 0 on.
     """
+    if type(value) is tuple and not value:
+        return ()
     of_shots = isinstance(value, Collection) and not isinstance(value, (str, bytes))  # an iterator could be read once
     shots: list[Any] = list(value) if of_shots else [None]
     for shot in shots:
@@ -116,7 +132,7 @@ class DecidingTask(Task, ABC):
     @property
     def options(self) -> tuple[str, ...]:
         """Names of the options that the task takes."""
-        return tuple(field.name for field in dataclasses.fields(self.decision_type))
+        return tuple(name for name, _ in _fields(self.decision_type))
 
     def given(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """The options that are not None, checked by themselves.
@@ -135,6 +151,8 @@ class DecidingTask(Task, ABC):
 
     def own(self, decision: TaskDecision) -> TaskDecision:
         """The task's options of a decision that may have those of other tasks as well."""
+        if type(decision) is self.decision_type:
+            return decision
         return self.decision_type(**{name: getattr(decision, name) for name in self.options})
 
     @abstractmethod
@@ -161,6 +179,14 @@ class DecidingTask(Task, ABC):
 
         Raises:
             FeatureError: a decision that the movie's length does not allow.
+        """
+
+    @abstractmethod
+    def unsure(self, logits: NDArray[np.float32], margin: float, decision: Any) -> NDArray[np.bool_]:
+        """On which rows (rows,) the decision may rest, where each logit is wrong by at most ``margin``.
+
+        With these rows exact, the decision is that on exact logits. Where ``streams``, the rows are of a part of a
+        movie, else of all of it.
         """
 
     @abstractmethod

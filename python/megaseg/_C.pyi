@@ -23,6 +23,13 @@ _Excerpt = tuple[list[_Array | _Ints], int, int, RowCache | None]  # features, f
 class Plan:
     def __init__(self, path: str | bytes, *, num_threads: int = 0, memory_limit: int = 0) -> None: ...
     def run(self, excerpts: list[_Excerpt], outputs: list[str]) -> list[tuple[_Array, ...]]: ...
+    # Seconds of a run, and of every step op, product, in_type, in_width, out_type, out_width, calls, seconds, rows,
+    # operations, and bytes: read, written, weights. In processor time: of all threads together.
+    def profile(
+        self, excerpts: list[_Excerpt], outputs: list[str], *, cpu_time: bool = False
+    ) -> tuple[float, list[dict[str, str | int | float]]]: ...
+    # Of all threads: operations a second by type of products; of areas of (bytes) a thread bytes a second read, copied.
+    def ceilings(self) -> tuple[dict[str, float], list[tuple[int, float, float]]]: ...
     def new_cache(self) -> RowCache | None: ...
     @property
     def metadata(self) -> bytes: ...
@@ -99,6 +106,7 @@ def bottleneck_attention(
     bottlenecks: int,
     query_begin: _Ints | None = None,
     latent_queries: bool = False,
+    compute_type: str = "",
     out: _Matrix | None = None,
     target: str = "",
     num_threads: int = 1,

@@ -11,8 +11,12 @@ pytest.importorskip("torch", reason="the oracle is written in torch")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """``target`` alone, or with each ``storage`` that it has: float32, bfloat16; or with each ``compute_type``."""
-    targets = _C.available_targets()
+    """``target`` alone, or with each ``storage`` that it has: float32, bfloat16; or with each ``compute_type``.
+
+    A module's ``PRODUCT`` leaves out targets without it.
+    """
+    product = getattr(metafunc.module, "PRODUCT", "float32")
+    targets = [target for target in _C.available_targets() if product in _C.compute_types(target)]
     if "compute_type" in metafunc.fixturenames:
         pairs = [(target, name) for target in targets for name in _C.compute_types(target)]
         metafunc.parametrize(("target", "compute_type"), pairs)

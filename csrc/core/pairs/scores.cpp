@@ -71,7 +71,9 @@ bool Scores::pack(int block, int begin, int step, int count, int thread) {
     finite &=
         kernels_.window_sums({shifted(args_.v, begin + i * step), {to, args_.size}, args_.window, args_.size}, 0, 1);
   }
-  kernels_.linear_pack(args_.u.type, sums, nullptr, count, args_.size, packed(block));
+  const auto size = static_cast<std::ptrdiff_t>(args_.size);
+  std::fill(sums + count * size, sums + kScoreBlock * size, 0.0F);
+  kernels_.linear_pack(args_.u.type, sums, nullptr, kScoreBlock, args_.size, packed(block));
   return finite;
 }
 
@@ -79,10 +81,11 @@ std::byte* Scores::packed(int block) const {
   return reinterpret_cast<std::byte*>(packed_.data()) + count_of(block) * packed_size_;
 }
 
-const float* Scores::product(cpu::ConstRows rows, int count, int block, int columns, int thread) const {
+const float* Scores::product(cpu::ConstRows rows, int count, int block, int thread) const {
   float* const out = scratch(thread);
-  const cpu::LinearArgs args{rows, packed(block), {}, {out, kScoreBlock}, columns, args_.size, cpu::Activation::none};
-  kernels_.linear(args, 0, count, 0, ceil_div(columns, kernels_.linear_panel(args_.u.type)));
+  const cpu::LinearArgs args{rows,       packed(block),        {}, {out, kScoreBlock}, kScoreBlock,
+                             args_.size, cpu::Activation::none};
+  kernels_.linear(args, 0, count, 0, ceil_div(kScoreBlock, kernels_.linear_panel(args_.u.type)));
   return out;
 }
 
@@ -91,7 +94,7 @@ cpu::ConstRows Scores::row(int begin, int step) const {
 }
 
 const float* Scores::block(int block, int begin, int count, int thread) const {
-  return product(row(begin), count, block, std::min(kScoreBlock, columns_ - block * kScoreBlock), thread);
+  return product(row(begin), count, block, thread);
 }
 
 const float* Scores::block(int block, const int* rows, int count, int thread) const {
@@ -99,14 +102,14 @@ const float* Scores::block(int block, const int* rows, int count, int thread) co
   auto* const gathered = reinterpret_cast<std::byte*>(scratch(thread) + kScratchRows * kScoreBlock);
   for (int i = 0; i < count; ++i) std::memcpy(gathered + count_of(i) * bytes, row(rows[i]).data, bytes);
   const cpu::ConstRows in{gathered, args_.size, args_.u.type, nullptr};
-  return product(in, count, block, std::min(kScoreBlock, columns_ - block * kScoreBlock), thread);
+  return product(in, count, block, thread);
 }
 
 std::vector<float> Scores::sample() const {
   const int step = ceil_div(rows_, 2 * kSample);
   const int count = ceil_div(rows_, step);
   const int columns = ceil_div(columns_, sample_step_);
-  const float* const scores = product(row(0, step), count, blocks_, columns, 0);
+  const float* const scores = product(row(0, step), count, blocks_, 0);
   std::vector<float> sample;
   sample.reserve(count_of(count * columns));
   for (int i = 0; i < count; ++i)

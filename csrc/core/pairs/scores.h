@@ -57,7 +57,7 @@ class Scores {
   float* scratch(int thread) const;
   std::byte* packed(int block) const;
   bool pack(int block, int begin, int step, int count, int thread);  // whether all are finite
-  const float* product(cpu::ConstRows rows, int count, int block, int columns, int thread) const;
+  const float* product(cpu::ConstRows rows, int count, int block, int thread) const;
 
   const cpu::KernelTable& kernels_;
   const Crew& crew_;

@@ -121,6 +121,7 @@ class StepCheck {
     counts(step_.inputs.size(), 2, 1);
     const cpu::Type type = product(0);
     require(step_.attributes[1] < cpu::kActivations, "an activation");
+    require(out().type != cpu::Type::int8 || type == cpu::Type::int8, "int8 rows from int8 products");
     require(in(0).type == type && same_rows(in(0), out()), "rows of the product's type");
     require(step_.weights[0].size() == kernels_.linear_packed_size(type, out().width, in(0).width),
             "a packed weight of that size");
@@ -208,8 +209,10 @@ class StepCheck {
             "prefix tokens and latents");
   }
   void attention() const {
-    counts(2, 1, 0);
+    counts(2, 2, 0);
     heads(0, out().width);
+    const cpu::Type type = product(1);
+    require(type == out().type || type == cpu::Type::int8, "products of the rows' type, or int8");
     require(same_size(in(0), out()) && in(1).width == 2L * out().width &&
                 (in(1).space == Space::tokens || in(1).space == Space::latents || in(1).space == Space::source) &&
                 in(0).type == out().type && in(1).type == out().type,

@@ -91,7 +91,8 @@ void Executor::require_finite(std::span<const Movie> movies, const Destination& 
   }
 }
 
-void Executor::run(std::span<const Movie> movies, Buffer& workspace, std::span<const Destination> destinations) {
+void Executor::run(std::span<const Movie> movies, Buffer& workspace, std::span<const Destination> destinations,
+                   Profile* profile) {
   require_ids(movies);
   std::vector<Feed> feeds;
   for (const Movie& movie : movies) {
@@ -111,7 +112,7 @@ void Executor::run(std::span<const Movie> movies, Buffer& workspace, std::span<c
   for (const Movie& movie : movies) {
     if (movie.cache) movie.cache->invalidate();  // until all is well: a run may end half-way
   }
-  Run run(program_, ops_, lifetimes_, *schedule_, slot_counts_, destinations);
+  Run run(program_, ops_, lifetimes_, *schedule_, slot_counts_, destinations, profile);
   for (const Chunk& chunk : chunks) {
     run.chunk(chunk, layout(chunk.shape), reinterpret_cast<std::byte*>(workspace.data()));
   }

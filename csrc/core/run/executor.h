@@ -25,8 +25,9 @@ class Executor {
   bool made(const RowCache& cache) const { return &cache.lifetimes() == &lifetimes_; }
 
   // `workspace` grows to what this run needs. Throws BadFeatures: ids without a row in the model's tables, or outputs
-  // that are not finite.
-  void run(std::span<const Movie> movies, Buffer& workspace, std::span<const Destination> destinations);
+  // that are not finite. `profile`, if any, gets the times of the steps.
+  void run(std::span<const Movie> movies, Buffer& workspace, std::span<const Destination> destinations,
+           Profile* profile);
 
  private:
   Layout layout_of(const Shape& shape) const;

@@ -137,9 +137,9 @@ std::size_t Ops::attention_scratch(cpu::Type type, int batch, int heads, int hea
 void Ops::attention(const cpu::AttentionArgs& args, void* scratch) {
   auto* const base = static_cast<std::byte*>(scratch);
   const auto size_of = [&](int b) {
-    return whole_lines(kernels_.attention_panels_size(args.q.type, args.keys(b), args.head_size));
+    return whole_lines(kernels_.attention_panels_size(args.product, args.keys(b), args.head_size));
   };
-  const std::size_t one = whole_lines(kernels_.attention_scratch_size(args.q.type, args.head_size));
+  const std::size_t one = whole_lines(kernels_.attention_scratch_size(args.product, args.head_size));
   int queries = 0;
   std::size_t largest = 0;
   std::vector<std::size_t> at{0};  // of a sequence's heads

@@ -57,13 +57,21 @@ Plan::Plan(const std::string& path, const Options& options)
 
 int Plan::longest() const { return program_.sequences.windowed() ? kMostShots : program_.sequences.length; }
 
-void Plan::run(std::span<const Movie> movies, std::span<const Destination> destinations) {
+void Plan::run(std::span<const Movie> movies, std::span<const Destination> destinations, Profile* profile) {
   ops_.thread_pool().check_process();
   const std::lock_guard<std::mutex> lock(turn_);
   check(movies);
   artefact_.require_unchanged();
-  executor_->run(movies, workspace_, destinations);
+  const double begin = profile ? profile->now() : 0;
+  executor_->run(movies, workspace_, destinations, profile);
+  if (profile) profile->seconds += profile->now() - begin;
   artefact_.require_unchanged();
+}
+
+Ceilings Plan::ceilings() {
+  ops_.thread_pool().check_process();
+  const std::lock_guard<std::mutex> lock(turn_);
+  return measure_ceilings(ops_);
 }
 
 // Windows that there are, and every cache made here and given once: what caches have is known only now.

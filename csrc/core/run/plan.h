@@ -7,6 +7,7 @@
 #include <string>
 
 #include "core/artefact.h"
+#include "core/run/ceilings.h"
 #include "core/run/executor.h"
 
 namespace megaseg {
@@ -25,12 +26,15 @@ class Plan {
   // Results depend neither on num_threads and memory_limit nor on which movies run together, nor on which of their rows
   // were cached. Throws std::invalid_argument where a movie's numbers or cache do not fit, BadFeatures where outputs
   // are not finite or ids have no row, Unsupported in a process forked after construction, BadArtefact once the file
-  // was written to.
-  void run(std::span<const Movie> movies, std::span<const Destination> destinations);
+  // was written to. `profile`, if any, gets the time of this run and of its steps.
+  void run(std::span<const Movie> movies, std::span<const Destination> destinations, Profile* profile = nullptr);
 
   // An empty cache for one movie whose shots come bit by bit; the plan outlives it. None where the program caches
   // nothing.
   std::unique_ptr<RowCache> new_cache() const { return executor_->new_cache(); }
+
+  // What this machine can do at most on the plan's threads.
+  Ceilings ceilings();
 
   const Program& program() const { return program_; }
   const Artefact& artefact() const { return artefact_; }

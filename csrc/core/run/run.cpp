@@ -14,10 +14,17 @@ void Run::chunk(const Chunk& chunk, const Layout& layout, std::byte* workspace) 
   schedule_.index(chunk, slot_counts_, reinterpret_cast<int*>(workspace + layout.indices), index_);
   copy_shots(index_.from_caches, false);
   for (std::size_t i = 0; i < program_.steps.size(); ++i) {
-    if (needed_[i]) run(program_.steps[i], workspace_ + layout_->scratch[i]);
+    if (!needed_[i]) continue;
+    profile_ ? timed(i) : run(program_.steps[i], workspace_ + layout_->scratch[i]);
   }
   copy_shots(index_.to_caches, true);
   for (const Destination& destination : destinations_) copy_output(destination);
+}
+
+void Run::timed(std::size_t step) const {
+  const double begin = profile_->now();
+  run(program_.steps[step], workspace_ + layout_->scratch[step]);
+  profile_->add(step, profile_->now() - begin, cost(program_.steps[step]));
 }
 
 std::vector<bool> Run::needed_steps() const {

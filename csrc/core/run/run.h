@@ -6,6 +6,7 @@
 
 #include "core/memory/layout.h"
 #include "core/run/parallel.h"
+#include "core/run/profile.h"
 #include "core/schedule/schedule.h"
 
 namespace megaseg {
@@ -20,16 +21,20 @@ struct Destination {
 // What a step needs of the workspace while it runs, for each step, in bytes.
 std::vector<std::size_t> scratch_bytes(const Program& program, const Ops& ops, const Shape& shape);
 
+// What a step multiplies, if anything.
+cpu::Type product_of(const Program& program, const Step& step);
+
 class Run {
  public:
   Run(const Program& program, Ops& ops, const Lifetimes& lifetimes, const Schedule& schedule,
-      std::span<const int> slot_counts, std::span<const Destination> destinations)
+      std::span<const int> slot_counts, std::span<const Destination> destinations, Profile* profile)
       : program_(program),
         ops_(ops),
         lifetimes_(lifetimes),
         schedule_(schedule),
         slot_counts_(slot_counts),
         destinations_(destinations),
+        profile_(profile),
         needed_(needed_steps()) {}
 
   // Chunks in order.
@@ -58,7 +63,11 @@ class Run {
   const int* slot(const Step& step, std::size_t attribute) const;
   std::vector<std::int32_t> ids_of(int input) const;
   cpu::EmbedArgs embed_args(const Step& step, int width, const Rows& out, float* inverse_std) const;
+  cpu::AttentionArgs attention_args(const Step& step) const;
   void copy_prefix(const Step& step, std::size_t weight) const;
+  void timed(std::size_t step) const;
+  Cost cost(const Step& step) const;
+  double operations(const Step& step) const;
 
   // steps.cpp: one function a step.
   void run(const Step& step, void* scratch) const;
@@ -72,6 +81,7 @@ class Run {
   const Schedule& schedule_;
   std::span<const int> slot_counts_;
   std::span<const Destination> destinations_;
+  Profile* profile_;          // null: nobody asks
   std::vector<bool> needed_;  // of each step: for the destinations, or for caches
 
   const Chunk* chunk_ = nullptr;

@@ -23,6 +23,9 @@ int longest(const Shape& shape, const Value& value) {
   return value.space == Space::source ? shape.longest_source : shape.longest;
 }
 
+// What attention multiplies.
+cpu::Type product_of(const Step& step) { return static_cast<cpu::Type>(step.attributes[1]); }
+
 std::size_t scratch_of(const Program& program, const Ops& ops, const Shape& shape, const Step& step) {
   const Value& out = program.value(step.out);
   const int length = program.sequences.length;
@@ -30,7 +33,7 @@ std::size_t scratch_of(const Program& program, const Ops& ops, const Shape& shap
     case Op::attention: {
       const Value& kv = program.value(step.inputs[1]);
       const int most = out.prefix + (out.space == Space::sequences ? 1 : longest(shape, out));
-      return ops.attention_scratch(out.type, shape.sequences, step.number(0), out.width / step.number(0), most,
+      return ops.attention_scratch(product_of(step), shape.sequences, step.number(0), out.width / step.number(0), most,
                                    kv.prefix, longest(shape, kv),
                                    kv.space == Space::source ? shape.source : shape.latents);
     }
@@ -149,7 +152,7 @@ void Run::linear(const Step& step, void*) const {
 void Run::head_linear(const Step& step, void*) const {
   const Rows in = rows_of(step.inputs[0]);
   const Rows out = rows_of(step.out);
-  const int heads = step.number(1);
+  const int heads = step.number(0);
   const int n = value(step.out).width / heads;
   const int k = value(step.inputs[0]).width / heads;
   const std::size_t packed = step.weights[0].size() / static_cast<std::size_t>(heads);
@@ -233,24 +236,26 @@ void Run::join(const Step& step, void*) const {
   ops_.copy(rows_of(step.inputs[1]), from(out, front), chunk_->shape.latents, own.width);
 }
 
-void Run::attention(const Step& step, void* scratch) const {
+cpu::AttentionArgs Run::attention_args(const Step& step) const {
   const Value& own = value(step.out);
   const Rows kv = rows_of(step.inputs[1]);
   const int heads = step.number(0);
-  ops_.attention({.q = rows_of(step.inputs[0]),
-                  .k = kv,
-                  .v = from(kv, 0, own.width),
-                  .out = rows_of(step.out),
-                  .batch = chunk_->shape.sequences,
-                  .heads = heads,
-                  .head_size = own.width / heads,
-                  .query_prefix = own.prefix,
-                  .query_begin = begin_of(own),
-                  .prefix = value(step.inputs[1]).prefix,
-                  .begin = begin_of(value(step.inputs[1])),
-                  .scale = softmax_scale(own.width, heads)},
-                 scratch);
+  return {.q = rows_of(step.inputs[0]),
+          .k = kv,
+          .v = from(kv, 0, own.width),
+          .out = rows_of(step.out),
+          .product = product_of(step),
+          .batch = chunk_->shape.sequences,
+          .heads = heads,
+          .head_size = own.width / heads,
+          .query_prefix = own.prefix,
+          .query_begin = begin_of(own),
+          .prefix = value(step.inputs[1]).prefix,
+          .begin = begin_of(value(step.inputs[1])),
+          .scale = softmax_scale(own.width, heads)};
 }
+
+void Run::attention(const Step& step, void* scratch) const { ops_.attention(attention_args(step), scratch); }
 
 void Run::window_attention(const Step& step, void* scratch) const {
   const Value& own = value(step.out);

@@ -6,12 +6,16 @@
 namespace megaseg {
 namespace {
 
-constexpr int kWindows = 64;  // windows of a chunk: enough rows for every product, few enough for the L3 cache
+// Windows of a chunk: enough rows for every product, few enough for the L3 cache. Where windows are short, more of them:
+// rows that make up for the start of a chunk's steps and stay in the L2 cache.
+constexpr int kWindows = 64;
+constexpr int kShortRows = 512;
 
 class WindowSchedule : public Schedule {
  public:
   WindowSchedule(const Sequences& sequences, bool cacheable) : sequences_(sequences), cacheable_(cacheable) {
-    resize(kWindows, kWindows * sequences.length);  // enough for as many movies as windows
+    const int windows = std::max(kWindows, kShortRows / sequences.length);
+    resize(windows, windows * sequences.length);  // enough for as many movies as windows
   }
 
   Shape largest() const override { return {windows_, windows_ * sequences_.length, sequences_.length, rows_}; }

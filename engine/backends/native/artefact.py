@@ -225,6 +225,16 @@ def kept(checkpoint: Checkpoint, compute_type: str, target: str, passes: tuple[s
     return path
 
 
+def kept_beside(checkpoint: Checkpoint, info: ArtefactInfo, suffix: str) -> Path | None:
+    """Where something is kept that was measured on a compiled model in the cache; None where nothing is kept."""
+    folder = cache_folder()
+    digest = checkpoint.file_sha256() if folder else None
+    if folder is None or digest is None:
+        return None
+    name = _kept_name(checkpoint, digest, info.compute_type, info.target, info.passes)
+    return folder / f"{name.removesuffix('.mseg')}.{suffix}"
+
+
 def _kept_name(checkpoint: Checkpoint, digest: str, compute_type: str, target: str, passes: tuple[str, ...]) -> str:
     """The file's name: all that the compiled model is made of."""
     from megaseg._version import __version__

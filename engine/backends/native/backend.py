@@ -82,10 +82,21 @@ class NativeBackend:
             ValueError: rows or arrays that do not fit, a cache of another model or given twice.
             UnsupportedError: in a process forked after the model was loaded.
         """
-        features = _adjoining([excerpt.features for excerpt in excerpts])
-        wanted = [(own, e.first, e.last, e.cache) for own, e in zip(features, excerpts, strict=True)]
-        rows: list[Rows] = self._plan.run(wanted, list(outputs))
+        rows: list[Rows] = self._plan.run(_wanted(excerpts), list(outputs))
         return rows
+
+    def timed(
+        self, excerpts: Sequence[Excerpt], outputs: Sequence[str], *, cpu_time: bool
+    ) -> tuple[float, list[dict[str, Any]]]:
+        """Seconds of a run, and what every step is and did, as ``_C.Plan.profile`` says; ``profile.py`` reads it."""
+        timed: tuple[float, list[dict[str, Any]]]
+        timed = self._plan.profile(_wanted(excerpts), list(outputs), cpu_time=cpu_time)
+        return timed
+
+    def ceilings(self) -> tuple[dict[str, float], list[tuple[int, float, float]]]:
+        """What this machine does at most on the model's threads: ``profile.Ceilings``."""
+        measured: tuple[dict[str, float], list[tuple[int, float, float]]] = self._plan.ceilings()
+        return measured
 
     def new_cache(self) -> Any | None:
         """An empty cache of one movie's last shots, with ``shots`` that it holds now and ``nbytes``.
@@ -109,6 +120,12 @@ class NativeBackend:
         }
 
 
+def _wanted(excerpts: Sequence[Excerpt]) -> list[tuple[Any, ...]]:
+    """Excerpts as the extension takes them."""
+    features = _adjoining([excerpt.features for excerpt in excerpts])
+    return [(own, e.first, e.last, e.cache) for own, e in zip(features, excerpts, strict=True)]
+
+
 def _adjoining(movies: Sequence[Sequence[NDArray[np.float32]]]) -> list[list[NDArray[np.float32]]]:
     """The same arrays; ids and those of few shots one after the other in memory, so that one step takes them all."""
     if len(movies) == 1:
@@ -117,7 +134,9 @@ def _adjoining(movies: Sequence[Sequence[NDArray[np.float32]]]) -> list[list[NDA
     for arrays in zip(*movies, strict=True):
         few = [len(array) <= FEW or array.dtype == np.int32 for array in arrays]
         short = [array for array, own in zip(arrays, few, strict=True) if own]
-        ends = np.cumsum([len(array) for array in short])
-        parts = iter(np.split(np.concatenate(short), ends[:-1]) if short else ())
-        modalities.append([next(parts) if own else array for array, own in zip(arrays, few, strict=True)])
+        together, end, parts = np.concatenate(short) if short else None, 0, []
+        for array, own in zip(arrays, few, strict=True):
+            parts.append(array if together is None or not own else together[end : end + len(array)])
+            end += len(array) if own else 0
+        modalities.append(parts)
     return [list(features) for features in zip(*modalities, strict=True)]

@@ -7,7 +7,7 @@ type; outputs, sums, what a layer normalisation reads, and everything per shot s
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +33,7 @@ SUMMED_FOR = {"add_table", "embed", "layer_norm", "query_attention"}  # sums tha
 SEQUENCES = ("windows", "whole")
 LIKE_INPUT = ("attention", "prepend")
 ALIGN = 64
+NARROW = 256  # inputs of a linear layer: below it, int8 saves less than its error costs where attention takes the time
 
 Bytes = NDArray[Any]
 Pack = Callable[[str, NDArray[np.float32], "NDArray[np.float32] | None"], Bytes]
@@ -82,9 +83,10 @@ class Lowering:
         self, graph: Graph, compute_type: str, offered: Sequence[str], pack: Pack, packed_size: PackedSize
     ) -> None:
         self._graph, self._compute_type = graph, compute_type
-        self._results = set(graph.results())
+        self._results = _made_of(graph.results())
         self._pack, self._packed_size = pack, packed_size
         self._wide = "bfloat16" if compute_type != "float32" and "bfloat16" in offered else "float32"
+        self._whole = not isinstance(graph.sequences, Windows)
         self._users = graph.users()
         self._index: dict[Node, int] = {}
         self._casts: dict[tuple[int, str], int] = {}
@@ -101,6 +103,8 @@ class Lowering:
         if product:
             attributes = (TYPES.index(product), *attributes)
         of_type = self._type(node, inputs)
+        if node.op == "attention":
+            attributes = (*attributes, TYPES.index(self._attended(of_type)))
         weights = tuple(self._weights(node, of_type, product))
         prefix = node.prefix if node.space in ("prefix", "tokens") else 0
         out = self._value(Value(node.space, prefix, node.width, of_type))
@@ -145,18 +149,25 @@ class Lowering:
     def _product(self, node: Node) -> str:
         """What a linear layer multiplies: float32 for outputs and their parts.
 
-        int8: layers over all tokens, the bulk; features keep their precision.
+        int8: layers over all tokens, the bulk; features keep their precision, and so do narrow layers of whole
+        sequences, whose time is attention's.
         """
         if node in self._results:
             return "float32"
         if self._compute_type != "int8":
             return self._compute_type
         bulk = node.op == "linear" and node.space in ("tokens", "latents", "source")
+        if self._whole and node.inputs[0].width < NARROW:
+            return self._wide
         return "int8" if bulk and node.inputs[0].op not in ("features", "windows") else self._wide
 
     def _multiplies(self, user: Node, node: Node) -> bool:
         """Whether a step reads a node's rows as int8, and in no other way."""
         return user.op == "linear" and node not in user.inputs[1:] and self._product(user) == "int8"
+
+    def _attended(self, of_type: str) -> str:
+        """What attention multiplies: int8 over whole sequences; in windows its preparations would cost more."""
+        return "int8" if self._compute_type == "int8" and self._whole else of_type
 
     def _type(self, node: Node, inputs: Sequence[int]) -> str:
         op = OPS[node.op]
@@ -168,7 +179,12 @@ class Lowering:
         if op.exact or node.space == "shots" or node in self._results:
             return "float32"
         readers = self._users[node]
-        if node.op == "linear" and readers and all(self._multiplies(user, node) for user in readers):
+        if (
+            readers
+            and node.op == "linear"
+            and self._product(node) == "int8"
+            and all(self._multiplies(user, node) for user in readers)
+        ):
             return "int8"
         if all(user in self._results for user in readers):
             return "float32"
@@ -230,6 +246,17 @@ class Lowering:
             parts = [self._index[part] for part in output.parts]
             words.append(_text(output.name) + _word(self._index[output.node], len(parts), *parts))
         return b"".join(words), placed, end
+
+
+def _made_of(results: Iterable[Node]) -> set[Node]:
+    """Results, and the nodes whose rows they are."""
+    found: set[Node] = set()
+    for node in results:
+        found.add(node)
+        while OPS[node.op].moves and len(node.inputs) == 1:
+            node = node.inputs[0]
+            found.add(node)
+    return found
 
 
 def sequence_words(sequences: Cut) -> tuple[str, int, int]:

@@ -27,6 +27,7 @@ from megaseg.cli import (
     mine_pairs,
     mux,
     pretrain,
+    profile,
     redecide,
     report,
     results,
@@ -84,6 +85,7 @@ app.add_typer(features.app, name="features")
 app.add_typer(pretrain.app, name="pretrain")
 app.add_typer(train.app, name="train")
 app.add_typer(evaluate.app, name="eval")
+app.command("profile")(profile.profile_model)
 app.command("results")(results.results)
 app.command("doctor")(doctor.doctor)
 

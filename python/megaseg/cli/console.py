@@ -66,7 +66,9 @@ ThreadsOption = Annotated[int, typer.Option("--threads", help="Threads; 0 takes 
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 ComputeTypeOption = Annotated[
     str,
-    typer.Option("--compute-type", help="auto, float32, bfloat16, int8 (CPU) or float16 (cuda, onnx, plan)."),
+    typer.Option(
+        "--compute-type", help="auto, float32, bfloat16, int8, int8_checked (CPU), float16 (cuda, onnx, plan)."
+    ),
 ]
 OverflowOption = Annotated[
     str,

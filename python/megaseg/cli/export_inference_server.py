@@ -18,7 +18,7 @@ def export_inference_server(
     ] = "onnx",
     name: Annotated[str | None, typer.Option(help="Of the model in the server; by default the file's.")] = None,
     compute_type: Annotated[
-        str, typer.Option(help="float32, float16 (onnx), bfloat16, int8 (python), or auto.")
+        str, typer.Option(help="float32, float16 (onnx), bfloat16, int8, int8_checked (python), or auto.")
     ] = "auto",
     max_batch_size: Annotated[
         int, typer.Option(help="Kind python: movies that the server gathers in one call; 0 takes one.", min=0)

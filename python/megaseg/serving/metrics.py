@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from megaseg.serving.logs import log
@@ -148,11 +148,26 @@ class _Gauges(Collector):
     def __init__(self, models: Models, streams: Callable[[], int]) -> None:
         self._models, self._streams = models, streams
 
-    def collect(self) -> Iterator[GaugeMetricFamily]:
+    def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
         loaded = self._models.loaded()
         queue = GaugeMetricFamily("megaseg_queue", "Requests and pushes accepted and not finished.", labels=("model",))
         for model in loaded:
             queue.add_metric([model.name], model.scheduler.stats().queued)
         yield queue
+        yield from _checked({model.name: model.engine.describe().get("checked", []) for model in loaded})
         yield GaugeMetricFamily("megaseg_models_ready", "Models that take requests.", value=len(loaded))
         yield GaugeMetricFamily("megaseg_streams_open", "Sequences between their start and end.", value=self._streams())
+
+
+def _checked(models: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[CounterMetricFamily]:
+    """What models in checked int8 found, by the type that was checked."""
+    for name, told in (
+        ("rows", "Rows computed in this type and checked."),
+        ("again", "Rows that ran again in a more exact type."),
+        ("doubt", "Movies that went on in float32 after an error near the margin."),
+    ):
+        family = CounterMetricFamily(f"megaseg_checked_{name}", told, labels=("model", "compute_type"))
+        for model, steps in models.items():
+            for step in steps:
+                family.add_metric([model, step["compute_type"]], step[name])
+        yield family

@@ -10,8 +10,10 @@ import pytest
 import torch
 from support import logits_of, odd_config, random_checkpoint, random_features, small_config
 
+from megaseg.engine.backends.native.backend import NativeBackend
 from megaseg.engine.backends.torch.backend import TorchBackend
 from megaseg.engine.graph.passes import PASSES, rewrite
+from megaseg.engine.model.checkpoint import load_checkpoint
 from megaseg.engine.model.family import graph_of
 from megaseg.models import from_checkpoint
 
@@ -104,3 +106,14 @@ def test_the_rewritten_graphs_of_mega_are_those_before_there_were_families() -> 
             inputs = ",".join(str(index[source]) for source in node.inputs)
             lines.append(f"{node.op}({inputs}) {node.space} {node.width} {prefix}")
     assert lines == Path(__file__).with_name("mega.txt").read_text(encoding="utf-8").split("\n")[:-1]
+
+
+def test_middles_of_windows_are_computed_by_shot() -> None:
+    """A family that reads middles alone copies no rows of features, and keeps its bits."""
+    checkpoint = load_checkpoint("video-scenes")
+    assert {node.space for node in rewrite(graph_of(checkpoint)).nodes() if node.op == "linear"} == {"shots"}
+    features = list(random_features(checkpoint.config, 150).values())
+    (once, every) = (
+        logits_of(NativeBackend.from_checkpoint(checkpoint, passes=passes), [features])[0] for passes in (PASSES, ())
+    )
+    np.testing.assert_array_equal(once, every)

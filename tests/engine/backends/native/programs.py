@@ -84,7 +84,7 @@ class Program:
         program_at = 128
         weights_at = -(-(program_at + len(program)) // 64) * 64
         sections = (72, len(metadata), program_at, len(program), weights_at, len(weights))
-        head = struct.pack("<8sIIQQQQQQQ", b"megaseg\0", 6, 0, weights_at + len(weights), *sections) + metadata
+        head = struct.pack("<8sIIQQQQQQQ", b"megaseg\0", 7, 0, weights_at + len(weights), *sections) + metadata
         path.unlink(missing_ok=True)
         path.write_bytes(head.ljust(program_at, b"\0") + program.ljust(weights_at - program_at, b"\0") + weights)
         _C.seal_artefact(str(path))

@@ -56,7 +56,7 @@ def every_op(windowed: bool) -> Program:
     pooled = step("pool", value("sequences", WIDTH), [normed], [0, 1])
     side = step("windows", value("latents", 1, "int32"), [ids]) if windowed else ids
     grouped = step("pool", value("sequences", 4 * WIDTH), [normed, side], [0, 4])
-    met = step("attention", value("sequences", WIDTH), [pooled, kv], [HEADS])
+    met = step("attention", value("sequences", WIDTH), [pooled, kv], [HEADS, 0])
     if windowed:
         halves = np.concatenate([packed(WIDTH, WIDTH // 2)] * 2)
         query = step("head_linear", value("sequences", 2 * WIDTH), [met], [0, 2], [halves])
@@ -78,9 +78,9 @@ def second_stream(program: Program, latents: int) -> None:
     tokens, places = program.features("token", 3, source=True), program.features("token_place", 1, "int32", True)
     rows = step("linear", value("source", WIDTH), [tokens], [0, 0], [packed(WIDTH, 3)])
     kv = step("linear", value("latents", 2 * WIDTH), [latents], [0, 0], [packed(2 * WIDTH, WIDTH)])
-    back = step("attention", value("source", WIDTH), [rows, kv], [HEADS])
+    back = step("attention", value("source", WIDTH), [rows, kv], [HEADS, 0])
     keys = step("concat", value("source", 2 * WIDTH), [rows, back])
-    program.output("crossed", step("attention", value("latents", WIDTH), [latents, keys], [HEADS]))
+    program.output("crossed", step("attention", value("latents", WIDTH), [latents, keys], [HEADS, 0]))
     program.output("means", step("scatter_mean", value("latents", WIDTH), [back, places]))
 
 
@@ -130,7 +130,7 @@ def tokens_attend_to_the_second_stream(program: Program) -> None:
     """Rows of tokens that read keys of another number."""
     query = program.steps.index(of(program, "embed"))
     out = program.value("tokens", WIDTH, prefix=PREFIX)
-    program.step("attention", out, [program.steps[query][1], last(program, "concat")[1]], [HEADS])
+    program.step("attention", out, [program.steps[query][1], last(program, "concat")[1]], [HEADS, 0])
 
 
 def features_are_averaged(program: Program) -> None:
@@ -252,6 +252,7 @@ EXPECTED: list[tuple[str, str, Change]] = [
     ("a group a latent", "both", lambda p: set_to(grouped(p)[2], 1, of(p, "add_table")[1])),
     ("a width split in heads", "both", lambda p: set_to(of(p, "attention")[3], 0, 4)),
     ("a width split in heads", "both", lambda p: set_to(of(p, "attention")[3], 0, 0)),
+    ("a compute type of the target", "both", lambda p: set_to(of(p, "attention")[3], 1, TYPES.index("int8"))),
     ("a width split in heads", "both", lambda p: set_to(of(p, "attention")[3], 0, 2**32 - 2)),
     ("a width split in heads", "windows", lambda p: set_to(of(p, "window_attention")[3], 0, 4)),
     ("a width split in heads", "windows", lambda p: set_to(of(p, "head_linear")[3], 1, 4)),

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from programs import ALL_TYPES, Program, rounded, run
+from programs import ALL_TYPES, TYPES, Program, rounded, run
 from test_steps import attended, close, normal
 
 from megaseg import _C
@@ -39,8 +39,11 @@ def two_streams(target: str, kind: str, width: int, tokens: int, heads: int) -> 
     keys = step("concat", value("source", 2 * tokens, kind), [y, y])
     pairs = step("concat", value("latents", 2 * width, kind), [x, wide])
     if width == tokens:
-        program.output("there", program.exact(step("attention", value("latents", width, kind), [wide, keys], [heads])))
-        back = step("attention", value("source", width, kind), [y, pairs], [heads])
+        attributes = [heads, TYPES.index(kind)]
+        program.output(
+            "there", program.exact(step("attention", value("latents", width, kind), [wide, keys], attributes))
+        )
+        back = step("attention", value("source", width, kind), [y, pairs], attributes)
         program.output("back", step("scatter_mean", value("latents", width), [back, places]))
     means = step("scatter_mean", value("latents", tokens), [y, places])
     program.output("means", means)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from programs import ALL_TYPES, Program, rounded, run
+from programs import ALL_TYPES, TYPES, Program, rounded, run
 
 from megaseg import _C
 from megaseg.errors import CheckpointError, FeatureError
@@ -300,7 +300,7 @@ def test_attention_without_prefix_tokens(
         q = program.step("pool", program.value("sequences", width, kind), [q], [1, 1])
     if key_space == "tokens":
         kv = program.step("prepend", program.value("tokens", 2 * width, kind), [kv], (), [normal(0, 0, 2 * width)])
-    out = program.step("attention", program.value(query_space, width, kind), [q, kv], [heads])
+    out = program.step("attention", program.value(query_space, width, kind), [q, kv], [heads, TYPES.index(kind)])
     if query_space == "tokens":
         out = program.step("select", program.value("latents", width, kind), [out])
     program.output("y", program.exact(out))

@@ -1,0 +1,42 @@
+"""``megaseg profile``: a table for people, JSON for programs, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from support import Run, random_checkpoint, random_features, small_config
+
+from megaseg import Features, save_features
+from megaseg.engine.model.checkpoint import save_checkpoint
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    save_checkpoint(tmp_path / "model.safetensors", random_checkpoint(small_config()))
+    return tmp_path / "model.safetensors"
+
+
+def test_a_table_by_op_and_by_step(run: Run, checkpoint: Path) -> None:
+    code, out, _ = run("profile", checkpoint, "--shots", 70, "--repeats", 2, "--compute-type", "float32")
+    assert code == 0
+    for told in ("ceilings: products float32", "70 shots in", "of ceiling", "linear", "between steps", "float32 24 ->"):
+        assert told in out
+
+
+def test_json_of_a_feature_file(run: Run, checkpoint: Path, tmp_path: Path) -> None:
+    save_features(tmp_path / "movie.npz", Features(random_features(small_config(), 9)))
+    code, out, _ = run("profile", checkpoint, tmp_path / "movie.npz", "--cpu-time", "--repeats", 1, "--json")
+    report = json.loads(out)
+    assert (code, report["shots"], report["cpu_time"]) == (0, 9, True)
+    assert report["seconds"] > 0
+    assert report["target"]
+    assert report["ceilings"]["products"]["float32"] > 0
+    assert {"op", "what", "rows", "calls", "seconds", "least", "operations", "bytes"} == set(report["steps"][0])
+
+
+def test_a_missing_model_is_named(run: Run, tmp_path: Path) -> None:
+    code, _, err = run("profile", tmp_path / "none.safetensors")
+    assert code == 2
+    assert "none.safetensors" in err
