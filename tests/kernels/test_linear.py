@@ -150,7 +150,7 @@ def test_a_result_on_grids(target, rng):
     if "int8" not in _C.compute_types(target):
         pytest.skip("the target has no int8")
     for rows, n, k in ((1, 3, 5), (19, 768, 70), (49, 769, 768), (203, 1700, 33)):
-        for compute_type, gelu in itertools.product(_C.compute_types(target), (False, True)):
+        for compute_type, gelu in (("int8", False), ("int8", True)):
             x, weight, bias, residual = normal(rng, rows, k), normal(rng, n, k), normal(rng, n), normal(rng, rows, n)
             linear = _C.Linear(weight, bias, compute_type=compute_type, target=target, num_threads=3)
             elements, grids = linear.to_int8(x, residual, gelu=gelu)

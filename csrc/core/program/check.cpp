@@ -122,6 +122,7 @@ class StepCheck {
     counts(step_.inputs.size(), 2, 1);
     const cpu::Type type = product(0);
     require(step_.attributes[1] < cpu::kActivations, "an activation");
+    require(out().type != cpu::Type::int8 || type == cpu::Type::int8, "int8 rows from int8 products");
     require(in(0).type == type && same_rows(in(0), out()), "rows of the product's type");
     require(step_.weights[0].size() == kernels_.linear_packed_size(type, out().width, in(0).width),
             "a packed weight of that size");

@@ -182,7 +182,12 @@ class Lowering:
         if op.exact or node.space == "shots" or node in self._results:
             return "float32"
         readers = self._users[node]
-        if node.op == "linear" and readers and all(self._multiplies(user, node) for user in readers):
+        if (
+            readers
+            and node.op == "linear"
+            and self._product(node) == "int8"
+            and all(self._multiplies(user, node) for user in readers)
+        ):
             return "int8"
         if all(user in self._results for user in readers):
             return "float32"
