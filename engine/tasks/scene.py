@@ -95,9 +95,9 @@ class Scenes(DecidingTask):
         """
         if decision.num_scenes is not None:
             return np.ones(len(logits), np.bool_)
-        threshold = np.float64(decision.threshold)  # not in float32, as decisions are
-        most: NDArray[np.bool_] = self.scores(logits + np.array([-margin, margin])) >= threshold
-        least: NDArray[np.bool_] = self.scores(logits + np.array([margin, -margin])) >= threshold
+        worst = np.array([margin, -margin])
+        most: NDArray[np.bool_] = self.scores(logits - worst).astype(np.float64) >= decision.threshold
+        least: NDArray[np.bool_] = self.scores(logits + worst).astype(np.float64) >= decision.threshold
         return most if decision.min_scene_length > 1 else most & ~least
 
     def check_scores(self, scores: NDArray[np.float32]) -> None:
