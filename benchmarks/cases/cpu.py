@@ -207,7 +207,7 @@ def _judged(case: Case, rows: list[Row]) -> list[Row]:
             for row in rows
         ]
     own = OURS
-    if case.within:
+    if case.within and allowed:
         exact = [row for row in rows if row.subject.startswith(OURS) and row.repeats and row.facts["error"] <= allowed]
         own = min(exact, key=lambda row: row.p50).subject if exact else OURS
     return judged(rows, case.must, case.aim, allowed=allowed, against=case.against, own=own)
