@@ -21,7 +21,7 @@ from benchmarks.rows import Row, as_dict, environment
 
 PARTED = ("cpu", "serve", "revisions", "encoder", "install", "search", "video", "video_scenes")
 ASKED_FOR = ("gpu", "install", "report", "revisions", "search", "video", "video_scenes")  # only where they are named
-PIECEWISE = ("gpu", "long_range", "scene_pairs", "search", "video_scenes")  # cases whose rows are several lists
+PIECEWISE = ("cpu", "gpu", "long_range", "scene_pairs", "search", "video_scenes")  # cases whose rows are several lists
 NAMES = [module.name for module in pkgutil.iter_modules(cases.__path__)]
 
 
@@ -62,6 +62,9 @@ def main() -> None:
 
 def measure(names: list[str], only: tuple[str, ...], path: Path | None, folder: Path | None) -> None:
     document: dict[str, Any] = {"environment": environment(), "rows": []}
+    if only and path and path.exists():  # other parts, measured on this machine and commit today
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        document = kept if kept["environment"] == document["environment"] else document
     for name in names:
         module = importlib.import_module(f"benchmarks.cases.{name}")
         if name == "gpu":

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -140,8 +140,8 @@ CASES = {
 MEMORY_OF = CASES["scene-bf16"].title
 
 
-def run(only: tuple[str, ...] = (), folder: Path | None = None) -> list[Row]:
-    """The parts named; all without any. ``folder`` keeps what the workers read."""
+def run(only: tuple[str, ...] = (), folder: Path | None = None) -> Iterator[list[Row]]:
+    """The rows of the parts named, part by part; all without any. ``folder`` keeps what the workers read."""
     parts: dict[str, Callable[[Files, list[Row]], list[Row]]] = {
         **{name: lambda files, _, case=case: compare(case, files) for name, case in CASES.items()},
         "memory": lambda files, rows: process.memory(files, [row for row in rows if row.case == MEMORY_OF]),
@@ -150,14 +150,16 @@ def run(only: tuple[str, ...] = (), folder: Path | None = None) -> list[Row]:
     unknown = sorted(set(only) - set(parts))
     if unknown:
         raise SystemExit(f"--only: expected some of {', '.join(parts)}, got {', '.join(unknown)}")
-    rows: list[Row] = []
     with tempfile.TemporaryDirectory() if folder is None else nullcontext(str(folder)) as place:
         files = Files(Path(place))
-        rows += process.ceilings(files.folder)
+        ceilings = process.ceilings(files.folder)
+        rows = list(ceilings)
+        yield ceilings
         for name in only or parts:
             print(f"{name} ...", file=sys.stderr, flush=True)
-            rows += parts[name](files, rows)
-    return with_rates(rows)
+            found = parts[name](files, rows)
+            rows += found
+            yield with_rates([*ceilings, *found])[len(ceilings) :]
 
 
 def compare(case: Case, files: Files) -> list[Row]:
@@ -205,7 +207,7 @@ def _judged(case: Case, rows: list[Row]) -> list[Row]:
             for row in rows
         ]
     own = OURS
-    if case.within:
+    if case.within and allowed:
         exact = [row for row in rows if row.subject.startswith(OURS) and row.repeats and row.facts["error"] <= allowed]
         own = min(exact, key=lambda row: row.p50).subject if exact else OURS
     return judged(rows, case.must, case.aim, allowed=allowed, against=case.against, own=own)

@@ -24,8 +24,8 @@ SUBJECTS = (
 # Engines of movies pick their own; compiling takes ten seconds and more for each. What never was fastest is left out.
 WHOLE_MOVIES = (OURS, "ONNX Runtime on our graph")
 BATCHES = {**dict.fromkeys(WHOLE_MOVIES, (1,)), "torch.compile": (128,), "AOTInductor": (128,), "OpenVINO": (32, 64)}
-# OpenVINO's are performance hints; those of torch's int8 are the type of all that is not quantised.
-MODES = {"OpenVINO": ("throughput", "latency"), "torch.compile, int8": ("float32", "bfloat16")}
+# OpenVINO's are performance hints; those of torch's int8 are the type of all that is not quantised, ours a case's.
+MODES = {OURS: ("",), "OpenVINO": ("throughput", "latency"), "torch.compile, int8": ("float32", "bfloat16")}
 
 
 class Worker:
@@ -85,7 +85,7 @@ class Worker:
             batch = int(name)
         if (batch, mode) != settings[-1]:
             self.prepare(batch, mode)
-        self.best = {"batch": batch} | ({"mode": mode} if mode else {})
+        self.best = {"batch": batch} | ({"mode": mode} if mode and self.kind != OURS else {})
 
     def seconds(self, times: int) -> list[float]:
         """Seconds of each of ``times`` runs."""
