@@ -16,7 +16,7 @@ cpu::Type product_of(const Program& program, const Step& step) {
   switch (step.op) {
     case Op::linear:
     case Op::head_linear: return static_cast<cpu::Type>(step.attributes[0]);
-    case Op::attention:
+    case Op::attention: return static_cast<cpu::Type>(step.attributes[1]);
     case Op::window_attention: return program.value(step.out).type;
     default: return cpu::Type::float32;
   }

@@ -40,8 +40,9 @@ class Entry:
 class Ceilings:
     """What a machine does at most on so many threads, measured.
 
-    ``products`` are operations a second by type; of a type that has none, memory alone counts. ``memory`` has for areas of some sizes, which each thread goes through
-    again and again, (bytes, bytes a second that are read, bytes a second that are copied).
+    ``products`` are operations a second by type; of a type that has none, memory alone counts. ``memory`` has for areas
+    of some sizes, which each thread goes through again and again, (bytes, bytes a second that are read, bytes a second
+    that are copied).
     """
 
     products: dict[str, float]
