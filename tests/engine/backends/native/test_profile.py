@@ -29,7 +29,8 @@ def test_every_step_that_runs_has_a_time_and_a_ceiling(target: str, kind: str) -
     assert all(step.calls == 2 and step.rows > 0 and step.seconds > 0 for step in found.steps)  # two chunks
     assert all(step.least > 0 and step.bytes > 0 for step in found.steps)
     assert found.seconds == pytest.approx(found.between + sum(step.seconds for step in found.steps))
-    assert set(found.ceilings.products) == set(_C.compute_types(target))
+    assert set(found.ceilings.products) <= set(_C.compute_types(target))
+    assert found.ceilings.products["float32"] > 0
     assert kind == backend.describe()["compute_type"]
 
 
