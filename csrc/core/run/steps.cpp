@@ -152,7 +152,7 @@ void Run::linear(const Step& step, void*) const {
 void Run::head_linear(const Step& step, void*) const {
   const Rows in = rows_of(step.inputs[0]);
   const Rows out = rows_of(step.out);
-  const int heads = step.number(0);
+  const int heads = step.number(1);
   const int n = value(step.out).width / heads;
   const int k = value(step.inputs[0]).width / heads;
   const std::size_t packed = step.weights[0].size() / static_cast<std::size_t>(heads);
