@@ -54,7 +54,7 @@ class TaskDecision:
 
     def __post_init__(self) -> None:
         plain: dict[str, type] = {}
-        for name, expected in _fields(type(self)):
+        for name, expected in _fields(type(self)):  # type: ignore[arg-type]  # a class hashes
             value = getattr(self, name)
             if expected == _SHOTS:
                 object.__setattr__(self, name, _shots(name, value))
@@ -132,7 +132,7 @@ class DecidingTask(Task, ABC):
     @property
     def options(self) -> tuple[str, ...]:
         """Names of the options that the task takes."""
-        return tuple(name for name, _ in _fields(self.decision_type))
+        return tuple(name for name, _ in _fields(self.decision_type))  # type: ignore[arg-type]
 
     def given(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """The options that are not None, checked by themselves.

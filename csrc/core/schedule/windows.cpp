@@ -6,8 +6,8 @@
 namespace megaseg {
 namespace {
 
-// Windows of a chunk: enough rows for every product, few enough for the L3 cache. Where windows are short, more of them:
-// rows that make up for the start of a chunk's steps and stay in the L2 cache.
+// Windows of a chunk: enough rows for every product, few enough for the L3 cache. Where windows are short, more of
+// them: rows that make up for the start of a chunk's steps and stay in the L2 cache.
 constexpr int kWindows = 64;
 constexpr int kShortRows = 512;
 
