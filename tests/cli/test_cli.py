@@ -197,7 +197,7 @@ def test_a_compiled_model_is_a_checkpoint_to_every_command(run: Run, tmp_path: P
     assert "model.mseg: expected a checkpoint, got a model that is compiled already" in " ".join(err.split())
     compiled.write_bytes(compiled.read_bytes()[:8] + b"\4" + compiled.read_bytes()[9:])
     code, _, err = run("compile", str(compiled), "-o", str(tmp_path / "again.mseg"))
-    assert "expected artefact version 6, got 4; compile the checkpoint again" in " ".join(err.split())
+    assert "expected artefact version 7, got 4; compile the checkpoint again" in " ".join(err.split())
     code, _, err = run("compile", str(scene_checkpoint), "-o", str(compiled), "--isa", "mmx")
     assert "target 'mmx': this machine and build offer portable" in err
 

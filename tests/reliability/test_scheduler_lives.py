@@ -146,8 +146,8 @@ def test_a_decision_that_raises_anything_fails_its_request_only(
 ) -> None:
     decide = engine.decide
 
-    def picky(source: Any, logits: Any, given: dict[str, Any]) -> Any:
-        return raising(error)() if "min_scene_length" in given else decide(source, logits, given)
+    def picky(source: Any, logits: Any, given: dict[str, Any], *more: Any) -> Any:
+        return raising(error)() if "min_scene_length" in given else decide(source, logits, given, *more)
 
     monkeypatch.setattr(engine, "decide", picky)
     with Scheduler(engine) as scheduler:

@@ -130,7 +130,7 @@ def damaged(data: bytes, damage: str) -> bytes:
         ("truncated", "expected .* bytes, got .* not whole"),
         ("empty", "expected"),
         ("flipped", "the checksum does not fit: corrupt file"),
-        ("version", "expected artefact version 6, got 7; compile the checkpoint again"),
+        ("version", "expected artefact version 7, got 6; compile the checkpoint again"),
     ],
 )
 def test_a_damaged_file_is_refused(model: Path, damage: str, message: str) -> None:

@@ -11,7 +11,7 @@ from megaseg.engine.backends.native.backend import NativeBackend
 from megaseg.engine.backends.native.profile import Ceilings, Profile, profile
 from megaseg.engine.backends.protocol import Excerpt
 
-SHOTS = 70  # more than a chunk of windows
+SHOTS = 110  # more than a chunk of windows
 COMPILED = [(target, kind) for target in _C.available_targets() for kind in _C.compute_types(target)]
 
 
