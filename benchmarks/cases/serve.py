@@ -1,6 +1,6 @@
 """The scheduler and the service under load: the scene preset, with the load generator on the same machine.
 
-Parts: ``movie``, ``streams``, ``requests``, ``load``, ``memory``.
+Parts: ``movie``, ``streams``, ``streams-int8`` (the scheduler alone), ``requests``, ``load``, ``memory``.
 """
 
 from __future__ import annotations
@@ -26,20 +26,24 @@ from megaseg.engine.live.scheduler import BatchReport, Scheduler
 
 THREADS = 2
 STREAMS = 1000
-MORE = (1200, 1300, 1400, 1500, 1600, 1700, 1800)  # until one of them does not hold
+MORE = (1200, 1400, 1600, 1800, 2000, 2300, 2600)  # until one of them does not hold
 BOUND = 250.0  # ms, p99 from push to final event
 SHOTS = 64  # of a request
 QUEUE = 8  # requests of that size that may wait: 0.8 s of work
 LOADS = (0.25, 0.5, 0.75, 0.9, 1, 1.25, 2, 10)  # offered, in capacities
 Rows = Iterator[Row]
+STREAMED = "live streams, a shot every 3 s, {}"
 
 
 def run(only: tuple[str, ...] = ()) -> list[Row]:
     parts = {"movie": movie, "streams": streams, "requests": requests, "load": load, "memory": memory}
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "scene.mseg"
+        path, narrow = Path(folder) / "scene.mseg", Path(folder) / "scene-int8.mseg"
         kind = compile_checkpoint(random_checkpoint(SCENE), path).compute_type
-        return [row for name in only or parts for row in parts[name](path, kind)]
+        compile_checkpoint(random_checkpoint(SCENE), narrow, compute_type="int8")
+        found = {name: partial(part, path, kind) for name, part in parts.items()}
+        found["streams-int8"] = partial(in_process, narrow, "int8")
+        return [row for name in only or found for row in found[name]()]
 
 
 def movie(path: Path, kind: str) -> Rows:
@@ -59,7 +63,13 @@ def movie(path: Path, kind: str) -> Rows:
 
 def streams(path: Path, kind: str) -> Rows:
     """Live streams, a shot every 3 s: in this process, and as sequences of the service over gRPC."""
-    case = f"live streams, a shot every 3 s, {kind}"
+    yield from in_process(path, kind)
+    with tempfile.TemporaryDirectory() as folder, running(path, Path(folder), max_queue=1 << 16) as service:
+        yield from _levels(STREAMED.format(kind), "service, gRPC", partial(_sequences, service))
+
+
+def in_process(path: Path, kind: str) -> Rows:
+    """Live streams of the scheduler alone."""
     film = Film(random_features(SCENE, 997))
     engine = Engine.from_checkpoint(path, num_threads=THREADS)
 
@@ -73,9 +83,7 @@ def streams(path: Path, kind: str) -> Rows:
             got = live(scheduler, film, count, seconds)
         return got.latencies, {**got.facts(seconds), "windows_per_batch": float(np.mean(sizes))}
 
-    yield from _levels(case, "scheduler", here)
-    with tempfile.TemporaryDirectory() as folder, running(path, Path(folder), max_queue=1 << 16) as service:
-        yield from _levels(case, "service, gRPC", partial(_sequences, service))
+    yield from _levels(STREAMED.format(kind), "scheduler", here)
 
 
 def _sequences(service: Service, count: int, seconds: float) -> tuple[list[float], dict[str, Any]]:
