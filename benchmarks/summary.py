@@ -27,7 +27,7 @@ PEERS = {
 }
 OURS = "megaseg"
 BOUNDARIES = ", boundaries of float32"
-THROUGHPUT = next(iter(PEERS))
+THROUGHPUT = [case for case in PEERS if "throughput" in case]
 STREAMS = "live streams, a shot every 3 s, bfloat16"
 CATALOGS = ("catalog, scene preset, 300 shots a title", "catalog, screenplay-scenes, 300 shots a title")
 SCREENPLAY = "screenplay of 1,758 blocks, text to scenes and acts"
@@ -61,7 +61,7 @@ class Document:
 
 def peers(document: Document) -> Iterator[str]:
     """megaseg beside the best peer of each case, and int8 that is checked beside plain int8."""
-    amx = " with AMX" if document.has_amx else ""
+    amx = ", with AMX" if document.has_amx else ", AMX refused" if "amx" in document.environment else ""
     yield f"### {document.machine}{amx}\n"
     yield "| MEGA as in the paper | megaseg | best peer | |\n|---|---|---|---|"
     for case, label in PEERS.items():
@@ -192,12 +192,13 @@ def errors(document: Document) -> Iterator[str]:
 
 
 def _beside(documents: list[Document]) -> Iterator[str]:
-    """``peers`` of the newest machine with AMX, and of the newest without."""
+    """``peers`` of every machine that was measured, with and without AMX."""
     yield "## Beside other runtimes\n"
     yield "Peer: the fastest of the case, in its best mode. A window gives one shot's scores."
     yield "A type after an amount is the one of ours that was the fastest within the case's error.\n"
-    for amx in (False, True):
-        yield from _newest(THROUGHPUT, peers)([document for document in documents if document.has_amx is amx])
+    for document in documents:
+        if any(document.of(case) for case in THROUGHPUT):
+            yield from peers(document)
     yield "![Windows per second over the batch size, for each compute type](images/throughput.svg)"
     yield "![Time and memory over the number of shots](images/scaling.svg)\n"
 

@@ -32,7 +32,9 @@ def test_the_environment_forces_a_target(target):
 
 
 def test_the_fastest_target_is_the_default():
-    assert resolved_target(None).stdout.strip() == _C.available_targets()[-1]
+    *others, last = _C.available_targets()
+    slow = last == "avx512_bf16" and "GenuineIntel" in Path("/proc/cpuinfo").read_text()
+    assert resolved_target(None).stdout.strip() == (others[-1] if slow else last)
 
 
 def test_an_unknown_target_is_an_error_that_lists_the_others():
