@@ -65,10 +65,9 @@ class Engine:
                 doctor`` says), or ``auto``: bfloat16 if it is there, else float32. ``int8_checked``: decisions of
                 float32, of int8 wherever that is sure (docs/checked.md). ``int8_float32`` and ``int8_bfloat16``, for
                 few shots at a time: weights in ten bits (int8 and two more), all else in the type of the name. Device
-                ``cuda``: ``bfloat16``
-                (``auto``), ``float16`` or ``float32``. Backend ``onnx``: ``float32`` (``auto``), ``float16``, or
-                ``bfloat16`` on ``cuda``; backend ``tensorrt``: ``float16`` (``auto``), ``bfloat16`` or ``float32``.
-                ``float64`` with backend ``torch``.
+                ``cuda``: ``bfloat16`` (``auto``), ``float16`` or ``float32``. Backend ``onnx``: ``float32`` (``auto``),
+                ``float16``, or ``bfloat16`` on ``cuda``; backend ``tensorrt``: ``float16`` (``auto``), ``bfloat16`` or
+                ``float32``. ``float64`` with backend ``torch``.
             num_threads: threads of the native and the ONNX backend; 0 takes every core that the process may use.
             backend: ``auto`` (native on the CPU, torch on ``cuda``, a compiled model's own), ``native``, ``torch``,
                 ``onnx`` or ``tensorrt``.

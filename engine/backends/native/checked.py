@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megaseg.engine.backends.native.backend import NativeBackend
-from megaseg.engine.backends.native.extension import native_target
+from megaseg.engine.backends.native.extension import CHECKED, native_target
 from megaseg.engine.backends.native.margin import errors, kept_margin, require_logits
 from megaseg.engine.backends.protocol import LOGITS, Backend, Check, Excerpt, Rows
 from megaseg.engine.graph.passes import PASSES
@@ -27,7 +27,6 @@ from megaseg.engine.model.checkpoint import Checkpoint
 from megaseg.engine.model.config import ModelConfig
 from megaseg.errors import FeatureError
 
-CHECKED = "int8_checked"
 PROBES = np.array([16 << 2 * k for k in range(24)])  # rows of a movie that run again whatever their scores
 # From the fastest compute type to the exact one. Only AMX multiplies bfloat16 so much faster that a third model pays.
 STEPS = {"amx": ("int8", "bfloat16", "float32")}

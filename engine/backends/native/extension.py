@@ -12,6 +12,8 @@ from megaseg.errors import UnsupportedError
 # The last two: weights in ten bits, rows between products in the type of the name.
 COMPUTE_TYPES = ("float32", "bfloat16", "int8", "int8_float32", "int8_bfloat16")
 
+CHECKED = "int8_checked"  # no type of one compiled model: checked.py
+
 
 def extension() -> ModuleType:
     """``megaseg._C``.
@@ -56,6 +58,10 @@ def native_compute_type(compute_type: str, target: str) -> str:
     offered = extension().compute_types(target)
     if compute_type == "auto":
         return "bfloat16" if "bfloat16" in offered else "float32"
+    if compute_type == CHECKED:
+        raise UnsupportedError(
+            f"compute_type {CHECKED!r} runs several compiled models: load the checkpoint itself with it"
+        )
     if compute_type not in offered:
         raise UnsupportedError(f"compute_type {compute_type!r}: CPU target {target!r} supports {', '.join(offered)}")
     return compute_type

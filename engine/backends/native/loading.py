@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from megaseg.engine.backends.native.backend import NativeBackend
-from megaseg.engine.backends.native.checked import CHECKED, CheckedBackend
+from megaseg.engine.backends.native.checked import CheckedBackend
+from megaseg.engine.backends.native.extension import CHECKED
 from megaseg.engine.backends.protocol import Backend
 from megaseg.engine.model.checkpoint import Checkpoint
 

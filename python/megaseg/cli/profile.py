@@ -53,7 +53,11 @@ def profile_model(
     with named_flags(*MODEL_KEYWORDS):
         engine = Engine.from_checkpoint(checkpoint, compute_type=compute_type, num_threads=threads, backend="auto")
     if not isinstance(engine.backend, NativeBackend):
-        raise UnsupportedError(f"{checkpoint}: expected a model of the native backend")
+        kind = engine.describe()["compute_type"]
+        raise UnsupportedError(
+            f"profile: expected one compiled model of the native backend, got {checkpoint} in {kind}; "
+            "profile another compute type, such as int8 or float32"
+        )
     movie = load_features(features) if features else _random(engine.config, shots)
     names = [own.name for own in structure_of(engine.config).outputs]
     outputs = [LOGITS] if LOGITS in names else names
