@@ -26,6 +26,7 @@ HOSTILE = (
     "\U0001f3ac\U0001f468\u200d\U0001f469\u200d\U0001f467 emoji",
     "control \x00\x07\x1b\x85 and lone \ud800 halves",
     "=SUM(A1), a; b | c \\ ' #",
+    "ends in \\",
     "* FROM CLIP NAME: other",
 )
 

@@ -66,7 +66,8 @@ def test_ffmetadata_is_read_by_ffmpeg(result: Segmentation) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "film.txt"
         path.write_bytes(export(result, "ffmetadata", title=TITLE))
-        assert libav_chapters(path, "ffmetadata") == expected(result, 6)
+        kept = [(*times, name + " " * name.endswith("\\")) for *times, name in expected(result, 6)]
+        assert libav_chapters(path, "ffmetadata") == kept
         with av.open(str(path), format="ffmetadata") as container:
             assert container.metadata["title"] == one_line(TITLE)
 

@@ -33,7 +33,8 @@ def _ticks(seconds: Fraction) -> int:
 
 
 def _escaped(text: str) -> str:
-    return re.sub(r"([=;#\\])", r"\\\1", one_line(text))
+    escaped = re.sub(r"([=;#\\])", r"\\\1", one_line(text))
+    return escaped + " " if escaped.endswith("\\") else escaped  # ffmpeg takes any backslash there for the line's end
 
 
 FORMAT = Format("ffmetadata", ".ffmetadata.txt", "Chapters for ffmpeg and programs built on it", write)
