@@ -45,7 +45,7 @@ lint: .venv/test
 # The engine's tests on the other CPU targets of this machine, forced in turn; those of kernels take every target themselves.
 FOREIGN := $(foreach name,onnx tensorrt batches,--ignore-glob='*/test_$(name)*')
 targets: .venv/test
-	for target in $$($(BIN)/python -c 'from megaseg import _C; print(*{*_C.available_targets()} - {_C.target()})'); do \
+	for target in $$($(BIN)/python -c 'from megaseg import _C; print(*[name for name in _C.available_targets() if name != _C.target()])'); do \
 	    echo "target $$target" && MEGASEG_ISA=$$target $(PYTEST) tests/engine/test_*.py tests/engine/backends tests/engine/live \
 	        tests/kernels/test_targets.py $(FOREIGN) || exit 1; done
 
