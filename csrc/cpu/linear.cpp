@@ -174,9 +174,10 @@ void run(const LinearArgs& args, int row_begin, int row_end, int panel_begin, in
 #endif
   auto blocks = blocks_of<Product>(args, args.out.type, row_end - row_begin <= kRowBlock / 3);
   constexpr int kRows = decltype(blocks)::kRows;
-  for (int column = panel_begin * kColumns; column < panel_end * kColumns; column += kColumns) {
-    for (int row = row_begin; row < row_end; row += kRows) {
-      blocks.block(row, row_end - row < kRows ? row_end - row : kRows, column, at(args.out, row, column));
+  for (int row = row_begin; row < row_end; row += kRows) {
+    const int rows = row_end - row < kRows ? row_end - row : kRows;
+    for (int column = panel_begin * kColumns; column < panel_end * kColumns; column += kColumns) {
+      blocks.block(row, rows, column, at(args.out, row, column));
     }
   }
   blocks.flush();
