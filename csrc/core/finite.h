@@ -7,23 +7,18 @@
 
 namespace megaseg {
 
-template <typename Bits>
-constexpr Bits kExponent = 0;
-template <>
-inline constexpr std::uint16_t kExponent<std::uint16_t> = 0x7C00;  // of float16
-template <>
-inline constexpr std::uint32_t kExponent<std::uint32_t> = 0x7F800000;  // of float32
-
+// Bits are uint16_t of float16 or uint32_t of float32: a sign, exponents, and so many bits of fraction.
 template <typename Bits>
 bool all_finite(const Bits* values, std::size_t count) {
+  constexpr Bits kOne = sizeof(Bits) == 2 ? 1 << 10 : 1 << 23;  // the exponent's last bit
+  constexpr Bits kSign = static_cast<Bits>(Bits{1} << (8 * sizeof(Bits) - 1));
+  constexpr Bits kExponent = kSign - kOne;
   constexpr std::size_t kBlock = 4096;  // without a branch, so that it runs in vectors
   for (std::size_t begin = 0; begin < count; begin += kBlock) {
     const std::size_t end = std::min(count, begin + kBlock);
     Bits found = 0;
-    for (std::size_t i = begin; i < end; ++i) {
-      found |= static_cast<Bits>((values[i] & kExponent<Bits>) == kExponent<Bits>);
-    }
-    if (found) return false;
+    for (std::size_t i = begin; i < end; ++i) found |= static_cast<Bits>((values[i] & kExponent) + kOne);  // carries
+    if (found & kSign) return false;
   }
   return true;
 }
