@@ -11,9 +11,9 @@
 namespace {
 
 // Elements of a row of `in` taken together, 512 bytes: their part of a panel (32 KiB with AVX-512) stays in the L1
-// cache while rows pass by. Also the longest chain of additions; short chains round less. Of int8 they are a grid.
+// cache while rows pass by. Also the longest chain of additions; short chains round less. Of int8 they are half a grid.
 template <typename Product>
-constexpr int kBlock = Product::kStep == 4 ? kGridSize : 512 / static_cast<int>(sizeof(typename Product::Element));
+constexpr int kBlock = Product::kStep == 4 ? kGridSize / 2 : 512 / static_cast<int>(sizeof(typename Product::Element));
 // Rows that pass by such a part before the next one comes.
 constexpr int kRowBlock = 16 * kTileRows;
 
@@ -100,15 +100,17 @@ class Blocks {
   void multiply_tile(int row, int from, int count, int column, int begin, ptrdiff_t ahead, const Rows& out) {
     constexpr bool kGrids = Product::kStep == 4;
     const Element* panel = Packed<Product>(args_).panel(column) + static_cast<ptrdiff_t>(begin) * kPanel;
+    const int grid = kGrids ? begin / kGridSize : 0;
     const int left = args_.k - begin;
+    const int k = left < kBlock<Product> ? left : kBlock<Product>;
     auto* const sums = sums_ + from * kPanel;
-    tile<Product>(count, {row_of<Element>(args_.in, row + from) + begin, args_.in.stride, panel,
-                          left < kBlock<Product> ? left : kBlock<Product>, kGrids || begin == 0, sums, ahead});
+    tile<Product>(count, {row_of<Element>(args_.in, row + from) + begin, args_.in.stride, panel, k,
+                          begin == grid * kGridSize, sums, ahead});
     float* const earlier = earlier_ + (kGrids ? from * kPanel : 0);
-    if (left <= kBlock<Product>) {
-      finish_(args_, {sums, kGrids && begin > 0 ? earlier : nullptr, row + from, count, column, at(out, from, 0)});
+    if (k == left) {
+      finish_(args_, {sums, grid > 0 ? earlier : nullptr, row + from, count, column, at(out, from, 0)});
     } else if constexpr (kGrids) {
-      collect(args_, sums, earlier, row + from, count, kPanel, begin / kGridSize);
+      if ((begin + k) % kGridSize == 0) collect(args_, sums, earlier, row + from, count, kPanel, grid);
     }
   }
 
