@@ -40,7 +40,7 @@ class Products {
   using Tile = void (*)(const T*, ptrdiff_t, const T*, ptrdiff_t, int, Scalar*, ptrdiff_t, bool);
 
   // Narrow tiles are higher: as many accumulators as registers allow.
-  static constexpr int most_rows(int vecs) { return vecs > 2 || kTileVecs == 2 ? kTileRows * kTileVecs / vecs : 12; }
+  static constexpr int most_rows(int vecs) { return vecs == 1 ? 12 : kTileRows * kTileVecs / vecs; }
 
   template <int Vecs, int Rows>
   static void tile(const T* a, ptrdiff_t a_stride, const T* b, ptrdiff_t b_stride, int k, Scalar* c, ptrdiff_t c_stride,

@@ -59,16 +59,12 @@ void tile(const Step<Product>& step) {
   }
 }
 
-template <typename Product>
-MEGASEG_INLINE void tile(int rows, const Step<Product>& step) {
-  switch (rows) {
-    case 1: return tile<Product, 1>(step);
-    case 2: return tile<Product, 2>(step);
-    case 3: return tile<Product, 3>(step);
-    case 4: return tile<Product, 4>(step);
-    case 5: return tile<Product, 5>(step);
-    default: return tile<Product, 6>(step);
+template <typename Product, int Rows = kTileRows>
+MEGASEG_INLINE void tile_of(int rows, const Step<Product>& step) {
+  if constexpr (Rows > 1) {
+    if (rows < Rows) return tile_of<Product, Rows - 1>(rows, step);
   }
+  tile<Product, Rows>(step);
 }
 
 // Blocks of rows and panels, one after the other.
@@ -103,8 +99,8 @@ class Blocks {
     const Element* panel = Packed<Product>(args_).panel(column) + static_cast<ptrdiff_t>(begin) * kPanel;
     const int left = args_.k - begin;
     auto* const sums = sums_ + from * kPanel;
-    tile<Product>(count, {row_of<Element>(args_.in, row + from) + begin, args_.in.stride, panel,
-                          left < kBlock<Product> ? left : kBlock<Product>, kGrids || begin == 0, sums, ahead});
+    tile_of<Product>(count, {row_of<Element>(args_.in, row + from) + begin, args_.in.stride, panel,
+                             left < kBlock<Product> ? left : kBlock<Product>, kGrids || begin == 0, sums, ahead});
     float* const earlier = earlier_ + (kGrids ? from * kPanel : 0);
     if (left <= kBlock<Product>) {
       finish_(args_, {sums, kGrids && begin > 0 ? earlier : nullptr, row + from, count, column, at(out, from, 0)});

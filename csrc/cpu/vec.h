@@ -4,6 +4,8 @@
 
 #if defined(MEGASEG_AVX512) || defined(MEGASEG_AVX2)
 #include <immintrin.h>
+#elif defined(MEGASEG_NEON)
+#include <arm_neon.h>
 #endif
 
 #include <cstddef>
@@ -108,6 +110,9 @@ MEGASEG_INLINE Vec min(Vec a, Vec b) { return _mm512_min_ps(a, b); }
 #elif defined(MEGASEG_AVX2)
 MEGASEG_INLINE Vec max(Vec a, Vec b) { return _mm256_max_ps(a, b); }
 MEGASEG_INLINE Vec min(Vec a, Vec b) { return _mm256_min_ps(a, b); }
+#elif defined(MEGASEG_NEON)  // NaN wins
+MEGASEG_INLINE Vec max(Vec a, Vec b) { return vmaxq_f32(a, b); }
+MEGASEG_INLINE Vec min(Vec a, Vec b) { return vminq_f32(a, b); }
 #else
 MEGASEG_INLINE Vec max(Vec a, Vec b) { return a > b ? a : b; }
 MEGASEG_INLINE Vec min(Vec a, Vec b) { return a < b ? a : b; }
@@ -119,6 +124,9 @@ MEGASEG_INLINE std::uint64_t at_least(Vec a, Vec b) {
   return _mm512_cmp_ps_mask(a, b, _CMP_GE_OQ);
 #elif defined(MEGASEG_AVX2)
   return static_cast<std::uint64_t>(_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_GE_OQ)));
+#elif defined(MEGASEG_NEON)
+  constexpr uint32x4_t kBits{1, 2, 4, 8};
+  return vaddvq_u32(vandq_u32(vcgeq_f32(a, b), kBits));
 #else
   const IntVec mask = a >= b;
   std::uint64_t bits = 0;

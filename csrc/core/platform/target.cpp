@@ -52,6 +52,8 @@ std::vector<const KernelTable*> detect() {
   if (!__builtin_cpu_supports("avx512bf16")) return tables;
   tables.push_back(&cpu::avx512_bf16::table);
   if (amx_granted()) tables.push_back(&cpu::amx::table);
+#elif defined(MEGASEG_ARM64)
+  tables.push_back(&cpu::neon::table);
 #endif
   return tables;
 }
