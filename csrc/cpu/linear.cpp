@@ -125,7 +125,7 @@ auto blocks_of(const LinearArgs& args, Type out, [[maybe_unused]] bool once) {
     return Blocks<Product>(args, out, once);
 }
 
-#if defined(MEGASEG_VNNI)
+#if defined(MEGASEG_INT8)
 #if defined(MEGASEG_BF16)
 using Held = BFloat16;
 constexpr Type kHeld = Type::bfloat16;
@@ -162,7 +162,7 @@ void run_to_grids(const LinearArgs& args, int row_begin, int row_end, int column
 template <typename Product>
 void run(const LinearArgs& args, int row_begin, int row_end, int panel_begin, int panel_end) {
   constexpr int kColumns = Packed<Product>::kColumns;
-#if defined(MEGASEG_VNNI)
+#if defined(MEGASEG_INT8)
   if (args.out.type == Type::int8) {
     const int end = panel_end * kColumns < args.n ? panel_end * kColumns : args.n;
     return run_to_grids<Product>(args, row_begin, row_end, panel_begin * kColumns, end);

@@ -19,8 +19,15 @@ constexpr int kTileRows = 6;
 #endif
 constexpr int kPanel = kTileVecs * kLanes;
 
+}  // namespace
+
 // The products: kStep neighbours in k of a row of A make a word, broadcast to every lane; B keeps kStep neighbours in k
 // of a column side by side. One instruction multiplies them and adds to the column's sum.
+#if defined(MEGASEG_NEON)
+#include "cpu/tile_neon.h"
+#else
+namespace {
+
 struct Float32 {
   using Element = float;
   using Sum = Vec;
@@ -31,12 +38,6 @@ struct Float32 {
   MEGASEG_INLINE static Vec word(const float* p) { return splat(*p); }
   MEGASEG_INLINE static Vec words(const float* p) { return load(p); }
   MEGASEG_INLINE static void dot(Vec& sum, Vec x, Vec w) { sum += x * w; }
-#if defined(MEGASEG_NEON)
-  template <int kWord>
-  MEGASEG_INLINE static void dot_word(Vec& sum, Vec x, Vec w) {
-    sum = vfmaq_laneq_f32(sum, w, x, kWord);
-  }
-#endif
 };
 
 #if defined(MEGASEG_VNNI)
@@ -83,42 +84,14 @@ struct BFloat16Pairs {
 };
 #endif
 
-#if defined(MEGASEG_NEON)
-// Instructions multiply by one word of a vector: four words of a row of A are loaded at once.
-template <typename Product, int Vecs, int Rows, typename Words, int... kWord>
-MEGASEG_INLINE void multiply_words(const Words (&x)[Rows], const typename Product::Element* b, ptrdiff_t b_stride,
-                                   typename Product::Sum (&acc)[Rows][Vecs], std::integer_sequence<int, kWord...>) {
-  const auto step = [&]<int kAt>(std::integral_constant<int, kAt>) {
-    MEGASEG_UNROLL
-    for (int j = 0; j < Vecs; ++j) {
-      const auto column = Product::words(b + kAt * b_stride + j * kLanes * Product::kStep);
-      MEGASEG_UNROLL
-      for (int i = 0; i < Rows; ++i) Product::template dot_word<kAt>(acc[i][j], x[i], column);
-    }
-  };
-  (step(std::integral_constant<int, kWord>()), ...);
-}
-#endif
-
 // acc += A[0:Rows, 0:k] B[0:k, 0:Vecs * kLanes], strides in elements: from row to row of A, from word to word of B. k
 // is a multiple of kStep. With every word goes a request for the line `ahead` bytes on in B, if any.
 template <typename Product, int Rows, int Vecs>
 MEGASEG_INLINE void multiply(const typename Product::Element* a, ptrdiff_t a_stride, const typename Product::Element* b,
                              ptrdiff_t b_stride, int k, typename Product::Sum (&acc)[Rows][Vecs], ptrdiff_t ahead = 0) {
   constexpr int kStep = Product::kStep;
-  int p = 0;
-#if defined(MEGASEG_NEON)
   MEGASEG_NO_UNROLL
-  for (; p + 4 * kStep <= k; p += 4 * kStep, b += 4 * b_stride) {
-    decltype(Product::words(a)) x[Rows];
-    MEGASEG_UNROLL
-    for (int i = 0; i < Rows; ++i) x[i] = Product::words(a + i * a_stride + p);
-    if (ahead) __builtin_prefetch(reinterpret_cast<const char*>(b) + ahead);
-    multiply_words<Product, Vecs>(x, b, b_stride, acc, std::make_integer_sequence<int, 4>());
-  }
-#endif
-  MEGASEG_NO_UNROLL
-  for (; p < k; p += kStep, b += b_stride) {
+  for (int p = 0; p < k; p += kStep, b += b_stride) {
     decltype(Product::words(b)) column[Vecs];
     MEGASEG_UNROLL
     for (int j = 0; j < Vecs; ++j) column[j] = Product::words(b + j * kLanes * kStep);
@@ -133,3 +106,4 @@ MEGASEG_INLINE void multiply(const typename Product::Element* a, ptrdiff_t a_str
 }
 
 }  // namespace
+#endif
