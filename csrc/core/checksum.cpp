@@ -33,7 +33,7 @@ std::uint32_t by_table(std::uint32_t crc, Bytes data) {
 }
 
 #if defined(__x86_64__)
-__attribute__((target("sse4.2"))) void four_blocks(const std::byte* data, std::uint32_t* crcs) {
+__attribute__((target("sse4.2,crc32"))) void four_blocks(const std::byte* data, std::uint32_t* crcs) {
   std::uint64_t crc[kLanes] = {~0U, ~0U, ~0U, ~0U};
   for (std::size_t i = 0; i < kBlock; i += 8) {
     for (std::size_t lane = 0; lane < kLanes; ++lane) {
