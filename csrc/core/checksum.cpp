@@ -5,6 +5,8 @@
 #include <cstring>
 #include <vector>
 
+#include "core/platform/x86.h"
+
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -44,7 +46,10 @@ __attribute__((target("sse4.2,crc32"))) void four_blocks(const std::byte* data, 
   }
   for (std::size_t lane = 0; lane < kLanes; ++lane) crcs[lane] = ~static_cast<std::uint32_t>(crc[lane]);
 }
-bool has_instruction() { return __builtin_cpu_supports("sse4.2"); }
+bool has_instruction() {
+  static const bool has = x86_features().sse42;
+  return has;
+}
 #else
 void four_blocks(const std::byte*, std::uint32_t*) {}
 bool has_instruction() { return false; }
