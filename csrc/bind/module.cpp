@@ -12,6 +12,7 @@
 #include "bind/plan.h"
 #include "core/artefact.h"
 #include "core/error.h"
+#include "core/finite.h"
 #include "core/memory/buffer.h"
 #include "core/platform/target.h"
 
@@ -79,6 +80,17 @@ ByteArray linear_pack(const std::string& type, const FloatArray& weight, const s
   return ByteArray(static_cast<py::ssize_t>(size), reinterpret_cast<const std::uint8_t*>(aligned.data()));
 }
 
+bool all_finite(const py::array& x) {
+  if ((x.flags() & py::array::c_style) == 0) throw py::value_error("all_finite: a C-contiguous array");
+  if (x.dtype().kind() != 'f' || x.itemsize() > 4) throw py::type_error("all_finite: float32 or float16");
+  const bool wide = x.itemsize() == 4;
+  const void* data = x.data();
+  const auto count = static_cast<std::size_t>(x.size());
+  const py::gil_scoped_release release;
+  return wide ? megaseg::all_finite(static_cast<const std::uint32_t*>(data), count)
+              : megaseg::all_finite(static_cast<const std::uint16_t*>(data), count);
+}
+
 }  // namespace
 
 // Nothing here is shared between threads without a lock: a plan has its own, and the tables of targets are made once.
@@ -95,6 +107,7 @@ PYBIND11_MODULE(_C, m, py::mod_gil_not_used()) {
       "target"_a = "");
   m.def("linear_packed_size", linear_packed_size, "type"_a, "n"_a, "k"_a, py::kw_only(), "target"_a = "");
   m.def("linear_pack", linear_pack, "type"_a, "weight"_a, "bias"_a = py::none(), py::kw_only(), "target"_a = "");
+  m.def("all_finite", all_finite, "x"_a);
   m.def("seal_artefact", megaseg::seal_artefact, "path"_a);
   bind_plan(m);
   bind_ops(m);

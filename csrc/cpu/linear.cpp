@@ -16,7 +16,6 @@ template <typename Product>
 constexpr int kBlock = Product::kStep == 4 ? kGridSize : 512 / static_cast<int>(sizeof(typename Product::Element));
 // Rows that pass by such a part before the next one comes.
 constexpr int kRowBlock = 16 * kTileRows;
-constexpr int kFewTiles = 8;  // of rows: fewer do not hide that the next part comes from memory
 
 // sums (+)= in[0:rows, 0:k] B, a tile's share of a block of k.
 template <typename Product>
@@ -85,9 +84,9 @@ class Blocks {
     for (int begin = 0; begin < args_.k; begin += kBlock<Product>) {
       for (int t = 0; t < tiles; ++t) {
         const int from = rows * t / tiles;
-        // With few rows memory is the limit: the first tiles fetch a column of lines each of the next block.
+        // The first tiles fetch a column of lines each of the next block, to the L2 cache: L1 is full of this one.
         multiply_tile(row, from, rows * (t + 1) / tiles - from, column, begin,
-                      tiles <= kFewTiles && t < kTileVecs ? kBlock<Product> * kPanel * kBytes + t * kLine : 0, out);
+                      t < kTileVecs ? kBlock<Product> * kPanel * kBytes + t * kLine : 0, out);
       }
     }
   }
@@ -174,9 +173,10 @@ void run(const LinearArgs& args, int row_begin, int row_end, int panel_begin, in
 #endif
   auto blocks = blocks_of<Product>(args, args.out.type, row_end - row_begin <= kRowBlock / 3);
   constexpr int kRows = decltype(blocks)::kRows;
-  for (int column = panel_begin * kColumns; column < panel_end * kColumns; column += kColumns) {
-    for (int row = row_begin; row < row_end; row += kRows) {
-      blocks.block(row, row_end - row < kRows ? row_end - row : kRows, column, at(args.out, row, column));
+  for (int row = row_begin; row < row_end; row += kRows) {
+    const int rows = row_end - row < kRows ? row_end - row : kRows;
+    for (int column = panel_begin * kColumns; column < panel_end * kColumns; column += kColumns) {
+      blocks.block(row, rows, column, at(args.out, row, column));
     }
   }
   blocks.flush();

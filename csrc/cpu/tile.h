@@ -74,7 +74,7 @@ struct BFloat16Pairs {
 #endif
 
 // acc += A[0:Rows, 0:k] B[0:k, 0:Vecs * kLanes], strides in elements: from row to row of A, from word to word of B. k
-// is a multiple of kStep. With every word goes a request for the line `ahead` bytes on in B, if any.
+// is a multiple of kStep. With every word goes a request for the line `ahead` bytes on in B, if any, to the L2 cache.
 template <typename Product, int Rows, int Vecs>
 MEGASEG_INLINE void multiply(const typename Product::Element* a, ptrdiff_t a_stride, const typename Product::Element* b,
                              ptrdiff_t b_stride, int k, typename Product::Sum (&acc)[Rows][Vecs], ptrdiff_t ahead = 0) {
@@ -84,7 +84,7 @@ MEGASEG_INLINE void multiply(const typename Product::Element* a, ptrdiff_t a_str
     decltype(Product::words(b)) column[Vecs];
     MEGASEG_UNROLL
     for (int j = 0; j < Vecs; ++j) column[j] = Product::words(b + j * kLanes * kStep);
-    if (ahead) __builtin_prefetch(reinterpret_cast<const char*>(b) + ahead);
+    if (ahead) __builtin_prefetch(reinterpret_cast<const char*>(b) + ahead, 0, 2);
     MEGASEG_UNROLL
     for (int i = 0; i < Rows; ++i) {
       const auto x = Product::word(a + i * a_stride + p);

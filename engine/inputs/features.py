@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from megaseg.engine.inputs.modality import Modality
 from megaseg.engine.inputs.tokens import SUFFIX, check_token_shots, tokens_of_rows
 from megaseg.errors import FeatureError
+from megaseg.kernels.finite import all_finite
 
 RESERVED = ("times", "time_base", "labels", "words", "recipe")
 
@@ -227,7 +228,7 @@ def _check_modality(name: str, array: Any, least: int) -> None:
         )
     if array.ndim != 2 or array.shape[0] < least or not array.shape[1]:
         raise FeatureError(f"{name}: expected (shots, feature_size) with at least one of each, got {array.shape}")
-    if not np.isfinite(array).all():
+    if not all_finite(array):
         shot = int(np.flatnonzero(~np.isfinite(array).all(axis=1))[0])
         raise FeatureError(f"{name}: expected finite values, got NaN or Inf at shot {shot}")
 

@@ -87,6 +87,7 @@ def test_workers_share_the_compiled_model(address: str, checkpoint: str, tmp_pat
         )
 
 
+@pytest.mark.slow
 def test_map_batches_over_files(address: str, checkpoint: str, tmp_path: Path) -> None:
     names = [*write_features(tmp_path, 5), "torn"]
     (tmp_path / "torn.npz").write_bytes(b"PK")
@@ -110,6 +111,7 @@ def test_map_batches_over_files(address: str, checkpoint: str, tmp_path: Path) -
         assert row["result"] == engine.segment(row["path"], threshold=0.3).to_json()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shots", [(6, 6, 6), (6, 9, 7)])
 def test_map_batches_over_arrays(address: str, checkpoint: str, shots: tuple[int, ...]) -> None:
     movies = [random_features(CONFIG, n, seed=i) for i, n in enumerate(shots)]

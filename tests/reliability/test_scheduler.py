@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import threading
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from forked import status_of_fork
 from support import random_checkpoint, random_features, small_config
 
 from megaseg import Engine
@@ -114,18 +114,13 @@ def test_use_after_fork_raises() -> None:
     movie = random_features(engine.config, 9)
     with Scheduler(engine) as scheduler:
         scheduler.segment(movie)
-        child = os.fork()
-        if child == 0:  # a hang ends with the alarm, an escape with another status
-            import signal
 
-            signal.alarm(10)
-            try:
+        def child() -> int:
+            with pytest.raises(UnsupportedError, match="fork"):
                 scheduler.submit(movie)
-            except UnsupportedError as error:
-                os._exit(7 if "fork" in str(error) else 2)
-            os._exit(1)
-        _, status = os.waitpid(child, 0)
-        assert os.waitstatus_to_exitcode(status) == 7
+            return 7
+
+        assert status_of_fork(child) == 7
         assert scheduler.segment(movie).num_shots == 9
 
 

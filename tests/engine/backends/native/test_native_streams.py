@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import numpy as np
 import pytest
+from forked import status_of_fork
 from support import logits_of, odd_config, random_checkpoint, random_features, small_config, window_logits
 
 from megaseg import _C
@@ -233,14 +233,13 @@ def test_after_a_fork_it_is_an_error() -> None:
     kept = backend.new_cache()
     excerpt = Excerpt(movie_of(config, 9), 0, 4, kept)
     window_logits(backend, [excerpt])
-    child = os.fork()
-    if child == 0:
-        try:
+
+    def child() -> int:
+        with pytest.raises(UnsupportedError):
             window_logits(backend, [excerpt])
-        except UnsupportedError:
-            os._exit(7 if kept.shots == 4 else 1)
-        os._exit(1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+        return kept.shots
+
+    assert status_of_fork(child) == 4
 
 
 def test_the_default_type_of_this_target_streams() -> None:
