@@ -37,6 +37,10 @@ class Tiles {
     }
   }
   template <Tile kTile>
+  void load_passing(const void* from, ptrdiff_t stride) {
+    load<kTile>(from, stride);
+  }
+  template <Tile kTile>
   void store(void* to, ptrdiff_t stride) const {
     for (int r = 0; r < rows_[kTile]; ++r) {
       __builtin_memcpy(static_cast<char*>(to) + r * stride, data_[kTile][r], kTileBytes);
@@ -124,6 +128,11 @@ class Tiles {
   template <Tile kTile>
   void load(const void* from, ptrdiff_t stride) {
     asm volatile("tileloadd (%0,%1), %%tmm%c2" : : "r"(from), "r"(stride), "i"(kTile) : "memory");
+  }
+  // What is not read again soon: it does not push the rest out of the L1 cache.
+  template <Tile kTile>
+  void load_passing(const void* from, ptrdiff_t stride) {
+    asm volatile("tileloaddt1 (%0,%1), %%tmm%c2" : : "r"(from), "r"(stride), "i"(kTile) : "memory");
   }
   template <Tile kTile>
   void store(void* to, ptrdiff_t stride) const {

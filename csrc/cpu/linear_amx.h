@@ -56,14 +56,20 @@ class Leaving {
   alignas(kLine) float earlier_[kGrids ? kAmxRows * kColumns : kLanes];
 };
 
+// A tile of a panel; `passing`: it is not read again while it would be in the L1 cache.
+template <Tile kTile>
+MEGASEG_INLINE void load_weight(Tiles& tiles, const void* from, bool passing) {
+  constexpr ptrdiff_t kStride = 2 * kTileBytes;
+  passing ? tiles.load_passing<kTile>(from, kStride) : tiles.load<kTile>(from, kStride);
+}
+
 // C += A B over one step of k. Strides in bytes.
 template <typename Product, bool kTwo>
-MEGASEG_INLINE void step(Tiles& tiles, const void* a, ptrdiff_t a_stride, const void* b) {
-  constexpr ptrdiff_t kStride = 2 * kTileBytes;
+MEGASEG_INLINE void step(Tiles& tiles, const void* a, ptrdiff_t a_stride, const void* b, bool passing) {
   tiles.template load<kA0>(a, a_stride);
-  tiles.template load<kB0>(b, kStride);
+  load_weight<kB0>(tiles, b, passing);
   tiles.template dot<kC00, kA0, kB0>(Product{});
-  tiles.template load<kB1>(static_cast<const char*>(b) + kTileBytes, kStride);
+  load_weight<kB1>(tiles, static_cast<const char*>(b) + kTileBytes, passing);
   tiles.template dot<kC01, kA0, kB1>(Product{});
   if constexpr (kTwo) {
     tiles.template load<kA1>(static_cast<const char*>(a) + kTileHeight * a_stride, a_stride);
@@ -80,11 +86,13 @@ class TiledBlocks {
   static constexpr int kRows = kAmxRows;
   static constexpr int kColumns = Packed<Product>::kColumns;
   static constexpr int kDepth = Packed<Product>::kDepth;
+  static constexpr ptrdiff_t kPassing = 24 * 1024;  // bytes of a panel: half of the L1 cache
 
   // `once`: every part of the panels is read once, so that memory is the limit.
   TiledBlocks(const LinearArgs& args, Type out, bool once)
       : args_(args),
         once_(once),
+        passing_(static_cast<ptrdiff_t>(args.k) * kColumns * static_cast<ptrdiff_t>(sizeof(Element)) >= kPassing),
         chain_(Product::kStep == 4 && args.k > kGridSize ? kGridSize : args.k),
         share_(kAmxRows / (chain_ / kDepth + 1) + 1),
         leaving_(args, out) {}
@@ -117,7 +125,7 @@ class TiledBlocks {
     int p = begin;
     for (; p + kDepth <= end; p += kDepth, weight += kDepth * kColumns) {
       if (once_) fetch(weight + 2 * kDepth * kColumns);
-      step<Product, kTwo>(tiles_, in + p, stride, weight);
+      step<Product, kTwo>(tiles_, in + p, stride, weight, passing_);
       leaving_.some(share_);
     }
     if (p == end) return;
@@ -127,7 +135,7 @@ class TiledBlocks {
     for (int r = 0; r < block.rows; ++r) {
       _mm512_store_si512(rest + r * kDepth, _mm512_maskz_loadu_epi8(there, in + r * args_.in.stride + p));
     }
-    step<Product, kTwo>(tiles_, rest, kTileBytes, weight);
+    step<Product, kTwo>(tiles_, rest, kTileBytes, weight, passing_);
   }
 
   // What a step reads of a panel, into the L2 cache.
@@ -140,8 +148,9 @@ class TiledBlocks {
 
   const LinearArgs& args_;
   bool once_;
-  int chain_;  // elements of k that are summed in the tiles: a grid of int8, or all
-  int share_;  // rows of the leaving block per step
+  bool passing_;  // a panel is too large to stay in the L1 cache with rows and sums
+  int chain_;     // elements of k that are summed in the tiles: a grid of int8, or all
+  int share_;     // rows of the leaving block per step
   int configured_ = 0;
   Tiles tiles_;
   Leaving<Product> leaving_;

@@ -71,6 +71,21 @@ def test_rows_that_hardly_vary_over_channels_keep_their_digits(backend: str, kin
         assert error(flat, features, backend=backend, compute_type=kind, passes=passes) < ALLOWED[kind]
 
 
+@pytest.mark.skipif(("native", "int8") not in NATIVE, reason="no int8 products here")
+@pytest.mark.parametrize("passes", [True, False])
+def test_wide_layers_in_int8_keep_their_digits(passes: bool) -> None:
+    """Offsets, flat rows and features of any size where rows of shots and of windows are int8 too."""
+    checkpoint = random_checkpoint(small_config(hidden_size=256, num_heads=4, ffn_size=260, layer_norm_eps=1e-12))
+    features = random_features(checkpoint.config, 12)
+    models = [changed(checkpoint, suffix, lambda values: values + 1000) for suffix in SUMS]
+    models.append(changed(changed(checkpoint, "proj.weight", lambda w: 1e-3 * w), "proj.bias", lambda b: 1e-3 * b + 5))
+    for model in models:
+        assert error(model, features, backend="native", compute_type="int8", passes=passes) < ALLOWED["int8"]
+    for exponent in (3, 9, 15):
+        large = {**features, "clip": features["clip"] * np.float32(10**exponent)}
+        assert error(checkpoint, large, backend="native", compute_type="int8", passes=passes) < ALLOWED["int8"]
+
+
 @pytest.mark.parametrize("passes", [True, False])
 @pytest.mark.parametrize("task", ["scene", "act"])
 @pytest.mark.parametrize(("backend", "kind"), RUNS)

@@ -13,6 +13,7 @@ from support import logits_of, odd_config, random_checkpoint, random_features, s
 from megaseg import _C
 from megaseg.engine.backends.native.artefact import compile_checkpoint
 from megaseg.engine.backends.native.backend import NativeBackend
+from megaseg.engine.backends.protocol import LOGITS, Excerpt
 from megaseg.engine.backends.torch.backend import TorchBackend
 from megaseg.engine.graph.passes import PASSES
 from megaseg.engine.inputs.modality import Modality
@@ -107,6 +108,25 @@ def test_narrow_types_err_no_more_than_twice_a_naive_model(compute_type: str, se
             got = logits_of(native(checkpoint, target=target, compute_type=compute_type, passes=passes), [features])[0]
             rms = np.sqrt(np.mean((got - expected) ** 2))
             assert rms < {"bfloat16": 2, "int8": 4}.get(compute_type, 1.5) * naive, (target, passes)
+
+
+@pytest.mark.parametrize("target", [target for target in TARGETS if "int8" in _C.compute_types(target)])
+def test_wide_layers_of_windows_multiply_int8(target: str) -> None:
+    """All but those that read features or make logits; results depend on neither threads nor how a movie is cut."""
+    config = small_config(hidden_size=256, num_heads=4, ffn_size=300, modalities=(Modality("clip", 310),))
+    checkpoint = random_checkpoint(config)
+    features = list(random_features(config, 70).values())
+    plan = native(checkpoint, target=target, compute_type="int8", num_threads=1)
+    _, steps = plan.timed([Excerpt.whole(features)], (LOGITS,), cpu_time=True)
+    linear = {(step["in_width"], step["out_width"], step["product"]) for step in steps if step["op"] == "linear"}
+    assert {product for width, out, product in linear if width != 310 and out != 2} == {"int8"}
+    assert "int8" not in {product for width, out, product in linear if width == 310 or out == 2}
+    got, expected = logits_of(plan, [features])[0], reference(checkpoint, features)
+    assert np.sqrt(np.mean((got - expected) ** 2)) < 0.02 * expected.std()
+    other = native(checkpoint, target=target, compute_type="int8", num_threads=3)
+    for shots in (1, 23):  # the first windows reach two shots on
+        cut = logits_of(other, [[features[0][: shots + 2]]])
+        assert np.array_equal(cut[0][:shots], got[:shots])
 
 
 @pytest.mark.parametrize("compute_type", _C.compute_types())
