@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -36,26 +37,33 @@ def changed(checkpoint: Checkpoint, suffix: str, change: Any) -> Checkpoint:
     return dataclasses.replace(checkpoint, tensors=tensors)
 
 
+def whole(checkpoint: Checkpoint) -> Engine:
+    return Engine.from_checkpoint(checkpoint, backend="torch", compute_type="float64", passes=False)
+
+
 def exact(checkpoint: Checkpoint, features: dict[str, np.ndarray]) -> np.ndarray:
-    engine = Engine.from_checkpoint(checkpoint, backend="torch", compute_type="float64", passes=False)
-    return engine.logits(features)
+    return whole(checkpoint).logits(features)
 
 
-def error(checkpoint: Checkpoint, features: dict[str, np.ndarray], **options: Any) -> float:
-    expected = exact(checkpoint, features)
+def error(checkpoint: Checkpoint, features: dict[str, np.ndarray], expected: np.ndarray, **options: Any) -> float:
     got = Engine.from_checkpoint(checkpoint, num_threads=1, **options).logits(features)
     return float(np.abs(got - expected).max() / expected.std())
+
+
+@cache  # what is exact is so for all backends and types
+def with_offset(suffix: str, offset: int) -> tuple[Checkpoint, dict[str, np.ndarray], np.ndarray]:
+    checkpoint = random_checkpoint(small_config(hidden_size=96, num_heads=4))
+    features = random_features(checkpoint.config, 30)
+    moved = changed(checkpoint, suffix, lambda values: values + offset)
+    return moved, features, exact(moved, features)
 
 
 @pytest.mark.parametrize("passes", [True, False])
 @pytest.mark.parametrize("suffix", SUMS)
 @pytest.mark.parametrize(("backend", "kind"), RUNS)
 def test_an_offset_common_to_all_channels_costs_no_digits(backend: str, kind: str, suffix: str, passes: bool) -> None:
-    checkpoint = random_checkpoint(small_config(hidden_size=96, num_heads=4))
-    features = random_features(checkpoint.config, 30)
     for offset in (100, 1000):
-        moved = changed(checkpoint, suffix, lambda values, by=offset: values + by)
-        assert error(moved, features, backend=backend, compute_type=kind, passes=passes) < ALLOWED[kind]
+        assert error(*with_offset(suffix, offset), backend=backend, compute_type=kind, passes=passes) < ALLOWED[kind]
 
 
 @pytest.mark.parametrize("task", ["scene", "act"])
@@ -67,8 +75,17 @@ def test_rows_that_hardly_vary_over_channels_keep_their_digits(backend: str, kin
     flat = changed(changed(checkpoint, "proj.weight", lambda w: 1e-3 * w), "proj.bias", lambda b: 1e-3 * b + 5)
     flat = changed(flat, "position.weight", lambda p: 1e-3 * p + 5)
     flat = changed(flat, "align.weight", lambda p: 1e-3 * p + 5)
+    expected = exact(flat, features)
     for passes in (True, False):
-        assert error(flat, features, backend=backend, compute_type=kind, passes=passes) < ALLOWED[kind]
+        assert error(flat, features, expected, backend=backend, compute_type=kind, passes=passes) < ALLOWED[kind]
+
+
+@cache
+def of_size(task: str, exponent: float) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    checkpoint = random_checkpoint(small_config(task))
+    features = random_features(checkpoint.config, 9)
+    features["clip"][4] *= np.float32(10**exponent / np.abs(features["clip"][4]).max())
+    return features, exact(checkpoint, features)
 
 
 @pytest.mark.skipif(("native", "int8") not in NATIVE, reason="no int8 products here")
@@ -94,9 +111,7 @@ def test_features_of_any_size_give_right_logits_or_an_error(backend: str, kind: 
     model = Engine.from_checkpoint(checkpoint, backend=backend, compute_type=kind, passes=passes)
     refused = set()
     for exponent in (*range(15, 38), 38.4):
-        features = random_features(checkpoint.config, 9)
-        features["clip"][4] *= np.float32(10**exponent / np.abs(features["clip"][4]).max())
-        expected = exact(checkpoint, features)
+        features, expected = of_size(task, exponent)
         try:
             got = model.logits(features)
         except FeatureError:
@@ -107,28 +122,38 @@ def test_features_of_any_size_give_right_logits_or_an_error(backend: str, kind: 
     assert 15 not in refused
 
 
+@cache
+def encoder_with_offset(config: Any, suffix: str) -> tuple[Checkpoint, np.ndarray]:
+    moved = changed(random_checkpoint(config), suffix, lambda values: values + 300)
+    return moved, whole(moved).embed(film(config, 9))
+
+
+@cache
+def film_of_size(config: Any, exponent: float) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    movie = film(config, 9)
+    video = movie["video"].copy()
+    video[4] *= np.float32(10**exponent / np.abs(video[4]).max())
+    large = {**movie, "video": video}
+    return large, whole(random_checkpoint(config)).embed(large)
+
+
 @pytest.mark.parametrize("config", ENCODERS, ids=lambda config: config.family)
 @pytest.mark.parametrize(("backend", "kind"), RUNS)
 def test_encoders_of_shots_keep_their_digits(backend: str, kind: str, config: Any) -> None:
     """Offsets common to all channels of the rows that pre-norm layers add to, and features of any size."""
-    checkpoint, movie = random_checkpoint(config), film(config, 9)
     for suffix in (*SUMS, "class_token"):
-        moved = changed(checkpoint, suffix, lambda values: values + 300)
-        want = Engine.from_checkpoint(moved, backend="torch", compute_type="float64", passes=False).embed(movie)
-        got = Engine.from_checkpoint(moved, backend=backend, compute_type=kind).embed(movie)
+        moved, want = encoder_with_offset(config, suffix)
+        got = Engine.from_checkpoint(moved, backend=backend, compute_type=kind).embed(film(config, 9))
         assert np.abs(got - want).max() / want.std() < ALLOWED[kind], suffix
-    whole = Engine.from_checkpoint(checkpoint, backend="torch", compute_type="float64", passes=False)
-    model = Engine.from_checkpoint(checkpoint, backend=backend, compute_type=kind)
+    model = Engine.from_checkpoint(random_checkpoint(config), backend=backend, compute_type=kind)
     refused = set()
     for exponent in (*range(12, 38, 3), 38.4):
-        large = {**movie, "video": movie["video"].copy()}
-        large["video"][4] *= np.float32(10**exponent / np.abs(large["video"][4]).max())
+        large, want = film_of_size(config, exponent)
         try:
             got = model.embed(large)
         except FeatureError:
             refused.add(exponent)
         else:
-            want = whole.embed(large)
             assert np.abs(got - want).max() / want.std() < ALLOWED[kind], exponent
     assert refused >= set(range(21, 38, 3))
     assert 15 not in refused

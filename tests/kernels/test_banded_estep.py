@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from fractions import Fraction
+from functools import cache
 
 import numpy as np
 import pytest
@@ -37,6 +38,7 @@ def assert_same(w, u, v, threshold, band=0.3):
     assert np.array_equal(w | unsure, expected | unsure)
 
 
+@cache  # for every target and storage
 def band_of(shots, sentences, band):
     """Eq. 2's two inequalities word by word, in fractions."""
     xi = Fraction(band)

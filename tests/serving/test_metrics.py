@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from support import random_features, small_config
 
+from megaseg import _C
 from megaseg.serving import logs
 
 INFER = "/v2/models/scene/infer"
@@ -51,6 +52,16 @@ def test_metrics_count_what_happened(start: Any) -> None:
     seen = service.metrics()
     assert seen["megaseg_models_ready", ()] == 1
     assert ("megaseg_queue", ("act",)) not in seen
+
+
+@pytest.mark.skipif("int8" not in _C.compute_types(_C.target()), reason="no int8 products here")
+def test_metrics_count_what_ran_again(start: Any, checkpoints: dict[str, str]) -> None:
+    service = start(checkpoints={"scene": checkpoints["scene"]}, compute_type="int8_checked")
+    assert service.http.post(INFER, json=body(30)).status_code == 200
+    seen = service.metrics()
+    assert seen["megaseg_checked_rows_total", ("int8", "scene")] == 30
+    assert 1 <= seen["megaseg_checked_again_total", ("int8", "scene")] <= 30  # shot 16 does, whatever its score
+    assert seen["megaseg_checked_doubt_total", ("int8", "scene")] == 0
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from megaseg.engine.engine import Engine
 from megaseg.engine.inputs.features import Features
-from megaseg.engine.tasks.decoding import softmax
 from megaseg.errors import FeatureError
 from megaseg.evaluation.metrics import SceneMetrics, scene_metrics
 from megaseg.features.video.similarity import prepared
@@ -20,7 +19,8 @@ def boundary_scores(
 ) -> dict[str, NDArray[np.float32]]:
     """P(boundary after each shot), (shots,), by movie; ``advance(name)`` is called after each movie.
 
-    Raw features of films become the rows that the model reads.
+    Raw features of films become the rows that the model reads. Scores are those of ``Engine.segment``: of int8_checked
+    float32's where a decision at the checkpoint's threshold rests on them, else int8's.
 
     Raises:
         FeatureError: not a scene model, or features that do not fit it; names the movie.
@@ -30,10 +30,9 @@ def boundary_scores(
     scores = {}
     for name, movie in movies.items():
         try:
-            logits = engine.logits(prepared(movie, engine.config.recipe))
+            scores[name] = engine.segment(prepared(movie, engine.config.recipe)).scores
         except FeatureError as error:
             raise FeatureError(f"{name}: {error}") from error
-        scores[name] = softmax(logits, axis=1)[:, 1].astype(np.float32)
         advance(name)
     return scores
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from shot_encoders import SCENE, contextualizer, film, long_range, scene_encoder
 from support import random_checkpoint, random_features, small_config
 
-from megaseg import _C, Engine
+from megaseg import _C, Engine, Features
 from megaseg.engine.backends.native.backend import NativeBackend
 from megaseg.engine.backends.native.checked import PROBES, Cache, CheckedBackend
 from megaseg.engine.backends.native.margin import errors
@@ -24,6 +24,7 @@ from megaseg.engine.live.scheduler import Scheduler
 from megaseg.engine.model.checkpoint import save_checkpoint
 from megaseg.engine.model.config import ModelConfig
 from megaseg.errors import FeatureError, ResourceLimitError, UnsupportedError
+from megaseg.evaluation.scene import boundary_scores
 
 CONFIG = small_config(max_length=7)
 MARGIN = 0.2
@@ -113,6 +114,15 @@ def test_boundaries_are_exact_and_bits_the_same_however_a_movie_is_cut(
         assert all(other.result().num_shots == 40 for other in others)
     several = checked.segment_many([movie_of(9, 1), movie, movie], threshold=threshold)
     assert [one.to_json() for one in several[1:]] == [found.to_json()] * 2
+
+
+def test_an_evaluation_scores_what_segment_gives() -> None:
+    checked, exact = engines(CONFIG, *LEVELS["within"])
+    movies = {str(seed): Features(movie_of(60, seed)) for seed in range(3)}
+    scores = boundary_scores(checked, movies)
+    for name, movie in movies.items():
+        assert np.array_equal(scores[name], checked.segment(movie).scores)
+        assert not np.array_equal(scores[name], exact.segment(movie).scores)
 
 
 @settings(max_examples=15, deadline=None)

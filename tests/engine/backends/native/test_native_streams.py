@@ -78,8 +78,11 @@ def play(backend: NativeBackend, movies: list[Arrays], seed: int, most: int = 40
         assert np.array_equal(np.concatenate(stream.logits), expected)
 
 
-@pytest.mark.parametrize("compute_type", TYPES)
-@pytest.mark.parametrize("seed", range(0, 24, 3))
+# Weights in ten bits: rows are kept as those of the type that they are named after.
+@pytest.mark.parametrize(
+    ("seed", "compute_type"),
+    [(seed, kind) for seed in range(0, 24, 3) for kind in TYPES if seed % 12 == 0 or not kind.startswith("int8_")],
+)
 def test_streams_of_odd_models_equal_their_movies(seed: int, compute_type: str) -> None:
     config = odd_config(seed)
     backend = native(random_checkpoint(config, seed), compute_type)
