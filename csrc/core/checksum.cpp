@@ -5,6 +5,8 @@
 #include <cstring>
 #include <vector>
 
+#include "core/platform/x86.h"
+
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -33,7 +35,7 @@ std::uint32_t by_table(std::uint32_t crc, Bytes data) {
 }
 
 #if defined(__x86_64__)
-__attribute__((target("sse4.2"))) void four_blocks(const std::byte* data, std::uint32_t* crcs) {
+__attribute__((target("sse4.2,crc32"))) void four_blocks(const std::byte* data, std::uint32_t* crcs) {
   std::uint64_t crc[kLanes] = {~0U, ~0U, ~0U, ~0U};
   for (std::size_t i = 0; i < kBlock; i += 8) {
     for (std::size_t lane = 0; lane < kLanes; ++lane) {
@@ -44,7 +46,10 @@ __attribute__((target("sse4.2"))) void four_blocks(const std::byte* data, std::u
   }
   for (std::size_t lane = 0; lane < kLanes; ++lane) crcs[lane] = ~static_cast<std::uint32_t>(crc[lane]);
 }
-bool has_instruction() { return __builtin_cpu_supports("sse4.2"); }
+bool has_instruction() {
+  static const bool has = x86_features().sse42;
+  return has;
+}
 #else
 void four_blocks(const std::byte*, std::uint32_t*) {}
 bool has_instruction() { return false; }

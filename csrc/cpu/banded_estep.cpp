@@ -57,7 +57,7 @@ template <typename Product, int Shots, int Sentences>
 void tile(Operand<typename Product::Element> u, Operand<typename Product::Element> v, int size, float* to,
           const typename Product::Element* ahead, ptrdiff_t ahead_next) {
   using Element = typename Product::Element;
-  constexpr int kWidth = Product::kStep * kLanes;
+  static constexpr int kWidth = Product::kStep * kLanes;
   Vec acc[Shots][kTileSentences] = {};
   const auto step = [&](const auto& words, int p) {
     decltype(Product::words(u.data)) y[Sentences];

@@ -17,6 +17,7 @@ from comparison import normal
 from megaseg import _C, kernels
 
 BUILD = Path(__file__).resolve().parents[2] / "build" / str(sys.implementation.cache_tag)
+CPU = Path("/proc/cpuinfo")
 
 
 def resolved_target(isa: str | None) -> subprocess.CompletedProcess[str]:
@@ -35,6 +36,23 @@ def test_the_fastest_target_is_the_default():
     *others, last = _C.available_targets()
     slow = last == "avx512_bf16" and "GenuineIntel" in Path("/proc/cpuinfo").read_text()
     assert resolved_target(None).stdout.strip() == (others[-1] if slow else last)
+
+
+@pytest.mark.skipif(not CPU.is_file() or "\nflags" not in CPU.read_text(), reason="the kernel tells no flags of x86")
+def test_targets_are_those_of_the_flags_that_the_kernel_tells():
+    flags = set(CPU.read_text().split("\nflags", 1)[1].split("\n", 1)[0].split())
+    needs = {
+        "avx2": {"avx2", "fma"},
+        "avx512": {"avx512f", "avx512bw", "avx512dq", "avx512vl"},
+        "avx512_vnni": {"avx512_vnni"},
+        "avx512_bf16": {"avx512_bf16"},
+    }
+    told = []
+    for target, own in needs.items():
+        if not own <= flags:
+            break
+        told.append(target)
+    assert [name for name in _C.available_targets() if name in needs] == told
 
 
 def test_an_unknown_target_is_an_error_that_lists_the_others():

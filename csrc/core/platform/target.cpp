@@ -16,6 +16,7 @@
 #include <cstdlib>
 
 #include "core/error.h"
+#include "core/platform/x86.h"
 
 namespace megaseg {
 namespace {
@@ -76,23 +77,16 @@ Extensions extensions() {
 }
 #endif
 
-// Slowest first; each needs what the one before it needs. __builtin_cpu_supports asks CPUID and, through XGETBV,
-// whether the OS saves the wide registers.
+// Slowest first; each needs what the one before it needs.
 std::vector<const KernelTable*> detect() {
   std::vector<const KernelTable*> tables{&cpu::portable::table};
 #ifdef MEGASEG_X86
-  if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return tables;
-  tables.push_back(&cpu::avx2::table);
-  if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw") ||
-      !__builtin_cpu_supports("avx512dq") || !__builtin_cpu_supports("avx512vl")) {
-    return tables;
-  }
-  tables.push_back(&cpu::avx512::table);
-  if (!__builtin_cpu_supports("avx512vnni")) return tables;
-  tables.push_back(&cpu::avx512_vnni::table);
-  if (!__builtin_cpu_supports("avx512bf16")) return tables;
-  tables.push_back(&cpu::avx512_bf16::table);
-  if (amx_granted()) tables.push_back(&cpu::amx::table);
+  const X86 has = x86_features();
+  if (has.avx2) tables.push_back(&cpu::avx2::table);
+  if (has.avx512) tables.push_back(&cpu::avx512::table);
+  if (has.vnni) tables.push_back(&cpu::avx512_vnni::table);
+  if (has.bf16) tables.push_back(&cpu::avx512_bf16::table);
+  if (has.bf16 && amx_granted()) tables.push_back(&cpu::amx::table);
 #elif defined(MEGASEG_ARM64)
   const Extensions have = extensions();
   tables.push_back(&cpu::neon::table);
@@ -123,7 +117,7 @@ const KernelTable& find(std::string_view name, std::string_view asked_by) {
 const KernelTable& fastest() {
   const auto& tables = supported();
 #ifdef MEGASEG_X86
-  if (tables.back() == &cpu::avx512_bf16::table && __builtin_cpu_is("intel")) return *tables[tables.size() - 2];
+  if (tables.back() == &cpu::avx512_bf16::table && x86_features().intel) return *tables[tables.size() - 2];
 #endif
   return *tables.back();
 }

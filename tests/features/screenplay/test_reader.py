@@ -134,7 +134,7 @@ def test_other_backends_read_the_same(backend: str, encoder: Path, tmp_path: Pat
 
 def test_shipped_folds_are_those_of_their_movies() -> None:
     try:
-        file = reader_module.ReaderFile(reader_module.SHIPPED)
+        file = reader_module.ReaderFile(reader_module.shipped_reader())
     except UnsupportedError as error:
         pytest.skip(str(error))
     assert file.num_folds == 3

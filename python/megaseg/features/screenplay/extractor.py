@@ -17,7 +17,7 @@ from megaseg.engine.results.source import Source
 from megaseg.errors import FeatureError, UnsupportedError
 from megaseg.features.extractor import UnnamedUnits
 from megaseg.features.screenplay import blocks, scenes
-from megaseg.features.screenplay.reader import SHIPPED, Reader
+from megaseg.features.screenplay.reader import Reader, shipped_reader
 from megaseg.features.screenplay.screenplay import Screenplay
 from megaseg.features.screenplay.spoken import spoken_scenes
 from megaseg.features.text.dialogue import encoded, shortened
@@ -51,7 +51,7 @@ class ScreenplayExtractor:
         compute_type: str = "auto",
         num_threads: int = 0,
     ) -> None:
-        self._encoder_path, self._reader_path = encoder or MINILM, reader or SHIPPED
+        self._encoder_path, self._reader_path = encoder or MINILM, reader or shipped_reader()
         self._options: dict[str, Any] = {"compute_type": compute_type, "num_threads": num_threads}
 
     @cached_property

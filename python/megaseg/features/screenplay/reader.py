@@ -28,9 +28,9 @@ from megaseg.errors import CheckpointError
 from megaseg.features.screenplay.screenplay import ACTION, Block, Screenplay
 from megaseg.features.text.encoder import read_tokenizer
 from megaseg.features.text.pretrained import base_makers, base_tensors, encoder_folder, hugging, pretrained_config
+from megaseg.weights import weights_file
 
 FORMAT = "megaseg-reader/1"
-SHIPPED = Path(__file__).with_name("reader.safetensors")
 # Tokens of the text before and after a gap; the layers that read them; the rank of their adapters; the width of the
 # hidden layer that decides.
 BEFORE, AFTER, LAYERS, RANK, HEAD_SIZE = 16, 32, 4, 16, 64
@@ -72,6 +72,15 @@ def read_gaps(blocks: Sequence[Block], tokenizer: Any) -> list[Gap]:
     return gaps
 
 
+def shipped_reader() -> Path:
+    """The reader of ``megaseg-weights``.
+
+    Raises:
+        UnsupportedError: it is not installed.
+    """
+    return weights_file("reader.safetensors", extra="text")
+
+
 class Reader:
     """Reads screenplays with a trained reader file, by default the one that ships.
 
@@ -83,7 +92,7 @@ class Reader:
     """
 
     def __init__(self, path: str | Path | None = None, encoder: str | Path | None = None, **options: Any) -> None:
-        self._file = ReaderFile(SHIPPED if path is None else Path(path), encoder)
+        self._file = ReaderFile(shipped_reader() if path is None else Path(path), encoder)
         self._tokenizer = gap_tokenizer(encoder)
         self._options: dict[str, Any] = {**_OPTIONS, **options}
         if (self._options["backend"], self._options["compute_type"]) == ("auto", "auto"):

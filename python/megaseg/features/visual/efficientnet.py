@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 from numpy.typing import NDArray
 
 from megaseg.media.onnx_session import OnnxNetwork
+from megaseg.weights import weights_file
 
-WEIGHTS = Path(__file__).with_name("efficientnet_lite0.onnx")
+WEIGHTS = "efficientnet_lite0.onnx"
 BATCH = 8  # pictures at once; more take memory and save no time
 
 
@@ -21,7 +20,7 @@ class EfficientNetMeasure:
     identity = "efficientnet-lite0/1"
 
     def __init__(self, *, num_threads: int = 0) -> None:
-        self._network = OnnxNetwork(WEIGHTS, num_threads=num_threads)
+        self._network = OnnxNetwork(weights_file(WEIGHTS, extra="video"), num_threads=num_threads)
 
     def measure(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Values (k, 1280); see ``PictureMeasure``."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,8 +9,9 @@ from megaseg.media.blocks import block_sums
 from megaseg.media.measures import MeasureSpec, SmallFrames
 from megaseg.media.onnx_session import OnnxNetwork
 from megaseg.media.shots.cuts import runs, shots_between
+from megaseg.weights import weights_file
 
-WEIGHTS = Path(__file__).with_name("transnetv2.onnx")
+WEIGHTS = "transnetv2.onnx"
 WINDOW = 150  # frames that the network sees at once
 THRESHOLD = 0.5  # of an end: the authors'
 GOES_ON = 0.2  # of a transition: ends within one are the same
@@ -29,7 +28,7 @@ class TransNetMeasure:
     identity = "transnetv2/1"
 
     def __init__(self, *, num_threads: int = 0) -> None:
-        self._network = OnnxNetwork(WEIGHTS, num_threads=num_threads)
+        self._network = OnnxNetwork(weights_file(WEIGHTS, extra="video"), num_threads=num_threads)
 
     def measure(self, frames: SmallFrames) -> NDArray[np.float32]:
         """Values (n - 50, 2) of at most 150 frames; see ``FrameMeasure``."""

@@ -1,0 +1,1 @@
+"""Networks that films and screenplays are measured with; only their files are read (``megaseg.weights``)."""
