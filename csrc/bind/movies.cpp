@@ -1,6 +1,5 @@
 // Ops on lists of movies, on threads that stay.
 #include <pybind11/stl.h>
-#include <unistd.h>
 
 #include <map>
 #include <memory>
@@ -10,6 +9,7 @@
 #include "bind/ops.h"
 #include "bind/session.h"
 #include "core/pairs/window_pairs.h"
+#include "core/platform/system.h"
 
 namespace {
 
@@ -17,9 +17,9 @@ namespace {
 template <typename F>
 auto with_session(const std::string& target, int num_threads, const F& f) {
   static std::mutex mutex;
-  static std::map<std::tuple<std::string, int, pid_t>, std::unique_ptr<Session>> sessions;
+  static std::map<std::tuple<std::string, int, std::int64_t>, std::unique_ptr<Session>> sessions;
   const std::lock_guard lock(mutex);
-  std::unique_ptr<Session>& session = sessions[{target, num_threads, getpid()}];
+  std::unique_ptr<Session>& session = sessions[{target, num_threads, megaseg::process_id()}];
   if (!session) session = std::make_unique<Session>(target, num_threads, std::initializer_list<Type>{});
   return f(*session);
 }

@@ -7,28 +7,15 @@
 #include <span>
 #include <string>
 
+#include "core/platform/file.h"
+
 namespace megaseg {
-
-// An open file, closed at its end.
-class File {
- public:
-  // Throws BadArtefact.
-  File(const std::string& path, int flags);
-  ~File();
-  File(const File&) = delete;
-  File& operator=(const File&) = delete;
-  operator int() const { return descriptor_; }  // NOLINT: used as what it is
-
- private:
-  int descriptor_;
-};
 
 class Artefact {
  public:
   // Throws BadArtefact, naming the path: not an artefact, another version, truncated, or a checksum that does not fit.
   // A file that is truncated by another process while it is mapped ends this one (SIGBUS).
   explicit Artefact(const std::string& path);
-  ~Artefact();
   Artefact(const Artefact&) = delete;
   Artefact& operator=(const Artefact&) = delete;
 
@@ -43,14 +30,14 @@ class Artefact {
 
  private:
   struct Header;
+  static std::size_t require_header(const File::Status& status, const std::string& path);  // returns the size
   const Header& header() const;
   void check() const;
 
   std::string path_;
   File file_;
-  std::int64_t modified_ = 0;  // nanoseconds
-  std::byte* data_ = nullptr;
-  std::size_t size_ = 0;
+  File::Status status_;
+  Mapping map_;
   // Known from the load on: nothing outside a run reads the map, which a truncation takes away.
   std::string metadata_;
   std::span<const std::byte> weights_;

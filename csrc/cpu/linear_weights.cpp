@@ -25,7 +25,7 @@ MEGASEG_INLINE Vec multiply_add(Vec a, Vec b, Vec c) {
   return _mm512_fmadd_ps(a, b, c);
 #elif defined(MEGASEG_AVX2)
   return _mm256_fmadd_ps(a, b, c);
-#elif defined(MEGASEG_NEON)
+#elif defined(__aarch64__)
   return vfmaq_f32(c, a, b);
 #else
   return a * b + c;

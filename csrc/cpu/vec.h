@@ -4,7 +4,7 @@
 
 #if defined(MEGASEG_AVX512) || defined(MEGASEG_AVX2)
 #include <immintrin.h>
-#elif defined(MEGASEG_NEON)
+#elif defined(__aarch64__)
 #include <arm_neon.h>
 #endif
 

@@ -1,16 +1,11 @@
 #include "core/platform/thread_pool.h"
 
-#include <sched.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cmath>
 #include <exception>
-#include <fstream>
-#include <set>
 #include <string>
 
 #include "core/error.h"
+#include "core/platform/system.h"
 
 namespace megaseg {
 namespace {
@@ -39,39 +34,9 @@ bool spin_while(const std::atomic<T>& value, T old) {
   return false;
 }
 
-// CPUs' worth of time that the cgroup grants, or infinity.
-double cgroup_quota() {
-  double quota = INFINITY;
-  std::string first;
-  double period = 0;
-  if (std::ifstream v2("/sys/fs/cgroup/cpu.max"); v2 >> first >> period && first != "max") {
-    quota = std::stod(first) / period;
-  }
-  double limit = 0;
-  std::ifstream v1("/sys/fs/cgroup/cpu/cpu.cfs_quota_us");
-  std::ifstream v1_period("/sys/fs/cgroup/cpu/cpu.cfs_period_us");
-  if (v1 >> limit && v1_period >> period && limit > 0 && period > 0) quota = std::min(quota, limit / period);
-  return quota;
-}
-
 }  // namespace
 
-int usable_cores() {
-  cpu_set_t affinity;
-  CPU_ZERO(&affinity);
-  if (sched_getaffinity(0, sizeof affinity, &affinity) != 0) return 1;
-  std::set<std::string> cores;
-  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
-    if (!CPU_ISSET(cpu, &affinity)) continue;
-    std::string siblings;
-    std::ifstream("/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/thread_siblings_list") >> siblings;
-    cores.insert(siblings.empty() ? std::to_string(cpu) : siblings);
-  }
-  const double available = std::min(static_cast<double>(cores.size()), std::ceil(cgroup_quota()));
-  return std::max(1, static_cast<int>(available));
-}
-
-ThreadPool::ThreadPool(int num_threads) : workers_(new std::vector<std::thread>), process_(getpid()) {
+ThreadPool::ThreadPool(int num_threads) : workers_(new std::vector<std::thread>), process_(process_id()) {
   const int threads = num_threads > 0 ? num_threads : usable_cores();
   if (threads > kMostThreads) {
     throw Unsupported("num_threads: expected at most " + std::to_string(kMostThreads) + ", got " +
@@ -88,7 +53,7 @@ ThreadPool::ThreadPool(int num_threads) : workers_(new std::vector<std::thread>)
 }
 
 ThreadPool::~ThreadPool() {
-  if (getpid() == process_) {
+  if (process_id() == process_) {
     join();
   } else {
     static_cast<void>(workers_.release());
@@ -103,7 +68,7 @@ void ThreadPool::join() {
 }
 
 void ThreadPool::check_process() const {
-  if (getpid() != process_) {
+  if (process_id() != process_) {
     throw Unsupported(
         "engine used in a forked process: its threads stayed with the parent; load the checkpoint after "
         "the fork, or start the process with the 'spawn' method");

@@ -3,8 +3,6 @@
 // threads are often stopped in the middle of a task, the caller goes on alone for a while.
 #pragma once
 
-#include <sys/types.h>
-
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -14,9 +12,6 @@
 #include <vector>
 
 namespace megaseg {
-
-// Physical cores that this process may use: affinity, hyper-threads counted once, cgroup CPU quota.
-int usable_cores();
 
 class ThreadPool {
  public:
@@ -45,7 +40,7 @@ class ThreadPool {
   void note(Clock::time_point now, Clock::time_point begin, Clock::time_point end, int own);
 
   std::unique_ptr<std::vector<std::thread>> workers_;  // leaked in a forked child, where threads cannot be joined
-  pid_t process_;
+  std::int64_t process_;
   std::atomic<std::uint32_t> section_{0};  // its number, and where workers wait for the next
   std::atomic<bool> asleep_{false};        // some of them sleep, and nobody has woken them yet
   // The section's number, and below it 32 bits with how many tasks are left to claim: a thread that comes late cannot
