@@ -65,6 +65,16 @@ cpp:
 	cmake -S . -B build/tsan -DMEGASEG_SANITIZE=thread -DCMAKE_CXX_FLAGS_RELEASE=-O1 >/dev/null
 	cmake --build build/tsan --parallel $$(nproc) && TSAN_OPTIONS=halt_on_error=1 ctest --test-dir build/tsan --output-on-failure
 
+# Wheels and the sdist in dist/ with their statements (docs/release.md); PLATFORMS and TAGS choose, PYTHONS names interpreters.
+.venv/release: .venv/pyvenv.cfg tools/release/requirements.txt
+	$(BIN)/pip install --quiet -r tools/release/requirements.txt
+	touch $@
+
+RELEASE := $(BIN)/python -m tools.release
+wheels: .venv/release
+	$(RELEASE) wheels $(if $(PLATFORMS),--platforms $(PLATFORMS)) $(if $(TAGS),--pythons $(TAGS)) $(PYTHONS:%=--python %)
+	$(RELEASE) sdist && $(RELEASE) statements
+
 # Coverage-guided fuzzing of every kind of file; a finding stops it and is left in tests/fuzz/corpus/.
 FUZZ_SECONDS ?= 30
 fuzz: .venv/test
