@@ -40,7 +40,7 @@ class Products {
   using Tile = void (*)(const T*, ptrdiff_t, const T*, ptrdiff_t, int, Scalar*, ptrdiff_t, bool);
 
   // Narrow tiles are higher: as many accumulators as registers allow.
-  static constexpr int most_rows(int vecs) { return vecs > 2 || kTileVecs == 2 ? kTileRows * kTileVecs / vecs : 12; }
+  static constexpr int most_rows(int vecs) { return vecs == 1 ? 12 : kTileRows * kTileVecs / vecs; }
 
   template <int Vecs, int Rows>
   static void tile(const T* a, ptrdiff_t a_stride, const T* b, ptrdiff_t b_stride, int k, Scalar* c, ptrdiff_t c_stride,
@@ -189,7 +189,7 @@ struct Panels {
 template <typename Product, typename At>
 MEGASEG_INLINE Vec words_of(const At& at, int i) {
 #if defined(MEGASEG_BF16)
-  if constexpr (Product::kStep == 2) return reinterpret_cast<Vec>(_mm512_cvtne2ps_pbh(at(i + kLanes), at(i)));
+  if constexpr (Product::kStep == 2) return narrow(at(i), at(i + kLanes));
 #endif
   return at(i);
 }
@@ -290,7 +290,7 @@ MEGASEG_INLINE Vec soften_words(const Exponents& exponents, typename Product::El
   if constexpr (Product::kStep == 2) {
     const Vec low = exp2_coarse(exponents(i));
     const Vec high = exp2_coarse(exponents(i + kLanes));
-    store_words(weights + i, reinterpret_cast<Vec>(_mm512_cvtne2ps_pbh(high, low)));
+    store_words(weights + i, narrow(low, high));
     return low + high;
   }
 #endif

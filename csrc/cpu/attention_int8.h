@@ -6,15 +6,15 @@
 #pragma once
 
 #include "cpu/attention.h"
+#include "cpu/bytes.h"
 
-#if defined(MEGASEG_VNNI)
+#if defined(MEGASEG_INT8)
 
 namespace {
 
 constexpr int kBlockKeys = megaseg::cpu::kPanelKeys;
 constexpr int kScoreStride = kBlockKeys + 32;  // int16 elements; no power of two, for the cache's sake
 constexpr int kSampled = 64;                   // keys of the mean
-constexpr int kSteps = 32;                     // of a weight's exponent, by octave
 constexpr int kShortMost = 32767;
 
 // Sizes of one head in whole words, tiles and vectors.
@@ -59,17 +59,16 @@ struct ByteBlock {
 };
 
 // Magnitudes compared as integers, which order like the floats and put NaN on top: it reaches the scale.
-MEGASEG_INLINE Vec larger(Vec top, Vec x) {
-  const __m512i magnitude = _mm512_and_si512(_mm512_castps_si512(x), _mm512_set1_epi32(0x7FFFFFFF));
-  return _mm512_castsi512_ps(_mm512_max_epi32(_mm512_castps_si512(top), magnitude));
+MEGASEG_INLINE IntVec larger_magnitude(IntVec top, Vec x) {
+  return larger(top, reinterpret_cast<IntVec>(x) & INT32_MAX);
 }
-MEGASEG_INLINE float largest(Vec tops) {
-  return _mm_cvtss_f32(_mm_castsi128_ps(_mm_cvtsi32_si128(_mm512_reduce_max_epi32(_mm512_castps_si512(tops)))));
+MEGASEG_INLINE float float_of(std::int32_t bits) {
+  float value;
+  __builtin_memcpy(&value, &bits, sizeof value);
+  return value;
 }
 // 127 / top; 0 where it would overflow.
 MEGASEG_INLINE Vec inverse_of(Vec top) { return top < 1e-36F ? Vec{} : 127.0F / top; }
-
-MEGASEG_INLINE __m512i rounded(Vec x) { return _mm512_cvtps_epi32(x); }
 
 // The mean of up to kSampled rows from i, evenly spaced.
 template <typename Rows>
@@ -81,28 +80,24 @@ MEGASEG_INLINE Vec sampled_mean(const Rows& row, int count, int i) {
   return total / static_cast<float>(rows);
 }
 
-// Packing four vectors of scores to bytes interleaves them by four: keys lie in panels so that bytes are in order.
-constexpr int token_of_lane(int vec, int lane) { return lane / 4 * 16 + vec * 4 + lane % 4; }
-
-// Bytes i to i + 63 of a key.
+// Bytes i to i + 4 * kLanes - 1 of a key.
 template <typename Row>
 MEGASEG_INLINE Vec key_words(const Row& row, const float* mean, Vec inverse, int i, int end) {
-  __m512i words{};
-  const auto part = [&](int j) { return _mm512_cvtsepi32_epi8(rounded((row(j) - load(mean + j)) * inverse)); };
-  if (i < end) words = _mm512_castsi128_si512(part(i));
-  if (i + 16 < end) words = _mm512_inserti32x4(words, part(i + 16), 1);
-  if (i + 32 < end) words = _mm512_inserti32x4(words, part(i + 32), 2);
-  if (i + 48 < end) words = _mm512_inserti32x4(words, part(i + 48), 3);
-  return _mm512_castsi512_ps(words);
+  const auto part = [&](int vec) {
+    const int at = i + vec * kLanes;
+    return at < end ? rounded((row(at) - load(mean + at)) * inverse) : IntVec{};
+  };
+  return narrow_to_bytes(part(0), part(1), part(2), part(3));
 }
 
-// Sixteen keys of a panel: those of its vector `vec`. What lies past the last key is never the highest score.
+// kLanes keys of a panel: those of its vector `vec`. What lies past the last key is never the highest score.
 template <typename Rows>
 MEGASEG_INLINE void fill_keys(const Rows& key, int panel, int count, int vec, const ByteHead& head,
                               const ByteBlock& block) {
   const Vec inverse = inverse_of(splat(*block.key_scale));
   auto* to = block.keys + static_cast<ptrdiff_t>(panel) * head.depth + vec * kLanes * 4;
-  __m512i sums{};
+  constexpr std::uint8_t k128[4] = {128, 128, 128, 128};
+  IntVec sums{};
   for (int i = 0; i < head.depth; i += 4 * kLanes) {
     Vec words[kLanes];
     for (int t = 0; t < kLanes; ++t) {
@@ -112,12 +107,12 @@ MEGASEG_INLINE void fill_keys(const Rows& key, int panel, int count, int vec, co
     transpose(words);
     for (int t = 0; t < kLanes && i + 4 * t < head.depth; ++t) {
       store_words(to + static_cast<ptrdiff_t>(i + 4 * t) * kPanel, words[t]);
-      sums = _mm512_dpbusd_epi32(sums, _mm512_set1_epi8(-128), _mm512_castps_si512(words[t]));
+      Int8::dot(sums, Int8::word(k128), reinterpret_cast<decltype(Int8::word(k128))>(words[t]));
     }
   }
   for (int t = 0; t < kLanes; ++t) {
     const bool exists = panel + token_of_lane(vec, t) < count;
-    block.offset[panel + vec * kLanes + t] = exists ? -reinterpret_cast<IntVec>(sums)[t] : -(kShortMost << head.shift);
+    block.offset[panel + vec * kLanes + t] = exists ? -sums[t] : -(kShortMost << head.shift);
   }
 }
 
@@ -127,14 +122,13 @@ MEGASEG_INLINE void fill_values(const Rows& value, int count, const ByteHead& he
     const Vec mean = load(block.value_mean + i);
     const Vec inverse = inverse_of(load(block.value_scale + i) * 127.0F);
     for (int token = 0; token < round_up(count, kPanel); token += 4) {
-      __m512i words{};
+      IntVec words{};
       MEGASEG_UNROLL
       for (int t = 0; t < 4; ++t) {
         if (token + t >= count) continue;
-        const __m512i byte = _mm512_and_si512(rounded((value(token + t)(i) - mean) * inverse), _mm512_set1_epi32(255));
-        words = _mm512_or_si512(words, _mm512_slli_epi32(byte, 8 * t));
+        words |= (rounded((value(token + t)(i) - mean) * inverse) & 255) << (8 * t);
       }
-      store_words(block.values + (static_cast<ptrdiff_t>(token) * head.columns + i * 4), _mm512_castsi512_ps(words));
+      store_words(block.values + (static_cast<ptrdiff_t>(token) * head.columns + i * 4), reinterpret_cast<Vec>(words));
     }
   }
 }
@@ -148,20 +142,20 @@ MEGASEG_INLINE void fill_blocks(const Key& key, const Value& value, int begin, i
   for (; begin < end; begin += kBlockKeys) {
     const int count = end - begin < kBlockKeys ? end - begin : kBlockKeys;
     const ByteBlock block(memory, head, begin);
-    Vec key_tops{};
+    IntVec key_tops{};
     for (int i = 0; i < head.columns; i += kLanes) {
       const Vec key_mean = sampled_mean(key, total, i);
       const Vec value_mean = sampled_mean(value, total, i);
-      Vec value_tops{};
+      IntVec value_tops{};
       for (int t = begin; t < begin + count; ++t) {
-        key_tops = larger(key_tops, key(t)(i) - key_mean);
-        value_tops = larger(value_tops, value(t)(i) - value_mean);
+        key_tops = larger_magnitude(key_tops, key(t)(i) - key_mean);
+        value_tops = larger_magnitude(value_tops, value(t)(i) - value_mean);
       }
       store(block.key_mean + i, key_mean);
       store(block.value_mean + i, value_mean);
-      store(block.value_scale + i, value_tops / 127.0F);
+      store(block.value_scale + i, reinterpret_cast<Vec>(value_tops) / 127.0F);
     }
-    *block.key_scale = largest(key_tops);
+    *block.key_scale = float_of(largest(key_tops));
     for (int panel = 0; panel < count; panel += kPanel) {
       for (int vec = 0; vec < kTileVecs; ++vec) {
         fill_keys([&](int t) { return key(begin + t); }, panel, count, vec, head, block);
@@ -204,31 +198,22 @@ struct ByteQueries {
   std::uint8_t* weights() const { return reinterpret_cast<std::uint8_t*>(scores); }
 };
 
-// One row's scores of a panel in 16 bits.
-MEGASEG_INLINE void store_scores(std::int16_t* to, const IntVec (&sum)[kTileVecs], __m512i shift) {
-  const auto part = [&](int j) { return _mm512_srav_epi32(reinterpret_cast<__m512i>(sum[j]), shift); };
-  _mm512_storeu_si512(to, _mm512_packs_epi32(part(0), part(1)));
-  _mm512_storeu_si512(to + 2 * kLanes, _mm512_packs_epi32(part(2), part(3)));
-}
-
 // Scores of `rows` queries and a panel of keys.
 #if defined(MEGASEG_AMX)
 MEGASEG_INLINE void score_panel(Products<Int8>& products, const ByteQueries& of, const std::uint8_t* keys,
                                 const std::int32_t* offset, int rows, std::int16_t* to) {
   products.run(of.query, of.head.depth, keys, kPanel * 4, of.head.depth, of.tile, kPanel, false, rows, kTileVecs);
-  const __m512i shift = _mm512_set1_epi32(of.head.shift);
   for (int r = 0; r < rows; ++r) {
     IntVec sum[kTileVecs];
     for (int j = 0; j < kTileVecs; ++j) {
       sum[j] = Int8::add(load(of.tile + r * kPanel + j * kLanes), load(offset + j * kLanes));
     }
-    store_scores(to + r * kScoreStride, sum, shift);
+    store_scores(to + r * kScoreStride, sum, of.head.shift);
   }
 }
 #else
 MEGASEG_INLINE void score_panel(Products<Int8>&, const ByteQueries& of, const std::uint8_t* keys,
                                 const std::int32_t* offset, int rows, std::int16_t* to) {
-  const __m512i shift = _mm512_set1_epi32(of.head.shift);
   for (int row = 0; row < rows; row += kTileRows) {
     IntVec acc[kTileRows][kTileVecs];
     MEGASEG_UNROLL
@@ -239,61 +224,37 @@ MEGASEG_INLINE void score_panel(Products<Int8>&, const ByteQueries& of, const st
     multiply<Int8, kTileRows, kTileVecs>(of.query + row * of.head.depth, of.head.depth, keys, kPanel * 4, of.head.depth,
                                          acc);
     MEGASEG_UNROLL
-    for (int r = 0; r < kTileRows; ++r) store_scores(to + (row + r) * kScoreStride, acc[r], shift);
+    for (int r = 0; r < kTileRows; ++r) store_scores(to + (row + r) * kScoreStride, acc[r], of.head.shift);
   }
 }
 #endif
 
-// 510 * 2^(-i / kSteps).
-struct Powers {
-  std::uint16_t data[kSteps] = {};
-
-  constexpr Powers() {
-    constexpr double kStep = 0.97857206208770013;  // 2^(-1 / kSteps)
-    double power = 510;
-    for (int i = 0; i < kSteps; ++i, power *= kStep) data[i] = static_cast<std::uint16_t>(power + 0.5);
-  }
-};
-alignas(64) constexpr Powers kPowers;
-
-// 255 * 2^(-x / kSteps), rounded: whole octaves are a shift.
-MEGASEG_INLINE __m512i power(__m512i x) {
-  const __m512i part = _mm512_permutexvar_epi16(x, _mm512_load_si512(kPowers.data));
-  return _mm512_avg_epu16(_mm512_srlv_epi16(part, _mm512_srli_epi16(x, 5)), _mm512_setzero_si512());
-}
-
 MEGASEG_INLINE int highest(const std::int16_t* row, int keys) {
-  __m512i top = _mm512_loadu_si512(row);
-  for (int i = 32; i < keys; i += 32) top = _mm512_max_epi16(top, _mm512_loadu_si512(row + i));
-  const auto half = [&](__m256i x) { return _mm512_cvtepi16_epi32(x); };
-  return _mm512_reduce_max_epi32(
-      _mm512_max_epi32(half(_mm512_castsi512_si256(top)), half(_mm512_extracti64x4_epi64(top, 1))));
+  Shorts top = load_shorts(row);
+  for (int i = kShorts; i < keys; i += kShorts) top = larger(top, load_shorts(row + i));
+  return largest(top);
 }
 
 // Scores become weights 255 * 2^(steps / kSteps * (score - top)), 0 past the last key, in place; returns their sum.
 MEGASEG_INLINE int soften(std::int16_t* row, int keys, int top, float steps) {
   // Scores that lie steps apart: differences are doubled until a factor below 1 is left.
   for (int doubled = 0; steps >= 1 && doubled < 16; ++doubled, top = 0, steps *= 0.5F) {
-    for (int i = 0; i < round_up(keys, kPanel); i += 32) {
-      const __m512i below = _mm512_subs_epi16(_mm512_loadu_si512(row + i), _mm512_set1_epi16(static_cast<short>(top)));
-      _mm512_storeu_si512(row + i, _mm512_adds_epi16(below, below));
+    for (int i = 0; i < round_up(keys, kPanel); i += kShorts) {
+      store_shorts(row + i, twice(less(load_shorts(row + i), splat_short(top))));
     }
   }
   const float factor = steps * 32768.0F + 0.5F;
-  const __m512i by = _mm512_set1_epi16(static_cast<short>(factor < kShortMost ? factor : kShortMost));
-  const __m512i from = _mm512_set1_epi16(static_cast<short>(top));
+  const Shorts by = splat_short(static_cast<int>(factor < kShortMost ? factor : kShortMost));
+  const Shorts from = splat_short(top);
   auto* weights = reinterpret_cast<std::uint8_t*>(row);
-  __m512i total{};
+  IntVec total{};
   for (int i = 0; i < keys; i += kPanel) {
-    const auto part = [&](int j) {
-      return power(_mm512_mulhrs_epi16(_mm512_subs_epi16(from, _mm512_loadu_si512(row + i + j)), by));
-    };
-    __m512i weight = _mm512_packus_epi16(part(0), part(32));
-    if (keys - i < kPanel) weight = _mm512_maskz_mov_epi8((1ULL << (keys - i)) - 1, weight);
-    total = _mm512_dpbusd_epi32(total, weight, _mm512_set1_epi8(1));
-    _mm512_storeu_si512(weights + i, weight);
+    Shorts below[kPanel / kShorts];
+    MEGASEG_UNROLL
+    for (int j = 0; j < kPanel / kShorts; ++j) below[j] = scaled(less(from, load_shorts(row + i + j * kShorts)), by);
+    store_weights(weights + i, below, keys - i < kPanel ? keys - i : kPanel, total);
   }
-  return _mm512_reduce_add_epi32(total);
+  return sum(total);
 }
 
 // Takes a block's sums into the results so far.
@@ -347,14 +308,11 @@ MEGASEG_INLINE void join_block(ByteQueries& of, int rows, const ByteBlock& block
 // element = round(x / scale) + 128; returns the scale.
 template <typename Row>
 MEGASEG_INLINE float quantise(const Row& row, std::uint8_t* to, const ByteHead& head) {
-  Vec tops{};
-  for (int i = 0; i < head.columns; i += kLanes) tops = larger(tops, row(i));
-  const float top = largest(tops);
+  IntVec tops{};
+  for (int i = 0; i < head.columns; i += kLanes) tops = larger_magnitude(tops, row(i));
+  const float top = float_of(largest(tops));
   const Vec inverse = inverse_of(splat(top));
-  for (int i = 0; i < head.depth; i += kLanes) {
-    const __m512i element = _mm512_add_epi32(rounded(row(i) * inverse), _mm512_set1_epi32(128));
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(to + i), _mm512_cvtepi32_epi8(element));
-  }
+  for (int i = 0; i < head.depth; i += kLanes) store_bytes(to + i, rounded(row(i) * inverse) + 128);
   return top / 127.0F;
 }
 

@@ -17,7 +17,7 @@ namespace megaseg::cpu::MEGASEG_TARGET {
 
 std::size_t attention_panels_size(Type type, int keys, int head_size) {
   std::size_t bytes = 0;
-#if defined(MEGASEG_VNNI)
+#if defined(MEGASEG_INT8)
   if (type == Type::int8) return ByteBlock::bytes(keys, head_size);
 #endif
   with_product(type, [&]<typename Product>(Product) { bytes = Panels<Product>::bytes(keys, head_size); });
@@ -26,7 +26,7 @@ std::size_t attention_panels_size(Type type, int keys, int head_size) {
 
 std::size_t attention_scratch_size(Type type, int head_size) {
   std::size_t bytes = 0;
-#if defined(MEGASEG_VNNI)
+#if defined(MEGASEG_INT8)
   if (type == Type::int8) return ByteQueries::bytes(head_size);
 #endif
   with_product(type, [&]<typename Product>(Product) { bytes = QueryBlock<Product>::bytes(head_size); });
@@ -44,7 +44,7 @@ void attention_panels(const AttentionArgs& args, int batch, int head, int key_be
         return HeadRow<T>{row_of<T>(rows, row) + column, args.head_size};
       };
     };
-#if defined(MEGASEG_VNNI)
+#if defined(MEGASEG_INT8)
     if (args.product == Type::int8) {
       return fill_blocks(part_of(args.k), part_of(args.v), key_begin, key_end, keys, args.head_size, panels);
     }
@@ -66,7 +66,7 @@ void attention(const AttentionArgs& args, int batch, int head, int query_begin, 
     using T = typename Product::Element;
     const auto query = [&](int r) { return HeadRow<T>{row_of<T>(args.q, at(r)) + column, args.head_size}; };
     const auto out = [&](int r) { return row_of<T>(args.out, at(r)) + column; };
-#if defined(MEGASEG_VNNI)
+#if defined(MEGASEG_INT8)
     if (args.product == Type::int8) {
       return attend_all_bytes(query, out, queries, keys, args.head_size, args.scale, read, scratch);
     }

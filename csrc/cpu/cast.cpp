@@ -16,7 +16,7 @@ namespace megaseg::cpu::MEGASEG_TARGET {
 
 void cast(const CastArgs& args, int begin, int end) {
   with_type(args.in.type, [&]<typename In>(In) {
-#if defined(MEGASEG_VNNI)
+#if defined(MEGASEG_INT8)
     if (args.out.type == Type::int8) {
       for (int r = begin; r < end; ++r) {
         quantise(row_of<In>(args.in, r), row_of<std::uint8_t>(args.out, r), grids_at(args.out, r), args.size);

@@ -331,5 +331,17 @@ extern const KernelTable table;
 namespace amx {  // and AMX-TILE, AMX-INT8, AMX-BF16
 extern const KernelTable table;
 }
+namespace neon {  // Advanced SIMD of every 64-bit ARM
+extern const KernelTable table;
+}
+namespace neon_dotprod {  // and FEAT_DotProd: int8
+extern const KernelTable table;
+}
+namespace neon_i8mm {  // and FEAT_I8MM
+extern const KernelTable table;
+}
+namespace neon_bf16 {  // and FEAT_BF16: bfloat16
+extern const KernelTable table;
+}
 
 }  // namespace megaseg::cpu

@@ -11,9 +11,9 @@
 namespace {
 
 // Elements of a row of `in` taken together, 512 bytes: their part of a panel (32 KiB with AVX-512) stays in the L1
-// cache while rows pass by. Also the longest chain of additions; short chains round less. Of int8 they are a grid.
+// cache while rows pass by. Also the longest chain of additions; short chains round less. Of int8 they are half a grid.
 template <typename Product>
-constexpr int kBlock = Product::kStep == 4 ? kGridSize : 512 / static_cast<int>(sizeof(typename Product::Element));
+constexpr int kBlock = Product::kStep == 4 ? kGridSize / 2 : 512 / static_cast<int>(sizeof(typename Product::Element));
 // Rows that pass by such a part before the next one comes.
 constexpr int kRowBlock = 16 * kTileRows;
 
@@ -58,16 +58,12 @@ void tile(const Step<Product>& step) {
   }
 }
 
-template <typename Product>
-MEGASEG_INLINE void tile(int rows, const Step<Product>& step) {
-  switch (rows) {
-    case 1: return tile<Product, 1>(step);
-    case 2: return tile<Product, 2>(step);
-    case 3: return tile<Product, 3>(step);
-    case 4: return tile<Product, 4>(step);
-    case 5: return tile<Product, 5>(step);
-    default: return tile<Product, 6>(step);
+template <typename Product, int Rows = kTileRows>
+MEGASEG_INLINE void tile_of(int rows, const Step<Product>& step) {
+  if constexpr (Rows > 1) {
+    if (rows < Rows) return tile_of<Product, Rows - 1>(rows, step);
   }
+  tile<Product, Rows>(step);
 }
 
 // Blocks of rows and panels, one after the other.
@@ -100,15 +96,17 @@ class Blocks {
   void multiply_tile(int row, int from, int count, int column, int begin, ptrdiff_t ahead, const Rows& out) {
     constexpr bool kGrids = Product::kStep == 4;
     const Element* panel = Packed<Product>(args_).panel(column) + static_cast<ptrdiff_t>(begin) * kPanel;
+    const int grid = kGrids ? begin / kGridSize : 0;
     const int left = args_.k - begin;
+    const int k = left < kBlock<Product> ? left : kBlock<Product>;
     auto* const sums = sums_ + from * kPanel;
-    tile<Product>(count, {row_of<Element>(args_.in, row + from) + begin, args_.in.stride, panel,
-                          left < kBlock<Product> ? left : kBlock<Product>, kGrids || begin == 0, sums, ahead});
+    tile_of<Product>(count, {row_of<Element>(args_.in, row + from) + begin, args_.in.stride, panel, k,
+                             begin == grid * kGridSize, sums, ahead});
     float* const earlier = earlier_ + (kGrids ? from * kPanel : 0);
-    if (left <= kBlock<Product>) {
-      finish_(args_, {sums, kGrids && begin > 0 ? earlier : nullptr, row + from, count, column, at(out, from, 0)});
+    if (k == left) {
+      finish_(args_, {sums, grid > 0 ? earlier : nullptr, row + from, count, column, at(out, from, 0)});
     } else if constexpr (kGrids) {
-      collect(args_, sums, earlier, row + from, count, kPanel, begin / kGridSize);
+      if ((begin + k) % kGridSize == 0) collect(args_, sums, earlier, row + from, count, kPanel, grid);
     }
   }
 
@@ -128,7 +126,7 @@ auto blocks_of(const LinearArgs& args, Type out, [[maybe_unused]] bool once) {
     return Blocks<Product>(args, out, once);
 }
 
-#if defined(MEGASEG_VNNI)
+#if defined(MEGASEG_INT8)
 #if defined(MEGASEG_BF16)
 using Held = BFloat16;
 constexpr Type kHeld = Type::bfloat16;
@@ -165,7 +163,7 @@ void run_to_grids(const LinearArgs& args, int row_begin, int row_end, int column
 template <typename Product>
 void run(const LinearArgs& args, int row_begin, int row_end, int panel_begin, int panel_end) {
   constexpr int kColumns = Packed<Product>::kColumns;
-#if defined(MEGASEG_VNNI)
+#if defined(MEGASEG_INT8)
   if (args.out.type == Type::int8) {
     const int end = panel_end * kColumns < args.n ? panel_end * kColumns : args.n;
     return run_to_grids<Product>(args, row_begin, row_end, panel_begin * kColumns, end);

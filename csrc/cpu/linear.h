@@ -30,7 +30,7 @@ MEGASEG_INLINE auto with_product([[maybe_unused]] Type type, F f) {
 #if defined(MEGASEG_BF16)
   if (type == Type::bfloat16) return f(BFloat16Pairs{});
 #endif
-#if defined(MEGASEG_VNNI)
+#if defined(MEGASEG_INT8)
   if (type == Type::int8) return f(Int8{});
 #endif
   return f(Float32{});

@@ -1,4 +1,5 @@
 // Weights into the order that csrc/cpu/linear.h describes.
+#include "cpu/bytes.h"
 #include "cpu/linear.h"
 
 namespace {
@@ -41,7 +42,7 @@ void pack_row(const Packed<BFloat16Pairs>& packed, const float* weight, int row,
 }
 #endif
 
-#if defined(MEGASEG_VNNI)
+#if defined(MEGASEG_INT8)
 constexpr float kTooSmall = 1e-36F;  // to divide by
 
 // Symmetric: 127 steps to the largest magnitude of the row. NaN or infinity makes the scale NaN.
@@ -56,16 +57,16 @@ void pack_row(const Packed<Int8>& packed, const float* weight, int row, int k) {
   const float largest = maximum(top);
   const float steps = largest < kTooSmall ? 0 : 127 / largest;
   const float scale = (largest < kTooSmall ? 0 : largest / 127) + sum(poison);
-  __m512i total = _mm512_setzero_si512();
+  IntVec total{};
   int done = 0;
   pack_row(packed, weight, row, k, [&](Vec x, std::uint8_t* to) {
-    const __m512i element = _mm512_cvtps_epi32(max(x * steps, splat(-127)));  // NaN: -127
-    total = _mm512_add_epi32(total, element);
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_cvtepi32_epi8(element));
+    const IntVec element = rounded(max(x * steps, splat(-127)));  // of NaN a small number
+    total += element;
+    store_bytes(to, element);
     done += kLanes;
     if (done % kGridSize != 0 && done < k) return;
-    packed.offset((done - 1) / kGridSize)[row] = scale * static_cast<float>(_mm512_reduce_add_epi32(total));
-    total = _mm512_setzero_si512();
+    packed.offset((done - 1) / kGridSize)[row] = scale * static_cast<float>(sum(total));
+    total = IntVec{};
   });
   packed.scale()[row] = scale;
 }

@@ -25,6 +25,8 @@ MEGASEG_INLINE Vec multiply_add(Vec a, Vec b, Vec c) {
   return _mm512_fmadd_ps(a, b, c);
 #elif defined(MEGASEG_AVX2)
   return _mm256_fmadd_ps(a, b, c);
+#elif defined(MEGASEG_NEON)
+  return vfmaq_f32(c, a, b);
 #else
   return a * b + c;
 #endif
@@ -72,15 +74,12 @@ void tile(const Step& step, bool first) {
   }
 }
 
-MEGASEG_INLINE void tile(int rows, const Step& step, bool first) {
-  switch (rows) {
-    case 1: return tile<1>(step, first);
-    case 2: return tile<2>(step, first);
-    case 3: return tile<3>(step, first);
-    case 4: return tile<4>(step, first);
-    case 5: return tile<5>(step, first);
-    default: return tile<6>(step, first);
+template <int Rows = kTileRows>
+MEGASEG_INLINE void tile_of(int rows, const Step& step, bool first) {
+  if constexpr (Rows > 1) {
+    if (rows < Rows) return tile_of<Rows - 1>(rows, step, first);
   }
+  tile<Rows>(step, first);
 }
 
 // One panel for at most kRowBlock rows.
@@ -104,18 +103,18 @@ void block(const LinearArgs& args, Finish finish, int row, int rows, int column)
       const int from = rows * t / tiles;
       const int count = rows * (t + 1) / tiles - from;
       const int fetched = t * kWords * lines;
-      tile(count,
-           {.in = row_of<std::int16_t>(args.in, row + from) + begin,
-            .in_stride = args.in.stride,
-            .weight = expanded,
-            .k = length,
-            .grids = grids_at(args.in, row + from) + begin / kGridSize,
-            .grids_stride = grids,
-            .sums = sums + from * kPanel,
-            .fetch = next + fetched * kLine,
-            .lines = fetched < kLines ? lines : 0,
-            .scale = last ? packed.scale() + column : nullptr},
-           begin == 0);
+      tile_of(count,
+              {.in = row_of<std::int16_t>(args.in, row + from) + begin,
+               .in_stride = args.in.stride,
+               .weight = expanded,
+               .k = length,
+               .grids = grids_at(args.in, row + from) + begin / kGridSize,
+               .grids_stride = grids,
+               .sums = sums + from * kPanel,
+               .fetch = next + fetched * kLine,
+               .lines = fetched < kLines ? lines : 0,
+               .scale = last ? packed.scale() + column : nullptr},
+              begin == 0);
     }
   }
   finish(args, {sums, nullptr, row, rows, column, at(args.out, row, column)});

@@ -37,6 +37,8 @@ struct Int16 {
     sum += reinterpret_cast<IntVec>(_mm512_madd_epi16(reinterpret_cast<__m512i>(x), reinterpret_cast<__m512i>(w)));
 #elif defined(MEGASEG_AVX2)
     sum += reinterpret_cast<IntVec>(_mm256_madd_epi16(reinterpret_cast<__m256i>(x), reinterpret_cast<__m256i>(w)));
+#elif defined(MEGASEG_NEON)  // columns' even elements lie before their odd ones: element_at()
+    sum = vmlal_high_laneq_s16(vmlal_laneq_s16(sum, vget_low_s16(w), x, 0), w, x, 1);
 #else
     for (int i = 0; i < kLanes; ++i) sum[i] += x[2 * i] * w[2 * i] + x[2 * i + 1] * w[2 * i + 1];
 #endif
@@ -79,10 +81,19 @@ MEGASEG_INLINE void expand_weights(const char* from, int k, std::int16_t* to) {
   }
 }
 
+// Where a vector has element k of a column: neighbours in k side by side, as instructions add them.
+constexpr int element_at(int k, int column) {
+#if defined(MEGASEG_NEON)
+  return k % 2 * kLanes + column % kLanes;
+#else
+  return column % kLanes * 2 + k % 2;
+#endif
+}
+
 // One weight, into groups that are zeros; `column` within the panel.
 inline void put_weight(char* panel, int k, int column, int q) {
   const int vec = k / 2 * kTileVecs + column / kLanes;
-  const int at = column % kLanes * 2 + k % 2;
+  const int at = element_at(k, column);
   const int j = vec % kGroupVecs;
   char* group = panel + static_cast<ptrdiff_t>(vec / kGroupVecs) * kGroupBytes;
   group[j * kVecWeights + at] = static_cast<char>(q >> 2);

@@ -1,6 +1,7 @@
 // Rows as int8 on grids.
 #pragma once
 
+#include "cpu/bytes.h"
 #include "cpu/ops.h"
 
 namespace {
@@ -8,7 +9,7 @@ namespace {
 using megaseg::cpu::Grid;
 using megaseg::cpu::kGridSize;
 
-#if defined(MEGASEG_VNNI)
+#if defined(MEGASEG_INT8)
 // element = round((x - low) / step) of at most kGridSize values, from the least one to the largest. A range too small
 // to divide by is one value. NaN or infinity makes the grid NaN.
 template <typename In>
@@ -28,11 +29,9 @@ MEGASEG_INLINE Grid quantise_grid(const In* in, std::uint8_t* out, int size) {
   const float range = maximum(largest) - low;
   const bool constant = range < 1e-36F;
   const float inverse = constant ? 0.0F : 255.0F / range;
-  const auto element = [low, inverse](Vec x) { return _mm512_cvtepi32_epi8(_mm512_cvtps_epi32((x - low) * inverse)); };
-  for (i = 0; i + kLanes <= size; i += kLanes) {
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(out + i), element(load(in + i)));
-  }
-  if (i < size) _mm_mask_storeu_epi8(out + i, first_lanes(size - i), element(load_partial(in + i, size - i)));
+  const auto element = [low, inverse](Vec x) { return rounded((x - low) * inverse); };
+  for (i = 0; i + kLanes <= size; i += kLanes) store_bytes(out + i, element(load(in + i)));
+  if (i < size) store_bytes(out + i, element(load_partial(in + i, size - i)), size - i);
   return {low + sum(poison), constant ? 0.0F : range / 255.0F};
 }
 

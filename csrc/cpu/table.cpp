@@ -11,7 +11,7 @@ constexpr bool kBFloat16 = true;
 #else
 constexpr bool kBFloat16 = false;
 #endif
-#if defined(MEGASEG_VNNI)
+#if defined(MEGASEG_INT8)
 constexpr bool kInt8 = true;
 #else
 constexpr bool kInt8 = false;

@@ -9,14 +9,25 @@ namespace {
 
 #if defined(MEGASEG_AVX512)
 constexpr int kTileVecs = 4;  // 6 x 4 accumulators of 32 registers
+constexpr int kTileRows = 6;
+#elif defined(MEGASEG_NEON)
+constexpr int kTileVecs = 2;  // 8 x 2 accumulators of 32 registers: 8 hold four words of each row
+constexpr int kTileRows = 8;
 #else
 constexpr int kTileVecs = 2;  // 6 x 2 accumulators of 16 registers
-#endif
 constexpr int kTileRows = 6;
+#endif
 constexpr int kPanel = kTileVecs * kLanes;
+
+}  // namespace
 
 // The products: kStep neighbours in k of a row of A make a word, broadcast to every lane; B keeps kStep neighbours in k
 // of a column side by side. One instruction multiplies them and adds to the column's sum.
+#if defined(MEGASEG_NEON)
+#include "cpu/tile_neon.h"
+#else
+namespace {
+
 struct Float32 {
   using Element = float;
   using Sum = Vec;
@@ -95,3 +106,4 @@ MEGASEG_INLINE void multiply(const typename Product::Element* a, ptrdiff_t a_str
 }
 
 }  // namespace
+#endif

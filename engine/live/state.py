@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
@@ -119,8 +119,7 @@ class StreamState:
         """
         if self.closed:
             raise FeatureError("push: the stream is closed")
-        own = self._own(shots, self.config)
-        self._check(own)
+        own = self._check(self._own(shots, self.config))
         act_features = _arrays(self._own(shots, self.acts), self.acts) if self.acts else None
         if shots.times is not None or self.times.end:
             self._append_times(shots)
@@ -139,13 +138,13 @@ class StreamState:
             shots = Features(modalities, recipe=shots.recipe, token_shots=tokens)
         return shots
 
-    def _check(self, shots: Features) -> None:
-        """Raises FeatureError for the next shots of the model where they do not fit."""
-        _arrays(shots, self.config)
+    def _check(self, shots: Features) -> Any:
+        """The next shots of the model, for ``_keep``; raises FeatureError where they do not fit."""
+        return _arrays(shots, self.config)
 
-    def _keep(self, shots: Features) -> None:
+    def _keep(self, checked: Any) -> None:
         """Keep the next shots of the model, which have been checked."""
-        self.features.append(_arrays(shots, self.config))
+        self.features.append(checked)
 
     def _append_times(self, shots: Features) -> None:
         if shots.times is None or self.times.end != self.num_shots:
@@ -184,17 +183,19 @@ class StreamState:
         excerpts = []
         if final:
             begin = self._cached_end if self._cache and self._cache.shots else max(0, final.start - self.half)
-            excerpts.append(replace(self._excerpt(begin, read, final, self._cache), row=final.start))
+            excerpts.append(self._excerpt(begin, read, final, self._cache, final.start))
         if later:
             excerpts.append(self._excerpt(max(0, later.start - self.half), self.num_shots, later))
         return StreamBatch(tuple(excerpts), final, later, read)
 
-    def _excerpt(self, begin: int, end: int, windows: range, cache: Any = None) -> Excerpt:
+    def _excerpt(self, begin: int, end: int, windows: range, cache: Any = None, row: int | None = None) -> Excerpt:
         """Shots from ``begin`` to ``end`` after those that ``cache`` holds."""
-        rows: Arrays = [np.empty((0, modality.feature_size), modality.type) for modality in self.config.modalities]
-        rows = self.features.read(begin, end) if begin < end else rows
+        if begin < end:
+            rows = self.features.read(begin, end)
+        else:
+            rows = [np.empty((0, modality.feature_size), modality.type) for modality in self.config.modalities]
         first = begin - (cache.shots if cache else 0)
-        return Excerpt(rows, windows.start - first, windows.stop - first, cache, self.check)
+        return Excerpt(rows, windows.start - first, windows.stop - first, cache, self.check, row)
 
     def _unsure(self, logits: NDArray[np.float32], margin: float) -> NDArray[np.bool_]:
         return self.task.unsure(logits, margin, self.task.decision({"threshold": self.threshold}, None, logits))
@@ -252,8 +253,7 @@ class StreamState:
         """
         self.features = ShotBuffer(self.kept_begin)
         if kept is not None:
-            self._check(kept)
-            self._keep(kept)
+            self._keep(self._check(kept))
 
 
 def _arrays(shots: Features, config: ModelConfig) -> Arrays:

@@ -39,12 +39,13 @@ class StridedState(StreamState):
         assert isinstance(config.sequences, Strided)
         self._strided, self._buffer = StridedRows(config.sequences, hold_last=True), FeatureBuffer()
 
-    def _check(self, shots: Features) -> None:
+    def _check(self, shots: Features) -> Features:
         self._buffer.check(shots)
         excerpts_of(self.config, shots)
+        return shots
 
-    def _keep(self, shots: Features) -> None:
-        self._buffer.append(shots)
+    def _keep(self, checked: Features) -> None:
+        self._buffer.append(checked)
 
     @property
     def _rows(self) -> StridedRows:
@@ -105,6 +106,5 @@ class StridedState(StreamState):
         """As of ``StreamState``; the window of the next shot runs again."""
         self._buffer = FeatureBuffer(self.kept_begin)
         if kept is not None:
-            self._check(kept)
-            self._keep(kept)
+            self._keep(self._check(kept))
         self._strided.resume(self.num_shots, self.decided, closed=self.closed)

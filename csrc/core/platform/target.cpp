@@ -2,8 +2,15 @@
 
 #ifdef MEGASEG_X86
 #include <cpuid.h>
+#endif
+#if defined(MEGASEG_X86) && defined(__linux__)
 #include <sys/syscall.h>
 #include <unistd.h>
+#endif
+#if defined(MEGASEG_ARM64) && defined(__linux__)
+#include <sys/auxv.h>
+#elif defined(MEGASEG_ARM64) && defined(__APPLE__)
+#include <sys/sysctl.h>
 #endif
 
 #include <cstdlib>
@@ -20,8 +27,10 @@ using cpu::KernelTable;
 // AMX by CPUID leaf 7, and the kernel's permission for the process to use the tile registers: 8 KiB that a context
 // switch saves only for those who asked (Linux 5.16).
 bool amx_granted() {
-#ifdef MEGASEG_EMULATE_AMX
+#if defined(MEGASEG_EMULATE_AMX)
   return true;
+#elif !defined(__linux__)
+  return false;
 #else
   constexpr unsigned kBf16 = 1U << 22;
   constexpr unsigned kTile = 1U << 24;
@@ -36,6 +45,38 @@ bool amx_granted() {
 }
 #endif
 
+#ifdef MEGASEG_ARM64
+// Extensions of the instruction set that the OS reports: where it cannot be asked, none.
+struct Extensions {
+  bool dotprod = false;
+  bool i8mm = false;
+  bool bf16 = false;
+};
+
+#if defined(__APPLE__)
+bool reported(const char* name) {
+  int value = 0;
+  std::size_t size = sizeof value;
+  return sysctlbyname(name, &value, &size, nullptr, 0) == 0 && value != 0;
+}
+#endif
+
+Extensions extensions() {
+#if defined(__linux__)
+  constexpr unsigned long kDotProd = 1UL << 20;  // HWCAP_ASIMDDP
+  constexpr unsigned long kI8mm = 1UL << 13;     // HWCAP2_I8MM
+  constexpr unsigned long kBf16 = 1UL << 14;     // HWCAP2_BF16
+  const unsigned long second = getauxval(AT_HWCAP2);
+  return {(getauxval(AT_HWCAP) & kDotProd) != 0, (second & kI8mm) != 0, (second & kBf16) != 0};
+#elif defined(__APPLE__)
+  return {reported("hw.optional.arm.FEAT_DotProd"), reported("hw.optional.arm.FEAT_I8MM"),
+          reported("hw.optional.arm.FEAT_BF16")};
+#else
+  return {};
+#endif
+}
+#endif
+
 // Slowest first; each needs what the one before it needs.
 std::vector<const KernelTable*> detect() {
   std::vector<const KernelTable*> tables{&cpu::portable::table};
@@ -46,6 +87,14 @@ std::vector<const KernelTable*> detect() {
   if (has.vnni) tables.push_back(&cpu::avx512_vnni::table);
   if (has.bf16) tables.push_back(&cpu::avx512_bf16::table);
   if (has.bf16 && amx_granted()) tables.push_back(&cpu::amx::table);
+#elif defined(MEGASEG_ARM64)
+  const Extensions have = extensions();
+  tables.push_back(&cpu::neon::table);
+  if (!have.dotprod) return tables;
+  tables.push_back(&cpu::neon_dotprod::table);
+  if (!have.i8mm) return tables;
+  tables.push_back(&cpu::neon_i8mm::table);
+  if (have.bf16) tables.push_back(&cpu::neon_bf16::table);
 #endif
   return tables;
 }

@@ -1,4 +1,4 @@
-// Which CPU target runs: resolved once from CPUID, the OS and MEGASEG_ISA.
+// Which CPU target runs: resolved once from CPUID or the OS, and MEGASEG_ISA.
 #pragma once
 
 #include <string>
@@ -10,7 +10,7 @@
 namespace megaseg {
 
 // Targets that this machine and build run, slowest first: "portable", "avx2", "avx512", "avx512_vnni", "avx512_bf16",
-// "amx".
+// "amx"; on ARM "portable", "neon", "neon_dotprod", "neon_i8mm", "neon_bf16".
 std::vector<std::string> available_targets();
 
 // The kernels of a target; an empty name means MEGASEG_ISA or else the fastest. Throws Unsupported.

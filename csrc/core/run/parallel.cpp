@@ -65,12 +65,16 @@ void Ops::linear(const cpu::LinearArgs& args, int rows) {
   const int most = std::max({1, share / kMostTasks, std::min(share / kFewestTasks, kTaskRows * blocks / rows)});
   const int whole = args.out.type == cpu::Type::int8 ? cpu::kGridSize / columns : 1;
   const int step = ceil_div(most, whole) * whole;
-  pool_.run(blocks * ceil_div(panels, step), [&](int task, int) {
+  const int parts = ceil_div(panels, step);
+  // A block too large to come from memory again with every few panels stays instead, and panels pass by.
+  const bool stays = cached * args.k * bytes_of(args.in.type) > 2 * kRowBlockBytes;
+  pool_.run(blocks * parts, [&](int task, int) {
     const auto row = [&](std::int64_t block) {
       return std::min(rows, static_cast<int>(units * block / blocks) * kRowUnit);
     };
-    const int panel = task / blocks * step;
-    kernels_.linear(args, row(task % blocks), row(task % blocks + 1), panel, std::min(panels, panel + step));
+    const int block = stays ? task / parts : task % blocks;
+    const int panel = (stays ? task % parts : task / blocks) * step;
+    kernels_.linear(args, row(block), row(block + 1), panel, std::min(panels, panel + step));
   });
 }
 

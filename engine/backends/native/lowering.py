@@ -33,7 +33,9 @@ SUMMED_FOR = {"add_table", "embed", "layer_norm", "query_attention"}  # sums tha
 SEQUENCES = ("windows", "whole")
 LIKE_INPUT = ("attention", "prepend")
 ALIGN = 64
-NARROW = 256  # inputs of a linear layer: below it, int8 saves less than its error costs where attention takes the time
+# Inputs of a linear layer: below it, int8 saves less than its error costs where attention takes the time, or on one row
+# of a window.
+NARROW = 256
 
 Bytes = NDArray[Any]
 Pack = Callable[[str, NDArray[np.float32], "NDArray[np.float32] | None"], Bytes]
@@ -150,8 +152,9 @@ class Lowering:
     def _product(self, node: Node) -> str:
         """What a linear layer multiplies: float32 for outputs and their parts.
 
-        int8: layers over all tokens, the bulk; features keep their precision, and so do narrow layers of whole
-        sequences, whose time is attention's. int16: rows for weights in ten bits.
+        int8: layers over all tokens, the bulk, and wide ones on one row of a window or shot; features keep their
+        precision, and so do narrow layers of whole sequences, whose time is attention's. int16: rows for weights in ten
+        bits.
         """
         if node in self._results:
             return "float32"
@@ -159,10 +162,11 @@ class Lowering:
             return "int16" if node.op == "linear" else self._wide
         if self._compute_type != "int8":
             return self._compute_type
-        bulk = node.op == "linear" and node.space in ("tokens", "latents", "source")
-        if self._whole and node.inputs[0].width < NARROW:
+        if node.op != "linear" or node.inputs[0].op in ("features", "windows"):
             return self._wide
-        return "int8" if bulk and node.inputs[0].op not in ("features", "windows") else self._wide
+        bulk = node.space in ("tokens", "latents", "source")
+        wide = node.inputs[0].width >= NARROW
+        return "int8" if (bulk and wide if self._whole else bulk or wide) else self._wide
 
     def _multiplies(self, user: Node, node: Node) -> bool:
         """Whether a step reads a node's rows as int8, and in no other way."""
