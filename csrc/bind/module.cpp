@@ -48,7 +48,7 @@ void translate(std::exception_ptr pointer) {
   }
 }
 
-megaseg::cpu::Type type_of(const std::string& name, const megaseg::cpu::KernelTable& kernels) {
+megaseg::cpu::Type type_named(const std::string& name, const megaseg::cpu::KernelTable& kernels) {
   for (int i = 0; i < megaseg::cpu::kTypes; ++i) {
     const auto type = static_cast<megaseg::cpu::Type>(i);
     if (name == megaseg::name_of(type) && kernels.types[i]) return type;
@@ -58,7 +58,7 @@ megaseg::cpu::Type type_of(const std::string& name, const megaseg::cpu::KernelTa
 
 std::size_t linear_packed_size(const std::string& type, int n, int k, const std::string& target) {
   const megaseg::cpu::KernelTable& kernels = megaseg::kernels(target);
-  return kernels.linear_packed_size(type_of(type, kernels), n, k);
+  return kernels.linear_packed_size(type_named(type, kernels), n, k);
 }
 
 ByteArray linear_pack(const std::string& type, const FloatArray& weight, const std::optional<FloatArray>& bias,
@@ -66,7 +66,7 @@ ByteArray linear_pack(const std::string& type, const FloatArray& weight, const s
   const bool fits = weight.ndim() == 2 && (!bias || (bias->ndim() == 1 && bias->shape(0) == weight.shape(0)));
   if (!fits) throw py::value_error("linear_pack: weight (n, k), bias (n)");
   const megaseg::cpu::KernelTable& kernels = megaseg::kernels(target);
-  const megaseg::cpu::Type of = type_of(type, kernels);
+  const megaseg::cpu::Type of = type_named(type, kernels);
   const int n = static_cast<int>(weight.shape(0));
   const int k = static_cast<int>(weight.shape(1));
   const std::size_t size = kernels.linear_packed_size(of, n, k);

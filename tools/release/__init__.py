@@ -1,0 +1,1 @@
+"""What a release consists of, built on one Linux machine: docs/release.md."""

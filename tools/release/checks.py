@@ -1,0 +1,50 @@
+"""What a wheel must keep to run where its name says; none of these checks runs it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+MOST = 6_000_000  # bytes of a wheel of megaseg
+
+
+def check(wheel: Path) -> str:
+    """A line on the wheel: its size, and what its extension asks of the system.
+
+    Raises:
+        SystemExit: the wheel is too large, or asks for more than its name says.
+    """
+    size = wheel.stat().st_size
+    if wheel.name.startswith("megaseg-") and size >= MOST:
+        raise SystemExit(f"{wheel.name}: expected under {MOST:,} bytes, got {size:,}")
+    asks = _elf(wheel) if "linux" in wheel.name else _mach_o(wheel) if "macosx" in wheel.name else "no code"
+    return f"{wheel.name}: {size / 1e6:.2f} MB, {asks}"
+
+
+def _elf(wheel: Path) -> str:
+    shown = subprocess.run(
+        [sys.executable, "-m", "auditwheel", "show", wheel], capture_output=True, text=True, check=True
+    ).stdout
+    found = re.search(r'consistent with the\s+following platform tag:\s+"([a-z0-9_]+)"', shown)
+    if found is None or found[1] not in wheel.name:
+        raise SystemExit(f"{wheel.name}: auditwheel expected one of its tags, got {shown}")
+    return f"auditwheel: {found[1]}"
+
+
+def _mach_o(wheel: Path) -> str:
+    from macholib.mach_o import LC_BUILD_VERSION
+    from macholib.MachO import MachO
+
+    with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(wheel) as archive:
+        (extension,) = (name for name in archive.namelist() if name.endswith(".so"))
+        (header,) = MachO(archive.extract(extension, folder)).headers
+        needed = [name for _, _, name in header.walkRelocatables()]
+        versions = [command.minos for load, command, _ in header.commands if load.cmd == LC_BUILD_VERSION]
+    least = [f"{version >> 16}.{version >> 8 & 255}" for version in map(int, versions)]
+    if needed != ["/usr/lib/libSystem.B.dylib"] or f"macosx_{least[0].replace('.', '_')}_" not in wheel.name:
+        raise SystemExit(f"{wheel.name}: expected libSystem alone and its own least version, got {needed}, {least}")
+    return f"macOS {least[0]} or later, {needed[0]}"

@@ -1,0 +1,23 @@
+# An extension for each Python of MEGASEG_WHEELS (cp314t=FOLDER_OF_HEADERS), all on one build of the rest.
+set(PYBIND11_NOPYTHON ON)
+find_package(pybind11 CONFIG REQUIRED)
+foreach(python IN LISTS MEGASEG_WHEELS)
+  string(REPLACE "=" ";" python "${python}")
+  list(GET python 0 tag)
+  list(GET python 1 headers)
+  add_library(${tag} MODULE ${MEGASEG_BIND} tools/release/layout.cpp)
+  target_include_directories(${tag} PRIVATE csrc)
+  target_include_directories(${tag} SYSTEM PRIVATE "${headers}")
+  target_link_libraries(${tag} PRIVATE megaseg_core pybind11::headers)
+  if(tag MATCHES "t$")
+    target_compile_definitions(${tag} PRIVATE Py_GIL_DISABLED=1)
+  endif()
+  if(APPLE)
+    target_link_options(${tag} PRIVATE -undefined dynamic_lookup -Wl,-dead_strip -Wl,-x)
+  else()
+    target_link_options(${tag} PRIVATE -s -Wl,--gc-sections
+                                       -Wl,--version-script=${CMAKE_SOURCE_DIR}/csrc/bind/exports.map)
+  endif()
+  set_target_properties(${tag} PROPERTIES PREFIX "" SUFFIX "" OUTPUT_NAME "${tag}.so" UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 0
+                                          LIBRARY_OUTPUT_DIRECTORY "${MEGASEG_OUTPUT_DIR}")
+endforeach()
