@@ -72,7 +72,7 @@ emulated() {
 mkdir -p "$CACHE"
 tools
 root
-site site 'numpy==2.2.*' 'safetensors==0.5.*' 'pytest==8.3.*' 'iniconfig<3' 'packaging<26' 'pluggy<2'
+site site 'numpy==2.2.*' 'safetensors==0.5.*' 'pytest==9.*' 'iniconfig<3' packaging 'pluggy<2' pygments
 build
 NEON='["portable", "neon"'
 ALL="$NEON, \"neon_dotprod\", \"neon_i8mm\", \"neon_bf16\"]"
