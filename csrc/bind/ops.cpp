@@ -144,8 +144,10 @@ py::array layer_norm(const py::array& x, const Floats& gamma, const Floats& beta
   Session session(target, 1, {in.type, out.rows.type});
   const int rows = size_of(x, 0);
   const int size = size_of(x, 1);
-  const py::gil_scoped_release release;
-  session.ops.layer_norm({in, gamma.data(), beta.data(), out.rows, size, eps}, rows);
+  {
+    const py::gil_scoped_release release;
+    session.ops.layer_norm({in, gamma.data(), beta.data(), out.rows, size, eps}, rows);
+  }
   return out.array;
 }
 
@@ -171,10 +173,12 @@ py::array embed(const Floats& x, const Ints& row, const Ints& place, const Ints&
   const Out out(given, Type::float32, {row.shape(0), x.shape(1)});
   Session session(target, 1, {out.rows.type});
   const int rows = size_of(row, 0);
-  const py::gil_scoped_release release;
-  session.ops.embed({x.data(), row.data(), place.data(), slot.data(), position.data(), align.data(), gamma.data(),
-                     beta.data(), out.rows, inverse, size, eps},
-                    rows);
+  {
+    const py::gil_scoped_release release;
+    session.ops.embed({x.data(), row.data(), place.data(), slot.data(), position.data(), align.data(), gamma.data(),
+                       beta.data(), out.rows, inverse, size, eps},
+                      rows);
+  }
   return out.array;
 }
 
@@ -228,10 +232,12 @@ py::array bottleneck_attention(const py::array& q, const py::array& k, const py:
                                          .prefix = bottlenecks,
                                          .begin = begin.data(),
                                          .scale = 1.0F / std::sqrt(static_cast<float>(d))};
-  const py::gil_scoped_release release;
-  const megaseg::Buffer scratch = buffer_of(session.ops.attention_scratch(
-      product, batch, heads, d, most_queries, bottlenecks, longest, static_cast<int>(latents)));
-  session.ops.attention(args, scratch.data());
+  {
+    const py::gil_scoped_release release;
+    const megaseg::Buffer scratch = buffer_of(session.ops.attention_scratch(
+        product, batch, heads, d, most_queries, bottlenecks, longest, static_cast<int>(latents)));
+    session.ops.attention(args, scratch.data());
+  }
   return out.array;
 }
 
@@ -257,12 +263,14 @@ py::array window_attention(const Floats& shot, const Ints& row, const Floats& po
   const Out out(given, Type::float32,
                 {static_cast<py::ssize_t>(windows) * (tokens + length), static_cast<py::ssize_t>(wide / 3)});
   Session session(target, num_threads, {out.rows.type});
-  const py::gil_scoped_release release;
-  const megaseg::Buffer scratch = buffer_of(session.ops.window_attention_scratch(out.rows.type, tokens + length, d));
-  session.ops.window_attention(
-      {shot.data(), row.data(), position.data(), shift.data(), bottleneck.data(), inverse_std.data(), out.rows, windows,
-       length, tokens, heads, d, 1.0F / std::sqrt(static_cast<float>(d))},
-      scratch.data());
+  {
+    const py::gil_scoped_release release;
+    const megaseg::Buffer scratch = buffer_of(session.ops.window_attention_scratch(out.rows.type, tokens + length, d));
+    session.ops.window_attention(
+        {shot.data(), row.data(), position.data(), shift.data(), bottleneck.data(), inverse_std.data(), out.rows,
+         windows, length, tokens, heads, d, 1.0F / std::sqrt(static_cast<float>(d))},
+        scratch.data());
+  }
   return out.array;
 }
 
@@ -287,10 +295,12 @@ py::array query_attention(const Floats& query, const py::array& bottleneck_rows,
   const megaseg::cpu::QueryAttentionArgs args{
       query.data(), token_rows(bottleneck_rows), token_rows(latent_rows), out.rows, size_of(query, 1),
       size,         size_of(bottleneck_rows, 1), size_of(latent_rows, 1), scale};
-  const py::gil_scoped_release release;
-  const megaseg::Buffer scratch =
-      buffer_of(session.ops.query_attention_scratch(args.heads, args.prefix + args.latents));
-  session.ops.query_attention(args, windows, scratch.data());
+  {
+    const py::gil_scoped_release release;
+    const megaseg::Buffer scratch =
+        buffer_of(session.ops.query_attention_scratch(args.heads, args.prefix + args.latents));
+    session.ops.query_attention(args, windows, scratch.data());
+  }
   return out.array;
 }
 
