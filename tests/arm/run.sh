@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The package's tests on emulated 64-bit ARM, for every NEON target and for processors that lack some.
-#   run.sh            the products and attention (NumPy alone), and libmegaseg's own test: CI's set
+#   run.sh            the products and attention (NumPy alone), and libmegaseg's own test: the short set, not in CI yet
 #   run.sh all        also tests/kernels against the oracle in torch: hours of an idle core
 #   run.sh PATHS...   these tests, as pytest takes them
 # Cross-compiled by GCC, run by qemu-user over an arm64 Debian of which nothing but files is needed.
