@@ -22,7 +22,7 @@ from benchmarks.serving.live import Film, live
 from benchmarks.serving.service import Service, client, running
 from megaseg.engine.backends.native.artefact import compile_checkpoint
 from megaseg.engine.engine import Engine
-from megaseg.engine.live.scheduler import BatchReport, Scheduler
+from megaseg.engine.live.scheduler import Scheduler
 
 THREADS = 2
 STREAMS = 1000
@@ -74,14 +74,9 @@ def in_process(path: Path, kind: str) -> Rows:
     engine = Engine.from_checkpoint(path, num_threads=THREADS)
 
     def here(count: int, seconds: float) -> tuple[list[float], dict[str, Any]]:
-        sizes: list[int] = []
-
-        def note(report: BatchReport) -> None:
-            sizes.append(report.windows)
-
-        with Scheduler(engine, max_queue=1 << 16, on_batch=note) as scheduler:
+        with Scheduler(engine, max_queue=1 << 16) as scheduler:
             got = live(scheduler, film, count, seconds)
-        return got.latencies, {**got.facts(seconds), "windows_per_batch": float(np.mean(sizes))}
+        return got.latencies, got.facts(seconds)
 
     yield from _levels(STREAMED.format(kind), "scheduler", here)
 
