@@ -78,7 +78,7 @@ def remarks_of(check: Check | None) -> tuple[str, ...]:
         return ()
     doubt = "" if check.doubt is None else f", those after shot {check.doubt} because int8 was too far off there"
     told = f"int8_checked: {check.again} of {check.counted} shots ran again{doubt}"
-    return (f"{told}; boundaries are float32's for this decision alone, other scores are int8's",)
+    return (f"{told}; boundaries are float32's for that run's decision alone, other scores are not",)
 
 
 def _window(config: ModelConfig, arrays: Sequence[NDArray[Any]], window: slice) -> list[NDArray[Any]]:

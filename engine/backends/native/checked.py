@@ -18,14 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megaseg.engine.backends.native.backend import NativeBackend
-from megaseg.engine.backends.native.extension import CHECKED, native_target
+from megaseg.engine.backends.native.extension import CHECKED, extension, native_target
 from megaseg.engine.backends.native.margin import errors, kept_margin, require_logits
 from megaseg.engine.backends.protocol import LOGITS, Backend, Check, Excerpt, Rows
 from megaseg.engine.graph.passes import PASSES
 from megaseg.engine.graph.sequences import Windows
 from megaseg.engine.model.checkpoint import Checkpoint
 from megaseg.engine.model.config import ModelConfig
-from megaseg.errors import FeatureError
+from megaseg.errors import FeatureError, UnsupportedError
 
 PROBES = np.array([16 << 2 * k for k in range(24)])  # rows of a movie that run again whatever their scores
 # From the fastest compute type to the exact one. Only AMX multiplies bfloat16 so much faster that a third model pays.
@@ -63,8 +63,14 @@ class CheckedBackend:
             ResourceLimitError: the models together do not fit ``memory_limit``.
         """
         require_logits(checkpoint.config)
+        target = native_target()
+        if "int8" not in (offered := extension().compute_types(target)):
+            raise UnsupportedError(
+                f"compute_type {CHECKED!r}: expected a CPU target with int8 products, got {target!r}, which supports "
+                f"{', '.join(offered)}"
+            )
         models: list[NativeBackend] = []
-        for compute_type in STEPS.get(native_target(), ("int8", "float32")):
+        for compute_type in STEPS.get(target, ("int8", "float32")):
             used = [model.describe() for model in models[-1:]]
             if memory_limit is not None and used:
                 memory_limit = max(1, memory_limit - used[0]["weight_bytes"] - used[0]["workspace_bytes"])
@@ -87,6 +93,7 @@ class CheckedBackend:
         if all(excerpt.check is None and excerpt.cache is None for excerpt in excerpts):
             return self._exact.run(excerpts, outputs)
         asked = tuple(dict.fromkeys((*outputs, LOGITS)))
+        doubts = [(excerpt.check, excerpt.check.doubt) for excerpt in excerpts if excerpt.check is not None]
         work = [_Checked(self._config, excerpt, self.margin) for excerpt in excerpts]
         for own, rows in zip(work, self._fast.run([own.fast for own in work], asked), strict=True):
             own.begin(rows, asked.index(LOGITS))
@@ -96,6 +103,8 @@ class CheckedBackend:
                 own.find_doubt()
             self._run_again(work, asked)
         except BaseException:
+            for check, doubt in doubts:
+                check.doubt = doubt  # it is found again
             for excerpt in excerpts:
                 if excerpt.cache is not None:
                     excerpt.cache.invalidate()
@@ -119,6 +128,8 @@ class CheckedBackend:
     def _count(self, work: Sequence[_Checked]) -> None:
         with self._lock:
             for own in work:
+                if not own.checked:
+                    continue
                 own.count()
                 self._rows += len(own.again)
                 self._again += int(own.again.sum())
@@ -132,8 +143,8 @@ class CheckedBackend:
     def describe(self) -> dict[str, Any]:
         """As of the fast backend, with the bytes of all, and ``checked``: what was checked since it was loaded.
 
-        Of each type but the last: its margin, ``rows`` computed and how many ran ``again``, in how many movies there
-        was ``doubt``, and the ``largest_error`` of a logit found.
+        Of each type but the last: its margin, ``rows`` that decisions asked for and how many ran ``again``, in how
+        many movies there was ``doubt``, and the ``largest_error`` of a logit found.
         """
         fast, exact = self._fast.describe(), self._exact.describe()
         sizes = {name: fast[name] + exact[name] for name in ("weight_bytes", "workspace_bytes")}
@@ -213,20 +224,26 @@ class _Checked:
             self._excerpt.cache.append(self._excerpt.features)
 
     def find_doubt(self) -> None:
-        """Have the most exact backend run all rows after one whose error comes too near the margin."""
+        """Have the most exact backend run all rows after one whose error comes too near the margin, provisional too."""
         check = self._excerpt.check
-        if check is None or self._places is None:
+        if check is None or self._half is None:
             return
-        wrong = self._places[self.again & (self.error > GUARD * self._margin)].tolist()
-        if self._inner is not None and self._inner.doubt is not None:
-            wrong.append(self._inner.doubt)
-        first = min(wrong, default=None)
-        if first is not None and (check.doubt is None or first < check.doubt):
-            check.doubt, self.found_doubt = first, True
+        if self._places is not None:
+            wrong = self._places[self.again & (self.error > GUARD * self._margin)].tolist()
+            if self._inner is not None and self._inner.doubt is not None:
+                wrong.append(self._inner.doubt)
+            first = min(wrong, default=None)
+            if first is not None and (check.doubt is None or first < check.doubt):
+                check.doubt, self.found_doubt = first, True
         if check.doubt is not None:
-            self._wanted = self._places > check.doubt
+            self._wanted = np.full(len(self.again), True) if self._places is None else self._places > check.doubt
             self.again &= ~self._wanted
             self._doubtful = True
+
+    @property
+    def checked(self) -> bool:
+        """Whether a decision rests on its rows; else all of them are exact, and it only shares the run."""
+        return self._excerpt.check is not None
 
     def count(self) -> None:
         """Tell the check how many rows ran again, each row once."""
