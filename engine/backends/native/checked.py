@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from threading import Lock
 from types import NoneType
 from typing import Any
@@ -25,7 +26,7 @@ from megaseg.engine.graph.passes import PASSES
 from megaseg.engine.graph.sequences import Windows
 from megaseg.engine.model.checkpoint import Checkpoint
 from megaseg.engine.model.config import ModelConfig
-from megaseg.errors import FeatureError, UnsupportedError
+from megaseg.errors import FeatureError, ResourceLimitError, UnsupportedError
 
 PROBES = np.array([16 << 2 * k for k in range(24)])  # rows of a movie that run again whatever their scores
 # From the fastest compute type to the exact one. Only AMX multiplies bfloat16 so much faster that a third model pays.
@@ -69,13 +70,8 @@ class CheckedBackend:
                 f"compute_type {CHECKED!r}: expected a CPU target with int8 products, got {target!r}, which supports "
                 f"{', '.join(offered)}"
             )
-        models: list[NativeBackend] = []
-        for compute_type in STEPS.get(target, ("int8", "float32")):
-            used = [model.describe() for model in models[-1:]]
-            if memory_limit is not None and used:
-                memory_limit = max(1, memory_limit - used[0]["weight_bytes"] - used[0]["workspace_bytes"])
-            options: dict[str, Any] = {"num_threads": num_threads, "memory_limit": memory_limit, "passes": passes}
-            models.append(NativeBackend.from_checkpoint(checkpoint, compute_type=compute_type, **options))
+        types = STEPS.get(target, ("int8", "float32"))
+        models = _loaded(checkpoint, types, memory_limit, num_threads=num_threads, passes=passes)
         *faster, exact = models
         margins = [kept_margin(checkpoint, model, exact) for model in faster]
         backend: Backend = exact
@@ -153,6 +149,33 @@ class CheckedBackend:
             own = {"compute_type": fast["compute_type"], "margin": self.margin, **counts}
         own["largest_error"] = self._largest
         return {**fast, "compute_type": CHECKED, **sizes, "checked": [own, *exact.get("checked", ())]}
+
+
+def _loaded(
+    checkpoint: Checkpoint, types: Sequence[str], memory_limit: int | None, **options: Any
+) -> list[NativeBackend]:
+    """A model of each type; where they would take more than the limit, each workspace is smaller by the same share.
+
+    Raises:
+        ResourceLimitError: the weights, or so small a workspace of one of them, do not fit.
+    """
+    load = partial(NativeBackend.from_checkpoint, checkpoint, **options)
+    models = [load(compute_type=kind) for kind in types]
+    if memory_limit is None:
+        return models
+    sizes = [model.describe() for model in models]
+    weights, workspace = (sum(own[name] for own in sizes) for name in ("weight_bytes", "workspace_bytes"))
+    left = memory_limit - weights
+    if left >= workspace:
+        return models
+    limits = [max(1, own["weight_bytes"] + left * own["workspace_bytes"] // workspace) for own in sizes]
+    try:
+        return [load(compute_type=kind, memory_limit=limit) for kind, limit in zip(types, limits, strict=True)]
+    except ResourceLimitError as error:
+        raise ResourceLimitError(
+            f"memory_limit: expected more than the {weights} bytes of weights of {', '.join(types)} together, with "
+            f"room for each one's workspace, got {memory_limit}"
+        ) from error
 
 
 class Cache:

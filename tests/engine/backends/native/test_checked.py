@@ -336,6 +336,25 @@ def test_what_cannot_be_checked_is_refused() -> None:
         Engine.from_checkpoint(random_checkpoint(CONFIG), compute_type="int8_checked", backend="onnx")
 
 
+@needs_int8
+def test_a_memory_limit_is_shared_by_the_models() -> None:
+    checkpoint, kind, movie = (
+        random_checkpoint(CONFIG),
+        {"compute_type": "int8_checked", "num_threads": 1},
+        movie_of(90, 0),
+    )
+    free = Engine.from_checkpoint(checkpoint, **kind)  # type: ignore[arg-type]
+    weights, workspace = (free.describe()[name] for name in ("weight_bytes", "workspace_bytes"))
+    for share in (1.0, 0.6, 0.3):
+        limit = int(weights + share * workspace)
+        limited = Engine.from_checkpoint(checkpoint, **kind, memory_limit=limit)  # type: ignore[arg-type]
+        own = limited.describe()
+        assert own["weight_bytes"] + own["workspace_bytes"] <= limit
+        assert limited.segment(movie).to_json() == free.segment(movie).to_json()
+    with pytest.raises(ResourceLimitError, match=rf"{weights} bytes of weights.* got {weights + 9}$"):
+        Engine.from_checkpoint(checkpoint, **kind, memory_limit=weights + 9)  # type: ignore[arg-type]
+
+
 def test_errors_are_of_what_a_decision_sees() -> None:
     fast, exact = np.array([[1.5, 1.0]], np.float32), np.array([[0.5, 0.2]], np.float32)
     assert errors(CONFIG, fast, exact) == pytest.approx([0.1])
