@@ -269,9 +269,9 @@ class _Checked:
         return self._excerpt.check is not None
 
     def count(self) -> None:
-        """Tell the check how many rows ran again, each row once."""
+        """Tell the check how many rows ran again, each row once; nothing after rows that another type has decided."""
         check = self._excerpt.check
-        if check is not None and self._places is not None:
+        if check is not None and self._places is not None and self._places[0] <= check.counted:
             check.again += int(self.again[self._places >= check.counted].sum())
             check.counted = max(check.counted, int(self._places[-1]) + 1)
 

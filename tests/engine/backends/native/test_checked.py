@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import re
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -138,6 +139,31 @@ def test_a_resumed_stream_goes_on_with_the_same_bits(seed: int, shots: int) -> N
     pushed(resumed, {name: rows[cut:] for name, rows in movie.items()}, rng)
     resumed.close()
     assert resumed.segmentation().to_json() == checked.segment(movie).to_json()
+
+
+def test_a_stream_of_several_compute_types_claims_nothing_of_what_was_not_checked() -> None:
+    checked, exact = engines(CONFIG, *LEVELS["within"])
+    movie = movie_of(60, 1)
+    halves = [{name: rows[part] for name, rows in movie.items()} for part in (slice(30), slice(30, None))]
+    told = []
+    for first, second in ((checked, exact), (exact, checked)):
+        stream = first.stream()
+        stream.push(halves[0])
+        stream = second.resume(stream.snapshot())
+        stream.push(halves[1])
+        stream.close()
+        told.append(stream.segmentation().remarks)
+    (remark,) = told[0]
+    assert re.fullmatch(r"int8_checked: \d+ of the first 27 shots ran again; the other 33 are of another .*", remark)
+    assert told[1] == ()
+    hopeless, _ = engines(CONFIG, (50 * MARGIN, 0.0, MARGIN))
+    longer, first = movie_of(100, 1), exact.stream()
+    first.push({name: rows[:30] for name, rows in longer.items()})
+    stream = hopeless.resume(first.snapshot())
+    stream.push({name: rows[30:] for name, rows in longer.items()})
+    stream = hopeless.resume(stream.snapshot())  # in doubt from shot 64 on, and still a snapshot
+    stream.close()
+    assert np.array_equal(stream.segmentation().scores[65:], exact.segment(longer).scores[65:])
 
 
 def test_scores_compete_exactly_where_scenes_have_a_length_or_a_number() -> None:
