@@ -52,6 +52,16 @@ def test_random_shots_are_no_more_than_an_act_model_takes(run: Run, tmp_path: Pa
     assert "--shots: expected at most 40" in err
 
 
+def test_a_movie_longer_than_an_act_model_takes_is_pooled_on_request(run: Run, tmp_path: Path) -> None:
+    save_checkpoint(path := tmp_path / "act.safetensors", random_checkpoint(small_config("act")))
+    save_features(movie := tmp_path / "movie.npz", Features(random_features(small_config("act"), 70)))
+    code, _, err = run("profile", path, movie)
+    assert code == 2
+    assert "up to 40 shots, got 70; --overflow pool" in " ".join(err.split())
+    code, out, _ = run("profile", path, movie, "--overflow", "pool", "--repeats", 1, "--json")
+    assert (code, json.loads(out)["shots"]) == (0, 70)
+
+
 def test_a_number_of_shots_beside_features_is_refused(run: Run, checkpoint: Path, tmp_path: Path) -> None:
     save_features(tmp_path / "movie.npz", Features(random_features(small_config(), 9)))
     code, _, err = run("profile", checkpoint, tmp_path / "movie.npz", "--shots", 5)

@@ -15,6 +15,7 @@ from megaseg.cli.console import (
     MODEL_KEYWORDS,
     ComputeTypeOption,
     JsonOption,
+    OverflowOption,
     PlainConsole,
     ThreadsOption,
     named_flags,
@@ -51,6 +52,7 @@ def profile_model(
         bool, typer.Option("--cpu-time", help="Processor time of all threads: on a machine that others use.")
     ] = False,
     compute_type: ComputeTypeOption = "auto",
+    overflow: OverflowOption = "error",
     threads: ThreadsOption = 0,
     json: JsonOption = False,
 ) -> None:
@@ -58,7 +60,9 @@ def profile_model(
     if features and shots is not None:
         raise FeatureError(f"--shots: expected no number beside the feature file {features}, got {shots}")
     with named_flags(*MODEL_KEYWORDS):
-        engine = Engine.from_checkpoint(checkpoint, compute_type=compute_type, num_threads=threads, backend="auto")
+        engine = Engine.from_checkpoint(
+            checkpoint, compute_type=compute_type, num_threads=threads, backend="auto", overflow=overflow
+        )
     if not isinstance(engine.backend, NativeBackend):
         said = engine.describe()
         if said["backend"] != "native":
@@ -72,7 +76,9 @@ def profile_model(
     movie = load_features(features) if features else _random(engine.config, _number(engine.config, shots))
     names = [own.name for own in structure_of(engine.config).outputs]
     outputs = [LOGITS] if LOGITS in names else names
-    found = profile(engine.backend, engine.to_excerpts(movie), outputs, repeats=repeats, cpu_time=cpu_time)
+    with named_flags(*MODEL_KEYWORDS):
+        excerpts = engine.to_excerpts(movie)
+    found = profile(engine.backend, excerpts, outputs, repeats=repeats, cpu_time=cpu_time)
     if json:
         print_json(engine.describe() | {"shots": movie.num_shots, "cpu_time": cpu_time} | found.to_dict())
     else:
