@@ -368,7 +368,7 @@ class Engine:
         task = deciding_task(self.config.task, "segment")
         decision = task.decision(given, self.config.threshold, logits)
         found = Segmentation.from_logits(task.name, logits, decision, source.times, source.time_base)
-        return dataclasses.replace(found, remarks=remarks_of(check))
+        return dataclasses.replace(found, remarks=remarks_of(check, len(logits)))
 
     def describe(self) -> dict[str, Any]:
         """What runs: task, modalities, backend, device, target, compute_type, num_threads, bytes."""

@@ -138,7 +138,7 @@ def load_backend(
     names = tuple(PASSES) if passes else ()
     choice = Choice(device, compute_type, threads(num_threads), memory(memory_limit))
     source = None if isinstance(checkpoint, Checkpoint) else resolve_checkpoint(checkpoint)
-    if source is not None and (own := _compiled_for(source)):
+    if source is not None and (own := compiled_for(source)):
         require(f"backend of {source}", backend, ("auto", own))
         return _compiled(source, BACKENDS[own], choice)
     model = checkpoint if isinstance(checkpoint, Checkpoint) else load_checkpoint(checkpoint)
@@ -156,7 +156,7 @@ def require(name: str, value: object, allowed: tuple[object, ...]) -> None:
         raise UnsupportedError(f"{name}: expected one of {', '.join(map(str, allowed))}, got {value!r:.40}")
 
 
-def _compiled_for(source: Path) -> str:
+def compiled_for(source: Path) -> str:
     """The backend that a compiled model is for; empty for a checkpoint."""
     own = (name for name, loader in BACKENDS.items() if loader.is_file and loader.is_file(source))
     return next(own, "")
@@ -166,5 +166,9 @@ def _compiled(source: Path, loader: Loader, choice: Choice) -> Loaded:
     """Load a compiled model: its device and compute type are what they are."""
     require(f"device of {source}", choice.device, loader.devices)
     loaded = loader.call(loader.load)(source, **loader.file_options(choice))
-    require(f"compute_type of {source}", choice.compute_type, ("auto", loaded.info.compute_type))
+    if choice.compute_type not in ("auto", loaded.info.compute_type):
+        raise UnsupportedError(
+            f"compute_type of {source}: expected one of auto, {loaded.info.compute_type}, got "
+            f"{choice.compute_type!r}; for another load the checkpoint that it was compiled from"
+        )
     return Loaded(loaded.info.config, loaded, loaded.info.metadata)

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import typer
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -16,6 +17,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.movies2scenes import tables as movies2scenes  # noqa: E402
 from benchmarks.pretraining import tables as pretraining  # noqa: E402
 from benchmarks.report import markdown  # noqa: E402
+from megaseg.cli import app  # noqa: E402
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 # What has the form of a module and is none: formats of files, keys of metadata, files of the C interface.
@@ -75,3 +77,10 @@ def test_tables_are_the_committed_logs(made: ModuleType) -> None:
 
 def test_benchmarks_are_the_committed_rows() -> None:
     assert (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8") == markdown()
+
+
+def test_the_readme_lists_every_command() -> None:
+    table = (ROOT / "README.md").read_text().partition("## Commands")[2].partition("\n## ")[0]
+    group = typer.main.get_command(app)
+    missing = [name for name in group.commands if not re.search(rf"`(megaseg )?{name}[ `]", table)]  # type: ignore[attr-defined]
+    assert not missing

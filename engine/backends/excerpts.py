@@ -72,13 +72,19 @@ def movie_error(config: ModelConfig, error: FeatureError, shots: Sequence[int]) 
     return FeatureError(f"features of movie {movie}, shots {start} to {last}{str(error)[found.end() :]}")
 
 
-def remarks_of(check: Check | None) -> tuple[str, ...]:
-    """What a result says of the check that its scores came with, of centred windows; nothing where there was none."""
+def remarks_of(check: Check | None, shots: int) -> tuple[str, ...]:
+    """What a result of so many shots says of the check of centred windows; nothing where there was none.
+
+    A stream that was resumed in another compute type has shots that were not checked.
+    """
     if check is None or not check.counted:
         return ()
     doubt = "" if check.doubt is None else f", those after shot {check.doubt} because int8 was too far off there"
+    if check.counted < shots:
+        told = f"int8_checked: {check.again} of the first {check.counted} shots ran again{doubt}"
+        return (f"{told}; the other {shots - check.counted} are of another compute type, and so are their boundaries",)
     told = f"int8_checked: {check.again} of {check.counted} shots ran again{doubt}"
-    return (f"{told}; boundaries are float32's for this decision alone, other scores are int8's",)
+    return (f"{told}; boundaries are float32's for that run's decision alone, other scores are not",)
 
 
 def _window(config: ModelConfig, arrays: Sequence[NDArray[Any]], window: slice) -> list[NDArray[Any]]:

@@ -73,7 +73,7 @@ class Features:
             self.labels.shape != (self.num_shots,) or self.labels.dtype != np.uint8 or self.labels.max() > 1
         ):
             raise FeatureError(
-                f"labels: expected {self.num_shots} values 0 or 1, got {self.labels.dtype} {self.labels.shape}"
+                f"labels: expected {self.num_shots} uint8 values 0 or 1, got {self.labels.dtype} {self.labels.shape}"
             )
         words = self.words
         if words is not None and (words.ndim != 2 or len(words) != self.num_shots or words.dtype != np.uint8):

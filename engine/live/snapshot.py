@@ -112,7 +112,7 @@ def _fill(state: StreamState, fields: dict[str, Any], tensors: dict[str, NDArray
     state.decided = state.delivered = decided
     state.provisional_end = provisional_end
     doubt, counted, again = fields.get("check", (None, 0, 0))
-    if not 0 <= again <= counted <= shots or (doubt is not None and not 0 <= doubt < counted):
+    if not 0 <= again <= counted <= shots or (doubt is not None and not 0 <= doubt < shots):
         raise FeatureError(f"snapshot: expected checks of {shots} shots, got {[doubt, counted, again]!r:.80}")
     state.check.doubt, state.check.counted, state.check.again = doubt, counted, again
     state.go_on(_features("features", tensors, shots - state.kept_begin))

@@ -203,7 +203,7 @@ def segmentation_of(state: StreamState) -> Segmentation:
     scores = np.concatenate(state.scores)
     base = None if times is None else state.time_base
     found = Segmentation.from_scores(state.task.name, scores, SceneDecision(state.threshold), times, base)
-    return replace(found, remarks=remarks_of(state.check))
+    return replace(found, remarks=remarks_of(state.check, state.decided))
 
 
 def acts_of(state: StreamState, engine: Segmenter | None) -> Callable[[], LiveActs]:

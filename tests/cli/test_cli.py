@@ -208,6 +208,7 @@ def test_doctor_says_what_runs(run: Run) -> None:
     assert code == 0
     assert report["native"]["target"] in report["native"]["targets"]
     assert "float32" in report["native"]["compute_types"]
+    assert ("int8_checked" in report["native"]["compute_types"]) == ("int8" in report["native"]["compute_types"])
     assert report["native"]["auto"] in report["native"]["compute_types"]
     assert report["native"]["target"] in report["native"]["why"]
     assert "screenplay-scenes" in report["checkpoints"]

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from threading import Lock
 from types import NoneType
 from typing import Any
@@ -18,14 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megaseg.engine.backends.native.backend import NativeBackend
-from megaseg.engine.backends.native.extension import CHECKED, native_target
+from megaseg.engine.backends.native.extension import CHECKED, extension, native_target
 from megaseg.engine.backends.native.margin import errors, kept_margin, require_logits
 from megaseg.engine.backends.protocol import LOGITS, Backend, Check, Excerpt, Rows
 from megaseg.engine.graph.passes import PASSES
 from megaseg.engine.graph.sequences import Windows
 from megaseg.engine.model.checkpoint import Checkpoint
 from megaseg.engine.model.config import ModelConfig
-from megaseg.errors import FeatureError
+from megaseg.errors import FeatureError, ResourceLimitError, UnsupportedError
 
 PROBES = np.array([16 << 2 * k for k in range(24)])  # rows of a movie that run again whatever their scores
 # From the fastest compute type to the exact one. Only AMX multiplies bfloat16 so much faster that a third model pays.
@@ -63,13 +64,14 @@ class CheckedBackend:
             ResourceLimitError: the models together do not fit ``memory_limit``.
         """
         require_logits(checkpoint.config)
-        models: list[NativeBackend] = []
-        for compute_type in STEPS.get(native_target(), ("int8", "float32")):
-            used = [model.describe() for model in models[-1:]]
-            if memory_limit is not None and used:
-                memory_limit = max(1, memory_limit - used[0]["weight_bytes"] - used[0]["workspace_bytes"])
-            options: dict[str, Any] = {"num_threads": num_threads, "memory_limit": memory_limit, "passes": passes}
-            models.append(NativeBackend.from_checkpoint(checkpoint, compute_type=compute_type, **options))
+        target = native_target()
+        if "int8" not in (offered := extension().compute_types(target)):
+            raise UnsupportedError(
+                f"compute_type {CHECKED!r}: expected a CPU target with int8 products, got {target!r}, which supports "
+                f"{', '.join(offered)}"
+            )
+        types = STEPS.get(target, ("int8", "float32"))
+        models = _loaded(checkpoint, types, memory_limit, num_threads=num_threads, passes=passes)
         *faster, exact = models
         margins = [kept_margin(checkpoint, model, exact) for model in faster]
         backend: Backend = exact
@@ -87,6 +89,7 @@ class CheckedBackend:
         if all(excerpt.check is None and excerpt.cache is None for excerpt in excerpts):
             return self._exact.run(excerpts, outputs)
         asked = tuple(dict.fromkeys((*outputs, LOGITS)))
+        doubts = [(excerpt.check, excerpt.check.doubt) for excerpt in excerpts if excerpt.check is not None]
         work = [_Checked(self._config, excerpt, self.margin) for excerpt in excerpts]
         for own, rows in zip(work, self._fast.run([own.fast for own in work], asked), strict=True):
             own.begin(rows, asked.index(LOGITS))
@@ -96,6 +99,8 @@ class CheckedBackend:
                 own.find_doubt()
             self._run_again(work, asked)
         except BaseException:
+            for check, doubt in doubts:
+                check.doubt = doubt  # it is found again
             for excerpt in excerpts:
                 if excerpt.cache is not None:
                     excerpt.cache.invalidate()
@@ -119,6 +124,8 @@ class CheckedBackend:
     def _count(self, work: Sequence[_Checked]) -> None:
         with self._lock:
             for own in work:
+                if not own.checked:
+                    continue
                 own.count()
                 self._rows += len(own.again)
                 self._again += int(own.again.sum())
@@ -132,8 +139,8 @@ class CheckedBackend:
     def describe(self) -> dict[str, Any]:
         """As of the fast backend, with the bytes of all, and ``checked``: what was checked since it was loaded.
 
-        Of each type but the last: its margin, ``rows`` computed and how many ran ``again``, in how many movies there
-        was ``doubt``, and the ``largest_error`` of a logit found.
+        Of each type but the last: its margin, ``rows`` that decisions asked for and how many ran ``again``, in how
+        many movies there was ``doubt``, and the ``largest_error`` of a logit found.
         """
         fast, exact = self._fast.describe(), self._exact.describe()
         sizes = {name: fast[name] + exact[name] for name in ("weight_bytes", "workspace_bytes")}
@@ -142,6 +149,33 @@ class CheckedBackend:
             own = {"compute_type": fast["compute_type"], "margin": self.margin, **counts}
         own["largest_error"] = self._largest
         return {**fast, "compute_type": CHECKED, **sizes, "checked": [own, *exact.get("checked", ())]}
+
+
+def _loaded(
+    checkpoint: Checkpoint, types: Sequence[str], memory_limit: int | None, **options: Any
+) -> list[NativeBackend]:
+    """A model of each type; where they would take more than the limit, each workspace is smaller by the same share.
+
+    Raises:
+        ResourceLimitError: the weights, or so small a workspace of one of them, do not fit.
+    """
+    load = partial(NativeBackend.from_checkpoint, checkpoint, **options)
+    models = [load(compute_type=kind) for kind in types]
+    if memory_limit is None:
+        return models
+    sizes = [model.describe() for model in models]
+    weights, workspace = (sum(own[name] for own in sizes) for name in ("weight_bytes", "workspace_bytes"))
+    left = memory_limit - weights
+    if left >= workspace:
+        return models
+    limits = [max(1, own["weight_bytes"] + left * own["workspace_bytes"] // workspace) for own in sizes]
+    try:
+        return [load(compute_type=kind, memory_limit=limit) for kind, limit in zip(types, limits, strict=True)]
+    except ResourceLimitError as error:
+        raise ResourceLimitError(
+            f"memory_limit: expected more than the {weights} bytes of weights of {', '.join(types)} together, with "
+            f"room for each one's workspace, got {memory_limit}"
+        ) from error
 
 
 class Cache:
@@ -213,25 +247,31 @@ class _Checked:
             self._excerpt.cache.append(self._excerpt.features)
 
     def find_doubt(self) -> None:
-        """Have the most exact backend run all rows after one whose error comes too near the margin."""
+        """Have the most exact backend run all rows after one whose error comes too near the margin, provisional too."""
         check = self._excerpt.check
-        if check is None or self._places is None:
+        if check is None or self._half is None:
             return
-        wrong = self._places[self.again & (self.error > GUARD * self._margin)].tolist()
-        if self._inner is not None and self._inner.doubt is not None:
-            wrong.append(self._inner.doubt)
-        first = min(wrong, default=None)
-        if first is not None and (check.doubt is None or first < check.doubt):
-            check.doubt, self.found_doubt = first, True
+        if self._places is not None:
+            wrong = self._places[self.again & (self.error > GUARD * self._margin)].tolist()
+            if self._inner is not None and self._inner.doubt is not None:
+                wrong.append(self._inner.doubt)
+            first = min(wrong, default=None)
+            if first is not None and (check.doubt is None or first < check.doubt):
+                check.doubt, self.found_doubt = first, True
         if check.doubt is not None:
-            self._wanted = self._places > check.doubt
+            self._wanted = np.full(len(self.again), True) if self._places is None else self._places > check.doubt
             self.again &= ~self._wanted
             self._doubtful = True
 
+    @property
+    def checked(self) -> bool:
+        """Whether a decision rests on its rows; else all of them are exact, and it only shares the run."""
+        return self._excerpt.check is not None
+
     def count(self) -> None:
-        """Tell the check how many rows ran again, each row once."""
+        """Tell the check how many rows ran again, each row once; nothing after rows that another type has decided."""
         check = self._excerpt.check
-        if check is not None and self._places is not None:
+        if check is not None and self._places is not None and self._places[0] <= check.counted:
             check.again += int(self.again[self._places >= check.counted].sum())
             check.counted = max(check.counted, int(self._places[-1]) + 1)
 

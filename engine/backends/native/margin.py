@@ -78,7 +78,7 @@ def _movies(config: ModelConfig) -> list[Features]:
 
 
 def require_logits(config: ModelConfig) -> None:
-    """Raises UnsupportedError for a model that decides nothing, or on text."""
+    """Raises UnsupportedError for a model without logits, or one that reads text."""
     names = [output.name for output in structure_of(config).outputs]
     if LOGITS not in names or any(modality.type != "float32" for modality in config.modalities):
         raise UnsupportedError(

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from megaseg._version import __version__
 from megaseg.cli.console import JsonOption, output, plain, print_json
-from megaseg.engine.backends.native.extension import capabilities
+from megaseg.engine.backends.native.extension import CHECKED, capabilities
 from megaseg.engine.inputs.files import shipped
 from megaseg.errors import UnsupportedError
 from megaseg.features.text.pretrained import encoder_folder
@@ -74,7 +74,9 @@ def doctor(json: JsonOption = False) -> None:
 
 def _native() -> dict[str, Any]:
     try:
-        return capabilities()
+        found = capabilities()
+        checked = [CHECKED] if "int8" in found["compute_types"] else []
+        return {**found, "compute_types": [*found["compute_types"], *checked]}
     except UnsupportedError as error:
         return {"error": str(error)}
 

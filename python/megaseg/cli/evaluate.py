@@ -22,7 +22,7 @@ from megaseg.cli.evaluate_act import act
 from megaseg.cli.evaluate_head import head
 from megaseg.cli.evaluate_in_time import scenes_in_time
 from megaseg.cli.evaluate_retrieval import retrieval
-from megaseg.engine.engine import Engine
+from megaseg.cli.evaluated import EvaluatedTypeOption, evaluated
 from megaseg.errors import FeatureError
 from megaseg.evaluation.baselines import baselines
 from megaseg.evaluation.metrics import SceneMetrics
@@ -48,9 +48,7 @@ def scene(
         typer.Option("--baselines", help="Also fit the baselines on the labelled movies of this folder."),
     ] = None,
     backend: BackendOption = "auto",
-    compute_type: Annotated[
-        str, typer.Option(help="auto, float32, bfloat16, int8, int8_float32 or int8_bfloat16.")
-    ] = "float32",
+    compute_type: EvaluatedTypeOption = None,
     threads: ThreadsOption = 0,
     json: JsonOption = False,
 ) -> None:
@@ -58,7 +56,7 @@ def scene(
 
     Movies that are scored never enter the baselines' training.
     """
-    engine = Engine.from_checkpoint(checkpoint, backend=backend, compute_type=compute_type, num_threads=threads)
+    engine = evaluated(checkpoint, backend=backend, compute_type=compute_type, threads=threads)
     movies = labelled_files(folder)
     names = list(movies) if fold is None else select_fold(movies, fold, folds, inside=True)
     if not names:

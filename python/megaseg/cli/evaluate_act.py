@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 
 from megaseg.cli.console import BackendOption, JsonOption, ThreadsOption, output, print_json, progress
-from megaseg.engine.engine import Engine
+from megaseg.cli.evaluated import EvaluatedTypeOption, evaluated
 from megaseg.engine.inputs.feature_files import load_features
 from megaseg.engine.inputs.features import Features
 from megaseg.errors import FeatureError
@@ -41,9 +41,7 @@ def act(
         bool, typer.Option("--ordered/--unordered", help="Turning points in increasing order, or each on its own.")
     ] = False,
     backend: BackendOption = "auto",
-    compute_type: Annotated[
-        str, typer.Option(help="auto, float32, bfloat16, int8, int8_float32 or int8_bfloat16.")
-    ] = "float32",
+    compute_type: EvaluatedTypeOption = None,
     threads: ThreadsOption = 0,
     json: JsonOption = False,
 ) -> None:
@@ -62,7 +60,7 @@ def act(
     rows: dict[str, ActMetrics] = {}
     with progress("Scoring", len(names)) as bar:
         for name in names:
-            engine = Engine.from_checkpoint(name, backend=backend, compute_type=compute_type, num_threads=threads)
+            engine = evaluated(name, backend=backend, compute_type=compute_type, threads=threads)
             rows[name] = act_metrics(truth, predicted_scenes(engine, movies, ordered=ordered), scenes)
             bar.advance(bar.task_ids[0])
     mean, std = summary(list(rows.values()))

@@ -15,6 +15,7 @@ from megaseg.cli.console import (
     MODEL_KEYWORDS,
     ComputeTypeOption,
     JsonOption,
+    OverflowOption,
     PlainConsole,
     ThreadsOption,
     named_flags,
@@ -25,12 +26,14 @@ from megaseg.engine.backends.native.backend import NativeBackend
 from megaseg.engine.backends.native.profile import Entry, Profile, profile
 from megaseg.engine.backends.protocol import LOGITS
 from megaseg.engine.engine import Engine
+from megaseg.engine.graph.sequences import Whole
 from megaseg.engine.inputs.feature_files import load_features
 from megaseg.engine.inputs.features import Features
 from megaseg.engine.model.config import ModelConfig
 from megaseg.engine.model.family import structure_of
 from megaseg.errors import FeatureError, UnsupportedError
 
+_SHOTS = 256
 _BAR = 30  # characters of the longest bar
 _WIDTH = 160  # of tables in a file or pipe
 
@@ -40,32 +43,60 @@ def profile_model(
     features: Annotated[
         Path | None, typer.Argument(help="A feature file of one movie.", show_default="random features")
     ] = None,
-    shots: Annotated[int, typer.Option(help="Shots of random features.", min=1)] = 256,
+    shots: Annotated[
+        int | None,
+        typer.Option(help="Shots of random features.", min=1, show_default=f"{_SHOTS}, or as many as the model takes"),
+    ] = None,
     repeats: Annotated[int, typer.Option(help="Runs; of each step the fastest counts.", min=1)] = 10,
     cpu_time: Annotated[
         bool, typer.Option("--cpu-time", help="Processor time of all threads: on a machine that others use.")
     ] = False,
     compute_type: ComputeTypeOption = "auto",
+    overflow: OverflowOption = "error",
     threads: ThreadsOption = 0,
     json: JsonOption = False,
 ) -> None:
     """Show where the time of a model goes: each op's and step's calls, share and speed."""
+    if features and shots is not None:
+        raise FeatureError(f"--shots: expected no number beside the feature file {features}, got {shots}")
     with named_flags(*MODEL_KEYWORDS):
-        engine = Engine.from_checkpoint(checkpoint, compute_type=compute_type, num_threads=threads, backend="auto")
-    if not isinstance(engine.backend, NativeBackend):
-        kind = engine.describe()["compute_type"]
-        raise UnsupportedError(
-            f"profile: expected one compiled model of the native backend, got {checkpoint} in {kind}; "
-            "profile another compute type, such as int8 or float32"
+        engine = Engine.from_checkpoint(
+            checkpoint, compute_type=compute_type, num_threads=threads, backend="auto", overflow=overflow
         )
-    movie = load_features(features) if features else _random(engine.config, shots)
+    if not isinstance(engine.backend, NativeBackend):
+        said = engine.describe()
+        if said["backend"] != "native":
+            raise UnsupportedError(
+                f"profile: expected a checkpoint or a .mseg file, got {checkpoint} of backend {said['backend']}"
+            )
+        raise UnsupportedError(
+            f"profile: expected one compiled model, got the several of {said['compute_type']}; profile them one by "
+            "one, such as int8 or float32"
+        )
+    movie = load_features(features) if features else _random(engine.config, _number(engine.config, shots))
     names = [own.name for own in structure_of(engine.config).outputs]
     outputs = [LOGITS] if LOGITS in names else names
-    found = profile(engine.backend, engine.to_excerpts(movie), outputs, repeats=repeats, cpu_time=cpu_time)
+    with named_flags(*MODEL_KEYWORDS):
+        excerpts = engine.to_excerpts(movie)
+    found = profile(engine.backend, excerpts, outputs, repeats=repeats, cpu_time=cpu_time)
     if json:
         print_json(engine.describe() | {"shots": movie.num_shots, "cpu_time": cpu_time} | found.to_dict())
     else:
         _print(found, engine, movie.num_shots)
+
+
+def _number(config: ModelConfig, shots: int | None) -> int:
+    """How many random shots.
+
+    Raises:
+        FeatureError: more than the model takes.
+    """
+    most = config.sequences.most if isinstance(config.sequences, Whole) else None
+    if shots is None:
+        return _SHOTS if most is None else min(_SHOTS, most)
+    if most is not None and shots > most:
+        raise FeatureError(f"--shots: expected at most {most}, which the model takes of a movie, got {shots}")
+    return shots
 
 
 def _random(config: ModelConfig, shots: int) -> Features:

@@ -68,7 +68,7 @@ def test_strided_and_half_precision_arrays_are_taken_exactly() -> None:
             "clip: expected finite values, got NaN or Inf at shot 0",
         ),
         ({"clip": np.zeros((5, 13), np.float32)}, "same number of shots in every modality"),
-        ({"labels": np.array([0, 1])}, "labels: expected 6 values"),
+        ({"labels": np.array([0, 1])}, "labels: expected 6 uint8 values"),
         ({"labels": np.array([0, 2, 0, 0, 0, 1])}, "labels: expected 0 or 1"),
         ({"labels": np.zeros(6)}, "labels: expected integers, got float64"),
         ({"times": np.zeros((6, 2), np.int64)}, "time_base: expected a positive fraction"),
@@ -81,6 +81,11 @@ def test_strided_and_half_precision_arrays_are_taken_exactly() -> None:
 def test_bad_features_are_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(FeatureError, match=message):
         as_features(features(**changes))
+
+
+def test_labels_of_the_class_are_bytes() -> None:
+    with pytest.raises(FeatureError, match=r"labels: expected 6 uint8 values 0 or 1, got bool \(6,\)"):
+        Features(random_features(CONFIG, 6), labels=np.zeros(6, np.bool_))  # type: ignore[arg-type]
 
 
 def test_features_that_do_not_fit_the_model() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import re
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -139,6 +141,31 @@ def test_a_resumed_stream_goes_on_with_the_same_bits(seed: int, shots: int) -> N
     assert resumed.segmentation().to_json() == checked.segment(movie).to_json()
 
 
+def test_a_stream_of_several_compute_types_claims_nothing_of_what_was_not_checked() -> None:
+    checked, exact = engines(CONFIG, *LEVELS["within"])
+    movie = movie_of(60, 1)
+    halves = [{name: rows[part] for name, rows in movie.items()} for part in (slice(30), slice(30, None))]
+    told = []
+    for first, second in ((checked, exact), (exact, checked)):
+        stream = first.stream()
+        stream.push(halves[0])
+        stream = second.resume(stream.snapshot())
+        stream.push(halves[1])
+        stream.close()
+        told.append(stream.segmentation().remarks)
+    (remark,) = told[0]
+    assert re.fullmatch(r"int8_checked: \d+ of the first 27 shots ran again; the other 33 are of another .*", remark)
+    assert told[1] == ()
+    hopeless, _ = engines(CONFIG, (50 * MARGIN, 0.0, MARGIN))
+    longer, first = movie_of(100, 1), exact.stream()
+    first.push({name: rows[:30] for name, rows in longer.items()})
+    stream = hopeless.resume(first.snapshot())
+    stream.push({name: rows[30:] for name, rows in longer.items()})
+    stream = hopeless.resume(stream.snapshot())  # in doubt from shot 64 on, and still a snapshot
+    stream.close()
+    assert np.array_equal(stream.segmentation().scores[65:], exact.segment(longer).scores[65:])
+
+
 def test_scores_compete_exactly_where_scenes_have_a_length_or_a_number() -> None:
     checked, exact = engines(CONFIG, (MARGIN / 2, 0.0, MARGIN))
     for seed in range(4):
@@ -158,6 +185,7 @@ def test_a_movie_goes_on_in_float32_after_an_error_near_the_margin() -> None:
     (remark,) = found.remarks
     assert "because int8 was too far off" in remark
     assert "of 120 shots ran again" in remark
+    assert "for that run's decision alone" in found.redecide(threshold=0.9).remarks[0]
     own = checked.describe()["checked"][0]
     assert own["doubt"] == 1
     assert own["largest_error"] > 2 / 3 * MARGIN
@@ -227,6 +255,59 @@ def test_a_run_that_fails_leaves_no_trace() -> None:
     assert stream.segmentation().to_json() == checked.segment(movie).to_json()
 
 
+def test_a_doubt_of_a_run_that_fails_is_found_again() -> None:
+    """A snapshot after the failure is whole, and the movie in doubt is counted once, when its rows are given."""
+    checked, _ = engines(CONFIG, (50 * MARGIN, 0.0, MARGIN))
+    backend, movie = checked.backend, movie_of(60, 2)
+    assert isinstance(backend, CheckedBackend)
+    exact = backend._exact
+
+    class FailsSecond:
+        calls = 0
+
+        def run(self, *asked: Any) -> list[Rows]:
+            self.calls += 1
+            if self.calls > 1:
+                raise MemoryError
+            return exact.run(*asked)
+
+    backend._exact = FailsSecond()  # type: ignore[assignment]
+    stream = checked.stream()
+    with pytest.raises(MemoryError):
+        stream.push(movie)
+    backend._exact = exact
+    stream = checked.resume(stream.snapshot())
+    stream.close()
+    assert stream.segmentation().to_json() == checked.segment(movie).to_json()
+    own = backend.describe()["checked"][0]
+    assert (own["rows"], own["doubt"]) == (120, 2)
+
+
+def test_provisional_decisions_of_a_movie_in_doubt_are_float32() -> None:
+    checked, exact = engines(CONFIG, (50 * MARGIN, 0.0, MARGIN))
+    movie = movie_of(60, 3)
+    told = []
+    for engine in (checked, exact):
+        stream = engine.stream(provisional=True)
+        events = [stream.push({name: rows[at : at + 10] for name, rows in movie.items()}) for at in range(0, 60, 10)]
+        told.append([event for event in itertools.chain(*events) if not event.final])
+    late = [(a, b) for a, b in zip(*told, strict=True) if a.shot >= 30]  # shot 16 is the first to be tested
+    assert len(late) > 5
+    assert all(a == b for a, b in late)
+
+
+def test_counts_are_of_what_was_checked_whatever_shares_the_run() -> None:
+    checked, _ = engines(CONFIG, *LEVELS["within"])
+    plain = Excerpt.whole(list(movie_of(30, 0).values()))
+    asked = dataclasses.replace(plain, check=Check(lambda logits, margin: np.zeros(len(logits), np.bool_)), row=0)
+    checked.backend.run([asked])
+    own = checked.backend.describe()["checked"][0]
+    assert (own["rows"], own["again"]) == (30, 1)  # shot 16
+    checked.backend.run([asked, plain])
+    own = checked.backend.describe()["checked"][0]
+    assert (own["rows"], own["again"]) == (60, 2)
+
+
 def test_caches_are_this_models_own() -> None:
     checked, _ = engines(CONFIG, (MARGIN / 2, 0.0, MARGIN))
     rows = list(movie_of(9, 0).values())
@@ -265,6 +346,12 @@ def test_int8_with_its_own_margin(config: ModelConfig, tmp_path: Path, monkeypat
     assert Engine.from_checkpoint(path, compute_type="int8_checked").describe()["checked"][0]["margin"] == margin
 
 
+def test_a_target_without_int8_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("megaseg.engine.backends.native.checked.native_target", lambda: "portable")
+    with pytest.raises(UnsupportedError, match=r"'int8_checked'.*'portable'.*float32"):
+        Engine.from_checkpoint(random_checkpoint(CONFIG), compute_type="int8_checked")
+
+
 @needs_int8
 def test_what_cannot_be_checked_is_refused() -> None:
     with pytest.raises(UnsupportedError, match="int8_checked"):
@@ -273,6 +360,25 @@ def test_what_cannot_be_checked_is_refused() -> None:
         Engine.from_checkpoint(random_checkpoint(CONFIG), compute_type="int8_checked", memory_limit=20_000)
     with pytest.raises(UnsupportedError, match="int8_checked"):
         Engine.from_checkpoint(random_checkpoint(CONFIG), compute_type="int8_checked", backend="onnx")
+
+
+@needs_int8
+def test_a_memory_limit_is_shared_by_the_models() -> None:
+    checkpoint, kind, movie = (
+        random_checkpoint(CONFIG),
+        {"compute_type": "int8_checked", "num_threads": 1},
+        movie_of(90, 0),
+    )
+    free = Engine.from_checkpoint(checkpoint, **kind)  # type: ignore[arg-type]
+    weights, workspace = (free.describe()[name] for name in ("weight_bytes", "workspace_bytes"))
+    for share in (1.0, 0.6, 0.3):
+        limit = int(weights + share * workspace)
+        limited = Engine.from_checkpoint(checkpoint, **kind, memory_limit=limit)  # type: ignore[arg-type]
+        own = limited.describe()
+        assert own["weight_bytes"] + own["workspace_bytes"] <= limit
+        assert limited.segment(movie).to_json() == free.segment(movie).to_json()
+    with pytest.raises(ResourceLimitError, match=rf"{weights} bytes of weights.* got {weights + 9}$"):
+        Engine.from_checkpoint(checkpoint, **kind, memory_limit=weights + 9)  # type: ignore[arg-type]
 
 
 def test_errors_are_of_what_a_decision_sees() -> None:
