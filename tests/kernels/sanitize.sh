@@ -27,4 +27,4 @@ from megaseg import _C
 assert "build/sanitize" in _C.__file__ and b"__asan_init" in open(_C.__file__, "rb").read(), _C.__file__
 CHECK
 # Larger streams in float32 only: how rows are handed on is the same in every type, and emulated tiles are slow.
-"$python" -m pytest -p no:cacheprovider -p no:benchmark -n "$(nproc)" --dist loadfile -m '' -k "not (streams_of_odd_models and (bfloat16 or int8))" tests/kernels tests/engine/backends/native/test_native.py tests/engine/backends/native/test_native_streams.py tests/engine/backends/native/test_artefact.py tests/engine/backends/native/test_steps.py tests/engine/backends/native/test_programs.py "$@"
+"$python" -m pytest -p no:cacheprovider -p no:benchmark -n "$(nproc)" --dist worksteal -m '' -k "not (streams_of_odd_models and (bfloat16 or int8))" tests/kernels tests/engine/backends/native/test_native.py tests/engine/backends/native/test_native_streams.py tests/engine/backends/native/test_artefact.py tests/engine/backends/native/test_steps.py tests/engine/backends/native/test_programs.py "$@"
