@@ -79,8 +79,7 @@ emulated() {
 
 NEON='["portable", "neon"'
 ALL="$NEON, \"neon_dotprod\", \"neon_i8mm\", \"neon_bf16\"]"
-NATIVE=tests/engine/backends/native
-SHORT="tests/arm $NATIVE/test_steps.py $NATIVE/test_second_stream.py tests/engine/test_families.py"
+SHORT="tests/arm tests/engine/backends/native/test_steps.py tests/engine/test_families.py"
 
 # Each target on a processor that has no more than it needs, where there is one to emulate.
 older() {
