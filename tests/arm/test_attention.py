@@ -10,6 +10,7 @@ from megaseg import _C
 
 # Beside storing a result: bfloat16 rounds weights in the product; int8 rounds a value to its channel's largest / 127.
 TOLERANCE = {"float32": 3e-6, "bfloat16": 2e-2, "int8": 6e-2}
+HEADS = (1, 5, 17, 33, 66)
 OF_PRODUCTS = [(t, storage, kind) for t, storage in STORED for kind in dict.fromkeys((storage, "int8"))]
 OF_PRODUCTS = [(t, storage, kind) for t, storage, kind in OF_PRODUCTS if kind in _C.product_types(t)]
 by_product = pytest.mark.parametrize(("target", "storage", "kind"), OF_PRODUCTS)
@@ -21,7 +22,7 @@ def begins(*lengths: int) -> Array:
 
 
 @by_product
-@pytest.mark.parametrize("head_size", SIZES)
+@pytest.mark.parametrize("head_size", HEADS)
 def test_bottleneck_attention(target: str, storage: str, kind: str, head_size: int) -> None:
     """Two movies, of which prefix tokens come first; more keys than a block of int8, fewer queries or as many."""
     rng = np.random.default_rng(head_size)
@@ -82,7 +83,7 @@ def test_one_key_gives_its_value_and_nan_stays(target: str, storage: str, kind: 
 
 
 @by_storage
-@pytest.mark.parametrize("head_size", SIZES)
+@pytest.mark.parametrize("head_size", HEADS)
 def test_window_attention(target: str, storage: str, head_size: int) -> None:
     rng = np.random.default_rng(head_size)
     for heads, prefix, windows, length in ((1, 0, 3, 1), (2, 3, 7, 17), (1, 1, 2, 33)):
