@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The package's tests on emulated 64-bit ARM, for every NEON target and for processors that lack some.
-#   run.sh            the products and attention (NumPy alone), and libmegaseg's own test: the short set, not in CI yet
+#   run.sh            what CI runs: kernels, steps of programs and models against NumPy, libmegaseg's own test
 #   run.sh all        also tests/kernels against the oracle in torch: hours of an idle core
 #   run.sh PATHS...   these tests, as pytest takes them
 # Cross-compiled by GCC, run by qemu-user over an arm64 Debian of which nothing but files is needed.
@@ -23,70 +23,97 @@ tools() {
     say "cannot run: install ${missing[*]} first (Debian's names)"
     exit 1
   fi
-  apt-get update -qq
-  DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null
+  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${missing[@]}"; } \
+    >"$CACHE/tools.log" 2>&1 || { tail -5 "$CACHE/tools.log" >&2; say "cannot run: apt-get did not install ${missing[*]}"; exit 1; }
 }
 
 # Debian's files for arm64, unpacked and never configured.
 root() {
   [ -e "$ROOT/complete" ] && return
   rm -rf "$ROOT"
-  debootstrap --foreign --arch=arm64 --variant=minbase --include=python3,libpython3.11-dev bookworm "$ROOT" >"$CACHE/debootstrap.log"
+  debootstrap --foreign --arch=arm64 --variant=minbase --include=python3,libpython3.11-dev bookworm "$ROOT" >"$CACHE/debootstrap.log" ||
+    { tail -5 "$CACHE/debootstrap.log" >&2; say "cannot run: debootstrap got no arm64 Debian; is there a network?"; exit 1; }
   for package in "$ROOT"/var/cache/apt/archives/*.deb; do dpkg-deb -x "$package" "$ROOT"; done
   touch "$ROOT/complete"
 }
 
-# site NAME PACKAGES: wheels for that Python. NumPy of one version line, so that the cache stays good.
+# site NAME PACKAGES: wheels for that Python, of one version line each, so that the cache stays good.
 site() {
-  [ -e "$CACHE/$1/complete" ] && return
+  [ "$(cat "$CACHE/$1/complete" 2>/dev/null)" = "$*" ] && return
+  rm -rf "${CACHE:?}/$1"
   "$PYTHON" -m pip install --quiet --target "$CACHE/$1" --python-version 3.11 --only-binary=:all: --no-deps \
     --platform manylinux_2_28_aarch64 --platform manylinux_2_17_aarch64 --platform manylinux2014_aarch64 "${@:2}" 2>"$CACHE/$1.log" ||
     { cat "$CACHE/$1.log" >&2; exit 1; }
-  touch "$CACHE/$1/complete"
+  echo "$*" >"$CACHE/$1/complete"
 }
 
-# The libraries and the extension, in a package whose other files are the checkout's.
-build() {
-  local headers=$CACHE/include package=$CACHE/package/megaseg
+# The libraries.
+core() {
   cmake -S . -B "$CACHE/cpp" ${CMAKE_ARGS:-} -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 \
     -DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++ >"$CACHE/cmake.log"
   cmake --build "$CACHE/cpp" --parallel "$(nproc)" --target megaseg_core test_megaseg >"$CACHE/build.log" ||
     { tail -40 "$CACHE/build.log" >&2; exit 1; }
-  mkdir -p "$headers" "$package"
+}
+
+# The extension, in a package whose other files are the checkout's. Its headers are those of the root.
+extension() {
+  local headers=$CACHE/include package=$CACHE/package/megaseg objects=$CACHE/objects include
+  include=$("$PYTHON" -c 'import pybind11; print(pybind11.get_include())')
+  mkdir -p "$headers" "$package" "$objects"
   cp -r "$ROOT"/usr/include/python3.11/. "$headers"
   cp "$ROOT"/usr/include/aarch64-linux-gnu/python3.11/pyconfig.h "$headers"
   for file in "$PWD"/python/megaseg/*; do
     case $file in *.so | *__pycache__) ;; *) ln -sfn "$file" "$package/" ;; esac
   done
-  aarch64-linux-gnu-g++ -std=c++20 -O1 -DNDEBUG -shared -fPIC -fvisibility=hidden -Icsrc -Icsrc/include -I"$headers" \
-    -I"$("$PYTHON" -c 'import pybind11; print(pybind11.get_include())')" csrc/bind/*.cpp "$CACHE/cpp/libmegaseg_core.a" \
-    -o "$package/_C.cpython-311-aarch64-linux-gnu.so"
+  basename -s .cpp csrc/bind/*.cpp | xargs -P "$(nproc)" -I{} aarch64-linux-gnu-g++ -std=c++20 -O1 -DNDEBUG -fPIC -fvisibility=hidden \
+    -Icsrc -Icsrc/include -I"$headers" -I"$include" -c csrc/bind/{}.cpp -o "$objects/{}.o"
+  aarch64-linux-gnu-g++ -shared "$objects"/*.o "$CACHE/cpp/libmegaseg_core.a" -o "$package/_C.cpython-311-aarch64-linux-gnu.so"
 }
 
-# emulated PROCESSOR TARGETS ARGUMENTS...: Python there.
+# emulated PROCESSOR TARGETS ARGUMENTS...: pytest there.
 emulated() {
   MEGASEG_EXPECTED_TARGETS=$2 PYTHONPATH=$CACHE/package:$CACHE/site:$CACHE/torch PYTHONDONTWRITEBYTECODE=1 \
-    qemu-aarch64-static -cpu "$1" -L "$ROOT" "$ROOT/usr/bin/python3.11" "${@:3}"
+    MEGASEG_EXPECTED_SAMPLE=$CACHE/sample.json \
+    qemu-aarch64-static -cpu "$1" -L "$ROOT" "$ROOT/usr/bin/python3.11" -m pytest -p no:cacheprovider "${@:3}"
 }
+
+NEON='["portable", "neon"'
+ALL="$NEON, \"neon_dotprod\", \"neon_i8mm\", \"neon_bf16\"]"
+SHORT="tests/arm tests/engine/backends/native/test_steps.py tests/engine/test_families.py"
+
+# Each target on a processor that has no more than it needs, where there is one to emulate.
+older() {
+  qemu-aarch64-static -L "$ROOT" "$CACHE/cpp/test_megaseg" tests/cpp/data
+  emulated cortex-a72 "$NEON]" $SHORT -k "(neon and not neon_) or (portable and not random_model) or offers or finite or segment_sample"
+  emulated neoverse-n1 "$NEON, \"neon_dotprod\"]" $SHORT -k "neon_dotprod or offers"
+}
+newest() { emulated max "$ALL" $SHORT -k "neon_i8mm or neon_bf16 or offers"; }
 
 mkdir -p "$CACHE"
 tools
-root
-site site 'numpy==2.2.*' 'safetensors==0.5.*' 'pytest==9.*' 'iniconfig<3' packaging 'pluggy<2' pygments
-build
-NEON='["portable", "neon"'
-ALL="$NEON, \"neon_dotprod\", \"neon_i8mm\", \"neon_bf16\"]"
-TEST="-m pytest -p no:cacheprovider -q"
+{
+  root
+  site site 'numpy==2.2.*' 'safetensors==0.5.*' 'pytest==9.*' 'iniconfig<3' packaging 'pluggy<2' 'pygments==2.*' \
+    'typer==0.28.*' 'rich==15.*' 'shellingham==1.*' 'annotated-doc<1' 'markdown-it-py==4.*' 'mdurl<1'
+} &
+core
+wait $!
+extension
+MEGASEG_CACHE= "$PYTHON" -m megaseg segment sample --json --compute-type float32 >"$CACHE/sample.json"
 case ${1:-} in
   "")
-    qemu-aarch64-static -L "$ROOT" "$CACHE/cpp/test_megaseg" tests/cpp/data
-    emulated cortex-a72 "$NEON]" $TEST --noconftest tests/arm -k offers
-    emulated neoverse-n1 "$NEON, \"neon_dotprod\"]" $TEST --noconftest tests/arm -k offers
-    emulated max "$ALL" $TEST --noconftest tests/arm
+    older >"$CACHE/older.log" 2>&1 & first=$!
+    newest >"$CACHE/newest.log" 2>&1 & second=$!
+    failed=0
+    wait $first || failed=1
+    cat "$CACHE/older.log"
+    wait $second || failed=1
+    cat "$CACHE/newest.log"
+    exit $failed
     ;;
   all)
     site torch $TORCH
-    emulated max "$ALL" $TEST tests/arm tests/kernels --ignore tests/kernels/test_targets.py
+    emulated max "$ALL" tests/arm tests/kernels --ignore tests/kernels/test_targets.py
     ;;
-  *) site torch $TORCH && emulated max "$ALL" $TEST "$@" ;;
+  *) site torch $TORCH && emulated max "$ALL" "$@" ;;
 esac

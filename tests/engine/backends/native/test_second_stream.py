@@ -16,7 +16,7 @@ from megaseg.errors import FeatureError, ResourceLimitError
 WHOLE = (1, 300, 0)
 ROWS = [(1, 1), (3, 200), (130, 2), (7, 7), (300, 1), (1, 97), (40, 33), (100, 600), (2, 1500), (5, 3000), (30, 30)]
 Array = np.ndarray
-by_type = pytest.mark.parametrize(("target", "kind"), ALL_TYPES, ids="-".join)
+by_type = pytest.mark.parametrize(("target", "kind"), ALL_TYPES)
 
 
 def movies(width: int, tokens: int) -> list[list[Array]]:

@@ -15,7 +15,7 @@ WIDTHS = (1, 7, 16, 33, 130)
 LENGTHS = (1, 2, 5, 19, 40)  # movies of one run: more latents than one batch of whole movies holds
 WINDOW = 5
 WHOLE, WINDOWS = (1, 40, 0), (0, WINDOW, 1)
-by_type = pytest.mark.parametrize(("target", "kind"), ALL_TYPES, ids="-".join)
+by_type = pytest.mark.parametrize(("target", "kind"), ALL_TYPES)
 by_target = pytest.mark.parametrize("target", _C.available_targets())
 Array = np.ndarray
 
