@@ -36,7 +36,7 @@ def _elf(wheel: Path) -> str:
 
 
 def _mach_o(wheel: Path) -> str:
-    from macholib.mach_o import LC_BUILD_VERSION
+    from macholib.mach_o import LC_BUILD_VERSION, LC_CODE_SIGNATURE
     from macholib.MachO import MachO
 
     with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(wheel) as archive:
@@ -44,7 +44,10 @@ def _mach_o(wheel: Path) -> str:
         (header,) = MachO(archive.extract(extension, folder)).headers
         needed = [name for _, _, name in header.walkRelocatables()]
         versions = [command.minos for load, command, _ in header.commands if load.cmd == LC_BUILD_VERSION]
+        signed = any(load.cmd == LC_CODE_SIGNATURE for load, _, _ in header.commands)
     least = [f"{version >> 16}.{version >> 8 & 255}" for version in map(int, versions)]
     if needed != ["/usr/lib/libSystem.B.dylib"] or f"macosx_{least[0].replace('.', '_')}_" not in wheel.name:
         raise SystemExit(f"{wheel.name}: expected libSystem alone and its own least version, got {needed}, {least}")
+    if wheel.stem.endswith("arm64") and not signed:
+        raise SystemExit(f"{wheel.name}: expected an ad-hoc signature, without which Apple silicon loads nothing")
     return f"macOS {least[0]} or later, {needed[0]}"
