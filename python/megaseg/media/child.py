@@ -37,7 +37,7 @@ _TAIL = 2000  # bytes of what the child wrote to its standard error that an erro
 class Limits:
     """What a child may use before it is ended."""
 
-    memory: int = 4 << 30  # bytes of data that it may allocate
+    memory: int = 4 << 30  # bytes of data that it may allocate, as the system counts them (RLIMIT_DATA)
     patience: float = 60.0  # seconds without a message, from when it has started
 
 
