@@ -21,7 +21,8 @@ def check(wheel: Path) -> str:
     size = wheel.stat().st_size
     if wheel.name.startswith("megaseg-") and size >= MOST:
         raise SystemExit(f"{wheel.name}: expected under {MOST:,} bytes, got {size:,}")
-    asks = _elf(wheel) if "linux" in wheel.name else _mach_o(wheel) if "macosx" in wheel.name else "no code"
+    inspect = {"many": _elf, "musl": _musl, "maco": _mach_o}.get(wheel.stem.split("-")[-1][:4])
+    asks = inspect(wheel) if inspect else "no code"
     return f"{wheel.name}: {size / 1e6:.2f} MB, {asks}"
 
 
@@ -33,6 +34,20 @@ def _elf(wheel: Path) -> str:
     if found is None or found[1] not in wheel.name:
         raise SystemExit(f"{wheel.name}: auditwheel expected one of its tags, got {shown}")
     return f"auditwheel: {found[1]}"
+
+
+def _musl(wheel: Path) -> str:
+    """auditwheel knows musl's policies on musl alone."""
+    from elftools.elf.elffile import ELFFile
+
+    with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(wheel) as archive:
+        (extension,) = (name for name in archive.namelist() if name.endswith(".so"))
+        with open(archive.extract(extension, folder), "rb") as file:
+            tags = ELFFile(file).get_section_by_name(".dynamic").iter_tags("DT_NEEDED")
+            needed = [tag.needed for tag in tags]
+    if needed != ["libc.so"]:
+        raise SystemExit(f"{wheel.name}: expected musl's libc.so alone, got {needed}")
+    return f"musl, {needed[0]}"
 
 
 def _mach_o(wheel: Path) -> str:
