@@ -79,7 +79,7 @@ wheels: .venv/release
 	$(RELEASE) wheels $(if $(PLATFORMS),--platforms $(PLATFORMS)) $(if $(TAGS),--pythons $(TAGS)) $(PYTHONS:%=--python %)
 	$(RELEASE) sdist && $(RELEASE) statements
 
-# The sdist, a wheel built from it for this Python (-O1: half the time), the sample in an environment without a compiler,
+# The sdist, a wheel built from it for this Python (-O1: less to compile), the sample in an environment without a compiler,
 # and the statements.
 TAG := $(shell $(PYTHON) -c 'import sys; print("cp%d%d" % sys.version_info[:2])')
 CHECK := $(abspath build/check)
