@@ -79,14 +79,17 @@ wheels: .venv/release
 	$(RELEASE) wheels $(if $(PLATFORMS),--platforms $(PLATFORMS)) $(if $(TAGS),--pythons $(TAGS)) $(PYTHONS:%=--python %)
 	$(RELEASE) sdist && $(RELEASE) statements
 
-# The sdist, a wheel built from it for this machine, and the sample in an environment without a compiler.
+# The sdist, a wheel built from it for this Python (-O1: less to compile), the sample in an environment without a compiler,
+# and the statements.
 TAG := $(shell $(PYTHON) -c 'import sys; print("cp%d%d" % sys.version_info[:2])')
+CHECK := $(abspath build/check)
 wheels-check: .venv/release
-	rm -rf build/check && $(RELEASE) sdist --output build/check
-	tar -xzf build/check/megaseg-*.tar.gz -C build/check --strip-components=1
-	cd build/check && $(abspath $(BIN))/python -m tools.release wheels --platforms linux-x86_64 --pythons $(TAG) --output . \
-	    --python $(abspath $(BIN))/python
-	bash tools/release/try_wheel.sh $(PYTHON) build/check/megaseg-*.whl
+	rm -rf $(CHECK) && mkdir -p $(CHECK)/source && $(RELEASE) sdist --output $(CHECK)/dist
+	tar -xzf $(CHECK)/dist/megaseg-*.tar.gz -C $(CHECK)/source --strip-components=1
+	cd $(CHECK)/source && CMAKE_ARGS=-DCMAKE_CXX_FLAGS_RELEASE=-O1 $(abspath $(BIN))/python -m tools.release wheels \
+	    --platforms linux-x86_64 --pythons $(TAG) --python $(abspath $(BIN))/python --output $(CHECK)/dist
+	bash tools/release/try_wheel.sh $(PYTHON) $(CHECK)/dist/megaseg-*.whl
+	$(RELEASE) statements --output $(CHECK)/dist && cd $(CHECK)/dist && sha256sum --check --quiet SHA256SUMS
 
 # Coverage-guided fuzzing of every kind of file; a finding stops it and is left in tests/fuzz/corpus/.
 FUZZ_SECONDS ?= 30

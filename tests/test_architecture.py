@@ -31,6 +31,26 @@ MENTION_TORCH = ON_TORCH | {
         for name in ("reference", "registry", "banded_estep", "scene_pairs", "device_pairs", "cuda")
     ),
 }
+# What other systems lack, or have in another sense.
+LINUX_ALONE = {
+    "os.copy_file_range",
+    "os.eventfd",
+    "os.fdatasync",
+    "os.getrandom",
+    "os.getxattr",
+    "os.listxattr",
+    "os.memfd_create",
+    "os.pidfd_open",
+    "os.pipe2",
+    "os.posix_fadvise",
+    "os.posix_fallocate",
+    "os.sched_getaffinity",
+    "os.sched_setaffinity",
+    "os.setpriority",
+    "os.setxattr",
+    "os.splice",
+    "ctypes.CDLL(None).prctl",
+}
 UNPICKLERS = {"pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
 
 # What each layer may import of megaseg; everything else of the package is above it.
@@ -101,6 +121,11 @@ def needed(tree: ast.AST) -> set[str]:
     return {name for name, _ in imports(tree) if name.split(".")[0] not in sys.stdlib_module_names}
 
 
+def linux_alone(tree: ast.AST) -> set[str]:
+    """Functions that only Linux has."""
+    return {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)} & LINUX_ALONE
+
+
 def model_words(text: str) -> set[str]:
     """Words and parts of identifiers (``kScene``, ``scene_rows``) that name MEGA, its tasks or its parts."""
     text = re.sub(r"bottleneck_?attention", "", text, flags=re.IGNORECASE)  # an op's name
@@ -147,6 +172,12 @@ def test_engine_and_kernels_know_torch_only_where_it_runs() -> None:
             if name.split(".")[0] == "torch" and path.startswith(("engine/", "kernels/")):
                 assert lazy or path in ON_TORCH, f"{path} imports torch when it is imported"
                 assert path in MENTION_TORCH, f"{path} imports torch"
+
+
+def test_what_linux_alone_has_is_asked_for_in_one_module() -> None:
+    found = {path for path, tree in modules() if linux_alone(tree)}
+    assert found == {"engine/inputs/system.py"}
+    assert linux_alone(ast.parse("len(os.sched_getaffinity(0)), os.getpid()")) == {"os.sched_getaffinity"}
 
 
 def test_nothing_unpickles_outside_convert() -> None:

@@ -1,4 +1,7 @@
-"""``python -m tools.release wheels|sdist|statements``: what a release consists of, in dist/ (docs/release.md)."""
+"""``python -m tools.release wheels|sdist|statements``: what a release consists of, in dist/ (docs/release.md).
+
+``python -m tools.release core`` compiles csrc/core and csrc/cpu for platforms without wheels.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ import zipfile
 from pathlib import Path
 
 from tools.release.checks import check
-from tools.release.platforms import PLATFORMS, ROOT, build_extensions
+from tools.release.platforms import COMPILED, PLATFORMS, ROOT, build_core, build_extensions
 from tools.release.pythons import TAGS, copy_headers
 from tools.release.statements import write_statements
 from tools.release.wheels import Tree
@@ -19,8 +22,10 @@ from tools.release.wheels import Tree
 
 def main() -> None:
     """Do what the arguments name; prints a line a file."""
-    parser = argparse.ArgumentParser(prog="python -m tools.release", description=__doc__)
-    parser.add_argument("part", choices=("wheels", "sdist", "statements"))
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.release", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("part", choices=("wheels", "sdist", "statements", "core"))
     parser.add_argument("--output", type=Path, default=ROOT / "dist")
     parser.add_argument("--platforms", nargs="+", choices=PLATFORMS, default=list(PLATFORMS))
     parser.add_argument("--pythons", nargs="+", choices=TAGS, default=list(TAGS))
@@ -31,6 +36,10 @@ def main() -> None:
         build_wheels(output, arguments.platforms, arguments.pythons, arguments.python)
     elif arguments.part == "sdist":
         subprocess.check_call([sys.executable, "setup.py", "-q", "sdist", "--dist-dir", output], cwd=ROOT)
+    elif arguments.part == "core":
+        for name, platform in COMPILED.items():
+            library = build_core(platform, ROOT / "build" / "wheels" / name)
+            print(f"{name}: {library.name}, {library.stat().st_size / 1e6:.2f} MB, not linked or run", flush=True)
     else:
         write_statements(output, *metadata_of(output))
 

@@ -1,6 +1,9 @@
 # An extension for each Python of MEGASEG_WHEELS (cp314t=FOLDER_OF_HEADERS), all on one build of the rest.
 set(PYBIND11_NOPYTHON ON)
 find_package(pybind11 CONFIG REQUIRED)
+if(APPLE)
+  set(CMAKE_SHARED_MODULE_CREATE_CXX_FLAGS -dynamiclib)  # Python loads either; zig 0.17's linker crashes on -bundle
+endif()
 foreach(python IN LISTS MEGASEG_WHEELS)
   string(REPLACE "=" ";" python "${python}")
   list(GET python 0 tag)

@@ -25,14 +25,19 @@ _TOOLS = ("ziglang", "pybind11", "setuptools")
 
 
 def write_statements(folder: Path, version: str, metadata: str) -> None:
-    """SHA256SUMS, sbom.cdx.json, provenance.intoto.json of the files of ``folder``; ``metadata``: METADATA."""
+    """SHA256SUMS, sbom.cdx.json, provenance.intoto.json of the files of ``folder``; ``metadata``: METADATA.
+
+    Raises:
+        SystemExit: the bill of materials does not follow CycloneDX's schema.
+    """
     written = {"SHA256SUMS", "sbom.cdx.json", "provenance.intoto.json"}
     files = sorted(path for path in folder.iterdir() if path.is_file() and path.name not in written)
     sums = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
     (folder / "SHA256SUMS").write_text("".join(f"{digest}  {name}\n" for name, digest in sums.items()))
     required = re.findall(r"^Requires-Dist: ([A-Za-z0-9_.-]+)(?!.*;)(.*)$", metadata, re.MULTILINE)
-    _write(folder / "sbom.cdx.json", _bill(version, sums, required))
-    _write(folder / "provenance.intoto.json", _provenance(sums))
+    _require_valid(_write(folder / "sbom.cdx.json", _bill(version, sums, required)))
+    source = re.search(r"^Project-URL: (?:Repository|Source), (\S+)$", metadata, re.MULTILINE)
+    _write(folder / "provenance.intoto.json", _provenance(version, sums, source[1] if source else None))
 
 
 def _bill(version: str, sums: dict[str, str], required: Sequence[tuple[str, str]]) -> dict[str, Any]:
@@ -59,12 +64,15 @@ def _bill(version: str, sums: dict[str, str], required: Sequence[tuple[str, str]
     }
 
 
-def _provenance(sums: dict[str, str]) -> dict[str, Any]:
-    commit = _git("rev-parse", "HEAD")
-    sources = {"uri": "pkg:generic/megaseg", "digest": {"gitCommit": commit}}
+def _provenance(version: str, sums: dict[str, str], source: str | None) -> dict[str, Any]:
+    """``source``: where the repository is, left out as long as the package's metadata names none."""
+    sources: dict[str, Any] = {"name": "megaseg", "digest": {"gitCommit": _git("rev-parse", "HEAD")}}
+    if source:
+        sources["uri"] = f"git+{source}"
+    release = f"pkg:pypi/megaseg@{version}#tools/release"
     tools = [{"uri": f"pkg:pypi/{name}@{installed(name)}"} for name in _TOOLS]
     definition = {
-        "buildType": "make release",
+        "buildType": release,
         "externalParameters": {"clean": not _git("status", "--porcelain")},
         "internalParameters": {"python": platform.python_version(), "machine": platform.machine()},
         "resolvedDependencies": [sources, *tools],
@@ -73,7 +81,7 @@ def _provenance(sums: dict[str, str]) -> dict[str, Any]:
         "_type": "https://in-toto.io/Statement/v1",
         "subject": [{"name": name, "digest": {"sha256": digest}} for name, digest in sums.items()],
         "predicateType": "https://slsa.dev/provenance/v1",
-        "predicate": {"buildDefinition": definition, "runDetails": {"builder": {"id": "tools/release"}}},
+        "predicate": {"buildDefinition": definition, "runDetails": {"builder": {"id": release}}},
     }
 
 
@@ -81,5 +89,15 @@ def _git(*arguments: str) -> str:
     return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def _write(path: Path, value: dict[str, Any]) -> None:
+def _write(path: Path, value: dict[str, Any]) -> Path:
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    return path
+
+
+def _require_valid(bill: Path) -> None:
+    from cyclonedx.schema import SchemaVersion
+    from cyclonedx.validation.json import JsonStrictValidator
+
+    error = JsonStrictValidator(SchemaVersion.V1_6).validate_str(bill.read_text())
+    if error is not None:
+        raise SystemExit(f"{bill.name}: expected CycloneDX 1.6, got: {error.data.message}")

@@ -24,6 +24,7 @@ from megaseg.engine.graph.graph import Graph
 from megaseg.engine.graph.passes import PASSES, rewrite
 from megaseg.engine.graph.sequences import longest_of
 from megaseg.engine.inputs.files import atomic_write, cache_folder, locked
+from megaseg.engine.inputs.system import passing_file
 from megaseg.engine.model.checkpoint import Checkpoint
 from megaseg.engine.model.config import ModelConfig
 from megaseg.engine.model.family import graph_of, structure_of
@@ -262,9 +263,7 @@ def in_memory(checkpoint: Checkpoint, compute_type: str, target: str, passes: tu
     """
     with ExitStack() as stack:
         try:
-            handle = os.memfd_create("megaseg")
-            stack.callback(os.close, handle)
-            path = Path(f"/proc/self/fd/{handle}")
+            path = stack.enter_context(passing_file())
             _write(checkpoint, path, compute_type, target, passes)
         except OSError as error:
             raise ResourceLimitError(f"compiling in memory: expected room for a file there, got: {error}") from error

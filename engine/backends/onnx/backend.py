@@ -16,6 +16,7 @@ from megaseg.engine.backends.onnx.file import export_checkpoint, load, needs_ext
 from megaseg.engine.backends.protocol import LOGITS, PARTS, Excerpt, Rows
 from megaseg.engine.graph.passes import PASSES
 from megaseg.engine.graph.sequences import Windows
+from megaseg.engine.inputs.system import usable_cpus
 from megaseg.engine.model.checkpoint import Checkpoint
 from megaseg.engine.model.family import structure_of
 from megaseg.errors import UnsupportedError
@@ -51,7 +52,7 @@ class OnnxBackend:
         self._graph = structure_of(info.config)
         self._names = [modality.name for modality in self._graph.inputs]
         self._weight_bytes = sum(len(weight.raw_data) for weight in model.graph.initializer)
-        self._num_threads = threads(num_threads) or len(os.sched_getaffinity(0))
+        self._num_threads = threads(num_threads) or usable_cpus()
         self._session = self._open(model.SerializeToString(), device)
 
     @classmethod

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
-import os
 import platform
 import sys
 from typing import Any
@@ -15,6 +14,7 @@ from megaseg._version import __version__
 from megaseg.cli.console import JsonOption, output, plain, print_json
 from megaseg.engine.backends.native.extension import CHECKED, capabilities
 from megaseg.engine.inputs.files import shipped
+from megaseg.engine.inputs.system import usable_cpus
 from megaseg.errors import UnsupportedError
 from megaseg.features.text.pretrained import encoder_folder
 
@@ -57,7 +57,7 @@ def doctor(json: JsonOption = False) -> None:
     report: dict[str, Any] = {
         "megaseg": __version__,
         "python": platform.python_version(),
-        "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cpus": usable_cpus(),
         "native": _native(),
         "extras": {extra: _extra(packages) for extra, packages in EXTRAS.items()},
         "checkpoints": sorted(shipped("checkpoints")),

@@ -7,7 +7,6 @@ Arguments, messages and results are JSON.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import importlib
 import json
 import os
@@ -23,10 +22,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import IO, Any, NoReturn
 
+from megaseg.engine.inputs.system import die_with
 from megaseg.errors import FeatureError, ResourceLimitError, UnsupportedError
 
 _START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from megaseg.media.child import main; main()"
-_PR_SET_PDEATHSIG = 1
 _MIB = 1 << 20
 _ERRORS = {error.__name__: error for error in (FeatureError, UnsupportedError, ResourceLimitError)}
 _STARTING = 60.0  # seconds that an interpreter may take to start, whatever the patience
@@ -38,7 +37,7 @@ _TAIL = 2000  # bytes of what the child wrote to its standard error that an erro
 class Limits:
     """What a child may use before it is ended."""
 
-    memory: int = 4 << 30  # bytes of data that it may allocate
+    memory: int = 4 << 30  # bytes of data that it may allocate, as the system counts them (RLIMIT_DATA)
     patience: float = 60.0  # seconds without a message, from when it has started
 
 
@@ -149,7 +148,7 @@ def main() -> None:
     answers = os.dup(1)
     os.dup2(2, 1)  # what libraries print is no answer
     task = json.load(sys.stdin)
-    _die_with(task["parent"])
+    die_with(task["parent"])
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_DATA, (task["memory"], task["memory"]))
 
@@ -170,10 +169,3 @@ def main() -> None:
         known = type(error).__name__ in _ERRORS
         text = str(error) if known else f"{type(error).__name__}: {error}"
         answer("error", {"kind": type(error).__name__, "text": text, "traceback": traceback.format_exc()})
-
-
-def _die_with(parent: int) -> None:
-    """Let this process be killed when its parent ends, or now if the parent has already ended."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from megaseg.engine.inputs.system import usable_cpus
 from megaseg.errors import UnsupportedError
 
 
@@ -41,7 +41,7 @@ def _session(path: Path, num_threads: int) -> Any:
     except ImportError as error:
         raise UnsupportedError(f"{path.name} needs ONNX Runtime: pip install 'megaseg[video]'") from error
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = num_threads or len(os.sched_getaffinity(0))
+    options.intra_op_num_threads = num_threads or usable_cpus()
     options.inter_op_num_threads = 1
     options.enable_mem_pattern = False  # less memory, no less speed
     options.log_severity_level = 3

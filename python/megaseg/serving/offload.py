@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, ParamSpec, TypeVar
 
 from megaseg.engine.inputs.features import Features
+from megaseg.engine.inputs.system import lower_priority
 
 _LARGE = 1 << 18  # bytes: a quarter of a MiB is checked or decoded in well under a millisecond
 
@@ -54,7 +53,7 @@ def low_priority_thread() -> ThreadPoolExecutor:
     """
 
     def lower() -> None:
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+        lower_priority(_NICE)
 
     return ThreadPoolExecutor(1, initializer=lower)
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megaseg.engine.inputs.files import sha256
+from megaseg.engine.inputs.system import usable_cpus
 from megaseg.errors import UnsupportedError
 
 FILES = ("config.json", "model.bin", "tokenizer.json")  # without the last, faster-whisper would download one
@@ -71,7 +72,7 @@ class Whisper:
             from faster_whisper import WhisperModel
         except ImportError as error:
             raise UnsupportedError(f"speech needs {error.name}: pip install 'megaseg[speech]'") from error
-        threads = num_threads or len(os.sched_getaffinity(0))
+        threads = num_threads or usable_cpus()
         try:
             self._model: Any = WhisperModel(
                 str(folder), device="cpu", compute_type=compute_type, cpu_threads=threads, local_files_only=True
