@@ -24,6 +24,9 @@ from megaseg.errors import FeatureError
 from megaseg.export import export
 from megaseg.media.timecode import FrameRate, parse
 
+# OpenTimelineIO's adapter asks elements for their truth, of which Python 3.12 and later warn.
+pytestmark = pytest.mark.filterwarnings("ignore:Testing an element's truth value:DeprecationWarning")
+
 otio = pytest.importorskip("opentimelineio", reason="opentimelineio is not installed")
 few = settings(max_examples=60, deadline=None)
 # What Apple's document type definition of FCPXML 1.8 allows below the elements that are written here.

@@ -217,7 +217,7 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "pipe", tmp_path / ("a" * 300), tmp_path / "none"):
         with pytest.raises(CheckpointError):
             NativeBackend(path)
-    with pytest.raises(CheckpointError, match="too long"):
+    with pytest.raises(CheckpointError, match="too long|no such file"):  # Python 3.14 answers that none is there
         Engine.from_checkpoint(tmp_path / ("a" * 300))
 
 
