@@ -92,8 +92,8 @@ def test_scores_far_apart(target, storage, rng, factor, rising):
     q, k, v = (stored(x, storage) for x in (q, k, v))
     expected = reference.bottleneck_attention(*exact(q, k, v, begins(300)), heads=1, bottlenecks=0)
     got = kernels.bottleneck_attention(q, k, v, begins(300), heads=1, bottlenecks=0, target=target)
-    # Scores reach 5 * factor, a sum of 16 products whose every rounding is up to 5 * factor * 2^-24, 3e-7 * factor: the weights
-    # inherit the sum of several as a relative error.
+    # Scores reach 5 * factor, sums of 16 products, each rounded by up to 5 * factor * 2^-24 = 3e-7 * factor: the
+    # weights inherit the sum of several as a relative error.
     assert_close(got, expected, TOLERANCE[storage] + 2e-6 * factor)
 
 
