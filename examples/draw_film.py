@@ -8,7 +8,7 @@ Five scenes in 28 shots, 75 s: set-ups that recur, cuts, a dissolve, night and d
 
 from __future__ import annotations
 
-import sys
+import argparse
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -366,6 +366,6 @@ def write(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit(f"usage: {sys.argv[0]} FILM.mp4")
-    write(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("film", type=Path, help="The .mp4 to write; its .srt comes beside it.")
+    write(parser.parse_args().film)

@@ -75,6 +75,8 @@ def head(
     A boundary head is written as a scene checkpoint of the encoder's family, for segment and eval scene; retrieval, as
     the encoder that it trained, for eval retrieval. Interrupted, training goes on from OUTPUT.state when run again.
     """
+    if fine_tune and from_scratch:
+        raise UnsupportedError("--fine-tune, --from-scratch: expected one of them: weights drawn anew are always trained")
     checkpoint = resolve_checkpoint(checkpoint)
     require_file(output, checkpoint, folder, validation)
     try:
