@@ -76,7 +76,7 @@ def head(
     the encoder that it trained, for eval retrieval. Interrupted, training goes on from OUTPUT.state when run again.
     """
     if fine_tune and from_scratch:
-        raise UnsupportedError("--fine-tune, --from-scratch: expected one of them: weights drawn anew are always trained")
+        raise UnsupportedError("--fine-tune, --from-scratch: expected one of them: what is drawn anew is trained")
     checkpoint = resolve_checkpoint(checkpoint)
     require_file(output, checkpoint, folder, validation)
     try:
