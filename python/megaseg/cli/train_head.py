@@ -75,8 +75,6 @@ def head(
     A boundary head is written as a scene checkpoint of the encoder's family, for segment and eval scene; retrieval, as
     the encoder that it trained, for eval retrieval. Interrupted, training goes on from OUTPUT.state when run again.
     """
-    if fine_tune and from_scratch:
-        raise UnsupportedError("--fine-tune, --from-scratch: expected one of them: what is drawn anew is trained")
     checkpoint = resolve_checkpoint(checkpoint)
     require_file(output, checkpoint, folder, validation)
     try:
@@ -88,9 +86,10 @@ def head(
         from megaseg.training.recipes.head.run import Mode, Watch, train_head
     except ImportError as error:
         raise UnsupportedError(f"training needs {error.name}: pip install 'megaseg[train]'") from error
-    with named_flags("head", "preset"):
+    with named_flags("head", "preset", "fine_tune", "from_scratch"):
         published = asked(kind, preset)
         own = head_of(published.head)
+        mode = Mode(fine_tune, from_scratch)
     settings = published.config if config is None else HeadConfig.read(config, published.config)
     if seed is not None:
         settings = dataclasses.replace(settings, seed=seed)
@@ -107,7 +106,6 @@ def head(
             bar.advance(bar.task_ids[0])
 
         watch = Watch(state, report)
-        mode = Mode(fine_tune, from_scratch)
         trained = train_head(own, encoder, films.train, films.validation, settings, mode, films.labels, watch)
     named = {"films": list(films.train), "validation_films": list(films.validation)}
     _save(output, trained, checkpoint, {"encoder": str(mode), **named})

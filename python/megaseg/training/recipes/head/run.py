@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from megaseg.engine.inputs.features import Features
 from megaseg.engine.model.checkpoint import Checkpoint
-from megaseg.errors import FeatureError
+from megaseg.errors import FeatureError, UnsupportedError
 from megaseg.training.dropout import use_byte_dropout
 from megaseg.training.loop import Epoch, Loop, Settings, Validation, Work, cosine
 from megaseg.training.recipes.head.config import HeadConfig
@@ -56,10 +56,18 @@ class TrainedHead:
 
 @dataclass(frozen=True, slots=True)
 class Mode:
-    """What becomes of the encoder's weights: as they are, trained further, or drawn anew and trained."""
+    """What becomes of the encoder's weights: as they are, trained further, or drawn anew and trained.
+
+    Raises:
+        UnsupportedError: both.
+    """
 
     fine_tune: bool = False
     from_scratch: bool = False
+
+    def __post_init__(self) -> None:
+        if self.fine_tune and self.from_scratch:
+            raise UnsupportedError("from_scratch: expected without another mode: what is drawn anew is trained")
 
     @property
     def trains_encoder(self) -> bool:
