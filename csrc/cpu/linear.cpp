@@ -2,7 +2,6 @@
 #include "cpu/linear.h"
 
 #include "cpu/linear_few.h"
-#include "cpu/quantise.h"
 
 #if defined(MEGASEG_AMX)
 #include "cpu/linear_amx.h"
@@ -70,20 +69,13 @@ MEGASEG_INLINE void tile_of(int rows, const Step<Product>& step) {
 template <typename Product>
 class Blocks {
  public:
-  static constexpr int kRows = kRowBlock;
+  Blocks(const LinearArgs& args, Type out) : args_(args), finish_(finish_of<Product>(args, out)) {}
 
-  Blocks(const LinearArgs& args, Type out, bool) : args_(args), finish_(finish_of<Product>(args, out)) {}
-
-  // A panel for at most kRows rows; out begins at its first element.
-  void block(int row, int rows, int column, const Rows& out) {
-    const int tiles = (rows + kTileRows - 1) / kTileRows;  // of equal height, give or take one
-    for (int begin = 0; begin < args_.k; begin += kBlock<Product>) {
-      for (int t = 0; t < tiles; ++t) {
-        const int from = rows * t / tiles;
-        // The first tiles fetch a column of lines each of the next block, to the L2 cache: L1 is full of this one.
-        multiply_tile(row, from, rows * (t + 1) / tiles - from, column, begin,
-                      t < kTileVecs ? kBlock<Product> * kPanel * kBytes + t * kLine : 0, out);
-      }
+  static int rows() { return kRowBlock; }
+  // Columns [begin, end) of at most so many rows; out begins at its first element, ranges at its first row.
+  void columns(int row, int rows, int begin, int end, const Rows& out, Range* ranges) {
+    for (int column = begin; column < end; column += kPanel) {
+      panel(row, rows, column, at(out, 0, column - begin), ranges);
     }
   }
   void flush() {}
@@ -92,8 +84,20 @@ class Blocks {
   using Element = typename Product::Element;
   static constexpr ptrdiff_t kBytes = sizeof(Element);
 
+  void panel(int row, int rows, int column, const Rows& out, Range* ranges) {
+    const int tiles = (rows + kTileRows - 1) / kTileRows;  // of equal height, give or take one
+    for (int begin = 0; begin < args_.k; begin += kBlock<Product>) {
+      for (int t = 0; t < tiles; ++t) {
+        const int from = rows * t / tiles;
+        // The first tiles fetch a column of lines each of the next block, to the L2 cache: L1 is full of this one.
+        multiply_tile(row, from, rows * (t + 1) / tiles - from, column, begin,
+                      t < kTileVecs ? kBlock<Product> * kPanel * kBytes + t * kLine : 0, out, ranges);
+      }
+    }
+  }
   // Rows [row + from, row + from + count) and a panel, over the block of k from `begin` on.
-  void multiply_tile(int row, int from, int count, int column, int begin, ptrdiff_t ahead, const Rows& out) {
+  void multiply_tile(int row, int from, int count, int column, int begin, ptrdiff_t ahead, const Rows& out,
+                     Range* ranges) {
     constexpr bool kGrids = Product::kStep == 4;
     const Element* panel = Packed<Product>(args_).panel(column) + static_cast<ptrdiff_t>(begin) * kPanel;
     const int grid = kGrids ? begin / kGridSize : 0;
@@ -102,28 +106,36 @@ class Blocks {
     auto* const sums = sums_ + from * kPanel;
     tile_of<Product>(count, {row_of<Element>(args_.in, row + from) + begin, args_.in.stride, panel, k,
                              begin == grid * kGridSize, sums, ahead});
-    float* const earlier = earlier_ + (kGrids ? from * kPanel : 0);
+    float* const before = before_ + (kGrids ? from * kPanel : 0);
+    const Sums done{sums,
+                    grid > 0 ? before : nullptr,
+                    grid,
+                    row + from,
+                    count,
+                    column,
+                    at(out, from, 0),
+                    ranges ? ranges + from : nullptr};
     if (k == left) {
-      finish_(args_, {sums, grid > 0 ? earlier : nullptr, row + from, count, column, at(out, from, 0)});
+      finish_(args_, Values<Product>(args_, done), done, 0, count);
     } else if constexpr (kGrids) {
-      if ((begin + k) % kGridSize == 0) collect(args_, sums, earlier, row + from, count, kPanel, grid);
+      if ((begin + k) % kGridSize == 0) collect<Product>(Values<Product>(args_, done), 0, count, before);
     }
   }
 
   const LinearArgs& args_;
-  Finish finish_;
+  Finish<Product> finish_;
   alignas(kLine) typename Product::Scalar sums_[kRowBlock * kPanel];
-  alignas(kLine) float earlier_[Product::kStep == 4 ? kRowBlock * kPanel : kLanes];
+  alignas(kLine) float before_[Product::kStep == 4 ? kRowBlock * kPanel : kLanes];
 };
 
 template <typename Product>
-auto blocks_of(const LinearArgs& args, Type out, [[maybe_unused]] bool once) {
+auto blocks_of(const LinearArgs& args, Type out, [[maybe_unused]] int first) {
 #if defined(MEGASEG_AMX)
   if constexpr (Packed<Product>::kTiled)
-    return TiledBlocks<Product>(args, out, once);
+    return TiledBlocks<Product>(args, out, first);
   else  // NOLINT: only one is instantiated
 #endif
-    return Blocks<Product>(args, out, once);
+    return Blocks<Product>(args, out);
 }
 
 #if defined(MEGASEG_INT8)
@@ -139,21 +151,20 @@ constexpr int kHeldRows = 48;  // at most
 // A grid of columns of some rows at a time is held until its range is known.
 template <typename Product>
 void run_to_grids(const LinearArgs& args, int row_begin, int row_end, int column_begin, int column_end) {
-  auto blocks = blocks_of<Product>(args, kHeld, false);
-  constexpr int kRows = decltype(blocks)::kRows < kHeldRows ? decltype(blocks)::kRows : kHeldRows;
-  alignas(kLine) Held held[kRows * kGridSize];
-  const Rows space{held, kGridSize, kHeld};
+  auto blocks = blocks_of<Product>(args, kHeld, row_begin);
+  const int most = blocks.rows() < kHeldRows ? blocks.rows() : kHeldRows;
+  alignas(kLine) Held held[kHeldRows * kGridSize];
   for (int begin = column_begin; begin < column_end; begin += kGridSize) {
     const int end = column_end - begin < kGridSize ? column_end : begin + kGridSize;
-    for (int row = row_begin; row < row_end; row += kRows) {
-      const int rows = row_end - row < kRows ? row_end - row : kRows;
-      for (int column = begin; column < end; column += Packed<Product>::kColumns) {
-        blocks.block(row, rows, column, at(space, 0, column - begin));
-      }
+    for (int row = row_begin; row < row_end; row += most) {
+      const int rows = row_end - row < most ? row_end - row : most;
+      Range ranges[kHeldRows];
+      blocks.columns(row, rows, begin, end, {held, kGridSize, kHeld}, ranges);
       blocks.flush();
       for (int i = 0; i < rows; ++i) {
-        grids_at(args.out, row + i)[begin / kGridSize] =
-            quantise_grid(held + i * kGridSize, row_of<std::uint8_t>(args.out, row + i) + begin, end - begin);
+        const auto to = ToGrid::of<Held>(ranges[i]);
+        to.store_row(held + i * kGridSize, row_of<std::uint8_t>(args.out, row + i) + begin, end - begin);
+        grids_at(args.out, row + i)[begin / kGridSize] = to.grid();
       }
     }
   }
@@ -169,12 +180,14 @@ void run(const LinearArgs& args, int row_begin, int row_end, int panel_begin, in
     return run_to_grids<Product>(args, row_begin, row_end, panel_begin * kColumns, end);
   }
 #endif
-  auto blocks = blocks_of<Product>(args, args.out.type, row_end - row_begin <= kRowBlock / 3);
-  constexpr int kRows = decltype(blocks)::kRows;
-  for (int row = row_begin; row < row_end; row += kRows) {
-    const int rows = row_end - row < kRows ? row_end - row : kRows;
-    for (int column = panel_begin * kColumns; column < panel_end * kColumns; column += kColumns) {
-      blocks.block(row, rows, column, at(args.out, row, column));
+  auto blocks = blocks_of<Product>(args, args.out.type, row_begin);
+  const int most = blocks.rows();
+  const int end = panel_end * kColumns < args.n ? panel_end * kColumns : args.n;
+  for (int row = row_begin; row < row_end; row += most) {
+    const int rows = row_end - row < most ? row_end - row : most;
+    for (int column = panel_begin * kColumns; column < end; column += kGridSize) {
+      blocks.columns(row, rows, column, end - column < kGridSize ? end : column + kGridSize, at(args.out, row, column),
+                     nullptr);
     }
   }
   blocks.flush();

@@ -4,6 +4,7 @@
 #include <type_traits>
 
 #include "cpu/ops.h"
+#include "cpu/quantise.h"
 #include "cpu/tile.h"
 
 namespace {
@@ -102,77 +103,173 @@ MEGASEG_INLINE Vec gelu_of_int8(Vec x) {
   }
 }
 
-// A tile's sums, complete: rows [row, row + rows) and up to a panel's columns.
+#if !defined(MEGASEG_INT8)
+struct Range {};
+#endif
+
+// A tile's sums over all of k, or over a grid of int8: rows [row, row + rows) and up to a panel's columns.
 struct Sums {
-  const void* data;      // [rows, kColumns], of int8 those of the last grid alone
-  const float* earlier;  // [rows, kColumns] of int8: the grids before it, times their steps; or null
+  const void* data;  // [rows, kColumns]
+  float* before;     // [rows, kColumns]: what the grids before have made of the bias; null: nothing
+  int grid;          // of int8
   int row;
   int rows;
   int column;
-  Rows out;  // from the tile's first element on
+  Rows out;       // from the tile's first element on
+  Range* ranges;  // of out, row by row, to be widened; or null
 };
 
-// earlier (+)= sums of a grid * its step.
-inline void collect(const LinearArgs& args, const std::int32_t* sums, float* earlier, int row, int rows, int columns,
-                    int grid) {
-  for (int i = 0; i < rows; ++i) {
-    const float step = grids_at(args.in, row + i)[grid].step;
-    for (int j = 0; j < columns; j += kLanes) {
-      float* to = earlier + i * columns + j;
-      const Vec part = __builtin_convertvector(load(sums + i * columns + j), Vec) * step;
-      store(to, grid == 0 ? part : load(to) + part);
+// What sums become before anything else is done to them, a row of a panel at a time.
+template <typename Product>
+class Values {
+ public:
+  static constexpr int kColumns = Packed<Product>::kColumns;
+  static constexpr int kVecs = kColumns / kLanes;
+
+  Values() = default;
+  MEGASEG_INLINE Values(const LinearArgs& args, const Sums& sums)
+      : sums_(static_cast<const typename Product::Scalar*>(sums.data)) {
+    const Packed<Product> packed(args);
+    before_ = sums.before ? sums.before : packed.bias() + sums.column;
+    stride_ = sums.before ? kColumns : 0;
+    if constexpr (kGrids) {
+      grids_ = grids_at(args.in, sums.row) + sums.grid;
+      row_grids_ = grids_of(args.in.stride);
+      for (int j = 0; j < kVecs; ++j) {
+        scale_[j] = load(packed.scale() + sums.column + j * kLanes);
+        offset_[j] = load(packed.offset(sums.grid) + sums.column + j * kLanes);
+      }
     }
+  }
+  MEGASEG_INLINE void row(int i, Vec (&value)[kVecs]) const {
+    const auto* sum = sums_ + i * kColumns;
+    const float* before = before_ + i * stride_;
+    MEGASEG_UNROLL
+    for (int j = 0; j < kVecs; ++j) {
+      if constexpr (kGrids) {
+        const auto [low, step] = grids_[i * row_grids_];
+        const Vec whole = __builtin_convertvector(load(sum + j * kLanes), Vec);
+        value[j] = load(before + j * kLanes) + low * offset_[j] + whole * step * scale_[j];
+      } else {
+        value[j] = load(before + j * kLanes) + load(sum + j * kLanes);
+      }
+    }
+  }
+
+ private:
+  static constexpr bool kGrids = Product::kStep == 4;
+
+  const typename Product::Scalar* sums_ = nullptr;
+  const float* before_ = nullptr;
+  ptrdiff_t stride_ = 0;
+  const Grid* grids_ = nullptr;
+  ptrdiff_t row_grids_ = 0;
+  Vec scale_[kVecs];
+  Vec offset_[kVecs];
+};
+
+// Rows [begin, end) of a grid that is not the last, to `before` of the next.
+template <typename Product>
+void collect(const Values<Product>& values, int begin, int end, float* to) {
+  to += begin * Values<Product>::kColumns;
+  for (int i = begin; i < end; ++i, to += Values<Product>::kColumns) {
+    Vec value[Values<Product>::kVecs];
+    values.row(i, value);
+    MEGASEG_UNROLL
+    for (int j = 0; j < Values<Product>::kVecs; ++j) store(to + j * kLanes, value[j]);
   }
 }
 
-// Sums on their way out, a vector of columns after the other.
-template <typename Product, typename Residual, typename Out>
-void finish_as(const LinearArgs& args, const Sums& sums) {
-  constexpr int kColumns = Packed<Product>::kColumns;
-  constexpr bool kExact = std::is_same_v<Product, Float32> && std::is_same_v<Out, float>;
-  const Packed<Product> packed(args);
-  const int columns = args.n - sums.column < kColumns ? args.n - sums.column : kColumns;
-  const auto finish = [&](auto act) {
-    for (int j = 0; j < columns; j += kLanes) {
-      const int width = columns - j < kLanes ? columns - j : kLanes;
-      const int at = sums.column + j;
-      const Vec bias = load(packed.bias() + at);
-      for (int i = 0; i < sums.rows; ++i) {
-        Vec value = bias;
-        const auto* sum = static_cast<const typename Product::Scalar*>(sums.data) + i * kColumns + j;
-        if constexpr (Product::kStep == 4) {
-          const Grid* grid = grids_at(args.in, sums.row + i);
-          const int last = packed.grids - 1;
-          for (int g = 0; g <= last; ++g) value += grid[g].low * load(packed.offset(g) + at);
-          Vec total = __builtin_convertvector(load(sum), Vec) * grid[last].step;
-          if (sums.earlier) total += load(sums.earlier + i * kColumns + j);
-          value += total * load(packed.scale() + at);
-        } else {
-          value += load(sum);
-        }
-        if (args.residual.data) {
-          const Residual* residual = row_of<Residual>(args.residual, sums.row + i) + at;
-          value += width == kLanes ? load(residual) : load_partial(residual, width);
-        }
-        value = act(value);
-        Out* out = row_of<Out>(sums.out, i) + j;
-        width == kLanes ? store(out, value) : store_partial(out, value, width);
+struct None {};
+
+// Rows of a panel on their way out. Strides in elements.
+template <typename Residual, typename Out>
+struct Ends {
+  const Residual* residual;
+  ptrdiff_t residual_stride;
+  Out* out;
+  ptrdiff_t out_stride;
+  Range* ranges;  // or null
+};
+
+template <typename Product, typename Residual, typename Out, typename Act>
+MEGASEG_INLINE void finish_rows(const Values<Product>& values, const Ends<Residual, Out>& ends, int begin, int end,
+                                Act act) {
+  for (int i = begin; i < end; ++i) {
+    Vec value[Values<Product>::kVecs];
+    values.row(i, value);
+    MEGASEG_UNROLL
+    for (int j = 0; j < Values<Product>::kVecs; ++j) {
+      if constexpr (!std::is_same_v<Residual, None>) {
+        value[j] += load(ends.residual + (i - begin) * ends.residual_stride + j * kLanes);
       }
+      value[j] = act(value[j]);
+      store(ends.out + (i - begin) * ends.out_stride + j * kLanes, value[j]);
     }
-  };
-  if (args.activation == Activation::none) return finish([](Vec x) { return x; });
-  if (args.activation != Activation::gelu) return finish([&](Vec x) { return activate(x, args.activation); });
-  if (args.out.type == Type::int8) return finish([](Vec x) { return gelu_of_int8(x); });
-  finish([](Vec x) { return kExact ? gelu(x) : gelu_coarse(x); });
+#if defined(MEGASEG_INT8)
+    if (ends.ranges) {
+      Range range = ends.ranges[i - begin];
+      MEGASEG_UNROLL
+      for (int j = 0; j < Values<Product>::kVecs; ++j) range.widen(value[j]);
+      ends.ranges[i - begin] = range;
+    }
+#endif
+  }
 }
 
-using Finish = void (*)(const LinearArgs& args, const Sums& sums);
+// Rows [begin, end) of a tile.
+template <typename Product, typename Residual, typename Out>
+void finish_as(const LinearArgs& args, const Values<Product>& values, const Sums& sums, int begin, int end) {
+  constexpr int kColumns = Packed<Product>::kColumns;
+  constexpr bool kExact = std::is_same_v<Product, Float32> && std::is_same_v<Out, float>;
+  const auto finish = [&](const Ends<Residual, Out>& ends, int from, int to) {
+    const auto rows = [&](auto act) { finish_rows(values, ends, from, to, act); };
+    if (args.activation == Activation::none) return rows([](Vec x) { return x; });
+    if (args.activation != Activation::gelu) return rows([&](Vec x) { return activate(x, args.activation); });
+    if (args.out.type == Type::int8) return rows([](Vec x) { return gelu_of_int8(x); });
+    rows([](Vec x) { return kExact ? gelu(x) : gelu_coarse(x); });
+  };
+  const int columns = args.n - sums.column;
+  const auto residual = [&](int i) -> const Residual* {
+    if constexpr (std::is_same_v<Residual, None>) {
+      return nullptr;
+    } else {
+      return row_of<Residual>(args.residual, sums.row + i) + sums.column;
+    }
+  };
+  if (columns >= kColumns) {
+    return finish({residual(begin), args.residual.stride, row_of<Out>(sums.out, begin), sums.out.stride,
+                   sums.ranges ? sums.ranges + begin : nullptr},
+                  begin, end);
+  }
+  for (int i = begin; i < end; ++i) {  // the last panel's rows, filled up
+    alignas(kLine) Residual added[kColumns] = {};
+    alignas(kLine) Out out[kColumns];
+    if constexpr (!std::is_same_v<Residual, None>) {
+      __builtin_memcpy(added, residual(i), static_cast<std::size_t>(columns) * sizeof(Residual));
+    }
+    finish({added, 0, out, 0, nullptr}, i, i + 1);
+    __builtin_memcpy(row_of<Out>(sums.out, i), out, static_cast<std::size_t>(columns) * sizeof(Out));
+#if defined(MEGASEG_INT8)
+    for (int j = 0; sums.ranges && j < columns; j += kLanes) {
+      sums.ranges[i].widen(load(out + j), columns - j < kLanes ? columns - j : kLanes);
+    }
+#endif
+  }
+}
 
 template <typename Product>
-Finish finish_of(const LinearArgs& args, Type out) {
-  Finish finish = nullptr;
-  with_type(args.residual.type, [&]<typename Residual>(Residual) {
-    with_type(out, [&]<typename Out>(Out) { finish = finish_as<Product, Residual, Out>; });
+using Finish = void (*)(const LinearArgs& args, const Values<Product>& values, const Sums& sums, int begin, int end);
+
+template <typename Product>
+Finish<Product> finish_of(const LinearArgs& args, Type out) {
+  Finish<Product> finish = nullptr;
+  with_type(out, [&]<typename Out>(Out) {
+    if (!args.residual.data) {
+      finish = finish_as<Product, None, Out>;
+    } else {
+      with_type(args.residual.type, [&]<typename Residual>(Residual) { finish = finish_as<Product, Residual, Out>; });
+    }
   });
   return finish;
 }

@@ -20,21 +20,22 @@ class Leaving {
   void some(int rows) {
     if (rows > left_) rows = left_;
     if (rows == 0) return;
-    const int first = block_.rows - left_;
-    const auto* sums = sums_ + first * kColumns;
-    float* const earlier = earlier_ + (kGrids ? first * kColumns : 0);
+    const int begin = block_.rows - left_;
     left_ -= rows;
     if (last_) {
-      const int row = block_.row + first;
-      finish_(args_, {sums, grid_ > 0 ? earlier : nullptr, row, rows, block_.column, at(block_.out, first, 0)});
+      finish_(args_, values_, block_, begin, begin + rows);
     } else if constexpr (kGrids) {
-      collect(args_, sums, earlier, block_.row + first, rows, kColumns, grid_);
+      collect<Product>(values_, begin, begin + rows, carried_);
     }
   }
-  // The sums of a grid, or of all of k; the last of the block or not.
-  void take(const Tiles& tiles, const Sums& block, int grid, bool last) {
-    some(left_);
-    block_ = block, left_ = block.rows, grid_ = grid, last_ = last;
+  // The sums of a grid, or of all of k; the last of the block, or carried on there.
+  void take(const Tiles& tiles, const Sums& block, bool last, float* carried) {
+    flush();
+    block_ = block, left_ = block.rows, last_ = last;
+    block_.data = sums_;
+    block_.before = kGrids && block.grid > 0 ? carried : nullptr;
+    carried_ = carried;
+    values_ = Values<Product>(args_, block_);
     constexpr ptrdiff_t kStride = kColumns * 4;
     tiles.template store<kC00>(sums_, kStride);
     tiles.template store<kC01>(sums_ + kColumns / 2, kStride);
@@ -42,18 +43,19 @@ class Leaving {
     tiles.template store<kC10>(sums_ + kTileHeight * kColumns, kStride);
     tiles.template store<kC11>(sums_ + kTileHeight * kColumns + kColumns / 2, kStride);
   }
+  void flush() { some(left_); }
 
  private:
   static constexpr bool kGrids = Product::kStep == 4;
 
   const LinearArgs& args_;
-  Finish finish_;
+  Finish<Product> finish_;
   Sums block_{};
+  Values<Product> values_;
   int left_ = 0;  // rows
-  int grid_ = 0;
   bool last_ = false;
   alignas(kLine) typename Product::Scalar sums_[kAmxRows * kColumns];
-  alignas(kLine) float earlier_[kGrids ? kAmxRows * kColumns : kLanes];
+  float* carried_ = nullptr;
 };
 
 // A tile of a panel; `passing`: it is not read again while it would be in the L1 cache.
@@ -83,50 +85,56 @@ template <typename Product>
 class TiledBlocks {
  public:
   using Element = typename Product::Element;
-  static constexpr int kRows = kAmxRows;
   static constexpr int kColumns = Packed<Product>::kColumns;
   static constexpr int kDepth = Packed<Product>::kDepth;
-  static constexpr ptrdiff_t kPassing = 24 * 1024;  // bytes of a panel: half of the L1 cache
+  static constexpr int kPassing = 24 * 1024 / kTileBytes * kDepth / kAmxRows;  // of k: half of the L1 cache
 
-  // `once`: every part of the panels is read once, so that memory is the limit.
-  TiledBlocks(const LinearArgs& args, Type out, bool once)
-      : args_(args),
-        once_(once),
-        passing_(static_cast<ptrdiff_t>(args.k) * kColumns * static_cast<ptrdiff_t>(sizeof(Element)) >= kPassing),
-        chain_(Product::kStep == 4 && args.k > kGridSize ? kGridSize : args.k),
-        share_(kAmxRows / (chain_ / kDepth + 1) + 1),
-        leaving_(args, out) {}
+  // Rows from `first` on: panels are read from memory for these, then are in the L2 cache.
+  TiledBlocks(const LinearArgs& args, Type out, int first) : args_(args), first_(first), leaving_(args, out) {}
   TiledBlocks(const TiledBlocks&) = delete;
   TiledBlocks& operator=(const TiledBlocks&) = delete;
 
-  // A panel for at most kRows rows; out begins at its first element.
-  void block(int row, int rows, int column, const Rows& out) {
-    const bool two = rows > kTileHeight;
-    if (rows != configured_) tiles_.configure(two ? kTileHeight : rows, two ? rows - kTileHeight : 0);
+  static int rows() { return kAmxRows; }
+  // Columns [begin, end), at most a grid, of at most so many rows; out begins at its first element, ranges at its first
+  // row. Of int8 a grid of k at a time, so that the rows' part of it stays in the L1 cache while panels pass by.
+  void columns(int row, int rows, int begin, int end, const Rows& out, Range* ranges) {
+    const int length = kGrids && args_.k > kGridSize ? kGridSize : args_.k;
+    look_ahead(row + rows, (end - begin + kColumns - 1) / kColumns);
+    if (rows != configured_) {
+      tiles_.configure(rows < kTileHeight ? rows : kTileHeight, rows > kTileHeight ? rows - kTileHeight : 0);
+    }
     configured_ = rows;
-    const Sums block{nullptr, nullptr, row, rows, column, out};
-    for (int begin = 0; begin < args_.k; begin += chain_) {
-      const int end = args_.k - begin < chain_ ? args_.k : begin + chain_;
-      two ? multiply<true>(block, begin, end) : multiply<false>(block, begin, end);
-      leaving_.take(tiles_, block, begin / chain_, end == args_.k);
+    for (int from = 0; from < args_.k; from += length) {
+      const int to = args_.k - from < length ? args_.k : from + length;
+      float* carried = carried_;
+      for (int column = begin; column < end; column += kColumns, carried += kAmxRows * kColumns) {
+        const Sums block{nullptr, nullptr, from / length, row, rows, column, at(out, 0, column - begin), ranges};
+        rows > kTileHeight ? multiply<true>(block, from, to) : multiply<false>(block, from, to);
+        leaving_.take(tiles_, block, to == args_.k, carried);
+      }
     }
   }
-  void flush() { leaving_.some(kAmxRows); }
+  void flush() { leaving_.flush(); }
 
  private:
+  static constexpr bool kGrids = Product::kStep == 4;
+
   template <bool kTwo>
   void multiply(const Sums& block, int begin, int end) {
     const ptrdiff_t stride = args_.in.stride * static_cast<ptrdiff_t>(sizeof(Element));
     const Element* in = row_of<Element>(args_.in, block.row);
     const Element* weight = Packed<Product>(args_).panel(block.column) + static_cast<ptrdiff_t>(begin) * kColumns;
+    const int share = kAmxRows / ((end - begin) / kDepth + 1) + 1;  // rows of the leaving block per step
+    const bool passing = end - begin >= kPassing;
     tiles_.template zero<kC00>();
     tiles_.template zero<kC01>();
     if constexpr (kTwo) tiles_.zero<kC10>(), tiles_.zero<kC11>();
     int p = begin;
     for (; p + kDepth <= end; p += kDepth, weight += kDepth * kColumns) {
-      if (once_) fetch(weight + 2 * kDepth * kColumns);
-      step<Product, kTwo>(tiles_, in + p, stride, weight, passing_);
-      leaving_.some(share_);
+      if (block.row == first_) fetch(weight + 2 * kDepth * kColumns);
+      for (int line = 0; line < lines_; ++line, next_ += kLine) __builtin_prefetch(next_, 0, 2);
+      step<Product, kTwo>(tiles_, in + p, stride, weight, passing);
+      leaving_.some(share);
     }
     if (p == end) return;
     // The last step is filled up with zeros, not with what follows the rows.
@@ -135,7 +143,7 @@ class TiledBlocks {
     for (int r = 0; r < block.rows; ++r) {
       _mm512_store_si512(rest + r * kDepth, _mm512_maskz_loadu_epi8(there, in + r * args_.in.stride + p));
     }
-    step<Product, kTwo>(tiles_, rest, kTileBytes, weight, passing_);
+    step<Product, kTwo>(tiles_, rest, kTileBytes, weight, passing);
   }
 
   // What a step reads of a panel, into the L2 cache.
@@ -146,14 +154,22 @@ class TiledBlocks {
     }
   }
 
+  // The next rows follow in memory: some lines of them with each step, as rows are, for the prefetcher to see.
+  void look_ahead(int row, int panels) {
+    const int steps = panels * ((args_.k + kDepth - 1) / kDepth);
+    const ptrdiff_t lines = kAmxRows * args_.in.stride * static_cast<ptrdiff_t>(sizeof(Element)) / kLine;
+    next_ = reinterpret_cast<const char*>(row_of<Element>(args_.in, row));
+    lines_ = static_cast<int>((lines + steps - 1) / steps);
+  }
+
   const LinearArgs& args_;
-  bool once_;
-  bool passing_;  // a panel is too large to stay in the L1 cache with rows and sums
-  int chain_;     // elements of k that are summed in the tiles: a grid of int8, or all
-  int share_;     // rows of the leaving block per step
+  int first_;
   int configured_ = 0;
+  const char* next_ = nullptr;
+  int lines_ = 0;
   Tiles tiles_;
   Leaving<Product> leaving_;
+  alignas(kLine) float carried_[kGrids ? kAmxRows * kGridSize : kLanes];
 };
 
 }  // namespace

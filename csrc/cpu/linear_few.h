@@ -6,10 +6,10 @@
 namespace {
 
 template <int Rows>
-void few_columns(const LinearArgs& args, Finish finish, int row) {
-  alignas(kLine) float sums[Rows * kPanel];  // of a row the first vector alone is read
-  MEGASEG_UNROLL
-  for (int i = 0; i < Rows; ++i) store(sums + i * kPanel, Vec{});
+void few_columns(const LinearArgs& args, Finish<Float32> finish, int row) {
+  alignas(kLine) float sums[Rows * kPanel] = {};
+  alignas(kLine) float zeros[Rows * kPanel] = {};
+  const float* bias = Packed<Float32>(args).bias();
   const float* in = row_of<float>(args.in, row);
   const float* weight = static_cast<const float*>(args.weight);
   for (int column = 0; column < args.n; ++column, weight += args.k) {
@@ -25,15 +25,16 @@ void few_columns(const LinearArgs& args, Finish finish, int row) {
     MEGASEG_UNROLL
     for (int i = 0; i < Rows; ++i) {
       if (rest) acc[i] += load_partial(in + i * args.in.stride + p, rest) * load_partial(weight + p, rest);
-      sums[i * kPanel + column] = sum(acc[i]);
+      sums[i * kPanel + column] = bias[column] + sum(acc[i]);
     }
   }
-  finish(args, {sums, nullptr, row, Rows, 0, at(args.out, row, 0)});
+  const Sums done{sums, zeros, 0, row, Rows, 0, at(args.out, row, 0), nullptr};
+  finish(args, Values<Float32>(args, done), done, 0, Rows);
 }
 
 void run_few(const LinearArgs& args, int row_begin, int row_end) {
   constexpr int kRows = 8;
-  const Finish finish = finish_of<Float32>(args, args.out.type);
+  const Finish<Float32> finish = finish_of<Float32>(args, args.out.type);
   int row = row_begin;
   for (; row + kRows <= row_end; row += kRows) few_columns<kRows>(args, finish, row);
   for (; row < row_end; ++row) few_columns<1>(args, finish, row);

@@ -83,7 +83,7 @@ MEGASEG_INLINE void tile_of(int rows, const Step& step, bool first) {
 }
 
 // One panel for at most kRowBlock rows.
-void block(const LinearArgs& args, Finish finish, int row, int rows, int column) {
+void block(const LinearArgs& args, Finish<Int16> finish, int row, int rows, int column) {
   // With few rows memory is the limit: every word of a tile fetches lines of the next block.
   constexpr int kLines = static_cast<int>(weight_panel_bytes(kWeightBlock) / kLine);
   constexpr int kWords = kWeightBlock / 2;
@@ -117,7 +117,8 @@ void block(const LinearArgs& args, Finish finish, int row, int rows, int column)
               begin == 0);
     }
   }
-  finish(args, {sums, nullptr, row, rows, column, at(args.out, row, column)});
+  const Sums done{sums, nullptr, 0, row, rows, column, at(args.out, row, column), nullptr};
+  finish(args, Values<Int16>(args, done), done, 0, rows);
 }
 
 // Symmetric: kMostWeight steps to the largest magnitude of the row. NaN or infinity makes the scale NaN.
@@ -153,7 +154,7 @@ void linear_weights_pack(const float* weight, const float* bias, int n, int k, v
 }
 
 void linear_weights(const LinearArgs& args, int row_begin, int row_end, int panel_begin, int panel_end) {
-  const Finish finish = finish_of<Int16>(args, args.out.type);
+  const Finish<Int16> finish = finish_of<Int16>(args, args.out.type);
   for (int panel = panel_begin; panel < panel_end; ++panel) {
     for (int row = row_begin; row < row_end; row += kRowBlock) {
       const int rows = row_end - row < kRowBlock ? row_end - row : kRowBlock;

@@ -10,29 +10,72 @@ using megaseg::cpu::Grid;
 using megaseg::cpu::kGridSize;
 
 #if defined(MEGASEG_INT8)
-// element = round((x - low) / step) of at most kGridSize values, from the least one to the largest. A range too small
-// to divide by is one value. NaN or infinity makes the grid NaN.
-template <typename In>
-MEGASEG_INLINE Grid quantise_grid(const In* in, std::uint8_t* out, int size) {
-  Vec least = splat(load_partial(in, 1)[0]);
-  Vec largest = least;
+// The least and the largest of values, and NaN if one of them is NaN or infinite.
+struct Range {
+  Vec least = splat(__builtin_inff());
+  Vec largest = splat(-__builtin_inff());
   Vec poison{};
-  const auto widen = [&](Vec x) {
+
+  MEGASEG_INLINE void widen(Vec x) {
     least = min(least, x);
     largest = max(largest, x);
     poison += x * 0.0F;
-  };
+  }
+  MEGASEG_INLINE void widen(Vec x, int count) {
+    least = min(least, first_lanes_of(x, count, least));
+    largest = max(largest, first_lanes_of(x, count, largest));
+    poison += first_lanes_of(x, count, Vec{}) * 0.0F;
+  }
+};
+
+// What rounding to T leaves of a value.
+template <typename T>
+MEGASEG_INLINE float as(float x) {
+  T element[kLanes];
+  store(element, splat(x));
+  return load(element)[0];
+}
+
+// element = round((x - low) / step), from the least value to the largest. A range too small to divide by is one value.
+class ToGrid {
+ public:
+  // Of values of a range that are rounded to `In`, which keeps their order.
+  template <typename In>
+  MEGASEG_INLINE static ToGrid of(const Range& range) {
+    return {as<In>(-maximum(-range.least)), as<In>(maximum(range.largest)), sum(range.poison)};
+  }
+  Grid grid() const { return grid_; }
+  template <typename In>
+  MEGASEG_INLINE void store_row(const In* in, std::uint8_t* out, int size) const {
+    int i = 0;
+    for (; i + kLanes <= size; i += kLanes) store_bytes(out + i, element(load(in + i)));
+    if (i < size) store_bytes(out + i, element(load_partial(in + i, size - i)), size - i);
+  }
+
+ private:
+  MEGASEG_INLINE ToGrid(float low, float largest, float poison) : low_(low) {
+    const float range = largest - low;
+    const bool constant = range < 1e-36F;
+    inverse_ = constant ? 0.0F : 255.0F / range;
+    grid_ = {low + poison, constant ? 0.0F : range / 255.0F};
+  }
+  MEGASEG_INLINE IntVec element(Vec x) const { return rounded((x - low_) * inverse_); }
+
+  float low_;
+  float inverse_;
+  Grid grid_;
+};
+
+// At most kGridSize values. NaN or infinity makes the grid NaN.
+template <typename In>
+MEGASEG_INLINE Grid quantise_grid(const In* in, std::uint8_t* out, int size) {
+  Range range;
   int i = 0;
-  for (; i + kLanes <= size; i += kLanes) widen(load(in + i));
-  if (i < size) widen(first_lanes_of(load_partial(in + i, size - i), size - i, least));
-  const float low = -maximum(-least);
-  const float range = maximum(largest) - low;
-  const bool constant = range < 1e-36F;
-  const float inverse = constant ? 0.0F : 255.0F / range;
-  const auto element = [low, inverse](Vec x) { return rounded((x - low) * inverse); };
-  for (i = 0; i + kLanes <= size; i += kLanes) store_bytes(out + i, element(load(in + i)));
-  if (i < size) store_bytes(out + i, element(load_partial(in + i, size - i)), size - i);
-  return {low + sum(poison), constant ? 0.0F : range / 255.0F};
+  for (; i + kLanes <= size; i += kLanes) range.widen(load(in + i));
+  if (i < size) range.widen(load_partial(in + i, size - i), size - i);
+  const auto to = ToGrid::of<In>(range);
+  to.store_row(in, out, size);
+  return to.grid();
 }
 
 #endif

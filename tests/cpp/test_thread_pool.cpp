@@ -45,6 +45,31 @@ void test_a_caller_that_was_kept_waiting_goes_on_alone() {
   std::atomic<int> alone{0};
   pool.run(8, [&](int, int thread) { alone += thread == 0; });
   CHECK(alone == 8);
+  // But not for long after that once: 16 times as long would be 3 s.
+  std::this_thread::sleep_for(std::chrono::milliseconds(150));
+  std::atomic<int> others{0};
+  for (int section = 0; section < 100 && others == 0; ++section) {
+    pool.run(8, [&](int, int thread) {
+      others += thread != 0;
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    });
+  }
+  CHECK(others > 0);
+}
+
+// As much as a kernel keeps on its thread's stack, and more.
+void test_stacks_have_room() {
+  ThreadPool pool(2);
+  std::atomic<int> claimed{0};
+  std::atomic<int> sum{0};
+  pool.run(2, [&](int, int) {
+    volatile char room[400 << 10];
+    for (std::size_t i = 0; i < sizeof room; i += 1024) room[i] = 1;
+    ++claimed;
+    while (claimed < 2) std::this_thread::yield();
+    for (std::size_t i = 0; i < sizeof room; i += 1024) sum += room[i];
+  });
+  CHECK(sum == 800);
 }
 
 void test_what_cannot_be_started() {
@@ -60,6 +85,7 @@ void test_what_cannot_be_started() {
 int main() {
   for (const int threads : {1, 2, 3, 8}) test_sections(threads);
   test_a_caller_that_was_kept_waiting_goes_on_alone();
+  test_stacks_have_room();
   test_what_cannot_be_started();
   return failures == 0 ? 0 : 1;
 }

@@ -16,4 +16,7 @@ std::int64_t process_id();
 // of macOS the fast ones.
 int usable_cores();
 
+// Threads that start from now on have room for a kernel's rows: musl gives them 128 KiB unless told otherwise.
+void require_stacks();
+
 }  // namespace megaseg

@@ -1,5 +1,6 @@
 #ifdef __linux__
 
+#include <pthread.h>
 #include <sched.h>
 
 #include <algorithm>
@@ -43,6 +44,19 @@ int usable_cores() {
   }
   const double available = std::min(static_cast<double>(cores.size()), std::ceil(cgroup_quota()));
   return std::max(1, static_cast<int>(available));
+}
+
+void require_stacks() {
+#ifndef __GLIBC__
+  constexpr std::size_t kLeast = 1 << 20;
+  pthread_attr_t attributes;
+  if (pthread_getattr_default_np(&attributes) != 0) return;
+  std::size_t size = 0;
+  pthread_attr_getstacksize(&attributes, &size);
+  if (size >= kLeast) return;
+  pthread_attr_setstacksize(&attributes, kLeast);
+  pthread_setattr_default_np(&attributes);
+#endif
 }
 
 }  // namespace megaseg

@@ -28,6 +28,8 @@ void unmap_pages(void* memory, std::size_t bytes) { munmap(memory, bytes); }
 std::int64_t process_id() { return getpid(); }
 
 #ifdef __APPLE__
+void require_stacks() {}  // 512 KiB
+
 int usable_cores() {
   for (const char* name : {"hw.perflevel0.physicalcpu", "hw.physicalcpu"}) {
     int cores = 0;

@@ -30,6 +30,8 @@ int usable_cores() {
   return std::max(1, static_cast<int>(cores));
 }
 
+void require_stacks() {}  // 1 MiB
+
 }  // namespace megaseg
 
 #endif

@@ -12,11 +12,12 @@ namespace {
 
 // Sections follow each other within microseconds; sleeping in between would cost more than the wait.
 constexpr int kSpins = 4000;
-constexpr std::chrono::microseconds kLate{200};    // no task waits so long for a core of its own
-constexpr int kAlone = 16;                         // times as long as threads kept their caller waiting
-constexpr int kLateShare = 4;                      // a quarter of the time
-constexpr std::chrono::milliseconds kRecent{200};  // in sections: how far back that share is taken
-constexpr int kMostThreads = 4096;                 // a mistake, not a machine
+constexpr std::chrono::microseconds kLate{200};       // no task waits so long for a core of its own
+constexpr int kAlone = 16;                            // times as long as threads kept their caller waiting,
+constexpr std::chrono::milliseconds kMostAlone{100};  // and no longer: it may have been once
+constexpr int kLateShare = 4;                         // a quarter of the time
+constexpr std::chrono::milliseconds kRecent{200};     // in sections: how far back that share is taken
+constexpr int kMostThreads = 4096;                    // a mistake, not a machine
 
 void pause() {
 #if defined(__x86_64__)
@@ -42,6 +43,7 @@ ThreadPool::ThreadPool(int num_threads) : workers_(new std::vector<std::thread>)
     throw Unsupported("num_threads: expected at most " + std::to_string(kMostThreads) + ", got " +
                       std::to_string(threads));
   }
+  require_stacks();
   try {
     for (int thread = 1; thread < threads; ++thread) workers_->emplace_back([this, thread] { work(thread); });
   } catch (const std::exception&) {
@@ -102,7 +104,7 @@ void ThreadPool::note(Clock::time_point now, Clock::time_point begin, Clock::tim
   if (own > 0 && late > kLate + 2 * (end - begin) / own) {
     late_ += late;
     if (kLateShare * late_ > shared_) {
-      alone_until_ = now + kAlone * late_;
+      alone_until_ = now + std::min<Clock::duration>(kAlone * late_, kMostAlone);
       shared_ = late_ = {};
     }
   }
