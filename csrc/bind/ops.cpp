@@ -78,6 +78,7 @@ class Linear {
 
   // The result as int8: elements and grids.
   py::tuple run_to_grids(const py::array& x, const std::optional<py::array>& residual, bool gelu) {
+    check(type_ == Type::int8, "linear: int8 rows from int8 products");
     Bytes elements({x.shape(0), py::ssize_t{n_}});
     Floats grids(std::vector<py::ssize_t>{x.shape(0), megaseg::cpu::grids_of(n_), 2});
     run_to(x, residual, gelu, {elements.mutable_data(), n_, Type::int8, grids_in(grids)});

@@ -54,7 +54,7 @@ struct LinearArgs {
   ConstRows in;        // [rows, k] of the type that the weight was packed for; nothing is read past k in a row
   const void* weight;  // from linear_pack
   ConstRows residual;  // [rows, n] float32 or bfloat16, or no data
-  Rows out;            // [rows, n] of any type; int8: whole grids of panels at a time
+  Rows out;            // [rows, n] float32, bfloat16 or of int8 products int8: whole grids of panels at a time
   int n;
   int k;
   Activation activation;

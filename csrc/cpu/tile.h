@@ -19,17 +19,11 @@ constexpr int kTileRows = 6;
 #endif
 constexpr int kPanel = kTileVecs * kLanes;
 
-}  // namespace
-
 // The products: kStep neighbours in k of a row of A make a word, broadcast to every lane; B keeps kStep neighbours in k
 // of a column side by side. One instruction multiplies them and adds to the column's sum.
-#if defined(MEGASEG_NEON)
-#include "cpu/tile_neon.h"
-#else
-namespace {
-
 struct Float32 {
   using Element = float;
+  using Words = Vec;
   using Sum = Vec;
   using Scalar = float;
   static constexpr int kStep = 1;
@@ -37,8 +31,23 @@ struct Float32 {
   MEGASEG_INLINE static Vec add(Vec a, Vec b) { return a + b; }
   MEGASEG_INLINE static Vec word(const float* p) { return splat(*p); }
   MEGASEG_INLINE static Vec words(const float* p) { return load(p); }
+#if defined(MEGASEG_NEON)
+  MEGASEG_INLINE static void dot(Vec& sum, Vec x, Vec w) { sum = vfmaq_f32(sum, x, w); }
+  template <int kWord>
+  MEGASEG_INLINE static void dot_word(Vec& sum, Vec x, Vec w) {
+    sum = vfmaq_laneq_f32(sum, w, x, kWord);
+  }
+#else
   MEGASEG_INLINE static void dot(Vec& sum, Vec x, Vec w) { sum += x * w; }
+#endif
 };
+
+}  // namespace
+
+#if defined(MEGASEG_NEON)
+#include "cpu/tile_neon.h"
+#else
+namespace {
 
 #if defined(MEGASEG_VNNI)
 // int32 that reads as four bytes or two bfloat16.

@@ -1,5 +1,6 @@
 // The products of csrc/cpu/tile.h on 64-bit ARM, and their loop over k: four words of a row of A are loaded at once,
-// and instructions multiply by one of them, or by two of two rows.
+// and instructions multiply by one of them (dot_word), or by two of two rows (dot_pairs, whose sums are [2, 2]: two
+// rows and two columns).
 #pragma once
 
 #include "cpu/vec.h"
@@ -13,32 +14,9 @@ MEGASEG_INLINE int32x4_t splat_word(const T* p) {
   return vdupq_n_s32(word);
 }
 
-// What most products need not do. A product of pairs sums four words of two columns and two rows: [2, 2].
-struct Plain {
-  static constexpr bool kPairs = false;
-  static constexpr bool kSigned = false;
-};
-
-struct Float32 : Plain {
-  using Element = float;
-  using Words = Vec;
-  using Sum = Vec;
-  using Scalar = float;
-  static constexpr int kStep = 1;
-
-  MEGASEG_INLINE static Vec add(Vec a, Vec b) { return a + b; }
-  MEGASEG_INLINE static Vec word(const float* p) { return splat(*p); }
-  MEGASEG_INLINE static Vec words(const float* p) { return load(p); }
-  MEGASEG_INLINE static void dot(Vec& sum, Vec x, Vec w) { sum = vfmaq_f32(sum, x, w); }
-  template <int kWord>
-  MEGASEG_INLINE static void dot_word(Vec& sum, Vec x, Vec w) {
-    sum = vfmaq_laneq_f32(sum, w, x, kWord);
-  }
-};
-
 #if defined(MEGASEG_DOTPROD)
 // Unsigned times signed bytes. Sums wrap around, so that they are exact if the last one fits.
-struct Int8 : Plain {
+struct Int8 {
   using Element = std::uint8_t;
   using Words = uint8x16_t;
   using Sum = IntVec;
@@ -49,14 +27,12 @@ struct Int8 : Plain {
   MEGASEG_INLINE static Words word(const std::uint8_t* p) { return vreinterpretq_u8_s32(splat_word(p)); }
   MEGASEG_INLINE static Words words(const std::uint8_t* p) { return vld1q_u8(p); }
 #if defined(MEGASEG_I8MM)
-  static constexpr bool kPairs = true;
   MEGASEG_INLINE static void dot(IntVec& sum, Words x, Words w) { sum = vusdotq_s32(sum, x, vreinterpretq_s8_u8(w)); }
   MEGASEG_INLINE static void dot_pairs(IntVec& sum, Words x, Words w) {
     sum = vusmmlaq_s32(sum, x, vreinterpretq_s8_u8(w));
   }
 #else
   // Instructions take bytes of one kind: x w = (x - 128) w + 128 w, and the second sum is that of the column.
-  static constexpr bool kSigned = true;
   MEGASEG_INLINE static void add_column(IntVec& sum, Words w) {
     sum = vdotq_s32(sum, vdupq_n_s8(-128), vreinterpretq_s8_u8(w));
   }
@@ -75,13 +51,12 @@ struct Int8 : Plain {
 #endif
 
 #if defined(MEGASEG_BF16)
-struct BFloat16Pairs : Plain {
+struct BFloat16Pairs {
   using Element = BFloat16;
   using Words = bfloat16x8_t;
   using Sum = Vec;
   using Scalar = float;
   static constexpr int kStep = 2;
-  static constexpr bool kPairs = true;
 
   MEGASEG_INLINE static Vec add(Vec a, Vec b) { return a + b; }
   MEGASEG_INLINE static Words word(const BFloat16* p) { return vreinterpretq_bf16_s32(splat_word(p)); }
@@ -112,7 +87,7 @@ MEGASEG_INLINE void multiply_lane(const typename Product::Words (&x)[Rows], cons
   MEGASEG_UNROLL
   for (int j = 0; j < Vecs; ++j) {
     const auto column = Product::words(b + j * kLanes * Product::kStep);
-    if constexpr (Product::kSigned) Product::add_column(columns[j], column);
+    if constexpr (requires { &Product::add_column; }) Product::add_column(columns[j], column);
     MEGASEG_UNROLL
     for (int i = 0; i < Rows; ++i) Product::template dot_word<kWord>(acc[i][j], x[i], column);
   }
@@ -130,7 +105,7 @@ MEGASEG_INLINE void multiply_lanes(const typename Product::Element* a, ptrdiff_t
     MEGASEG_UNROLL
     for (int i = 0; i < Rows; ++i) {
       x[i] = Product::words(a + i * a_stride + p);
-      if constexpr (Product::kSigned) x[i] = Product::less_128(x[i]);
+      if constexpr (requires { &Product::add_column; }) x[i] = Product::less_128(x[i]);
     }
     if (ahead) __builtin_prefetch(reinterpret_cast<const char*>(b) + ahead);
     multiply_lane<Product, 0>(x, b, acc, columns);
@@ -138,7 +113,7 @@ MEGASEG_INLINE void multiply_lanes(const typename Product::Element* a, ptrdiff_t
     multiply_lane<Product, 2>(x, b + 2 * b_stride, acc, columns);
     multiply_lane<Product, 3>(x, b + 3 * b_stride, acc, columns);
   }
-  if constexpr (Product::kSigned) {
+  if constexpr (requires { &Product::add_column; }) {
     MEGASEG_UNROLL
     for (int i = 0; i < Rows; ++i) {
       MEGASEG_UNROLL
@@ -212,7 +187,7 @@ MEGASEG_INLINE void multiply(const typename Product::Element* a, ptrdiff_t a_str
                              ptrdiff_t b_stride, int k, typename Product::Sum (&acc)[Rows][Vecs], ptrdiff_t ahead = 0) {
   constexpr int kStep = Product::kStep;
   const int whole = k / (4 * kStep) * (4 * kStep);
-  if constexpr (Product::kPairs) {
+  if constexpr (requires { &Product::dot_pairs; }) {
     multiply_pairs<Product>(a, a_stride, b, b_stride, whole, acc, ahead);
   } else {
     multiply_lanes<Product>(a, a_stride, b, b_stride, whole, acc, ahead);

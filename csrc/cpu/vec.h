@@ -82,7 +82,7 @@ MEGASEG_INLINE void store_partial(float* p, Vec v, int count) {
 #endif
 
 #if defined(MEGASEG_BF16)
-// The upper half of a float32. Stores round to nearest, ties to even; NaN stays NaN, denormals become 0.
+// The upper half of a float32. Stores round to nearest, ties to even; NaN stays NaN, denormals may become 0.
 struct BFloat16 {
   std::uint16_t bits;
 };

@@ -15,6 +15,8 @@ say() { echo "tests/arm: $*" >&2; }
 
 tools() {
   local missing=()
+  "$PYTHON" -c 'import numpy, pip, pybind11' 2>/dev/null ||
+    { say "cannot run: $PYTHON lacks numpy, pip or pybind11 (PYTHON=... names another)"; exit 1; }
   command -v qemu-aarch64-static >/dev/null || missing+=(qemu-user-static)
   command -v aarch64-linux-gnu-g++ >/dev/null || missing+=(g++-aarch64-linux-gnu)
   command -v debootstrap >/dev/null || missing+=(debootstrap)
@@ -31,8 +33,8 @@ tools() {
 root() {
   [ -e "$ROOT/complete" ] && return
   rm -rf "$ROOT"
-  debootstrap --foreign --arch=arm64 --variant=minbase --include=python3,libpython3.11-dev bookworm "$ROOT" >"$CACHE/debootstrap.log" ||
-    { tail -5 "$CACHE/debootstrap.log" >&2; say "cannot run: debootstrap got no arm64 Debian; is there a network?"; exit 1; }
+  debootstrap --foreign --arch=arm64 --variant=minbase --include=python3,libpython3.11-dev bookworm "$ROOT" >"$CACHE/debootstrap.log" 2>&1 ||
+    { tail -1 "$CACHE/debootstrap.log" >&2; say "cannot run: debootstrap got no arm64 Debian; it needs root and a network, once"; exit 1; }
   for package in "$ROOT"/var/cache/apt/archives/*.deb; do dpkg-deb -x "$package" "$ROOT"; done
   touch "$ROOT/complete"
 }
@@ -43,7 +45,7 @@ site() {
   rm -rf "${CACHE:?}/$1"
   "$PYTHON" -m pip install --quiet --target "$CACHE/$1" --python-version 3.11 --only-binary=:all: --no-deps \
     --platform manylinux_2_28_aarch64 --platform manylinux_2_17_aarch64 --platform manylinux2014_aarch64 "${@:2}" 2>"$CACHE/$1.log" ||
-    { cat "$CACHE/$1.log" >&2; exit 1; }
+    { tail -1 "$CACHE/$1.log" >&2; say "cannot run: pip got no wheels for ${*:2}; is there a network?"; exit 1; }
   echo "$*" >"$CACHE/$1/complete"
 }
 
@@ -91,13 +93,10 @@ newest() { emulated max "$ALL" $SHORT -k "neon_i8mm or neon_bf16 or offers"; }
 
 mkdir -p "$CACHE"
 tools
-{
-  root
-  site site 'numpy==2.2.*' 'safetensors==0.5.*' 'pytest==9.*' 'iniconfig<3' packaging 'pluggy<2' 'pygments==2.*' \
-    'typer==0.28.*' 'rich==15.*' 'shellingham==1.*' 'annotated-doc<1' 'markdown-it-py==4.*' 'mdurl<1'
-} &
+root
+site site 'numpy==2.2.*' 'safetensors==0.5.*' 'pytest==9.*' 'iniconfig<3' packaging 'pluggy<2' 'pygments==2.*' \
+  'typer==0.28.*' 'rich==15.*' 'shellingham==1.*' 'annotated-doc<1' 'markdown-it-py==4.*' 'mdurl<1'
 core
-wait $!
 extension
 MEGASEG_CACHE= "$PYTHON" -m megaseg segment sample --json --compute-type float32 >"$CACHE/sample.json"
 case ${1:-} in

@@ -51,18 +51,37 @@ def test_every_token_is_a_query(target: str, storage: str, kind: str) -> None:
 
 
 @by_product
-@pytest.mark.parametrize("factor", [30.0, 1e5])
-def test_scores_far_apart_give_a_value(target: str, storage: str, kind: str, factor: float) -> None:
-    """Where rising keys leave all weight to those of one end."""
-    rng = np.random.default_rng(4)
-    q, v = np.abs(normal(rng, 9, 16)), normal(rng, 700, 16)
-    k = np.repeat(np.linspace(-1, 1, 700, dtype=np.float32)[:, None], 16, axis=1)
-    q, k, v = (stored(x, storage) for x in (q * np.float32(factor) + 300, k, v))
+@pytest.mark.parametrize("keys", [300, 700])
+@pytest.mark.parametrize("factor", [1.0, 30.0, 1e5])
+def test_scores_far_apart(target: str, storage: str, kind: str, factor: float, keys: int) -> None:
+    """From the lowest score to the highest in one block and over two; with large factors the last keys have it all."""
+    rising = np.repeat(np.linspace(-1, 1, keys, dtype=np.float32)[:, None], 16, axis=1)
+    q = np.abs(normal(np.random.default_rng(4), 9, 16)) * np.float32(factor) + np.float32(300 * (factor > 1))
+    q, k = stored(q, storage), stored(rising, storage)
     options = {"query_begin": begins(9), "latent_queries": True, "compute_type": kind, "target": target}
-    got = values(_C.bottleneck_attention(q, k, v, begins(700), heads=1, bottlenecks=0, **options))
-    nearby = values(v)[-40:]
-    assert (got >= nearby.min(axis=0) - TOLERANCE[kind]).all()
-    assert (got <= nearby.max(axis=0) + TOLERANCE[kind]).all()
+    got = _C.bottleneck_attention(q, k, k, begins(keys), heads=1, bottlenecks=0, **options)
+    assert_close(got, attention(*map(values, (q, k, k)), 1), TOLERANCE[kind])
+
+
+@by_product
+def test_only_keys_that_exist_weigh(target: str, storage: str, kind: str) -> None:
+    """Scores near each other, of one key to 17: panels are never full of them."""
+    rng, lengths = np.random.default_rng(5), range(1, 18)
+    q, k, v = (stored(normal(rng, sum(lengths), 16), storage) for _ in range(3))
+    begin, options = begins(*lengths), {"heads": 16, "bottlenecks": 0, "compute_type": kind, "target": target}
+    got = _C.bottleneck_attention(q, k, v, begin, **options)
+    for own in map(slice, begin, begin[1:]):
+        assert_close(got[own], attention(*map(values, (q[own], k[own], v[own])), 16), TOLERANCE[kind])
+
+
+@by_product
+def test_a_key_of_all_weight_gives_its_value(target: str, storage: str, kind: str) -> None:
+    """In int8 the nearest of its channel's 127 steps from the mean."""
+    v = stored(normal(np.random.default_rng(7), 24, 24), storage)
+    q, options = stored(60 * np.eye(24, dtype=np.float32), storage), {"heads": 1, "bottlenecks": 0, "target": target}
+    got, exact = values(_C.bottleneck_attention(q, q, v, begins(24), **options, compute_type=kind)), values(v)
+    step = np.abs(exact - exact.mean(axis=0)).max(axis=0) / 127 if kind == "int8" else 6e-6
+    assert (np.abs(got - exact) <= 0.501 * step + (2.0**-8 * np.abs(exact) if storage == "bfloat16" else 0)).all()
 
 
 @by_product

@@ -7,7 +7,7 @@ import os
 
 import numpy as np
 import pytest
-from oracle import TARGETS, TYPES, gelu, normal, values
+from oracle import TARGETS, TYPES, gelu, normal, stored, values
 
 from megaseg import _C
 
@@ -18,8 +18,9 @@ by_type = pytest.mark.parametrize(("target", "kind"), TYPES)
 
 @pytest.mark.skipif("MEGASEG_EXPECTED_TARGETS" not in os.environ, reason="not run by tests/arm/run.sh")
 def test_a_processor_offers_what_it_has():
-    """The runner says what the emulated processor must offer."""
+    """The runner says what the emulated processor must offer, and the last of it runs."""
     assert json.loads(os.environ["MEGASEG_EXPECTED_TARGETS"]) == TARGETS
+    assert _C.target() == TARGETS[-1]
 
 
 @by_type
@@ -36,6 +37,16 @@ def test_linear(target: str, kind: str, activated: bool) -> None:
 
 
 @by_type
+@pytest.mark.parametrize("activated", [False, True])
+def test_nan_stays_in_its_row(target: str, kind: str, activated: bool) -> None:
+    rng = np.random.default_rng(17)
+    x, weight = normal(rng, 9, 40), normal(rng, 11, 40)
+    x[4, 37] = np.nan
+    got = values(_C.linear(x, weight, gelu=activated, compute_type=kind, target=target))
+    assert np.array_equal(np.isnan(got), np.isnan(x).any(axis=1, keepdims=True).repeat(11, axis=1))
+
+
+@by_type
 def test_rows_do_not_depend_on_their_neighbours(target: str, kind: str) -> None:
     rng = np.random.default_rng(11)
     x, weight = normal(rng, 19, 137), normal(rng, 23, 137)
@@ -43,6 +54,18 @@ def test_rows_do_not_depend_on_their_neighbours(target: str, kind: str) -> None:
     for rows in (1, 2, 3, 5, 8, 11):
         parts = [_C.linear(x[i : i + rows], weight, compute_type=kind, target=target) for i in range(0, 19, rows)]
         assert np.array_equal(np.concatenate(parts), whole), rows
+
+
+@by_type
+def test_an_identity_gives_the_weights_as_they_are_kept(target: str, kind: str) -> None:
+    """To the nearest that the type has, in every column and element of k."""
+    weight = normal(np.random.default_rng(13), 23, 137)
+    got = values(_C.linear(np.eye(137, dtype=np.float32), weight, compute_type=kind, target=target)).T
+    if kind.startswith("int"):
+        step = np.abs(weight).max(axis=1, keepdims=True) / {"int8": 127, "int16": 511}[kind]
+        assert (np.abs(got - weight) <= 0.501 * step).all()
+    else:
+        assert np.array_equal(got, values(stored(weight, kind)))
 
 
 by_int8 = pytest.mark.parametrize("target", [target for target in TARGETS if "int8" in _C.product_types(target)])

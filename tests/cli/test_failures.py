@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,7 @@ import pytest
 from screenplays import ZeroExtractor, save_models
 from support import Run, random_features, small_config
 
-from megaseg import Features, Segmentation, save_features
+from megaseg import _C, Features, Segmentation, save_features
 from megaseg.features import ScreenplayExtractor
 
 CONFIG = small_config()
@@ -75,6 +78,18 @@ def test_what_is_wrong_with_every_movie_is_said_once(run: Run, scene_checkpoint:
         code, out, err = run("segment", folder, "-c", scene_checkpoint, *options)
         assert (code, out, len(err.splitlines())) == (2, "", 1)
         assert message in err
+
+
+def test_what_this_machine_lacks_is_said_once_and_of_no_movie(run: Run) -> None:
+    code, out, err = run("segment", "sample", "sample", "--compute-type", "int4")
+    first, last = err.splitlines()
+    assert (code, out, last) == (2, "", "2 of 2 failed")
+    assert first.startswith("error: --compute-type: expected one of auto, float32")
+    command = (sys.executable, "-m", "megaseg", "segment", "sample")
+    environment = {**os.environ, "MEGASEG_ISA": "avx9000"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    targets = ", ".join(_C.available_targets())
+    assert done.stderr == f"error: MEGASEG_ISA=avx9000: this machine and build offer {targets}\n"
 
 
 @pytest.fixture

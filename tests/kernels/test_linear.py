@@ -163,6 +163,9 @@ def test_a_result_on_grids(target, rng):
             )
             assert np.array_equal(again[0], elements[-1:])
             assert np.array_equal(again[1], grids[-1:])
+    for compute_type in ("float32", "int16"):
+        with pytest.raises(ValueError, match="int8 rows from int8 products"):
+            _C.Linear(normal(rng, 3, 5), compute_type=compute_type, target=target).to_int8(normal(rng, 7, 5))
 
 
 def test_no_number_in_a_row_is_no_number_in_its_column(target, compute_type, rng):

@@ -20,7 +20,7 @@ class File {
 
   struct Status {
     std::size_t size;
-    std::int64_t modified;  // nanoseconds
+    std::int64_t modified;  // nanoseconds; on Windows hundreds of them, from 1601 on
 
     bool operator==(const Status&) const = default;
   };

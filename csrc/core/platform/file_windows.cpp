@@ -36,8 +36,8 @@ File::Status File::status() const {
   LARGE_INTEGER size;
   FILETIME time;
   if (!GetFileSizeEx(handle_, &size) || !GetFileTime(handle_, nullptr, nullptr, &time)) fail();
-  const auto ticks = static_cast<std::int64_t>(time.dwHighDateTime) << 32 | time.dwLowDateTime;  // of 100 ns
-  return {static_cast<std::size_t>(size.QuadPart), ticks * 100};
+  return {static_cast<std::size_t>(size.QuadPart),
+          static_cast<std::int64_t>(time.dwHighDateTime) << 32 | time.dwLowDateTime};
 }
 
 void File::write(std::span<const std::byte> data, std::int64_t offset) const {

@@ -66,6 +66,9 @@ Extensions extensions() {
   constexpr unsigned long kDotProd = 1UL << 20;  // HWCAP_ASIMDDP
   constexpr unsigned long kI8mm = 1UL << 13;     // HWCAP2_I8MM
   constexpr unsigned long kBf16 = 1UL << 14;     // HWCAP2_BF16
+#if defined(HWCAP2_BF16)
+  static_assert(kDotProd == HWCAP_ASIMDDP && kI8mm == HWCAP2_I8MM && kBf16 == HWCAP2_BF16);
+#endif
   const unsigned long second = getauxval(AT_HWCAP2);
   return {(getauxval(AT_HWCAP) & kDotProd) != 0, (second & kI8mm) != 0, (second & kBf16) != 0};
 #elif defined(__APPLE__)

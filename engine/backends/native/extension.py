@@ -90,6 +90,6 @@ def capabilities() -> dict[str, Any]:
 def _why(target: str, auto: str, offered: Sequence[str]) -> str:
     """Why ``auto`` stands for this compute type here."""
     if auto == "bfloat16":
-        return f"target {target} multiplies bfloat16 in hardware, about twice as fast as float32"
+        return f"target {target} multiplies bfloat16 in hardware, with fewer instructions than float32"
     narrow = "; int8 is there on request, it costs accuracy" if "int8" in offered else ""
-    return f"target {target} has no bfloat16 products (AVX-512 BF16 or AMX){narrow}"
+    return f"target {target} has no bfloat16 products (AVX-512 BF16, AMX or ARM's BF16){narrow}"

@@ -12,7 +12,7 @@ from megaseg.cli.console import console, print_error
 from megaseg.cli.stdin import STDIN, from_stdin
 from megaseg.engine.backends.protocol import EMBEDDING
 from megaseg.engine.inputs.features import Features, OtherRecipe
-from megaseg.errors import MegasegError
+from megaseg.errors import MegasegError, UnsupportedError
 from megaseg.features.extractor import UnnamedUnits
 from megaseg.features.screenplay.extractor import UNITS
 from megaseg.media.video import Video
@@ -35,6 +35,8 @@ class Failures:
         """Work on the input of this name, whose error is kept."""
         try:
             yield
+        except UnsupportedError as error:  # of this machine or of a model: no input's fault
+            self._reasons.append(str(error))
         except (MegasegError, OSError) as error:
             self.add(os.fspath(name), str(error))
 
@@ -45,11 +47,11 @@ class Failures:
     def end(self, done: int) -> None:
         """End a command that has ``done`` inputs behind it: nothing on stderr and exit code 0 without failures.
 
-        Else a line a failure, and exit code 1, or 2 where nothing is done.
+        Else a line a reason, and exit code 1, or 2 where nothing is done.
         """
         if not self._reasons:
             return
-        for reason in self._reasons:
+        for reason in dict.fromkeys(self._reasons):
             print_error(reason)
         if done + len(self) > 1:
             console.print(f"{len(self)} of {done + len(self)} failed")
