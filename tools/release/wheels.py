@@ -32,7 +32,7 @@ class Tree:
 
     def write_megaseg(self, folder: Path, platform: Platform, tag: str, extension: Path) -> Path:
         """The wheel of one Python (``tag`` is that of its ABI) and platform."""
-        suffix = f".cpython-{tag[2:]}-{platform.suffix}.so"
+        suffix = f".cpython-{tag[2:]}-{platform.suffix}.so" if platform.suffix else ".so"
         files = {path: data for path, data in self.files.items() if not path.startswith(f"{WEIGHTS}/")}
         metadata = {name: data for name, data in self.metadata.items() if name != "top_level.txt"}  # it has the weights
         metadata |= {"METADATA": self._metadata_of_wheel(), f"licenses/{_PYBIND11}": _licence_of("pybind11")}
