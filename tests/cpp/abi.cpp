@@ -44,11 +44,12 @@ HOLD(megaseg_boundaries, megaseg_status(megaseg_model*, const megaseg_movie*, fl
 HOLD(megaseg_options::struct_size, size_t);
 HOLD(megaseg_options::num_threads, int);
 HOLD(megaseg_options::memory_limit, size_t);
-static_assert(offsetof(megaseg_options, num_threads) == 8 && offsetof(megaseg_options, memory_limit) == 16);
+static_assert(offsetof(megaseg_options, num_threads) == sizeof(size_t) &&
+              offsetof(megaseg_options, memory_limit) == 2 * sizeof(size_t));
 HOLD(megaseg_movie::features, const float* const*);
 HOLD(megaseg_movie::shots, int);
-static_assert(offsetof(megaseg_movie, features) == 0 && offsetof(megaseg_movie, shots) == 8 &&
-              sizeof(megaseg_movie) == 16);
+static_assert(offsetof(megaseg_movie, features) == 0 && offsetof(megaseg_movie, shots) == sizeof(void*) &&
+              sizeof(megaseg_movie) == 2 * sizeof(void*));
 static_assert(sizeof(megaseg_status) == 4 && sizeof(megaseg_task) == 4 && sizeof(megaseg_type) == 4);
 static_assert(MEGASEG_OK == 0 && MEGASEG_BAD_ARGUMENT == 1 && MEGASEG_BAD_MODEL == 2 && MEGASEG_UNSUPPORTED == 3 &&
               MEGASEG_NO_RESOURCE == 4 && MEGASEG_INTERNAL == 5);
