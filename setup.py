@@ -33,15 +33,17 @@ class CMakeBuild(build_ext):
         target_dir = Path(self.get_ext_fullpath(ext.name)).resolve().parent
         build_dir = ROOT / "build" / str(sys.implementation.cache_tag)
         generator = ["-G", "Ninja"] if shutil.which("ninja") else []
-        subprocess.check_call(
-            [
-                *["cmake", "-S", ROOT, "-B", build_dir, *generator],
-                *[f"-DPython_EXECUTABLE={sys.executable}", f"-Dpybind11_DIR={pybind11.get_cmake_dir()}"],
-                *["-DMEGASEG_PYTHON=ON", f"-DMEGASEG_OUTPUT_DIR={target_dir}"],
-                *os.environ.get("CMAKE_ARGS", "").split(),
-            ]
-        )
-        subprocess.check_call(["cmake", "--build", build_dir, "--parallel", str(os.cpu_count() or 1)])
+        configure = [
+            *["cmake", "-S", ROOT, "-B", build_dir, *generator],
+            *[f"-DPython_EXECUTABLE={sys.executable}", f"-Dpybind11_DIR={pybind11.get_cmake_dir()}"],
+            *["-DMEGASEG_PYTHON=ON", f"-DMEGASEG_OUTPUT_DIR={target_dir}"],
+            *os.environ.get("CMAKE_ARGS", "").split(),
+        ]
+        try:
+            subprocess.check_call(configure)
+            subprocess.check_call(["cmake", "--build", build_dir, "--parallel", str(os.cpu_count() or 1)])
+        except subprocess.CalledProcessError:
+            raise SystemExit("megaseg._C was not built: cmake says why above. It needs a C++20 compiler") from None
 
 
 require_package_links()

@@ -171,16 +171,6 @@ def test_a_model_with_a_second_stream_is_not_supported(example: Path, tmp_path: 
     library.megaseg_error_free(error)
 
 
-@pytest.mark.skipif(not shutil.which("nm"), reason="nm is not installed")
-def test_the_library_exports_its_c_functions_and_nothing_else(example: Path) -> None:
-    listing = call("nm", "--dynamic", "--defined-only", BUILD / "libmegaseg.so")
-    names = {line.split()[-1] for line in listing.splitlines()}
-    header = HEADER.read_text()
-    assert names == {name for name in names if name.startswith("megaseg_")}
-    assert all(name + "(" in header for name in names)
-    assert "megaseg_open" in names
-
-
 def test_the_data_of_the_cpp_test_is_what_the_code_writes(tmp_path: Path) -> None:
     folders = [str(ROOT / "tests" / folder) for folder in ("", "cpp", "engine/backends/native")]
     code = f"import pathlib, sys; sys.path += {folders}; import make_data; "

@@ -64,18 +64,24 @@ def test_the_service_does_not_run_as_root_and_its_ports_are_told() -> None:
     assert set(map(int, argument("EXPOSE").split())) == ports
 
 
-def test_the_context_has_every_source() -> None:
+def outside(path: str) -> bool:
+    """Whether the context leaves a path out."""
     patterns = (ROOT / ".dockerignore").read_text().split()
+    parts = [path, *map(str, list(Path(path).parents)[:-1])]
+    return any(fnmatch.fnmatch(part, pattern.removeprefix("**/")) for part in parts for pattern in patterns)
+
+
+def test_the_context_has_every_source() -> None:
     needed = ["setup.py", "pyproject.toml", "README.md", "LICENSE", "CMakeLists.txt"]
     needed += [str(path.relative_to(ROOT)) for path in (ROOT / "csrc").rglob("*.*")]
     needed += [
         str(path.relative_to(ROOT)) for folder in ("engine", "kernels") for path in (ROOT / folder).rglob("*.py")
     ]
-    for path in needed:
-        parts = [path, *map(str, Path(path).parents)]
-        assert not any(fnmatch.fnmatch(part, pattern.removeprefix("**/")) for part in parts for pattern in patterns), (
-            path
-        )
+    assert not list(filter(outside, needed))
+
+
+def test_the_context_has_nothing_that_git_ignores() -> None:
+    assert [line for line in (ROOT / ".gitignore").read_text().split() if not outside(line.strip("/"))] == []
 
 
 def test_its_service_starts() -> None:

@@ -13,6 +13,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+from tools.release.archives import settle_sdist
 from tools.release.checks import check
 from tools.release.platforms import COMPILED, PLATFORMS, ROOT, build_core, build_extensions
 from tools.release.pythons import TAGS, copy_headers
@@ -36,6 +37,7 @@ def main() -> None:
         build_wheels(output, arguments.platforms, arguments.pythons, arguments.python)
     elif arguments.part == "sdist":
         subprocess.check_call([sys.executable, "setup.py", "-q", "sdist", "--dist-dir", output], cwd=ROOT)
+        settle_sdist(next(output.glob("megaseg-*.tar.gz")))
     elif arguments.part == "core":
         for name, platform in COMPILED.items():
             library = build_core(platform, ROOT / "build" / "wheels" / name)

@@ -1,10 +1,13 @@
-"""Wheels as files: the same bytes from the same content."""
+"""Wheels and the sdist as files: the same bytes from the same content."""
 
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
+import io
 import os
+import tarfile
 import time
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -33,13 +36,33 @@ def write_wheel(
     content[f"{info}/RECORD"] = "\n".join([*record, f"{info}/RECORD,,", ""]).encode()
     folder.mkdir(parents=True, exist_ok=True)
     wheel = folder / f"{name}-{version}-{tags[0]}-{tags[1]}-{'.'.join(tags[2])}.whl"
-    stamp = time.gmtime(max(_EPOCH, int(os.environ.get("SOURCE_DATE_EPOCH", _EPOCH))))[:6]
+    stamp = time.gmtime(_stamp())[:6]
     with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         for path, data in content.items():
             entry = zipfile.ZipInfo(path, stamp)
             entry.external_attr = (0o100755 if path.endswith(".so") else 0o100644) << 16
             archive.writestr(entry, data, zipfile.ZIP_DEFLATED, compresslevel=9)
     return wheel
+
+
+def settle_sdist(sdist: Path) -> None:
+    """Write an sdist anew without what differs between checkouts: times, owners, permissions, order."""
+    with tarfile.open(sdist) as archive:
+        entries = [(entry, archive.extractfile(entry)) for entry in archive.getmembers()]
+        files = {entry.name: (entry.mode, file.read()) for entry, file in entries if file is not None}
+    with (
+        sdist.open("wb") as plain,
+        gzip.GzipFile("", "wb", 9, plain, _stamp()) as packed,
+        tarfile.open(mode="w", fileobj=packed) as archive,
+    ):
+        for name, (mode, data) in sorted(files.items()):
+            settled = tarfile.TarInfo(name)
+            settled.size, settled.mtime, settled.mode = len(data), _stamp(), 0o755 if mode & 0o100 else 0o644
+            archive.addfile(settled, io.BytesIO(data))
+
+
+def _stamp() -> int:
+    return max(_EPOCH, int(os.environ.get("SOURCE_DATE_EPOCH", _EPOCH)))
 
 
 def _wheel(tags: tuple[str, str, Sequence[str]]) -> str:

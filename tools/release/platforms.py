@@ -20,7 +20,7 @@ class Platform:
     zig: str  # zig's name of it, with the oldest version that the wheel must run on
     system: str  # CMake's names
     processor: str
-    suffix: str  # of an extension's file, after that of its Python
+    suffix: str  # of an extension's file, after that of its Python; "" is .so alone: of musl, Python 3.10 says gnu
     tags: tuple[str, ...]  # the wheel's, all of which it has
 
 
@@ -36,11 +36,11 @@ PLATFORMS = {
             ("manylinux_2_17_aarch64", "manylinux2014_aarch64"),
         ),
         Platform(
-            *("linux-musl-x86_64", "x86_64-linux-musl", "Linux", "x86_64", "x86_64-linux-musl"),
+            *("linux-musl-x86_64", "x86_64-linux-musl", "Linux", "x86_64", ""),
             ("musllinux_1_2_x86_64",),
         ),
         Platform(
-            *("linux-musl-aarch64", "aarch64-linux-musl", "Linux", "aarch64", "aarch64-linux-musl"),
+            *("linux-musl-aarch64", "aarch64-linux-musl", "Linux", "aarch64", ""),
             ("musllinux_1_2_aarch64",),
         ),
         Platform("macos-arm64", "aarch64-macos.11.0", "Darwin", "arm64", "darwin", ("macosx_11_0_arm64",)),

@@ -27,11 +27,13 @@ def copy_headers(tag: str, folder: Path, interpreters: Sequence[str] = ()) -> Pa
     differ from others in the macro Py_GIL_DISABLED alone, which extensions.cmake defines.
 
     Raises:
-        SystemExit: no such Python, or one without its headers.
+        SystemExit: no such Python, one without its headers, or a file in ``interpreters`` that is none.
     """
     for wanted in (tag, tag.rstrip("t")):
         for interpreter in (*interpreters, *_candidates(wanted)):
             told = _ask(interpreter)
+            if told is None and interpreter in interpreters:
+                raise SystemExit(f"{interpreter}: expected a Python, got none that runs")
             if told is None or told["tag"] != wanted or not told["fits"]:
                 continue
             if not (Path(told["include"]) / "Python.h").is_file():
@@ -63,5 +65,8 @@ def _candidates(tag: str) -> Iterator[str]:
 
 
 def _ask(interpreter: str) -> dict[str, str] | None:
-    done = subprocess.run([interpreter, "-I", "-c", _ASK], capture_output=True, text=True, check=False)
-    return json.loads(done.stdout) if done.returncode == 0 else None
+    try:
+        done = subprocess.run([interpreter, "-I", "-c", _ASK], capture_output=True, text=True, check=True)
+        return json.loads(done.stdout)
+    except (OSError, subprocess.CalledProcessError, json.JSONDecodeError):
+        return None

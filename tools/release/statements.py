@@ -28,10 +28,14 @@ def write_statements(folder: Path, version: str, metadata: str) -> None:
     """SHA256SUMS, sbom.cdx.json, provenance.intoto.json of the files of ``folder``; ``metadata``: METADATA.
 
     Raises:
-        SystemExit: the bill of materials does not follow CycloneDX's schema.
+        SystemExit: a file of another version, or the bill of materials does not follow CycloneDX's schema.
     """
     written = {"SHA256SUMS", "sbom.cdx.json", "provenance.intoto.json"}
     files = sorted(path for path in folder.iterdir() if path.is_file() and path.name not in written)
+    if others := [
+        path.name for path in files if not re.match(rf"megaseg(_weights)?-{re.escape(version)}(-|\.tar\.gz)", path.name)
+    ]:
+        raise SystemExit(f"{folder}: expected files of {version} alone, got {', '.join(others)}")
     sums = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
     (folder / "SHA256SUMS").write_text("".join(f"{digest}  {name}\n" for name, digest in sums.items()))
     required = re.findall(r"^Requires-Dist: ([A-Za-z0-9_.-]+)(?!.*;)(.*)$", metadata, re.MULTILINE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.metadata import distribution
 from pathlib import Path
 
 from tools.release.archives import write_wheel
@@ -12,6 +13,10 @@ from tools.release.platforms import ROOT, Platform
 WEIGHTS = "megaseg_weights"
 _EXTRAS = ("video", "text")  # that need the weights
 _LICENCES = "Apache-2.0 AND MIT"
+_PYBIND11 = "pybind11.LICENSE"  # BSD asks for its notice beside compiled code; libc++'s exception does not
+_DESCRIPTION = """\
+Weights that megaseg reads: TransNetV2 (shots), EfficientNet-Lite0 (pictures) and megaseg's own reader of screenplays.
+The extras `megaseg[video]` and `megaseg[text]` bring this package; there is no code in it."""
 
 
 class Tree:
@@ -27,9 +32,10 @@ class Tree:
 
     def write_megaseg(self, folder: Path, platform: Platform, tag: str, extension: Path) -> Path:
         """The wheel of one Python (``tag`` is that of its ABI) and platform."""
-        suffix = f".cpython-{tag[2:]}-{platform.suffix}.so"
+        suffix = f".cpython-{tag[2:]}-{platform.suffix}.so" if platform.suffix else ".so"
         files = {path: data for path, data in self.files.items() if not path.startswith(f"{WEIGHTS}/")}
-        metadata = dict(self.metadata, METADATA=self._with_weights_required())
+        metadata = {name: data for name, data in self.metadata.items() if name != "top_level.txt"}  # it has the weights
+        metadata |= {"METADATA": self._metadata_of_wheel(), f"licenses/{_PYBIND11}": _licence_of("pybind11")}
         extra = {f"megaseg/_C{suffix}": extension.read_bytes()}
         return write_wheel(folder, metadata, (tag.rstrip("t"), tag, platform.tags), files | extra)
 
@@ -43,17 +49,25 @@ class Tree:
             "Summary: Networks that megaseg measures films and screenplays with",
             f"License-Expression: {_LICENCES}",
             *(f"License-File: {name}" for name in sorted(licences)),
-            *("Requires-Python: >=3.10", "", ""),
+            *("Requires-Python: >=3.10", "Description-Content-Type: text/markdown", "", _DESCRIPTION, ""),
         ]
         metadata = {f"licenses/{name}": data for name, data in licences.items()}
         metadata["METADATA"] = "\n".join(lines).encode()
         return write_wheel(folder, metadata, ("py3", "none", ("any",)), files)
 
-    def _with_weights_required(self) -> bytes:
-        """METADATA whose extras bring the weights; in a clone they are there without."""
+    def _metadata_of_wheel(self) -> bytes:
+        """METADATA with the weights in the extras (a clone has them without) and the licence of what is compiled in."""
         head, body = self.metadata["METADATA"].decode().split("\n\n", 1)
+        head = head.replace("License-Expression: Apache-2.0", "License-Expression: Apache-2.0 AND BSD-3-Clause")
+        head = head.replace("License-File: LICENSE", f"License-File: LICENSE\nLicense-File: {_PYBIND11}")
         required = [f'Requires-Dist: megaseg-weights=={self.version}; extra == "{extra}"' for extra in _EXTRAS]
         return "\n".join([head, *required, "", body]).encode()
+
+
+def _licence_of(package: str) -> bytes:
+    text = distribution(package).read_text("licenses/LICENSE")
+    assert text is not None
+    return text.encode()
 
 
 def _contents(folder: Path) -> dict[str, bytes]:
