@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -99,7 +100,7 @@ class StreamState:
         self.config, self.backend, self.acts = config, backend, acts
         self.task = deciding_task(config.task, "stream")
         self.threshold, self.provisional, self.history = threshold, provisional, history
-        self.check = Check(self._unsure)
+        self.check = Check(partial(_unsure, self.task, threshold))  # not a method: no cycle keeps a closed stream
         own = config.sequences
         self.half = own.half if isinstance(own, Windows) else 0
         self.num_shots = self.decided = self.delivered = self.provisional_end = 0
@@ -197,9 +198,6 @@ class StreamState:
         first = begin - (cache.shots if cache else 0)
         return Excerpt(rows, windows.start - first, windows.stop - first, cache, self.check, row)
 
-    def _unsure(self, logits: NDArray[np.float32], margin: float) -> NDArray[np.bool_]:
-        return self.task.unsure(logits, margin, self.task.decision({"threshold": self.threshold}, None, logits))
-
     def advance(self, batch: StreamBatch, logits: Sequence[NDArray[np.float32]]) -> tuple[list[Event], list[Event]]:
         """Final and provisional events of a batch whose windows have run."""
         scores = [self.task.scores(rows) for rows in logits]
@@ -254,6 +252,10 @@ class StreamState:
         self.features = ShotBuffer(self.kept_begin)
         if kept is not None:
             self._keep(self._check(kept))
+
+
+def _unsure(task: Any, threshold: float, logits: NDArray[np.float32], margin: float) -> NDArray[np.bool_]:
+    return task.unsure(logits, margin, task.decision({"threshold": threshold}, None, logits))
 
 
 def _arrays(shots: Features, config: ModelConfig) -> Arrays:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from typing import Any
@@ -151,6 +153,24 @@ def test_a_full_queue_refuses_at_once_and_counts(held: Any) -> None:
     assert all(future.result(20).num_shots == 2 for future in accepted)
     stats = scheduler.stats()
     assert (stats.accepted, stats.completed, stats.refused, stats.queued) == (9, 9, 7, 0)
+
+
+@pytest.mark.parametrize("scheduled", [False, True])
+def test_a_stream_that_is_let_go_is_freed_at_once(scheduled: bool) -> None:
+    """Without the garbage collector, whose pass over thousands of streams' features would halt all the others."""
+    engine = Engine.from_checkpoint(random_checkpoint(small_config()))
+    film = movie(engine, 30)
+    gc.disable()
+    try:
+        with Scheduler(engine) as scheduler:
+            stream = scheduler.stream() if scheduled else engine.stream()
+            stream.push(film)
+            stream.close()
+            state = weakref.ref(stream._entry.state if scheduled else stream._state)
+            del stream
+        assert state() is None
+    finally:
+        gc.enable()
 
 
 def test_a_deadline_ends_its_own_request_only(held: Any) -> None:
