@@ -16,7 +16,7 @@ from megaseg.engine.backends.protocol import Backend, Check, Excerpt
 from megaseg.engine.graph.sequences import Windows
 from megaseg.engine.inputs.features import Features, check_times
 from megaseg.engine.model.config import ModelConfig
-from megaseg.engine.tasks.task import deciding_task
+from megaseg.engine.tasks.task import DecidingTask, deciding_task
 from megaseg.errors import FeatureError
 
 Arrays = Sequence[NDArray[Any]]
@@ -254,7 +254,7 @@ class StreamState:
             self._keep(self._check(kept))
 
 
-def _unsure(task: Any, threshold: float, logits: NDArray[np.float32], margin: float) -> NDArray[np.bool_]:
+def _unsure(task: DecidingTask, threshold: float, logits: NDArray[np.float32], margin: float) -> NDArray[np.bool_]:
     return task.unsure(logits, margin, task.decision({"threshold": threshold}, None, logits))
 
 
