@@ -99,7 +99,6 @@ class TiledBlocks {
   // row. Of int8 a grid of k at a time, so that the rows' part of it stays in the L1 cache while panels pass by.
   void columns(int row, int rows, int begin, int end, const Rows& out, Range* ranges) {
     const int length = kGrids && args_.k > kGridSize ? kGridSize : args_.k;
-    look_ahead(row + rows, (end - begin + kColumns - 1) / kColumns);
     if (rows != configured_) {
       tiles_.configure(rows < kTileHeight ? rows : kTileHeight, rows > kTileHeight ? rows - kTileHeight : 0);
     }
@@ -132,7 +131,6 @@ class TiledBlocks {
     int p = begin;
     for (; p + kDepth <= end; p += kDepth, weight += kDepth * kColumns) {
       if (block.row == first_) fetch(weight + 2 * kDepth * kColumns);
-      for (int line = 0; line < lines_; ++line, next_ += kLine) __builtin_prefetch(next_, 0, 2);
       step<Product, kTwo>(tiles_, in + p, stride, weight, passing);
       leaving_.some(share);
     }
@@ -154,19 +152,9 @@ class TiledBlocks {
     }
   }
 
-  // The next rows follow in memory: some lines of them with each step, as rows are, for the prefetcher to see.
-  void look_ahead(int row, int panels) {
-    const int steps = panels * ((args_.k + kDepth - 1) / kDepth);
-    const ptrdiff_t lines = kAmxRows * args_.in.stride * static_cast<ptrdiff_t>(sizeof(Element)) / kLine;
-    next_ = reinterpret_cast<const char*>(row_of<Element>(args_.in, row));
-    lines_ = static_cast<int>((lines + steps - 1) / steps);
-  }
-
   const LinearArgs& args_;
   int first_;
   int configured_ = 0;
-  const char* next_ = nullptr;
-  int lines_ = 0;
   Tiles tiles_;
   Leaving<Product> leaving_;
   alignas(kLine) float carried_[kGrids ? kAmxRows * kGridSize : kLanes];

@@ -13,7 +13,6 @@ constexpr int kQueriesPerTask = 96;
 constexpr int kRowUnit = 32;
 constexpr int kPanelRows = 96;
 constexpr int kRowBlockBytes = 384 * 1024;
-constexpr int kPanelBytes = 768 * 1024;  // of a task, to stay in the L2 cache beside its rows
 constexpr int kTaskRows = 192;
 constexpr int kFewestTasks = 2;
 constexpr int kMostTasks = 32;
@@ -63,9 +62,7 @@ void Ops::linear(const cpu::LinearArgs& args, int rows) {
   const int cached = std::max(kPanelRows, kRowBlockBytes / (args.k * bytes_of(args.in.type)));
   const int blocks = std::clamp(ceil_div(kTasksPerThread * threads(), panels), ceil_div(rows, cached), units);
   const int share = panels * blocks / threads();  // panels for a thread
-  const int kept = kPanelBytes / (columns * args.k * bytes_of(args.in.type));
-  const int wanted = std::max(share / kMostTasks, std::min(share / kFewestTasks, kTaskRows * blocks / rows));
-  const int most = std::max(1, std::min(wanted, kept));
+  const int most = std::max({1, share / kMostTasks, std::min(share / kFewestTasks, kTaskRows * blocks / rows)});
   const int whole = args.out.type == cpu::Type::int8 ? cpu::kGridSize / columns : 1;
   const int step = ceil_div(most, whole) * whole;
   const int parts = ceil_div(panels, step);
