@@ -171,7 +171,7 @@ class Runs:
             train = {name: train[name] for name in names[:films]}
         judges = dict(list(train.items())[:JUDGES]) if films else {name: train.pop(name) for name in names[:JUDGES]}
         config = HeadConfig(**(values | {"seed": seed}))
-        mode = Mode(fine_tune=head == "fine-tuned", from_scratch=method == "scratch")
+        mode = Mode(from_scratch=True) if method == "scratch" else Mode(head == "fine-tuned")
         trained = train_head(HEADS[task], encoder, train, judges, config, mode)
         figures = evaluate_head(trained, test)
         return figures[HEADS[task].figure], {"pretraining": pretraining, "head": dataclasses.asdict(config)}

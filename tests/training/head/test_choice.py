@@ -44,7 +44,7 @@ def test_likeness_alone_finds_the_next_shot_from_few_films() -> None:
 @pytest.mark.parametrize("head", [Ordering, NextShot])
 @pytest.mark.parametrize("from_scratch", [False, True])
 def test_a_trained_encoder_learns_the_order(head: Any, from_scratch: bool) -> None:
-    trained = train_head(head, encoder(), TRAIN, VALIDATION, CONFIG, Mode(True, from_scratch))
+    trained = train_head(head, encoder(), TRAIN, VALIDATION, CONFIG, Mode(not from_scratch, from_scratch))
     assert evaluate_head(trained, TEST)["accuracy"] > 0.8
 
 
