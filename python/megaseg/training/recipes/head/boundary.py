@@ -94,6 +94,7 @@ def train_boundary(
 
     Raises:
         CheckpointError, FeatureError: as ``train_head``.
+        UnsupportedError: an encoder that is drawn anew and fine-tuned.
     """
     trained = train_head(Boundary, encoder, train, validation, config, Mode(fine_tune, from_scratch), watch=watch)
     return scene_checkpoint(trained), list(trained.history)
