@@ -78,6 +78,7 @@ RELEASE := $(BIN)/python -m tools.release
 wheels: .venv/release
 	$(RELEASE) wheels $(if $(PLATFORMS),--platforms $(PLATFORMS)) $(if $(TAGS),--pythons $(TAGS)) $(PYTHONS:%=--python %)
 	$(RELEASE) sdist && $(RELEASE) statements
+	bash tools/release/try_musl.sh $(BIN)/python
 
 # The sdist, a wheel built from it for this Python (-O1: less to compile), the sample in an environment without a compiler,
 # and the statements.
@@ -89,7 +90,6 @@ wheels-check: .venv/release
 	cd $(CHECK)/source && CMAKE_ARGS=-DCMAKE_CXX_FLAGS_RELEASE=-O1 $(abspath $(BIN))/python -m tools.release wheels \
 	    --platforms linux-x86_64 --pythons $(TAG) --python $(abspath $(BIN))/python --output $(CHECK)/dist
 	bash tools/release/try_wheel.sh $(PYTHON) $(CHECK)/dist/megaseg-*.whl
-	bash tools/release/try_musl.sh $(BIN)/python
 	$(RELEASE) statements --output $(CHECK)/dist && cd $(CHECK)/dist && sha256sum --check --quiet SHA256SUMS
 
 # Coverage-guided fuzzing of every kind of file; a finding stops it and is left in tests/fuzz/corpus/.
