@@ -116,7 +116,8 @@ def test_a_damaged_film_gives_what_is_left_or_an_error(ending: str, where: str, 
     else:
         recording = read(path)
         assert 48 <= len(recording.frame_ticks) - 1 <= 96
-        assert recording.damaged or where != "middle" or ending == "avi"
+        # Packets that a transport stream lost are not missed when they are a multiple of 16: its counter has four bits.
+        assert recording.damaged or where != "middle" or ending in {"avi", "ts"}
 
 
 def test_a_damaged_size_that_no_memory_holds_is_passed_over() -> None:
