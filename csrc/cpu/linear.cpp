@@ -95,6 +95,7 @@ class Blocks {
       }
     }
   }
+
   // Rows [row + from, row + from + count) and a panel, over the block of k from `begin` on.
   void multiply_tile(int row, int from, int count, int column, int begin, ptrdiff_t ahead, const Rows& out,
                      Range* ranges) {

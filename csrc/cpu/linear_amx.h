@@ -87,7 +87,7 @@ class TiledBlocks {
   using Element = typename Product::Element;
   static constexpr int kColumns = Packed<Product>::kColumns;
   static constexpr int kDepth = Packed<Product>::kDepth;
-  static constexpr int kPassing = 24 * 1024 / kTileBytes * kDepth / kAmxRows;  // of k: half of the L1 cache
+  static constexpr int kPassing = 12 * kDepth;  // of k: 24 KiB of a panel, half of the L1 cache
 
   // Rows from `first` on: panels are read from memory for these, then are in the L2 cache.
   TiledBlocks(const LinearArgs& args, Type out, int first) : args_(args), first_(first), leaving_(args, out) {}
