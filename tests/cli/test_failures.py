@@ -182,3 +182,10 @@ def test_other_suffixes_in_any_case(run: Run, scene_checkpoint: Path, folder: Pa
     code, _, err = run("segment", folder / "a.npz", "-c", tmp_path / "M.MSEG", "--plot", tmp_path / "P.PNG")
     assert code == 0, err
     assert (tmp_path / "P.PNG").read_bytes().startswith(b"\x89PNG")
+
+
+def test_who_stops_reading_gets_no_error() -> None:
+    command = f"set -o pipefail; '{sys.executable}' -m megaseg segment sample --json | head -c 20"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False, timeout=120)
+    assert done.stdout == '{"schema": "megaseg.'
+    assert done.stderr == ""

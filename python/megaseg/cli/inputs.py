@@ -35,6 +35,8 @@ class Failures:
         """Work on the input of this name, whose error is kept."""
         try:
             yield
+        except BrokenPipeError:  # of stdout, as `| head` ends it
+            raise
         except UnsupportedError as error:  # of this machine or of a model: no input's fault
             self._reasons.append(str(error))
         except (MegasegError, OSError) as error:
