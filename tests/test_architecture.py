@@ -188,8 +188,9 @@ def test_nothing_unpickles_outside_convert() -> None:
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load":
                 assert path == "deploy/convert.py", f"{path} calls torch.load"
                 assert "weights_only=True" in ast.unparse(node), f"{path}: torch.load must not unpickle"
-            if isinstance(node, ast.Call) and ast.unparse(node.func) in {"np.load", "numpy.load"}:
-                assert "allow_pickle=True" not in ast.unparse(node), path
+            if isinstance(node, ast.Attribute) and ast.unparse(node) in {"np.load", "numpy.load"}:
+                assert path == "engine/inputs/arrays.py", f"{path} uses np.load: arrays.py reads what threads disturb"
+            assert not (isinstance(node, ast.keyword) and ast.unparse(node) == "allow_pickle=True"), path
 
 
 def test_the_package_has_at_most_twelve_names_and_loads_no_torch() -> None:

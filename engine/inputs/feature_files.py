@@ -20,6 +20,7 @@ import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
 
+from megaseg.engine.inputs.arrays import read_members
 from megaseg.engine.inputs.features import Features
 from megaseg.engine.inputs.files import RepeatedKey, atomic_write, resolve, shipped, unique_keys, what_is_there
 from megaseg.engine.inputs.tokens import SUFFIX
@@ -89,8 +90,7 @@ def read_features(data: bytes, name: str = "features", *, max_bytes: int | None 
             _check_header(data[8 : 8 + int.from_bytes(data[:8], "little")])
             return Features.from_mapping(dict(safetensors.numpy.load(data)) | _texts(data))
         _require_unpacked(data, name, max_bytes)
-        with np.load(io.BytesIO(data), allow_pickle=False) as file:
-            return Features.from_mapping(_members(file))
+        return Features.from_mapping(read_members(io.BytesIO(data)))
 
 
 def read_arrays(path: str | os.PathLike[str], expected: str) -> dict[str, NDArray[Any]]:
@@ -131,25 +131,7 @@ def _read_npz(path: Path) -> dict[str, Any]:
         if stream.read(2) != b"PK":  # NumPy would take it for a pickle, and say how to trust it
             raise ValueError("no zip archive, as every .npz is")
         stream.seek(0)
-        with np.load(stream, allow_pickle=False) as file:
-            return _members(file)
-
-
-def _members(file: Any) -> dict[str, Any]:
-    """Arrays of an open ``.npz``.
-
-    Raises:
-        FeatureError: a name twice, of which one would be read in silence, or a member that is no array.
-    """
-    arrays: dict[str, Any] = {}
-    for name in file.files:
-        if name in arrays:
-            raise FeatureError(f"{name}: expected one array of this name, got two in the archive")
-        try:
-            arrays[name] = file[name]
-        except ValueError as error:
-            raise FeatureError(f"{name}: expected an array of numbers, got: {error}") from error
-    return arrays
+        return read_members(stream)
 
 
 def _read_safetensors(path: Path) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from megaseg.engine.inputs.arrays import read_members
 from megaseg.engine.inputs.files import atomic_write
 from megaseg.media.measures import RATE, SOUND_ROW, Recording
 from megaseg.media.subtitles import SubtitleLine
@@ -134,8 +135,7 @@ def _path(folder: Path, number: int) -> Path:
 
 def _read_part(path: Path) -> Part | None:
     try:
-        with np.load(path) as file:
-            arrays = {name: file[name] for name in file.files}
+        arrays = read_members(path)
         told = json.loads(arrays["told"].tobytes())
         position = {**told["position"], "info": VideoInfo.from_json(told["position"]["info"])}
         position["selection"] = tuple(position["selection"])

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from megaseg.engine.inputs.arrays import read_members
 from megaseg.errors import FeatureError
 from megaseg.media.child import Limits, Tell, call
 from megaseg.media.container import Film, opened
@@ -33,9 +34,8 @@ def stills(path: Path, ticks: Sequence[int], height: int, *, limits: Limits = _L
     with tempfile.TemporaryDirectory(prefix="megaseg-") as folder:
         file = str(Path(folder, "stills.npz"))
         call(_write, video_file(path), wanted, height, file, subject=str(path), limits=limits)
-        with np.load(file) as pictures:
-            by_tick = dict(zip(wanted, [pictures[str(tick)] for tick in wanted], strict=True))
-    return [by_tick[int(tick)] for tick in ticks]
+        pictures = read_members(file)
+    return [pictures[str(int(tick))] for tick in ticks]
 
 
 def _write(path: str, ticks: list[int], height: int, file: str, *, tell: Tell) -> None:

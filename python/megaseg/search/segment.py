@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from megaseg.engine.inputs.arrays import map_array
 from megaseg.engine.inputs.files import atomic_write
 from megaseg.errors import SearchIndexError
 from megaseg.search.graph import Graph, build
@@ -120,7 +121,7 @@ def _check(path: Path, expected: FileEntry) -> None:
 
 def _array(path: Path, kind: Any, shape: tuple[int, int]) -> NDArray[Any]:
     try:
-        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        array: NDArray[Any] = map_array(path)
     except FileNotFoundError:
         raise
     except Exception as error:
@@ -162,7 +163,7 @@ def add_graph(
     Raises:
         UnsupportedError: the extra ``search`` is missing.
     """
-    vectors = np.load(segment_file(folder, name, "vectors"), mmap_mode="r", allow_pickle=False)
+    vectors = map_array(segment_file(folder, name, "vectors"))
     path = segment_file(folder, name, "graph")
     with atomic_write(path) as temporary:
         build(vectors, temporary, threads=threads, advance=advance)

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from megaseg.engine.inputs.arrays import map_array, read_members
 from megaseg.engine.inputs.files import locked
 from megaseg.errors import FeatureError, OverloadedError, SearchIndexError
 from megaseg.search.manifest import MANIFEST, SEGMENTS, Manifest, SegmentEntry, TitleEntry, read_manifest, segment_file
@@ -61,8 +62,8 @@ class TitleScenes:
     @classmethod
     def from_bytes(cls, data: bytes) -> TitleScenes:
         """Read ``to_bytes`` back."""
-        with np.load(io.BytesIO(data), allow_pickle=False) as file:
-            return cls(file["vectors"], file["scenes"], int(file["shots"]), *file["told"].tolist())
+        arrays = read_members(io.BytesIO(data))
+        return cls(arrays["vectors"], arrays["scenes"], int(arrays["shots"]), *arrays["told"].tolist())
 
 
 class IndexWriter:
@@ -241,10 +242,7 @@ def is_whole(folder: Path, name: str, entry: SegmentEntry) -> bool:
 
 def _mapped(vectors: Path, scenes: Path) -> Part:
     try:
-        return (
-            np.load(vectors, mmap_mode="r", allow_pickle=False),
-            np.load(scenes, mmap_mode="r", allow_pickle=False),
-        )
+        return map_array(vectors), map_array(scenes)
     except (OSError, ValueError) as error:
         raise SearchIndexError(f"{vectors.parent}: expected the segments of the index, got: {error}") from error
 

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from megaseg.engine.inputs.arrays import read_members
 from megaseg.engine.inputs.feature_files import load_features
 from megaseg.engine.inputs.features import Features
 from megaseg.errors import FeatureError
@@ -52,8 +53,8 @@ def read_silver(path: str | Path) -> dict[str, NDArray[np.float64]]:
     """
     parts: dict[str, list[NDArray[np.float64]]] = {}
     try:
-        with Path(path).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            arrays = {key: np.asarray(file[key], np.float64) for key in file.files}
+        with Path(path).open("rb") as file:
+            arrays = {key: np.asarray(array, np.float64) for key, array in read_members(file).items()}
     except (OSError, ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
         raise FeatureError(f"{path}: expected a .npz of silver distributions, got: {error}") from error
     for key, array in arrays.items():
