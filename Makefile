@@ -92,11 +92,11 @@ wheels-check: .venv/release
 	bash tools/release/try_wheel.sh $(PYTHON) $(CHECK)/dist/megaseg-*.whl
 	$(RELEASE) statements --output $(CHECK)/dist && cd $(CHECK)/dist && sha256sum --check --quiet SHA256SUMS
 
-# Coverage-guided fuzzing of every kind of file; a finding stops it and is left in tests/fuzz/corpus/.
+# Coverage-guided fuzzing of every kind of file, one on each core; a finding fails it and is left in tests/fuzz/corpus/.
 FUZZ_SECONDS ?= 30
 fuzz: .venv/test
-	for target in checkpoint npz safetensors result snapshot script fdx pdf video; do \
-	    $(BIN)/python tests/fuzz/run.py $$target $(FUZZ_SECONDS) || exit 1; done
+	printf '%s\n' checkpoint npz safetensors result snapshot script fdx pdf video | \
+	    xargs -P $$(nproc) -I{} $(BIN)/python tests/fuzz/run.py {} $(FUZZ_SECONDS)
 
 # Random models, streams, traffic and files against what the engine promises (docs/reliability.md), from a seed.
 STRESS_SECONDS ?= 600
