@@ -14,6 +14,11 @@ from setuptools.command.build_ext import build_ext
 ROOT = Path(__file__).resolve().parent
 
 
+def starts(program: str) -> bool:
+    """Whether a program is there and runs: a virtual environment's own cmake does not in pip's isolated builds."""
+    return bool(shutil.which(program)) and subprocess.run([program, "--version"], capture_output=True).returncode == 0
+
+
 def require_package_links() -> None:
     """engine/ and kernels/ join the package through links, which some checkouts turn into small text files."""
     for name in ("engine", "kernels"):
@@ -32,7 +37,8 @@ class CMakeBuild(build_ext):
 
         target_dir = Path(self.get_ext_fullpath(ext.name)).resolve().parent
         build_dir = ROOT / "build" / str(sys.implementation.cache_tag)
-        generator = ["-G", "Ninja"] if shutil.which("ninja") else []
+        # By its path: the last build's ninja may have been in an environment of pip's that is gone.
+        generator = ["-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={shutil.which('ninja')}"] if starts("ninja") else []
         configure = [
             *["cmake", "-S", ROOT, "-B", build_dir, *generator],
             *[f"-DPython_EXECUTABLE={sys.executable}", f"-Dpybind11_DIR={pybind11.get_cmake_dir()}"],
@@ -50,5 +56,5 @@ require_package_links()
 setup(
     ext_modules=[Extension("megaseg._C", sources=[])],
     cmdclass={"build_ext": CMakeBuild},
-    setup_requires=[] if shutil.which("cmake") else ["cmake>=3.18", "ninja"],
+    setup_requires=[] if starts("cmake") else ["cmake>=3.18", "ninja"],
 )
