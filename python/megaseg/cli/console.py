@@ -152,13 +152,27 @@ def exact(value: float, flag: str) -> Fraction:
 
 
 def require_folder(path: str | os.PathLike[str]) -> None:
-    """Check before any work that an output can be a folder: it is no file, nor ``-``, which stands for stdout.
+    """Check before any work that an output can be a folder: no file, nor ``-`` (stdout), nor a place to read only.
 
     Raises:
         FeatureError: it cannot.
     """
     if os.fspath(path) == "-" or Path(path).is_file():
         raise FeatureError(f"--output: expected a folder, got {'-' if os.fspath(path) == '-' else f'the file {path}'}")
+    require_writable(Path(path) / "any")
+
+
+def require_writable(path: Path, flag: str = "--output") -> None:
+    """Check before any work that a file can be made, its folders too where they are not there yet.
+
+    Raises:
+        FeatureError: it cannot.
+    """
+    there = next(folder for folder in path.parents if os.path.lexists(folder))
+    if not there.is_dir():
+        raise FeatureError(f"{flag}: expected a folder to write to, got {there}, which is none")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise FeatureError(f"{flag}: expected a folder that can be written to, got {there}, which is read-only")
 
 
 def require_file(path: Path, *read: Path | None) -> None:
@@ -179,9 +193,18 @@ def require_file(path: Path, *read: Path | None) -> None:
         raise FeatureError(f"--output: expected a file in a folder that is there, got {path}")
     if path.suffix.lower() != ".safetensors":
         raise FeatureError(f"--output: expected a .safetensors file, got {path}")
+    require_writable(path)
     for source in read:
         if source is not None and source.resolve() in {path.resolve(), path.resolve().parent}:
             raise FeatureError(f"--output: expected another file than those that are read, {source}, got {path}")
+
+
+def error_text(error: Exception) -> str:
+    """An error's message; of one of the system the file, and what was wrong with it."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        file = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else error.filename
+        return f"{file}: expected a file or folder that can be used, got: {error.strerror}"
+    return str(error)
 
 
 def print_error(message: str) -> None:
