@@ -6,7 +6,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -26,6 +26,7 @@ from rich.style import Style
 from rich.text import Text
 
 from megaseg.errors import FeatureError, MegasegError
+from megaseg.pipelines.shipped import SHOTS
 from megaseg.report.text import visible
 
 
@@ -92,6 +93,8 @@ FLAGS = {
     "num_scenes": "--num-scenes",
     "ordered": "--ordered/--unordered",
 }
+# Keywords that mean these flags in the messages of every command.
+_ALWAYS = {"detector": "--detector", "num_threads": "--threads", "media_root": "--media-root"}
 MODEL_KEYWORDS = ("device", "compute_type", "backend", "overflow")  # of Engine.from_checkpoint
 ThresholdOption = Annotated[
     float | None, typer.Option(help="Least P(boundary) of a boundary; default: the checkpoint's own.")
@@ -135,9 +138,14 @@ def named_flags(*names: str, **others: str) -> Iterator[None]:
 def with_flags(message: str, *names: str, **others: str) -> str:
     """A message with the flag in place of a keyword; arguments are those of ``named_flags``."""
     flags = FLAGS | {name: f"--{name.replace('_', '-')}" for name in names} | others
+    told = _replaced(message, flags).replace("overflow='pool'", "--overflow pool")
+    maker = r"(?<=; )Pipeline\.segment makes those of recipe \S+ of its sources"
+    return re.sub(maker, f"--checkpoint names another model, such as {SHOTS[0]} for features of films", told)
+
+
+def _replaced(message: str, flags: Mapping[str, str]) -> str:
     keyword = rf"(^|: |\()({'|'.join(flags)})(?=: |\))"
-    told = re.sub(keyword, lambda found: found[1] + flags[found[2]], message, count=1)
-    return told.replace("overflow='pool'", "--overflow pool")
+    return re.sub(keyword, lambda found: found[1] + flags[found[2]], message, count=1)
 
 
 def exact(value: float, flag: str) -> Fraction:
@@ -200,11 +208,11 @@ def require_file(path: Path, *read: Path | None) -> None:
 
 
 def error_text(error: Exception) -> str:
-    """An error's message; of one of the system the file, and what was wrong with it."""
+    """An error's message with flags for keywords; of one of the system the file, and what was wrong with it."""
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         file = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else error.filename
         return f"{file}: expected a file or folder that can be used, got: {error.strerror}"
-    return str(error)
+    return _replaced(str(error), _ALWAYS)
 
 
 def print_error(message: str) -> None:
