@@ -221,6 +221,14 @@ def test_what_the_system_refuses_names_the_file(run: Run, scene_checkpoint: Path
     assert err == f"error: --output: expected a folder to write to, got {folder}/a.npz, which is none\n"
 
 
+def test_no_message_has_the_number_of_an_error(run: Run, scene_checkpoint: Path, folder: Path, tmp_path: Path) -> None:
+    missing = tmp_path / "none.json"
+    code, _, err = run("train", "scene", folder, "-o", tmp_path / "a.safetensors", "--config", missing)
+    assert code == 2
+    assert f"error: {missing}: expected" in err
+    assert "got: No such file or directory" in err
+
+
 def test_other_suffixes_in_any_case(run: Run, scene_checkpoint: Path, folder: Path, tmp_path: Path) -> None:
     code, _, _ = run("compile", scene_checkpoint, "-o", tmp_path / "M.MSEG")
     assert code == 0

@@ -212,7 +212,7 @@ def error_text(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         file = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else error.filename
         return f"{file}: expected a file or folder that can be used, got: {error.strerror}"
-    return _replaced(str(error), _ALWAYS)
+    return _replaced(re.sub(r"\[Errno \d+\] ", "", str(error)), _ALWAYS)
 
 
 def print_error(message: str) -> None:
