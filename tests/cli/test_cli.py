@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -156,6 +157,7 @@ def test_info_describes_and_checks_a_checkpoint(run: Run, scene_checkpoint: Path
     assert len(report["sha256"]) == len(report["weights_sha256"]) == 64
     code, out, _ = run("info", scene_checkpoint)
     assert "hidden_size" in out
+    assert report["sha256"] in re.sub(r"[\s│]", "", out)  # folded, not cut
 
 
 def test_convert(run: Run, scene_checkpoint: Path, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from megaseg.cli.console import JsonOption, output, plain, print_json
@@ -38,7 +38,7 @@ def info(
     if json:
         print_json(report)
         return
-    table = Table(show_header=False, title=report["file"])
+    table = Table(Column(), Column(overflow="fold"), show_header=False, title=report["file"])
     for key, value in report["config"].items():
         if key == "modalities":
             value = ", ".join(f"{entry['name']} ({entry['feature_size']})" for entry in value)
