@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from screenplays import ZeroExtractor, save_models
 from support import Run, random_features, small_config
 
 from megaseg import _C, Features, Segmentation, save_features
+from megaseg.cli.console import PlainConsole
 from megaseg.features import ScreenplayExtractor
 
 CONFIG = small_config()
@@ -227,6 +229,12 @@ def test_no_message_has_the_number_of_an_error(run: Run, scene_checkpoint: Path,
     assert code == 2
     assert f"error: {missing}: expected" in err
     assert "got: No such file or directory" in err
+
+
+def test_no_line_of_text_is_broken() -> None:
+    file = StringIO()
+    PlainConsole(width=20, file=file).print("a" * 15, "b" * 15)
+    assert file.getvalue() == f"{'a' * 15} {'b' * 15}\n"
 
 
 def test_other_suffixes_in_any_case(run: Run, scene_checkpoint: Path, folder: Path, tmp_path: Path) -> None:

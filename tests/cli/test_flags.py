@@ -75,6 +75,10 @@ def test_messages_name_flags(
         ("a: a column 'x' (path_column) of", "a: a column 'x' (--path-column) of"),
         ("lambda: expected", "--similarity: expected"),
         ("my_threshold: expected", "my_threshold: expected"),
+        (
+            "features: got x; pipelines.embedding makes those of recipe embedding/15992c1183e1 of its sources",
+            "features: got x; megaseg embed makes those of recipe embedding/15992c1183e1",
+        ),
     ],
 )
 def test_keywords_become_flags(message: str, told: str) -> None:

@@ -55,6 +55,12 @@ class PlainConsole(Console):
         made.justify, made.overflow = justify, overflow
         return made
 
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print as rich does, but break no line of text, so that programs and greps find it whole."""
+        if all(isinstance(one, str) for one in objects):
+            options.setdefault("soft_wrap", True)
+        super().print(*objects, **options)
+
 
 console = PlainConsole(stderr=True)
 output = PlainConsole()
@@ -139,6 +145,9 @@ def with_flags(message: str, *names: str, **others: str) -> str:
     """A message with the flag in place of a keyword; arguments are those of ``named_flags``."""
     flags = FLAGS | {name: f"--{name.replace('_', '-')}" for name in names} | others
     told = _replaced(message, flags).replace("overflow='pool'", "--overflow pool")
+    told = re.sub(
+        r"; pipelines\.embedding makes those of (recipe \S+) of its sources", r"; megaseg embed makes those of \1", told
+    )
     maker = r"(?<=; )Pipeline\.segment makes those of recipe \S+ of its sources"
     return re.sub(maker, f"--checkpoint names another model, such as {SHOTS[0]} for features of films", told)
 
