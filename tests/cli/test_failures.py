@@ -223,7 +223,7 @@ def test_what_the_system_refuses_names_the_file(run: Run, scene_checkpoint: Path
     assert err == f"error: --output: expected a folder to write to, got {folder}/a.npz, which is none\n"
 
 
-def test_no_message_has_the_number_of_an_error(run: Run, scene_checkpoint: Path, folder: Path, tmp_path: Path) -> None:
+def test_no_message_has_the_number_of_an_error(run: Run, folder: Path, tmp_path: Path) -> None:
     missing = tmp_path / "none.json"
     code, _, err = run("train", "scene", folder, "-o", tmp_path / "a.safetensors", "--config", missing)
     assert code == 2

@@ -100,7 +100,7 @@ FLAGS = {
     "ordered": "--ordered/--unordered",
 }
 # Keywords that mean these flags in the messages of every command.
-_ALWAYS = {"detector": "--detector", "num_threads": "--threads", "media_root": "--media-root"}
+_ALWAYS = {"detector": "--detector", "fold": "--fold", "num_threads": "--threads", "media_root": "--media-root"}
 MODEL_KEYWORDS = ("device", "compute_type", "backend", "overflow")  # of Engine.from_checkpoint
 ThresholdOption = Annotated[
     float | None, typer.Option(help="Least P(boundary) of a boundary; default: the checkpoint's own.")

@@ -66,10 +66,7 @@ def scene(
         console.print(("all movies: " if part is None else "") + _line(epoch, settings.epochs, part is not None))
 
     windows = sum(movie.num_shots for movie in movies.values()) // settings.window_stride * settings.epochs
-    with (
-        named_flags("fold"),
-        progress("Training", windows * folds if all_movies else windows * (folds - 1) // folds) as bar,
-    ):
+    with progress("Training", windows * folds if all_movies else windows * (folds - 1) // folds) as bar:
         runs = SceneRuns(
             settings, movies, folds, output, threads, report, lambda rows: bar.advance(bar.task_ids[0], rows)
         )
