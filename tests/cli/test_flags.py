@@ -76,6 +76,10 @@ def test_messages_name_flags(
         ("lambda: expected", "--similarity: expected"),
         ("my_threshold: expected", "my_threshold: expected"),
         (
+            "features: got x; Pipeline.segment makes those of recipe video-shots/1 of its sources",
+            "features: got x; --checkpoint names another model, such as screenplay-scenes for screenplays",
+        ),
+        (
             "features: got x; pipelines.embedding makes those of recipe embedding/15992c1183e1 of its sources",
             "features: got x; megaseg embed makes those of recipe embedding/15992c1183e1",
         ),

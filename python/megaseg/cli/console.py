@@ -26,7 +26,7 @@ from rich.style import Style
 from rich.text import Text
 
 from megaseg.errors import FeatureError, MegasegError
-from megaseg.pipelines.shipped import SHOTS
+from megaseg.pipelines.shipped import SCREENPLAY, SHOTS
 from megaseg.report.text import visible
 
 
@@ -100,7 +100,13 @@ FLAGS = {
     "ordered": "--ordered/--unordered",
 }
 # Keywords that mean these flags in the messages of every command.
-_ALWAYS = {"detector": "--detector", "fold": "--fold", "num_threads": "--threads", "media_root": "--media-root"}
+_ALWAYS = {
+    "detector": "--detector",
+    "fold": "--fold",
+    "unit": "--unit",
+    "num_threads": "--threads",
+    "media_root": "--media-root",
+}
 MODEL_KEYWORDS = ("device", "compute_type", "backend", "overflow")  # of Engine.from_checkpoint
 ThresholdOption = Annotated[
     float | None, typer.Option(help="Least P(boundary) of a boundary; default: the checkpoint's own.")
@@ -148,8 +154,13 @@ def with_flags(message: str, *names: str, **others: str) -> str:
     told = re.sub(
         r"; pipelines\.embedding makes those of (recipe \S+) of its sources", r"; megaseg embed makes those of \1", told
     )
-    maker = r"(?<=; )Pipeline\.segment makes those of recipe \S+ of its sources"
-    return re.sub(maker, f"--checkpoint names another model, such as {SHOTS[0]} for features of films", told)
+    maker = r"(?<=; )Pipeline\.segment makes those of recipe (\S+) of its sources"
+    return re.sub(maker, lambda found: f"--checkpoint names another model, such as {_other_than(found[1])}", told)
+
+
+def _other_than(recipe: str) -> str:
+    """A shipped model of other features, and of which."""
+    return f"{SCREENPLAY[0]} for screenplays" if recipe.startswith("video-") else f"{SHOTS[0]} for features of films"
 
 
 def _replaced(message: str, flags: Mapping[str, str]) -> str:
