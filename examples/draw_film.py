@@ -346,8 +346,9 @@ def _clock(seconds: float) -> str:
 
 
 def write(path: Path) -> None:
-    """Write the film, and its subtitles beside it."""
+    """Write the film, and its subtitles beside it, in a folder that is made where there is none."""
     random = np.random.default_rng(2)
+    path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as file:
         video = file.add_stream("libx264", RATE, options={"crf": "26", "preset": "veryfast"})
         video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"

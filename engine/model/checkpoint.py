@@ -140,6 +140,8 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         tensors = FileTensors(path)
     except (OSError, ValueError, RecursionError) as error:
         if path.suffix.lower() in _COMPILED:
+            if not isinstance(error, OSError) and not path.stat().st_size:
+                raise CheckpointError(f"{path}: expected a compiled model, got an empty file") from error
             raise CheckpointError(
                 f"{path}: expected a .safetensors checkpoint, got a compiled model; give the one that it was made of"
             ) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,8 @@ import numpy as np
 import pytest
 from support import Run, random_features, small_config
 
-from megaseg import Features, Segmentation, load_checkpoint, save_features
+from megaseg import _C, Features, Segmentation, load_checkpoint, save_features
+from megaseg.engine.backends.native.artefact import compile_checkpoint
 
 CONFIG = small_config()
 
@@ -155,6 +157,7 @@ def test_info_describes_and_checks_a_checkpoint(run: Run, scene_checkpoint: Path
     assert len(report["sha256"]) == len(report["weights_sha256"]) == 64
     code, out, _ = run("info", scene_checkpoint)
     assert "hidden_size" in out
+    assert report["sha256"] in re.sub(r"[\s│]", "", out)  # folded, not cut
 
 
 def test_convert(run: Run, scene_checkpoint: Path, tmp_path: Path) -> None:
@@ -200,6 +203,25 @@ def test_a_compiled_model_is_a_checkpoint_to_every_command(run: Run, tmp_path: P
     assert "expected artefact version 7, got 4; compile the checkpoint again" in " ".join(err.split())
     code, _, err = run("compile", str(scene_checkpoint), "-o", str(compiled), "--isa", "mmx")
     assert "target 'mmx': this machine and build offer portable" in err
+
+
+def test_info_shows_a_model_that_is_compiled_for_another_machine(
+    run: Run, tmp_path: Path, scene_checkpoint: Path
+) -> None:
+    compiled = tmp_path / "model.mseg"
+    info = compile_checkpoint(load_checkpoint(scene_checkpoint), compiled, compute_type="float32")
+    assert json.loads(run("info", compiled, "--json")[1])["runs_here"] == "yes"
+    other = "z" * len(info.target)
+    data = compiled.read_bytes()
+    compiled.write_bytes(data.replace(info.target.encode(), other.encode()))
+    code, _, err = run("info", compiled)
+    assert (code, "checksum" in err) == (2, True)
+    _C.seal_artefact(str(compiled))
+    code, out, _ = run("info", compiled, "--json")
+    report = json.loads(out)
+    assert (code, report["target"], report["config"]["task"]) == (0, other, "scene")
+    assert report["runs_here"].startswith("no: this machine and build offer portable")
+    assert "no: this machine and build offer" in " ".join(run("info", compiled)[1].split())
 
 
 def test_doctor_says_what_runs(run: Run) -> None:

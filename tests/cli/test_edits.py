@@ -97,6 +97,7 @@ def test_scenes_in_time(run: Run, edited: Path, tmp_path: Path) -> None:
     assert code == 0
     assert "2 boundaries, 2 in the reference" in out
     assert "2 shots" in out
+    assert out.splitlines()[-1].endswith(f"median distance {(0.75 + 25) / 2:.2f} s")
     for arguments, message in (
         (("--tolerance", "nan"), "--tolerance: expected a finite number, got nan"),
         (("--tolerance", "-1"), "--tolerance: expected 0 or more seconds, got -1"),

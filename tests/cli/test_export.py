@@ -75,6 +75,12 @@ def test_options_of_the_clock_reach_the_files(run: Run, kept: Path) -> None:
         (("-o", "{tmp}"), "--format: expected at least one for the folder"),
         (("-o", "{tmp}/a.docx"), "format: expected one of json"),
         ((), "--output: expected a file or folder for 0 formats, got none"),
+        (("--format", "edl", "-o", "{tmp}/film.MP4"), "film.MP4, the name of a film or of features"),
+        (("--format", "csv", "-o", "{tmp}/a.npz"), "--output: expected a .csv file for csv, got"),
+        (
+            ("--format", "csv", "-o", "{kept}"),
+            "expected another file than the one that is read, which is left as it is",
+        ),
     ],
 )
 def test_what_export_cannot(run: Run, kept: Path, tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
@@ -83,6 +89,7 @@ def test_what_export_cannot(run: Run, kept: Path, tmp_path: Path, arguments: tup
     assert (code, out, len(err.splitlines())) == (2, "", 1)
     assert message in err
     assert list(tmp_path.iterdir()) == [kept]
+    assert Segmentation.from_json(kept.read_text(encoding="utf-8"))
 
 
 def test_export_names_a_file_that_is_no_result(run: Run, tmp_path: Path) -> None:

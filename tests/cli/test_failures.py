@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from screenplays import ZeroExtractor, save_models
 from support import Run, random_features, small_config
 
 from megaseg import _C, Features, Segmentation, save_features
+from megaseg.cli.console import PlainConsole
 from megaseg.features import ScreenplayExtractor
 
 CONFIG = small_config()
@@ -174,6 +176,65 @@ def test_no_other_output_is_stdout(
     assert (code, out, len(err.splitlines())) == (2, "", 1)
     assert "output: expected" in err
     assert sorted(tmp_path.iterdir()) == before
+
+
+WRITERS = {
+    "segment": ("segment", "{movie}", "-c", "{model}", "-o", "{place}/a.json"),
+    "segment to a folder": ("segment", "{movie}", "-c", "{model}", "-o", "{place}/new"),
+    "embed": ("embed", "{movie}", "-c", "{model}", "-o", "{place}/a.npz"),
+    "catalog": ("catalog", "{folder}", "-o", "{place}/new"),
+    "explain": ("explain", "{movie}", "-o", "{place}"),
+    "features video": ("features", "video", "film.mp4", "-o", "{place}/new"),
+    "train scene": ("train", "scene", "{folder}", "-o", "{place}/a.safetensors"),
+    "train act": ("train", "act", "{folder}", "--synopses", "none.jsonl", "-o", "{place}/run"),
+    "train head": ("train", "head", "{model}", "{folder}", "--head", "ordering", "-o", "{place}/a.safetensors"),
+    "train reader": ("train", "reader", "{movie}", "-o", "{place}/a.safetensors"),
+    "train video-scenes": ("train", "video-scenes", "{folder}", "-o", "{place}/a.safetensors"),
+    "pretrain": ("pretrain", "contextualizer", "{folder}", "-o", "{place}/run/deep"),
+    "mine-pairs": ("mine-pairs", "{folder}", "-c", "{model}", "-o", "{place}/a.npz"),
+}
+
+
+@pytest.mark.parametrize("command", WRITERS.values(), ids=WRITERS)
+def test_a_folder_that_is_read_only_is_told_before_any_work(
+    run: Run, scene_checkpoint: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Any
+) -> None:
+    place = tmp_path / "place"
+    place.mkdir()
+    access = os.access  # root may write to any folder
+    monkeypatch.setattr(
+        os, "access", lambda path, mode: access(path, mode) and not (mode & os.W_OK and Path(path) == place)
+    )
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "film.mp4").touch()
+    given = {"movie": folder / "a.npz", "model": scene_checkpoint, "folder": folder, "place": place}
+    code, out, err = run(*(part.format(**given) for part in command))
+    told = f"error: --output: expected a folder that can be written to, got {place}, which is read-only\n"
+    assert (code, out, err) == (2, "", told)
+    assert not list(place.iterdir())
+
+
+def test_what_the_system_refuses_names_the_file(run: Run, scene_checkpoint: Path, folder: Path) -> None:
+    code, out, err = run("compile", scene_checkpoint, "-o", folder / "a.npz" / "a.mseg")
+    assert (code, out) == (2, "")
+    assert err == f"error: {folder}/a.npz/a.mseg: expected a file or folder that can be used, got: Not a directory\n"
+    code, out, err = run("segment", folder / "a.npz", "-c", scene_checkpoint, "-o", folder / "a.npz" / "a.json")
+    assert (code, out) == (2, "")
+    assert err == f"error: --output: expected a folder to write to, got {folder}/a.npz, which is none\n"
+
+
+def test_no_message_has_the_number_of_an_error(run: Run, folder: Path, tmp_path: Path) -> None:
+    missing = tmp_path / "none.json"
+    code, _, err = run("train", "scene", folder, "-o", tmp_path / "a.safetensors", "--config", missing)
+    assert code == 2
+    assert f"error: {missing}: expected" in err
+    assert "got: No such file or directory" in err
+
+
+def test_no_line_of_text_is_broken() -> None:
+    file = StringIO()
+    PlainConsole(width=20, file=file).print("a" * 15, "b" * 15)
+    assert file.getvalue() == f"{'a' * 15} {'b' * 15}\n"
 
 
 def test_other_suffixes_in_any_case(run: Run, scene_checkpoint: Path, folder: Path, tmp_path: Path) -> None:

@@ -39,6 +39,13 @@ CATALOG = ("catalog", "{movie}", "-o", "{out}")
         ((*EXPLAIN, "-c", "{act}"), "movie.npz: features: the model takes up to 40 shots, got 60; --overflow pool"),
         (("segment", "{movie}", "-c", "{act}"), "got 60; --overflow pool averages"),
         (("segment", "{movie}", "-c", "{scene}", "--device", "tpu"), "--device: expected one of"),
+        (("segment", "{movie}", "-c", "{scene}", "--threads", "5000"), "--threads: expected 0"),
+        (("segment", "{film}", "--detector", "fast"), "--detector: expected one of adaptive"),
+        (("segment", "{movie}", "-c", "screenplay-scenes"), "; --checkpoint names another model, such as video-scenes"),
+        (("compile", "{scene}", "-o", "{out}.mseg", "--target", "tpu"), "--target: expected one of cpu"),
+        (("compile", "{scene}", "-o", "{out}.onnx"), "--output: expected a name that ends in .mseg"),
+        (("serve", "-c", "{scene}", "--media-root", "{movie}"), "--media-root: expected a folder"),
+        (("info", "{empty}"), "empty.mseg: expected a compiled model, got an empty file"),
         ((*CATALOG, "-c", "{scene}", "--threshold", "2"), "--threshold: expected a probability"),
         ((*CATALOG, "-c", "{scene}", "--compute-type", "int4"), "--compute-type: expected one of"),
         ((*CATALOG, "-c", "{act}", "--num-scenes", "2"), "--num-scenes: expected an option"),
@@ -48,6 +55,10 @@ def test_messages_name_flags(
     run: Run, scene_checkpoint: Path, act_checkpoint: Path, movie: Path, tmp_path: Path, arguments: Any, message: str
 ) -> None:
     names = {"movie": movie, "scene": scene_checkpoint, "act": act_checkpoint, "out": tmp_path / "out"}
+    names["empty"] = tmp_path / "empty.mseg"
+    names["film"] = tmp_path / "film.mp4"
+    names["empty"].touch()
+    names["film"].touch()
     if "--attention" in arguments:
         pytest.importorskip("torch")
     code, out, err = run(*(argument.format(**names) for argument in arguments))
@@ -64,6 +75,14 @@ def test_messages_name_flags(
         ("a: a column 'x' (path_column) of", "a: a column 'x' (--path-column) of"),
         ("lambda: expected", "--similarity: expected"),
         ("my_threshold: expected", "my_threshold: expected"),
+        (
+            "features: got x; Pipeline.segment makes those of recipe video-shots/1 of its sources",
+            "features: got x; --checkpoint names another model, such as screenplay-scenes for screenplays",
+        ),
+        (
+            "features: got x; pipelines.embedding makes those of recipe embedding/15992c1183e1 of its sources",
+            "features: got x; megaseg embed makes those of recipe embedding/15992c1183e1",
+        ),
     ],
 )
 def test_keywords_become_flags(message: str, told: str) -> None:

@@ -50,6 +50,9 @@ def test_random_shots_are_no_more_than_an_act_model_takes(run: Run, tmp_path: Pa
     code, _, err = run("profile", path, "--shots", 41)
     assert code == 2
     assert "--shots: expected at most 40" in err
+    code, _, err = run("profile", path, "--shots", 10**12)
+    assert code == 2
+    assert "--shots" in err
 
 
 def test_a_movie_longer_than_an_act_model_takes_is_pooled_on_request(run: Run, tmp_path: Path) -> None:

@@ -128,11 +128,11 @@ def test_what_it_refuses_to_start_with(run: Run, checkpoints: Any, tmp_path: Pat
     token.write_text("\n")
     for arguments, told in (
         (["-c", scene, "--host", "0.0.0.0"], "--insecure"),
-        (["-c", scene, "-c", scene], "expected different names, got 'scene'"),
+        (["-c", scene, "-c", scene], "--checkpoint: expected different names, got 'scene'"),
         (["-c", scene, "--token-file", str(token)], "token: expected a token"),
-        (["-c", scene, "--tls-key", str(token)], "both or neither"),
+        (["-c", scene, "--tls-key", str(token)], "--tls-certificate and --tls-key: expected both or neither"),
         (["-c", scene, "--device", "abacus"], "abacus"),
-        (["-c", scene, "--idle-seconds", "0"], "idle_seconds"),
+        (["-c", scene, "--idle-seconds", "0"], "--idle-seconds: expected"),
         (["-c", str(tmp_path / "none.safetensors")], "none.safetensors"),
         (["-c", "../odd name=" + scene], "letters, digits"),
     ):

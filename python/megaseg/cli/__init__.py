@@ -37,7 +37,7 @@ from megaseg.cli import (
     similar,
     train,
 )
-from megaseg.cli.console import print_error
+from megaseg.cli.console import error_text, print_error
 from megaseg.errors import MegasegError
 from megaseg.report.text import visible
 
@@ -110,5 +110,5 @@ def main() -> None:
     try:
         app()
     except (MegasegError, OSError) as error:
-        print_error(str(error))
+        print_error(error_text(error))
         sys.exit(2)

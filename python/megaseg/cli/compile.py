@@ -51,12 +51,12 @@ def compile_model(
 ) -> None:
     """Compile a checkpoint: for this engine, whose processes share the weights, for ONNX or for TensorRT."""
     if target not in TARGETS:
-        raise UnsupportedError(f"target: expected one of {', '.join(TARGETS)}, got {target!r}")
+        raise UnsupportedError(f"--target: expected one of {', '.join(TARGETS)}, got {target!r}")
     if isa and target != "cpu":
-        raise UnsupportedError(f"isa: expected none for target {target}, got {isa!r}")
+        raise UnsupportedError(f"--isa: expected none for target {target}, got {isa!r}")
     if output_path.suffix.lower() != TARGETS[target]:
         raise UnsupportedError(
-            f"output: expected a name that ends in {TARGETS[target]} for target {target}, got {output_path}"
+            f"--output: expected a name that ends in {TARGETS[target]} for target {target}, got {output_path}"
         )
     chosen = tuple(PASSES) if passes else ()
     model = _checkpoint(resolve_checkpoint(checkpoint))

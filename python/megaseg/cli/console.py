@@ -6,7 +6,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -26,6 +26,7 @@ from rich.style import Style
 from rich.text import Text
 
 from megaseg.errors import FeatureError, MegasegError
+from megaseg.pipelines.shipped import SCREENPLAY, SHOTS
 from megaseg.report.text import visible
 
 
@@ -53,6 +54,12 @@ class PlainConsole(Console):
         made = plain(text, style)
         made.justify, made.overflow = justify, overflow
         return made
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print as rich does, but break no line of text, so that programs and greps find it whole."""
+        if all(isinstance(one, str) for one in objects):
+            options.setdefault("soft_wrap", True)
+        super().print(*objects, **options)
 
 
 console = PlainConsole(stderr=True)
@@ -91,6 +98,14 @@ FLAGS = {
     "min_scene_length": "--min-scene-length",
     "num_scenes": "--num-scenes",
     "ordered": "--ordered/--unordered",
+}
+# Keywords that mean these flags in the messages of every command.
+_ALWAYS = {
+    "detector": "--detector",
+    "fold": "--fold",
+    "unit": "--unit",
+    "num_threads": "--threads",
+    "media_root": "--media-root",
 }
 MODEL_KEYWORDS = ("device", "compute_type", "backend", "overflow")  # of Engine.from_checkpoint
 ThresholdOption = Annotated[
@@ -135,9 +150,22 @@ def named_flags(*names: str, **others: str) -> Iterator[None]:
 def with_flags(message: str, *names: str, **others: str) -> str:
     """A message with the flag in place of a keyword; arguments are those of ``named_flags``."""
     flags = FLAGS | {name: f"--{name.replace('_', '-')}" for name in names} | others
+    told = _replaced(message, flags).replace("overflow='pool'", "--overflow pool")
+    told = re.sub(
+        r"; pipelines\.embedding makes those of (recipe \S+) of its sources", r"; megaseg embed makes those of \1", told
+    )
+    maker = r"(?<=; )Pipeline\.segment makes those of recipe (\S+) of its sources"
+    return re.sub(maker, lambda found: f"--checkpoint names another model, such as {_other_than(found[1])}", told)
+
+
+def _other_than(recipe: str) -> str:
+    """A shipped model of other features, and of which."""
+    return f"{SCREENPLAY[0]} for screenplays" if recipe.startswith("video-") else f"{SHOTS[0]} for features of films"
+
+
+def _replaced(message: str, flags: Mapping[str, str]) -> str:
     keyword = rf"(^|: |\()({'|'.join(flags)})(?=: |\))"
-    told = re.sub(keyword, lambda found: found[1] + flags[found[2]], message, count=1)
-    return told.replace("overflow='pool'", "--overflow pool")
+    return re.sub(keyword, lambda found: found[1] + flags[found[2]], message, count=1)
 
 
 def exact(value: float, flag: str) -> Fraction:
@@ -152,13 +180,27 @@ def exact(value: float, flag: str) -> Fraction:
 
 
 def require_folder(path: str | os.PathLike[str]) -> None:
-    """Check before any work that an output can be a folder: it is no file, nor ``-``, which stands for stdout.
+    """Check before any work that an output can be a folder: no file, nor ``-`` (stdout), nor a place to read only.
 
     Raises:
         FeatureError: it cannot.
     """
     if os.fspath(path) == "-" or Path(path).is_file():
         raise FeatureError(f"--output: expected a folder, got {'-' if os.fspath(path) == '-' else f'the file {path}'}")
+    require_writable(Path(path) / "any")
+
+
+def require_writable(path: Path, flag: str = "--output") -> None:
+    """Check before any work that a file can be made, its folders too where they are not there yet.
+
+    Raises:
+        FeatureError: it cannot.
+    """
+    there = next(folder for folder in path.parents if os.path.lexists(folder))
+    if not there.is_dir():
+        raise FeatureError(f"{flag}: expected a folder to write to, got {there}, which is none")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise FeatureError(f"{flag}: expected a folder that can be written to, got {there}, which is read-only")
 
 
 def require_file(path: Path, *read: Path | None) -> None:
@@ -179,9 +221,18 @@ def require_file(path: Path, *read: Path | None) -> None:
         raise FeatureError(f"--output: expected a file in a folder that is there, got {path}")
     if path.suffix.lower() != ".safetensors":
         raise FeatureError(f"--output: expected a .safetensors file, got {path}")
+    require_writable(path)
     for source in read:
         if source is not None and source.resolve() in {path.resolve(), path.resolve().parent}:
             raise FeatureError(f"--output: expected another file than those that are read, {source}, got {path}")
+
+
+def error_text(error: Exception) -> str:
+    """An error's message with flags for keywords; of one of the system the file, and what was wrong with it."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        file = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else error.filename
+        return f"{file}: expected a file or folder that can be used, got: {error.strerror}"
+    return _replaced(re.sub(r"\[Errno \d+\] ", "", str(error)), _ALWAYS)
 
 
 def print_error(message: str) -> None:

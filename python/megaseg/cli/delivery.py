@@ -13,7 +13,7 @@ from pathlib import Path
 from rich import box
 from rich.table import Table
 
-from megaseg.cli.console import output, print_json
+from megaseg.cli.console import output, print_json, require_folder, require_writable
 from megaseg.engine.inputs.files import atomic_write
 from megaseg.engine.results.segmentation import Segmentation
 from megaseg.engine.tasks.track import Track
@@ -85,9 +85,11 @@ def targets(
     if (only := _format_of_file(output_path, formats)) is not None:
         if count > 1:
             raise FeatureError(f"{output_path}: expected a folder for {count} movies, got a {only.suffix} file")
+        require_writable(output_path)
         return [(File(output_path, only),)]
     if output_path.exists() and not output_path.is_dir():
         raise FeatureError(f"{output_path}: expected a {wanted[0].suffix} file or a folder, got another file")
+    require_folder(output_path)
     return in_folder(names, output_path, wanted)
 
 

@@ -8,7 +8,7 @@ import platform
 import sys
 from typing import Any
 
-from rich.table import Table
+from rich.table import Column, Table
 
 from megaseg._version import __version__
 from megaseg.cli.console import JsonOption, output, plain, print_json
@@ -104,7 +104,12 @@ def _is_there(name: str) -> bool:
 
 
 def _print(report: dict[str, Any]) -> None:
-    table = Table(show_header=False, title=f"megaseg {report['megaseg']} on Python {report['python']}")
+    table = Table(
+        Column(),
+        Column(overflow="fold"),
+        show_header=False,
+        title=f"megaseg {report['megaseg']} on Python {report['python']}",
+    )
     for key, value in report["native"].items():
         table.add_row(f"native {key}", ", ".join(value) if isinstance(value, list) else str(value))
     table.add_row("cpus", str(report["cpus"]))

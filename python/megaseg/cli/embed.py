@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from megaseg.cli.console import (
     BackendOption,
@@ -133,7 +133,9 @@ def _row(name: str, file: Path, made: Embedded) -> dict[str, Any]:
 
 
 def _print(rows: list[dict[str, Any]]) -> None:
-    table = Table("movie", "shots", "embedding", "read as zeros", "file")
+    table = Table(
+        Column("movie", overflow="fold"), "shots", "embedding", "read as zeros", Column("file", overflow="fold")
+    )
     for row in rows:
         absent = ", ".join(row["absent"]) or "-"
         table.add_row(row["name"], str(row["shots"]), str(row["width"]), absent, row["file"])

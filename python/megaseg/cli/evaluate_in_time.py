@@ -42,15 +42,17 @@ def scenes_in_time(
         print_json(asdict(found))
         return
     output.print(_table(found))
-
-
-def _table(found: InTime) -> Table:
     errors = {"Pk": found.pk, "WindowDiff": found.window_diff}
     told = [f"{name} {100 * value:.1f}" for name, value in errors.items() if value is not None]
     if found.distance is not None:
         told.append(f"median distance {found.distance:.2f} s")
+    if told:
+        output.print(", ".join(told), soft_wrap=True)
+
+
+def _table(found: InTime) -> Table:
     title = f"{found.predicted} boundaries, {found.reference} in the reference"
-    table = Table("within", "pairs", "precision", "recall", "f1", title=title, caption=", ".join(told) or None)
+    table = Table("within", "pairs", "precision", "recall", "f1", title=title)
     for unit, rows in (("s", found.seconds), ("shots", found.shots)):
         _add(table, unit, rows)
     return table

@@ -18,9 +18,10 @@ from megaseg.cli.ads import (
     ad_rules,
 )
 from megaseg.cli.console import FormatOption, named_flags
-from megaseg.cli.delivery import File, formats_of, in_folder, read_result, to_stdout, write_files
+from megaseg.cli.delivery import File, formats_of, in_folder, read_result, require_not_read, to_stdout, write_files
 from megaseg.errors import FeatureError
 from megaseg.export import Format, Timeline, format_of
+from megaseg.pipelines.sources import FEATURE_FILES, VIDEOS
 
 KEYWORDS = ("frame_rate", "start_timecode", "offset")
 
@@ -57,6 +58,8 @@ def export(
     stem = title or result.stem
     ads = ad_rules(ad_spacing, ad_head, ad_tail, ads_per_hour, ad_length)
     files = _files(formats_of(format), output_path, stem)
+    if not isinstance(files, Format):
+        _require_free(files, result)
     with named_flags(*KEYWORDS):
         timeline = Timeline.of(
             read_result(result),
@@ -71,6 +74,21 @@ def export(
             sys.stdout.buffer.write(files.render(timeline))
             return
         write_files(timeline, files)
+
+
+def _require_free(files: Sequence[File], result: Path) -> None:
+    """Check that no film, no features and not the result itself are overwritten; JSON may take the result's place.
+
+    Raises:
+        FeatureError: one that would be.
+    """
+    for file in files:
+        if file.path.suffix.lower() in (*VIDEOS, *FEATURE_FILES):
+            raise FeatureError(
+                f"--output: expected a {file.format.suffix} file for {file.format.name}, got {file.path}, the name "
+                "of a film or of features"
+            )
+    require_not_read([[file for file in files if file.format.name != "json"]], result)
 
 
 def _files(formats: Sequence[Format], output_path: Path | None, stem: str) -> Sequence[File] | Format:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from megaseg.cli.console import (
     ComputeTypeOption,
@@ -100,7 +100,7 @@ def video(
 
 
 def _print(rows: list[dict[str, Any]]) -> None:
-    table = Table("film", "shots", "modalities", "file")
+    table = Table(Column("film", overflow="fold"), "shots", "modalities", Column("file", overflow="fold"))
     for row in rows:
         names = ", ".join(f"{name} {width}" for name, width in row["modalities"].items())
         table.add_row(row["name"], str(row["shots"]), names, row["file"])

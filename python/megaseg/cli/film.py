@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 from rich.progress import Progress
 
+from megaseg.cli.console import require_folder, require_writable
 from megaseg.cli.inputs import Failures
 from megaseg.errors import FeatureError
 from megaseg.media.video import Video
@@ -99,10 +100,12 @@ def one_file_each(names: list[str], output: Path, *suffixes: str, failed: int = 
     if output.name.lower().endswith(suffixes) and not output.is_dir():
         if len(names) + failed > 1:
             raise FeatureError(f"{output}: expected a folder for {len(names) + failed} movies, got a file")
+        require_writable(output)
         return [output]
     if not output.is_dir() and (output.exists() or output.suffix.lower() in _OTHER_FILES):
         raise FeatureError(f"{output}: expected a folder or a {', '.join(suffixes)} file, got another file")
     if len(set(names)) < len(names):
         often = Counter(names).most_common(1)[0]
         raise FeatureError(f"{output}: expected movies of different names, got {often[0]} {often[1]} times")
+    require_folder(output)
     return [output / f"{name}{suffixes[0]}" for name in names]

@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from megaseg.cli.console import JsonOption, output, plain, print_json
-from megaseg.engine.backends.native.artefact import is_artefact
+from megaseg.engine.backends.native.artefact import ArtefactInfo, is_artefact, read_info
+from megaseg.engine.backends.native.extension import extension
 from megaseg.engine.backends.onnx.file import is_onnx, load
 from megaseg.engine.backends.tensorrt.plan import is_plan, read_plan
 from megaseg.engine.model.checkpoint import load_checkpoint, resolve_checkpoint
+from megaseg.errors import UnsupportedError
 
 _MOST_SHOWN = 20_000
 
@@ -24,7 +26,10 @@ def info(
     file: Annotated[str, typer.Argument(help="A checkpoint, a compiled model, or the name of a shipped checkpoint.")],
     json: JsonOption = False,
 ) -> None:
-    """Show a checkpoint or compiled model: config, parameters, modalities, checksums. Every value is checked."""
+    """Show a checkpoint or compiled model: config, parameters, modalities, checksums. Every value is checked.
+
+    Of a model that is compiled for another CPU target the checksum is, and runs_here says that it does not run.
+    """
     path = resolve_checkpoint(file)
     if is_artefact(path) or is_onnx(path):
         report = _describe_compiled(path)
@@ -33,7 +38,7 @@ def info(
     if json:
         print_json(report)
         return
-    table = Table(show_header=False, title=report["file"])
+    table = Table(Column(), Column(overflow="fold"), show_header=False, title=report["file"])
     for key, value in report["config"].items():
         if key == "modalities":
             value = ", ".join(f"{entry['name']} ({entry['feature_size']})" for entry in value)
@@ -66,19 +71,31 @@ def describe_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def _describe_compiled(path: Path) -> dict[str, Any]:
-    from megaseg.engine.backends.native.backend import NativeBackend
-
-    # Both check the whole file.
-    own = load(path)[1] if is_onnx(path) else NativeBackend(path, num_threads=1).info
+    own, runs = (load(path)[1], {}) if is_onnx(path) else _native_info(path)  # both check the whole file
     return {
         "file": str(path),
         "config": own.config.to_dict(),
         "target": own.target,
+        **runs,
         "compute_type": own.compute_type,
         "passes": ", ".join(own.passes) or "none",
         "bytes": path.stat().st_size,
         "metadata": {key: _decoded(value) for key, value in own.metadata.items()},
     }
+
+
+def _native_info(path: Path) -> tuple[ArtefactInfo, dict[str, str]]:
+    """What a compiled model says about itself, and whether this machine runs it."""
+    from megaseg.engine.backends.native.backend import NativeBackend
+
+    targets = extension().available_targets()
+    try:
+        return NativeBackend(path, num_threads=1).info, {"runs_here": "yes"}
+    except UnsupportedError:  # after the checksum
+        own = read_info(path)
+        if own.target in targets:
+            raise
+        return own, {"runs_here": f"no: this machine and build offer {', '.join(targets)}"}
 
 
 def _describe_plan(path: Path) -> dict[str, Any]:

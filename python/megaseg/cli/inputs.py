@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import typer
 
-from megaseg.cli.console import console, print_error
+from megaseg.cli.console import console, error_text, print_error
 from megaseg.cli.stdin import STDIN, from_stdin
 from megaseg.engine.backends.protocol import EMBEDDING
 from megaseg.engine.inputs.features import Features, OtherRecipe
@@ -40,7 +40,7 @@ class Failures:
         except UnsupportedError as error:  # of this machine or of a model: no input's fault
             self._reasons.append(str(error))
         except (MegasegError, OSError) as error:
-            self.add(os.fspath(name), str(error))
+            self.add(os.fspath(name), error_text(error))
 
     def add(self, name: str, reason: str) -> None:
         """Keep a reason, after the input's name where it has none."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
@@ -19,6 +18,7 @@ from megaseg.cli.console import (
     named_flags,
     print_json,
     progress,
+    require_writable,
 )
 from megaseg.cli.train_movie_similarity import KindHelp, MetadataHelp, PartialHelp, ShareHelp
 from megaseg.engine.engine import Engine
@@ -106,10 +106,7 @@ def _require_outputs(folder: Path, output: Path, picture: Path | None) -> None:
     """Check before any work that what is made can be written."""
     if output.suffix.lower() != ".npz" or not output.parent.is_dir() or output.is_dir():
         raise FeatureError(f"--output: expected a .npz file in a folder that is there, got {output}")
-    if not os.access(output.parent, os.W_OK):
-        raise FeatureError(
-            f"--output: expected a folder that can be written to, got {output.parent}, which is read-only"
-        )
+    require_writable(output)
     if output.resolve().parent == folder.resolve():
         raise FeatureError(f"--output: expected a file outside {folder}, whose files are all read, got {output}")
     if picture is not None:

@@ -34,6 +34,7 @@ from megaseg.engine.model.family import structure_of
 from megaseg.errors import FeatureError, UnsupportedError
 
 _SHOTS = 256
+_MOST_SHOTS = 1_000_000  # some 1,000 hours of film; many more do not fit into memory
 _BAR = 30  # characters of the longest bar
 _WIDTH = 160  # of tables in a file or pipe
 
@@ -45,7 +46,12 @@ def profile_model(
     ] = None,
     shots: Annotated[
         int | None,
-        typer.Option(help="Shots of random features.", min=1, show_default=f"{_SHOTS}, or as many as the model takes"),
+        typer.Option(
+            help="Shots of random features.",
+            min=1,
+            max=_MOST_SHOTS,
+            show_default=f"{_SHOTS}, or as many as the model takes",
+        ),
     ] = None,
     repeats: Annotated[int, typer.Option(help="Runs; of each step the fastest counts.", min=1)] = 10,
     cpu_time: Annotated[

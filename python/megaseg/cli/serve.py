@@ -8,14 +8,33 @@ from typing import Annotated
 
 import typer
 
-from megaseg.cli.console import BackendOption, ComputeTypeOption, DeviceOption, OverflowOption, ThreadsOption
+from megaseg.cli.console import (
+    MODEL_KEYWORDS,
+    BackendOption,
+    ComputeTypeOption,
+    DeviceOption,
+    OverflowOption,
+    ThreadsOption,
+    named_flags,
+)
 from megaseg.errors import UnsupportedError
 from megaseg.serving.security import read_token
 from megaseg.serving.settings import Exposed, Limits, Settings, named
 
+_FLAGS = (
+    *MODEL_KEYWORDS,
+    "http_port",
+    "grpc_port",
+    "max_batch_size",
+    "max_queue_delay_us",
+    "max_queue",
+    "idle_seconds",
+)
+_OTHERS = {"checkpoints": "--checkpoint", "tls_certificate and tls_key": "--tls-certificate and --tls-key"}
 _PEM = {"exists": True, "dir_okay": False}
 
 
+@named_flags(*_FLAGS, **_OTHERS)
 def serve(
     checkpoint: Annotated[
         list[str],
