@@ -50,6 +50,7 @@ def read_members(source: str | os.PathLike[str] | BinaryIO) -> dict[str, NDArray
 
 
 def _parsed(read: Callable[[], Any]) -> Any:
+    """What ``read`` gives, after a few tries where other threads disturb it."""
     for _ in range(_TRIES - 1):
         with suppress(SystemError):
             return read()

@@ -41,7 +41,7 @@ CATALOG = ("catalog", "{movie}", "-o", "{out}")
         (("segment", "{movie}", "-c", "{scene}", "--device", "tpu"), "--device: expected one of"),
         (("segment", "{movie}", "-c", "{scene}", "--threads", "5000"), "--threads: expected 0"),
         (("segment", "{film}", "--detector", "fast"), "--detector: expected one of adaptive"),
-        (("segment", "{movie}", "-c", "screenplay-scenes"), "; --checkpoint names another model, such as video-scenes"),
+        (("segment", "{movie}", "-c", "screenplay-scenes"), "; --checkpoint names another model, or"),
         (("compile", "{scene}", "-o", "{out}.mseg", "--target", "tpu"), "--target: expected one of cpu"),
         (("compile", "{scene}", "-o", "{out}.onnx"), "--output: expected a name that ends in .mseg"),
         (("serve", "-c", "{scene}", "--media-root", "{movie}"), "--media-root: expected a folder"),
@@ -77,11 +77,12 @@ def test_messages_name_flags(
         ("my_threshold: expected", "my_threshold: expected"),
         (
             "features: got x; Pipeline.segment makes those of recipe video-shots/1 of its sources",
-            "features: got x; --checkpoint names another model, such as screenplay-scenes for screenplays",
+            "features: got x; --checkpoint names another model, or "
+            "megaseg segment makes those of recipe video-shots/1 of its sources",
         ),
         (
             "features: got x; pipelines.embedding makes those of recipe embedding/15992c1183e1 of its sources",
-            "features: got x; megaseg embed makes those of recipe embedding/15992c1183e1",
+            "features: got x; megaseg embed makes those of recipe embedding/15992c1183e1 of its sources",
         ),
     ],
 )

@@ -26,7 +26,6 @@ from rich.style import Style
 from rich.text import Text
 
 from megaseg.errors import FeatureError, MegasegError
-from megaseg.pipelines.shipped import SCREENPLAY, SHOTS
 from megaseg.report.text import visible
 
 
@@ -107,6 +106,12 @@ _ALWAYS = {
     "num_threads": "--threads",
     "media_root": "--media-root",
 }
+# What messages say to a program, and what a command's user does in its place.
+_COMMANDS = {
+    "overflow='pool'": "--overflow pool",
+    "pipelines.embedding makes": "megaseg embed makes",
+    "Pipeline.segment makes": "--checkpoint names another model, or megaseg segment makes",
+}
 MODEL_KEYWORDS = ("device", "compute_type", "backend", "overflow")  # of Engine.from_checkpoint
 ThresholdOption = Annotated[
     float | None, typer.Option(help="Least P(boundary) of a boundary; default: the checkpoint's own.")
@@ -150,17 +155,10 @@ def named_flags(*names: str, **others: str) -> Iterator[None]:
 def with_flags(message: str, *names: str, **others: str) -> str:
     """A message with the flag in place of a keyword; arguments are those of ``named_flags``."""
     flags = FLAGS | {name: f"--{name.replace('_', '-')}" for name in names} | others
-    told = _replaced(message, flags).replace("overflow='pool'", "--overflow pool")
-    told = re.sub(
-        r"; pipelines\.embedding makes those of (recipe \S+) of its sources", r"; megaseg embed makes those of \1", told
-    )
-    maker = r"(?<=; )Pipeline\.segment makes those of recipe (\S+) of its sources"
-    return re.sub(maker, lambda found: f"--checkpoint names another model, such as {_other_than(found[1])}", told)
-
-
-def _other_than(recipe: str) -> str:
-    """A shipped model of other features, and of which."""
-    return f"{SCREENPLAY[0]} for screenplays" if recipe.startswith("video-") else f"{SHOTS[0]} for features of films"
+    told = _replaced(message, flags)
+    for python, command in _COMMANDS.items():
+        told = told.replace(python, command)
+    return told
 
 
 def _replaced(message: str, flags: Mapping[str, str]) -> str:

@@ -121,7 +121,7 @@ def _check(path: Path, expected: FileEntry) -> None:
 
 def _array(path: Path, kind: Any, shape: tuple[int, int]) -> NDArray[Any]:
     try:
-        array: NDArray[Any] = map_array(path)
+        array = map_array(path)
     except FileNotFoundError:
         raise
     except Exception as error:
